@@ -1,0 +1,205 @@
+"""The one tree of settings: read once from `params.yaml`, frozen, and drawn by Prefect as the form of a run."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+
+from graftline.errors import SettingsError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+RegistryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DataSettings(Section):
+    """Which rows to learn from, and what makes a row fit to be learned from."""
+
+    path: str
+    """The table, below the project folder: CSV, JSON Lines (.jsonl) or Parquet."""
+    kind: Literal["text"] = "text"
+    """What the input is."""
+    task: Literal["single_label"] = "single_label"
+    """What is predicted: one label per row."""
+    input: str = "text"
+    """The column that the model reads."""
+    target: str = "label"
+    """The column that the model learns to predict."""
+    labels: list[str] = []
+    """The labels that may occur. Empty: every label that the data holds."""
+    id: str | None = None
+    """The column that names a row. Empty: a name made from the row's content."""
+    group: str | None = None
+    """Rows with the same value in this column stay on one side of the split. Empty: rows with the same content."""
+    slices: list[str] = []
+    """Columns whose values are scored separately."""
+    test_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
+    """Share of the rows that is held out for the verdict."""
+    validation_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
+    """Share of the rows that chooses the best epoch."""
+    max_quarantined: Share = 0.01
+    """Refuse the data when a larger share of its rows is faulty."""
+    max_characters: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
+    """A longer input is a faulty row."""
+    min_rows_per_class: Annotated[int, Field(ge=1)] = 20
+    """Refuse the data when a class has fewer accepted rows."""
+    min_class_share: Share = 0.01
+    """Refuse the data when a class makes up a smaller share of the accepted rows."""
+    near_duplicate_similarity: Annotated[float, Field(ge=0.5, le=1)] = 0.85
+    """Two inputs that share this much of their word triples (Jaccard) are near duplicates and may not straddle the split."""
+    allow_modified: bool = False
+    """Run although the files differ from the version that data.dvc names. Recorded; bars promotion."""
+
+
+class BaseModelSettings(Section):
+    """Which pre-trained model to start from."""
+
+    uri: str
+    """package:NAME/FOLDER, path:FOLDER, hf:ORG/NAME@REVISION, s3://BUCKET/PREFIX or models:/NAME@ALIAS; pinned by `graftline lock`."""
+
+
+class AdaptationSettings(Section):
+    """What is frozen and how the rest is trained."""
+
+    strategy: Literal["feature_extraction", "partial", "fine_tuning"] = "fine_tuning"
+    """feature_extraction trains the head only, partial what lies behind freeze_until, fine_tuning everything."""
+    freeze_until: str | None = None
+    """For partial: the first block that is trained, as a name (encoder.layer.3), a number (3) or a share of the depth (0.5)."""
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Passes over the training rows."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-5
+    """Highest learning rate of the pre-trained blocks."""
+    head_learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    """Highest learning rate of the new head: it starts from random weights and needs far larger steps."""
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
+    """Rows per step."""
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Decoupled weight decay (AdamW) of matrices; biases and norms have none."""
+    warmup_share: Share = 0.1
+    """Share of the steps in which the learning rate rises; afterwards it falls to zero along a straight line."""
+    max_tokens: Annotated[int, Field(ge=8, le=8192)] = 128
+    """Longer inputs are cut to this many tokens."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16 is faster where the processor has instructions for it, and a little less exact."""
+    patience: Annotated[int, Field(ge=0, le=100)] = 0
+    """Stop after this many epochs without improvement on the validation rows. 0: train all epochs."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced weighs each class by the inverse of its frequency."""
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Processor threads. 0: one per core. The last bits of the weights depend on it."""
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Start of every random sequence of the training."""
+
+    @field_validator("freeze_until", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _freeze_point_belongs_to_partial(self) -> "AdaptationSettings":
+        if (self.strategy == "partial") != (self.freeze_until is not None):
+            raise ValueError(
+                f"strategy {self.strategy} with freeze_until {self.freeze_until!r}: partial needs freeze_until"
+                " (for example 3), the other strategies must leave it empty"
+            )
+        return self
+
+
+class EvaluationSettings(Section):
+    """How the held-out scores are computed."""
+
+    bootstrap: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    """Resamples behind each 95 % interval."""
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Start of the random sequence of the resamples."""
+
+
+class Floors(Section):
+    """Lowest held-out scores with which a model may become champion."""
+
+    accuracy: Share = 0.0
+    """Share of rows whose label is right."""
+    macro_f1: Share = 0.0
+    """F1 averaged over the classes, each with the same weight."""
+
+
+class GateSettings(Section):
+    """What a candidate must reach."""
+
+    floors: Floors = Floors()
+
+
+class RegistrySettings(Section):
+    """Where the result is registered."""
+
+    model: RegistryName
+    """Name of the registered model: letters, digits, - and _."""
+
+
+class Settings(Section):
+    """Everything that decides what a run does."""
+
+    data: DataSettings
+    base_model: BaseModelSettings
+    adaptation: AdaptationSettings = AdaptationSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    gate: GateSettings = GateSettings()
+    registry: RegistrySettings
+
+
+def read_settings(path: Path, assignments: list[str] | None = None) -> Settings:
+    """Read a settings file and apply `section.key=value` assignments, whose values are read as YAML.
+
+    Raises: SettingsError naming the file, the key, what stands there and what is expected.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{path}: there is no such settings file; run in the project folder or name a file with --params"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not readable as YAML ({' '.join(str(error).split())}); mend the file") from None
+    if not isinstance(tree, dict):
+        raise SettingsError(f"{path}: holds {type(tree).__name__}, expected sections such as data: and registry:")
+    for assignment in assignments or []:
+        _assign(tree, assignment)
+    return parse_settings(tree, source=str(path))
+
+
+def parse_settings(tree: JsonValue, source: str) -> Settings:
+    """Check a tree of plain values. Raises: SettingsError naming every faulty key."""
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']) or 'settings'}: {_shown(fault['input'])}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise SettingsError(f"{source}: {faults}; mend it there or with --set section.key=value") from None
+
+
+def _assign(tree: dict[str, JsonValue], assignment: str) -> None:
+    name, equals, value = assignment.partition("=")
+    *sections, key = name.split(".")
+    if not equals or not sections or not all((*sections, key)):
+        raise SettingsError(f"--set {assignment}: expected section.key=value, for example adaptation.epochs=5")
+    branch = tree
+    for section in sections:
+        child = branch.setdefault(section, {})
+        if not isinstance(child, dict):
+            raise SettingsError(f"--set {assignment}: {section} is a single value and has no key {key}")
+        branch = child
+    try:
+        branch[key] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"--set {assignment}: {' '.join(str(error).split())}; quote the value") from None
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
