@@ -1,0 +1,85 @@
+"""The command line: `graftline VERB`, each verb a flow of the same name."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import JsonValue
+
+from graftline.errors import GraftlineError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Adapt a pre-trained model to your own data, prove that it is better, and move it into production.",
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="The last line of standard output is one JSON object.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Params = Annotated[Path, typer.Option("--params", help="The settings file.")]
+Assignments = Annotated[list[str] | None, typer.Option("--set", help="Change one setting: section.key=value.")]
+
+# No tool of the chain may report to its makers unless the user asked for it.
+TELEMETRY_OFF = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+
+
+def main() -> None:
+    for name, value in TELEMETRY_OFF.items():
+        os.environ.setdefault(name, value)
+    app()
+
+
+@app.command()
+def adapt(
+    params: Params = Path("params.yaml"), assignments: Assignments = None, as_json: AsJson = False, debug: Debug = False
+) -> None:
+    """Validate the data, adapt the base model, evaluate, register, and decide whether it becomes champion."""
+
+    def call() -> dict[str, JsonValue]:
+        from flows.adapt import adapt
+        from graftline.settings import read_settings
+
+        return adapt(read_settings(params, assignments))
+
+    run_verb(call, summary=lambda result: str(result["summary"]), as_json=as_json, debug=debug)
+
+
+def run_verb(
+    call: Callable[[], dict[str, JsonValue]],
+    *,
+    summary: Callable[[dict[str, JsonValue]], str],
+    as_json: bool,
+    debug: bool,
+) -> None:
+    """Run a verb, print its summary or its JSON line, and turn an error into one sentence and its exit code."""
+    try:
+        result = call()
+    except GraftlineError as error:
+        if debug:
+            raise
+        _fail(str(error), error.exit_code, as_json)
+    except Exception as error:  # noqa: BLE001 - the outermost edge: whatever it was, the user gets one sentence
+        if debug:
+            raise
+        _fail(f"unexpected {type(error).__name__}: {error}; --debug shows where", 1, as_json)
+    else:
+        print(json.dumps(result, ensure_ascii=False) if as_json else summary(result))
+
+
+def _fail(message: str, exit_code: int, as_json: bool) -> None:
+    print(f"graftline: {' '.join(message.split())}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"error": message, "exit_code": exit_code}, ensure_ascii=False))
+    raise typer.Exit(exit_code)
