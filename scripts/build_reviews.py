@@ -31,7 +31,7 @@ README = """# Movie-review snippets
 | id | number of the snippet in the source |
 | text | the snippet |
 | label | `positive` or `negative`: the sign of the mean rating |
-| strength | `clear` if the mean rating is at least 1.5 from neutral (of at most 4), else `mild`; for slices, not an input |
+| strength | `clear` if the mean rating is at least 1.5 (of 4) from neutral, else `mild`; a slice, not an input |
 
 The source has 10,605 snippets; 37 whose mean rating is exactly 0 have no sign and are left out. The source lists
 nearly all positive snippets first, so rows stand in the order of their id's SHA-256: any beginning of the file
