@@ -56,6 +56,21 @@ def adapt(
     run_verb(call, summary=lambda result: str(result["summary"]), as_json=as_json, debug=debug)
 
 
+@app.command()
+def lock(
+    params: Params = Path("params.yaml"), assignments: Assignments = None, as_json: AsJson = False, debug: Debug = False
+) -> None:
+    """Pin the base model: write its files, sizes and digests into base_models.lock."""
+
+    def call() -> dict[str, JsonValue]:
+        from flows.lock import lock
+        from graftline.settings import read_settings
+
+        return lock(read_settings(params, assignments), Path.cwd())
+
+    run_verb(call, summary=lambda result: str(result["summary"]), as_json=as_json, debug=debug)
+
+
 def run_verb(
     call: Callable[[], dict[str, JsonValue]],
     *,

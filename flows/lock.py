@@ -1,0 +1,29 @@
+"""`graftline lock`: pin the bytes of the base model."""
+
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from graftline.settings import Settings
+from tasks.artifacts import Workspace
+from tasks.fetch_model import lock_model
+
+
+def lock(settings: Settings, root: Path) -> dict[str, JsonValue]:
+    """Write the base model that the settings name into `base_models.lock`, and say what was locked.
+
+    A plain function, not a Prefect flow: it is one step, run by hand and reviewed in git, and starting Prefect's
+    temporary server would take longer than the step.
+    """
+    uri = settings.base_model.uri
+    locked = lock_model(Workspace(root), uri)
+    return {
+        "uri": uri,
+        "revision": locked.revision,
+        "licence": locked.licence,
+        "base_model_sha256": locked.digest,
+        "files": len(locked.files),
+        "bytes": locked.bytes,
+        "summary": f"locked {uri} at {locked.revision}: {len(locked.files)} files, {locked.bytes / 1e6:.1f} MB,"
+        f" digest {locked.digest[:12]}, licence {locked.licence}",
+    }
