@@ -71,6 +71,23 @@ def lock(
     run_verb(call, summary=lambda result: str(result["summary"]), as_json=as_json, debug=debug)
 
 
+@app.command()
+def up(
+    prefect_port: Annotated[int, typer.Option("--prefect-port", help="Port of Prefect's page.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option("--mlflow-port", help="Port of MLflow's page.")] = 5000,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Start Prefect, MLflow and the deployments on this machine, print the two addresses, and wait for Ctrl-C."""
+
+    def call() -> dict[str, JsonValue]:
+        from flows.up import up
+
+        return up(Path.cwd(), prefect_port=prefect_port, mlflow_port=mlflow_port, say=_progress)
+
+    run_verb(call, summary=lambda result: f"up for {result['seconds']} s", as_json=as_json, debug=debug)
+
+
 def run_verb(
     call: Callable[[], dict[str, JsonValue]],
     *,
@@ -91,6 +108,10 @@ def run_verb(
         _fail(f"unexpected {type(error).__name__}: {error}; --debug shows where", 1, as_json)
     else:
         print(json.dumps(result, ensure_ascii=False) if as_json else summary(result))
+
+
+def _progress(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 def _fail(message: str, exit_code: int, as_json: bool) -> None:

@@ -4,19 +4,37 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from graftline.errors import SettingsError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 RegistryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
+# A text that may stay empty. Its schema says plain text, because Prefect's form draws `str | None` as two buttons
+# named after Python's types, and sends an emptied box as "".
+OptionalText = Annotated[
+    str | None,
+    BeforeValidator(lambda value: None if value == "" else value),
+    WithJsonSchema({"type": "string"}),
+    Field(json_schema_extra={"default": ""}),
+]
 
 
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class DataSettings(Section):
+class DataSettings(Section, title="Data"):
     """Which rows to learn from, and what makes a row fit to be learned from."""
 
     path: str
@@ -31,9 +49,9 @@ class DataSettings(Section):
     """The column that the model learns to predict."""
     labels: list[str] = []
     """The labels that may occur. Empty: every label that the data holds."""
-    id: str | None = None
+    id: OptionalText = None
     """The column that names a row. Empty: a name made from the row's content."""
-    group: str | None = None
+    group: OptionalText = None
     """Rows with the same value in this column stay on one side of the split. Empty: rows with the same content."""
     slices: list[str] = []
     """Columns whose values are scored separately."""
@@ -50,25 +68,26 @@ class DataSettings(Section):
     min_class_share: Share = 0.01
     """Refuse the data when a class makes up a smaller share of the accepted rows."""
     near_duplicate_similarity: Annotated[float, Field(ge=0.5, le=1)] = 0.85
-    """Two inputs that share this much of their word triples (Jaccard) are near duplicates and may not straddle the split."""
+    """Inputs that share this much of their word triples (Jaccard) are near duplicates; none may straddle the split."""
     allow_modified: bool = False
     """Run although the files differ from the version that data.dvc names. Recorded; bars promotion."""
 
 
-class BaseModelSettings(Section):
+class BaseModelSettings(Section, title="Base model"):
     """Which pre-trained model to start from."""
 
     uri: str
-    """package:NAME/FOLDER, path:FOLDER, hf:ORG/NAME@REVISION, s3://BUCKET/PREFIX or models:/NAME@ALIAS; pinned by `graftline lock`."""
+    """package:NAME/FOLDER, path:FOLDER, hf:ORG/NAME@REVISION, s3://BUCKET/PREFIX or models:/NAME@ALIAS.
+    What it holds is pinned in base_models.lock by `graftline lock`."""
 
 
-class AdaptationSettings(Section):
+class AdaptationSettings(Section, title="Adaptation"):
     """What is frozen and how the rest is trained."""
 
     strategy: Literal["feature_extraction", "partial", "fine_tuning"] = "fine_tuning"
     """feature_extraction trains the head only, partial what lies behind freeze_until, fine_tuning everything."""
-    freeze_until: str | None = None
-    """For partial: the first block that is trained, as a name (encoder.layer.3), a number (3) or a share of the depth (0.5)."""
+    freeze_until: OptionalText = None
+    """For partial: the first trained block, as a name (encoder.layer.3), a number (3) or a share of the depth (0.5)."""
     epochs: Annotated[int, Field(ge=1, le=1000)] = 3
     """Passes over the training rows."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-5
@@ -109,7 +128,7 @@ class AdaptationSettings(Section):
         return self
 
 
-class EvaluationSettings(Section):
+class EvaluationSettings(Section, title="Evaluation"):
     """How the held-out scores are computed."""
 
     bootstrap: Annotated[int, Field(ge=100, le=100_000)] = 1000
@@ -127,13 +146,13 @@ class Floors(Section):
     """F1 averaged over the classes, each with the same weight."""
 
 
-class GateSettings(Section):
+class GateSettings(Section, title="Gate"):
     """What a candidate must reach."""
 
     floors: Floors = Floors()
 
 
-class RegistrySettings(Section):
+class RegistrySettings(Section, title="Registry"):
     """Where the result is registered."""
 
     model: RegistryName

@@ -1,0 +1,95 @@
+"""What a Prefect server needs before its worker starts: a work pool, the deployments, and an end for lost runs."""
+
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from prefect.automations import Automation
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import State, StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+from prefect.states import Crashed
+from pydantic import JsonValue
+
+from flows.up import HEARTBEAT_SECONDS, WORK_POOL
+from graftline.settings import Settings, read_settings
+
+# Two lost heartbeats and a margin: a busy machine may delay one.
+LOST_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
+LOST_RUNS = "End lost runs"
+UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
+
+
+def prepare(params: Path) -> None:
+    """Register everything that `prefect.yaml` names at the server that PREFECT_API_URL names. Repeatable.
+
+    To be called while no worker runs: a run that the server believes under way is then a lost one.
+    """
+    settings = read_settings(params)
+    _prefect("work-pool", "create", WORK_POOL, "--type", "process", "--overwrite")
+    _prefect("--no-prompt", "deploy", "--all")
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("adapt/adapt")
+        client.update_deployment(deployment.id, DeploymentUpdate(parameters={"settings": form_values(settings)}))
+        _end_lost_runs(client)
+        if not client.read_automations_by_name(LOST_RUNS):
+            _end_lost_runs_automation().create()
+
+
+def form_values(settings: Settings) -> JsonValue:
+    """The settings as the form of a run shows them: an empty text where a setting is empty."""
+    return _without_null(settings.model_dump(mode="json"))
+
+
+def _without_null(value: JsonValue) -> JsonValue:
+    if isinstance(value, dict):
+        return {key: _without_null(child) for key, child in value.items()}
+    return "" if value is None else value
+
+
+def _prefect(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "prefect", *arguments], check=True)  # noqa: S603 - the command is ours
+
+
+def _end_lost_runs(client: SyncPrefectClient) -> None:
+    under_way = FlowRunFilter.model_validate({"state": {"type": {"any_": UNDER_WAY}}})
+    lost: State[None] = Crashed(
+        message="Its machine or `graftline up` ended before it did; start it again: it resumes."
+    )
+    for run in client.read_flow_runs(flow_run_filter=under_way):
+        client.set_flow_run_state(run.id, lost, force=True)
+
+
+def _end_lost_runs_automation() -> Automation:
+    """The rule that ends a run whose process died without a word (https://docs.prefect.io/v3/advanced/detect-zombie-flows)."""
+    return Automation(
+        name=LOST_RUNS,
+        description="Ends a run that has sent no heartbeat for a while: its process is gone.",
+        trigger=EventTrigger(
+            after={"prefect.flow-run.heartbeat"},
+            expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{state}" for state in ENDED)},
+            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=LOST_AFTER_SECONDS),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                name="Crashed",
+                state=StateType.CRASHED,
+                message="No heartbeat: the run's process is gone; start it again: it resumes.",
+                force=False,
+            )
+        ],
+    )
+
+
+if __name__ == "__main__":
+    prepare(Path("params.yaml"))

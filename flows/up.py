@@ -1,0 +1,161 @@
+"""`graftline up`: Prefect's server, MLflow's server and one worker on this machine, until someone says stop."""
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+
+import yaml
+from filelock import FileLock, Timeout
+from pydantic import JsonValue
+
+from flows.services import (
+    Service,
+    StopRequested,
+    StopSignal,
+    require_alive,
+    service,
+    stop_signal,
+    wait_for_end,
+    wait_for_page,
+)
+from graftline.errors import SettingsError
+from graftline.settings import read_settings
+
+LOOPBACK = "127.0.0.1"
+# A cold disk, two cores and a first start that makes two databases.
+START_SECONDS = 120
+PREPARE_SECONDS = 180
+WATCH_SECONDS = 0.5
+# flows/deployments.py creates it, prefect.yaml names it.
+WORK_POOL = "local"
+# Lost runs are found by their missing heartbeats (flows/deployments.py); 30 is the least that Prefect sends.
+HEARTBEAT_SECONDS = 30
+
+
+def up(root: Path, *, prefect_port: int, mlflow_port: int, say: Callable[[str], None]) -> dict[str, JsonValue]:
+    """Start everything, `say` the two addresses, and wait; on Ctrl-C or SIGTERM end all of it and return.
+
+    Raises: SettingsError if a port is taken, the settings are wrong, or this project's servers run already;
+    GraftlineError if a program does not start or ends by itself. Nothing is left running in any case.
+    """
+    _require_project(root)
+    _require_free_ports({"--prefect-port": prefect_port, "--mlflow-port": mlflow_port})
+    pages = {"prefect": f"http://{LOOPBACK}:{prefect_port}", "mlflow": f"http://{LOOPBACK}:{mlflow_port}"}
+    began = time.monotonic()
+    with _only_one(root), stop_signal() as stop, ExitStack() as stack:
+        try:
+            services = _start(stack, stop, root, pages, say)
+            say(f"Prefect  {pages['prefect']}\nMLflow   {pages['mlflow']}\nCtrl-C stops both.")
+            _watch(services, stop)
+        except StopRequested:
+            say("stopping")
+        stack.close()
+    say("stopped")
+    return {**pages, "seconds": round(time.monotonic() - began, 1)}
+
+
+def _start(
+    stack: ExitStack, stop: StopSignal, root: Path, pages: dict[str, str], say: Callable[[str], None]
+) -> list[Service]:
+    """Start the servers, prepare the deployments, start the worker; each ends with `stack`, the last one first."""
+    logs = root / ".graftline" / "logs"
+    own = prefect_environment(root, pages["prefect"])
+    tracking_command, tracking_own = tracking_server(root, pages["mlflow"])
+
+    def run(title: str, command: list[str], environment: dict[str, str]) -> AbstractContextManager[Service]:
+        log = logs / f"{title.lower().replace(' ', '_')}.log"
+        say(f"starting the {title} (log: {log})")
+        return service(f"the {title}", command, folder=root, environment=environment, log=log)
+
+    prefect_start = prefect_command("server", "start", *_address(pages["prefect"]))
+    prefect = stack.enter_context(run("Prefect server", prefect_start, own))
+    tracking = stack.enter_context(run("MLflow server", tracking_command, tracking_own))
+    wait_for_page(prefect, f"{pages['prefect']}/api/health", stop, START_SECONDS)
+    wait_for_page(tracking, f"{pages['mlflow']}/health", stop, START_SECONDS)
+    with run("deployments", [sys.executable, "-m", "flows.deployments"], own) as deployments:
+        wait_for_end(deployments, stop, PREPARE_SECONDS)
+    worker_start = prefect_command("worker", "start", "--pool", WORK_POOL, "--name", "this machine")
+    worker = stack.enter_context(run("worker", worker_start, {**own, "MLFLOW_TRACKING_URI": pages["mlflow"]}))
+    wait_for_page(worker, f"{pages['prefect']}/api/work_pools/{WORK_POOL}", stop, START_SECONDS, says='"READY"')
+    return [prefect, tracking, worker]
+
+
+def _watch(services: list[Service], stop: StopSignal) -> None:
+    while True:
+        require_alive(services)
+        stop.pause(WATCH_SECONDS)
+
+
+def prefect_environment(root: Path, page: str) -> dict[str, str]:
+    """The surroundings of everything of Prefect's. The user's own profile and variables neither help nor hinder."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return others | {
+        "PREFECT_HOME": str(root / ".graftline" / "prefect"),
+        "PREFECT_API_URL": f"{page}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # The newer pages ask an outside host for their analytics even where analytics are off.
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        # Otherwise any site that is open in the same browser may start a run.
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": page,
+        "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+        # How long a submitted run waits for the worker to look; the default of 10 s feels broken.
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+    }
+
+
+def prefect_command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "prefect", *arguments]
+
+
+def tracking_server(root: Path, page: str) -> tuple[list[str], dict[str, str]]:
+    """The command and the environment of MLflow's server, as `mlflow/server.yaml` describes them."""
+    file = yaml.safe_load((root / "mlflow" / "server.yaml").read_text(encoding="utf-8"))
+    options = [part for name, value in file["options"].items() for part in (f"--{name}", str(value))]
+    flags = [f"--{name}" for name in file["flags"]]
+    command = [sys.executable, "-m", "mlflow", "server", *_address(page), *options, *flags]
+    return command, {**os.environ, **file["environment"]}
+
+
+def _address(page: str) -> list[str]:
+    host, port = page.removeprefix("http://").split(":")
+    return ["--host", host, "--port", port]
+
+
+def _require_project(root: Path) -> None:
+    read_settings(root / "params.yaml")
+    for name in ("prefect.yaml", "mlflow/server.yaml"):
+        if not (root / name).is_file():
+            raise SettingsError(f"{root / name}: there is no such file; run `graftline up` in the project folder")
+
+
+def _require_free_ports(ports: dict[str, int]) -> None:
+    if len(set(ports.values())) < len(ports):
+        raise SettingsError(f"{' and '.join(ports)}: both are {next(iter(ports.values()))}; give each its own port")
+    for option, port in ports.items():
+        with socket.socket() as probe:
+            # As the servers do: a port whose last owner has just left may be used again.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except (OSError, OverflowError) as error:
+                raise SettingsError(
+                    f"port {port} of {LOOPBACK} cannot be used ({error});"
+                    f" end the program that listens there or name a free port with {option}"
+                ) from None
+
+
+def _only_one(root: Path) -> AbstractContextManager[object]:
+    """Hold the project: two sets of servers would share one database each."""
+    (root / ".graftline").mkdir(exist_ok=True)
+    try:
+        return FileLock(root / ".graftline" / "up.lock").acquire(timeout=0)
+    except Timeout:
+        raise SettingsError(
+            f"{root}: `graftline up` runs for this project already; use its addresses, or stop it with Ctrl-C first"
+        ) from None
