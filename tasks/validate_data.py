@@ -1,0 +1,329 @@
+"""Step 1, validate_data: accept what is fit to be learned from, quarantine faulty rows, refuse faulty data."""
+
+import json
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from pydantic import JsonValue
+
+from graftline.digests import file_sha256, json_sha256, lines_sha256
+from graftline.errors import DataRefusedError
+from graftline.expectations import Asset, Check, class_table, did_you_mean, expectations_for, shown
+from graftline.files import write_atomically, write_json
+from graftline.row_facts import RowFacts, named_columns, row_facts
+from graftline.rows import printable
+from graftline.settings import DataSettings
+from graftline.splitting import SPLITS, Split
+from graftline.tables import Row, read_header, read_rows
+from graftline.validation_page import QuarantinedRow, ValidationPage, render
+from tasks.artifacts import StepFolder, Workspace, produce
+from tasks.data_version import DataVersion, table_path
+from tasks.gx_checks import Validator
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STEP = "validate_data"
+LIBRARIES = ("great-expectations", "pandas", "pyarrow", "datasketch", "numpy")
+ACCEPTED, QUARANTINE, PAGE, CHECKS, SUMMARY = (
+    "accepted.parquet",
+    "quarantine.jsonl",
+    "validation.html",
+    "validation.json",
+    "summary.json",
+)
+# Great Expectations needs half a minute to name half a million rows. Data this faulty is refused in any case, and
+# nobody reads on: beyond it only examples are named, unless data.max_quarantined lets so many pass.
+MOST_ROWS_NAMED_IN_REFUSED_DATA = 5_000
+
+logger = logging.getLogger("graftline.validate_data")
+
+
+@dataclass(frozen=True)
+class ValidatedData:
+    """The rows that are fit to be learned from, where they lie, and how they are split."""
+
+    folder: StepFolder
+    data: DataVersion
+    read: int
+    accepted: int
+    quarantined: int
+    labels: tuple[str, ...]
+    split_rows: dict[str, int]
+    split_sha256: str
+    """The digest of every accepted row's name and side."""
+    test_sha256: str
+    """The digest of the held-out rows: names, inputs and labels."""
+    page: Path
+
+
+@dataclass
+class _Findings:
+    """What has been seen so far of one table."""
+
+    checks: list[Check] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    facts: RowFacts | None = None
+    reasons: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
+    classes: list[dict[str, str | int | float | None]] = field(default_factory=list)
+
+    @property
+    def refused(self) -> bool:
+        return any(not check.success for check in self.checks if check.expectation.level == "set")
+
+
+@task(name="validate_data", persist_result=False, cache_policy=NO_CACHE)
+def validate_data(workspace: Workspace, settings: DataSettings, version: DataVersion) -> ValidatedData:
+    """Check the data that `version` names, split it, and keep what was accepted and what was not.
+
+    Raises: DataRefusedError naming every unmet expectation of the set; its page is written all the same.
+    """
+    depends_on: dict[str, JsonValue] = {
+        "table_sha256": version.sha256,
+        "settings": settings.model_dump(mode="json", exclude={"allow_modified"}),
+        "version": version.version,
+        "modified": version.modified,
+    }
+    refused = workspace.artifacts / STEP / "refused" / json_sha256(depends_on)[:32]
+    folder = produce(
+        workspace,
+        STEP,
+        depends_on=depends_on,
+        libraries=LIBRARIES,
+        build=lambda folder: _build(folder, refused, workspace, settings, version),
+    )
+    return _record(folder, version)
+
+
+def _build(folder: Path, refused: Path, workspace: Workspace, settings: DataSettings, version: DataVersion) -> None:
+    table = table_path(workspace, settings)
+    findings = _Findings()
+    try:
+        _look_at(table, settings, findings)
+    except DataRefusedError as error:
+        _write_findings(refused, findings, settings, version, verdict="refused")
+        raise DataRefusedError(f"{error}; the page: {refused / PAGE}") from None
+    if file_sha256(table) != version.sha256:
+        raise DataRefusedError(f"{table}: the file changed while it was read; run again")
+    if findings.refused:
+        _write_findings(refused, findings, settings, version, verdict="refused")
+        raise DataRefusedError(_refusal(table, findings.checks, refused / PAGE))
+    _write_findings(folder, findings, settings, version, verdict="accepted")
+    _write_accepted(folder, findings, settings)
+
+
+def _look_at(table: Path, settings: DataSettings, findings: _Findings) -> None:
+    """Fill `findings`, up to the first stage at which nothing further can be said."""
+    header = read_header(table)
+    logger.info("validating %s", settings.path)
+    validator = Validator()
+    _check_header(validator, header, settings, findings)
+    if findings.refused:
+        return
+    findings.rows = list(read_rows(table, list(named_columns(settings).values())))
+    findings.facts = row_facts(findings.rows, settings)
+    logger.info("%d rows read", len(findings.rows))
+    for asset, frame in _row_frames(findings.rows, findings.facts).items():
+        _check_rows(validator, asset, frame, settings, findings)
+    _check_set(validator, settings, findings)
+
+
+def _check_header(validator: Validator, header: Mapping[str, str], settings: DataSettings, findings: _Findings) -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame({printable(name): [kind] for name, kind in header.items()}, dtype=object)
+    expectations = [
+        expectation
+        for expectation in expectations_for(settings)
+        if expectation.asset == "header"
+        and (expectation.kind == "ExpectColumnToExist" or expectation.column in frame.columns)
+    ]
+    for check in validator.decide("header", frame, expectations):
+        if check.expectation.kind == "ExpectColumnToExist" and not check.success:
+            there = ", ".join(shown(name) for name in header) or "none"
+            seen = f"columns: {there}{did_you_mean(check.expectation.column or '', header)}"
+            findings.checks.append(Check(check.expectation, False, 1, seen))
+        else:
+            findings.checks.append(check)
+
+
+def _row_frames(rows: Sequence[Row], facts: RowFacts) -> dict[Asset, "pd.DataFrame"]:
+    """What Great Expectations sees: text as objects, because pandas' own text type stops at invalid Unicode."""
+    import pandas as pd
+
+    lines = {"line": [row.line for row in rows], "fault": [row.fault and printable(row.fault) for row in rows]}
+    return {
+        "lines": pd.DataFrame(lines, dtype=object),
+        "rows": pd.DataFrame(facts.columns, dtype=object),
+    }
+
+
+def _check_rows(
+    validator: Validator, asset: Asset, frame: "pd.DataFrame", settings: DataSettings, findings: _Findings
+) -> None:
+    """Decide quickly first, then name the rows of what failed."""
+    expectations = [expectation for expectation in expectations_for(settings) if expectation.asset == asset]
+    checks = validator.decide(asset, frame, expectations, index="line")
+    findings.checks += checks
+    most = max(MOST_ROWS_NAMED_IN_REFUSED_DATA, settings.max_quarantined * len(findings.rows))
+    failed = [check.expectation for check in checks if not check.success and check.faulty <= most]
+    if failed:
+        for expectation, line, value in validator.faulty_rows(f"{asset} named", frame, failed, "line"):
+            hint = did_you_mean(str(value), settings.labels) if expectation.name == "target_known" else ""
+            findings.reasons[line].append(f"{expectation.name}: {_reason(value)}{hint}")
+
+
+def _reason(value: object) -> str:
+    return "missing" if value is None or value != value else shown(value)
+
+
+def _check_set(validator: Validator, settings: DataSettings, findings: _Findings) -> None:
+    import pandas as pd
+
+    assert findings.facts is not None
+    accepted = _accepted(findings)
+    targets = findings.facts.columns["target"]
+    pairs = [(str(targets[index]), findings.facts.splits[index]) for index in accepted]
+    labels = settings.labels or sorted({label for label, _ in pairs})
+    classes = class_table(labels, pairs)
+    findings.classes = [dict(zip(classes, values, strict=True)) for values in zip(*classes.values(), strict=True)]
+    # A fault whose rows were too many to be named counts as well.
+    quarantined = max([len(findings.reasons), *(c.faulty for c in findings.checks if c.expectation.level == "row")])
+    read = len(findings.rows)
+    numbers = {"read": read, "accepted": read - quarantined, "quarantined_share": quarantined / max(1, read)}
+    frames: dict[Asset, pd.DataFrame] = {"classes": pd.DataFrame(classes), "set": pd.DataFrame([numbers])}
+    for asset, frame in frames.items():
+        expectations = [expectation for expectation in expectations_for(settings) if expectation.asset == asset]
+        findings.checks += validator.decide(asset, frame, expectations, index="label" if asset == "classes" else None)
+
+
+def _accepted(findings: _Findings) -> list[int]:
+    """Which of the readable rows have no fault."""
+    assert findings.facts is not None
+    return [index for index, row in enumerate(findings.facts.rows) if row.line not in findings.reasons]
+
+
+def _refusal(table: Path, checks: Sequence[Check], page: Path) -> str:
+    failed = [check for check in checks if not check.success]
+    faults = [
+        f"{check.expectation.name} (expected that {check.expectation.meaning}; {check.seen}"
+        + (f", such as {'; '.join(check.examples)})" if check.examples else ")")
+        for check in sorted(failed, key=lambda check: check.expectation.level, reverse=True)
+    ]
+    return f"{table}: the data was refused: {' | '.join(faults)}; mend the data or the data settings; the page: {page}"
+
+
+def _write_findings(
+    folder: Path,
+    findings: _Findings,
+    settings: DataSettings,
+    version: DataVersion,
+    *,
+    verdict: Literal["accepted", "refused"],
+) -> None:
+    rows = _quarantined_rows(findings, settings)
+    accepted = len(findings.rows) - len(rows)
+    page = ValidationPage(
+        verdict, settings.path, version.version, version.modified, len(findings.rows), accepted, len(rows),
+        findings.checks, findings.classes, rows, QUARANTINE,
+    )  # fmt: skip
+    write_atomically(folder / QUARANTINE, "".join(_json_line(asdict(row)) for row in rows))
+    write_json(folder / CHECKS, [check.as_json() for check in findings.checks])
+    write_atomically(folder / PAGE, render(page))
+
+
+def _json_line(value: Mapping[str, JsonValue]) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def _quarantined_rows(findings: _Findings, settings: DataSettings) -> list[QuarantinedRow]:
+    names = named_columns(settings).values()
+    facts = findings.facts
+    ids = {row.line: row_id for row, row_id in zip(facts.rows, facts.ids, strict=True)} if facts else {}
+    return [
+        QuarantinedRow(
+            row.line,
+            _safe(ids.get(row.line)),
+            tuple(findings.reasons[row.line]),
+            {printable(name): _safe(value) for name, value in zip(names, row.values, strict=True)}
+            if row.fault is None
+            else {"raw": printable(row.raw)},
+        )
+        for row in findings.rows
+        if row.line in findings.reasons
+    ]
+
+
+def _safe(text: str | None) -> str | None:
+    return None if text is None else printable(text)
+
+
+def _write_accepted(folder: Path, findings: _Findings, settings: DataSettings) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    assert findings.facts is not None
+    facts, accepted = findings.facts, _accepted(findings)
+    if len(accepted) + len(findings.reasons) != len(findings.rows):
+        raise RuntimeError(
+            f"{len(findings.rows)} rows read, but {len(accepted)} accepted and {len(findings.reasons)} quarantined"
+        )
+    columns = {
+        "row_id": pa.array([facts.ids[index] for index in accepted], pa.string()),
+        "line": pa.array([facts.rows[index].line for index in accepted], pa.int64()),
+        "input": pa.array([facts.columns["input"][index] for index in accepted], pa.string()),
+        "target": pa.array([facts.columns["target"][index] for index in accepted], pa.string()),
+        "split": pa.array([facts.splits[index] for index in accepted], pa.string()),
+    }
+    for name in settings.slices:
+        values = facts.columns[f"slice.{name}"]
+        columns[f"slice.{name}"] = pa.array([values[index] or "" for index in accepted], pa.string())
+    parquet.write_table(pa.table(columns), folder / ACCEPTED)
+    write_json(folder / SUMMARY, _summary(facts, accepted, findings))
+
+
+def _summary(facts: RowFacts, accepted: Sequence[int], findings: _Findings) -> dict[str, JsonValue]:
+    sides = sorted((str(facts.ids[index]), facts.splits[index]) for index in accepted)
+    test = sorted(
+        (str(facts.ids[index]), str(facts.columns["input"][index]), str(facts.columns["target"][index]))
+        for index in accepted
+        if facts.splits[index] == "test"
+    )
+    counts: Counter[Split] = Counter(facts.splits[index] for index in accepted)
+    reasons = Counter(reason.partition(":")[0] for reasons in findings.reasons.values() for reason in reasons)
+    return {
+        "read": len(findings.rows),
+        "accepted": len(accepted),
+        "quarantined": len(findings.reasons),
+        "reasons": dict(reasons),
+        "labels": [str(row["label"]) for row in findings.classes],
+        "split_rows": {split: counts[split] for split in SPLITS},
+        "split_sha256": lines_sha256(part for row in sides for part in row),
+        "test_sha256": lines_sha256(part for row in test for part in row),
+    }
+
+
+def _record(folder: StepFolder, version: DataVersion) -> ValidatedData:
+    summary = cast(dict[str, JsonValue], folder.read_json(SUMMARY))
+    logger.info(
+        "%s: %s rows accepted, %s quarantined (%s)",
+        STEP, summary["accepted"], summary["quarantined"], folder.outcome,
+    )  # fmt: skip
+    return ValidatedData(
+        folder=folder,
+        data=version,
+        read=cast(int, summary["read"]),
+        accepted=cast(int, summary["accepted"]),
+        quarantined=cast(int, summary["quarantined"]),
+        labels=tuple(cast(list[str], summary["labels"])),
+        split_rows=cast(dict[str, int], summary["split_rows"]),
+        split_sha256=cast(str, summary["split_sha256"]),
+        test_sha256=cast(str, summary["test_sha256"]),
+        page=folder.path / PAGE,
+    )
