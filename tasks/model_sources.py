@@ -33,6 +33,7 @@ CHECKPOINT_FOLDER = "artifacts/model"
 # Content decides: these sources have no revision that is worth more than the digest in the lock.
 BY_CONTENT = "by content"
 TIMEOUT_SECONDS = 20
+RANGE_NOT_SATISFIABLE = 416
 SERVER_ERROR = 500
 
 
@@ -238,7 +239,8 @@ def _bucket(uri: str, bucket: str, prefix: str) -> BucketSource:
     # Retries belong to the task; these only cover a single dropped request.
     config = Config(connect_timeout=TIMEOUT_SECONDS, read_timeout=TIMEOUT_SECONDS, retries={"total_max_attempts": 2})
     with _bucket_errors(uri):
-        client = boto3.client("s3", config=config)
+        # A session of its own: the shared one is not safe across threads.
+        client = boto3.Session().client("s3", config=config)
     return BucketSource(uri, client, bucket, prefix)
 
 
@@ -283,6 +285,8 @@ def _hub_errors(uri: str) -> Iterator[None]:
     except httpx2.TransportError as error:
         raise _unavailable(uri, error) from None
     except HfHubHTTPError as error:
+        if error.response.status_code == RANGE_NOT_SATISFIABLE:
+            return  # the file ends where the range begins: there is nothing more to read
         if error.response.status_code >= SERVER_ERROR:
             raise _unavailable(uri, error) from None
         raise _not_given(uri, f"HTTP {error.response.status_code}", "HF_TOKEN") from None
@@ -298,7 +302,10 @@ def _bucket_errors(uri: str) -> Iterator[None]:
     except lost as error:
         raise _unavailable(uri, error) from None
     except exceptions.ClientError as error:
-        if int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) >= SERVER_ERROR:
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        if status == RANGE_NOT_SATISFIABLE:
+            return  # the object ends where the range begins: there is nothing more to read
+        if status >= SERVER_ERROR:
             raise _unavailable(uri, error) from None
         raise _not_given(uri, str(error), "AWS_ENDPOINT_URL and the AWS credentials") from None
     except exceptions.BotoCoreError as error:
@@ -308,7 +315,7 @@ def _bucket_errors(uri: str) -> Iterator[None]:
 def _unavailable(uri: str, error: Exception) -> SourceUnavailableError:
     return SourceUnavailableError(
         f"{uri}: the connection failed ({type(error).__name__}: {error}), expected the model's files;"
-        " what arrived is kept: run again and it goes on from there"
+        " run again: a fetch goes on where it stopped"
     )
 
 
