@@ -1,0 +1,154 @@
+"""Where the trainable part of a model begins, and the proof that what lies in front of it did not change."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from graftline.digests import tensors_sha256
+from graftline.errors import SettingsError
+
+Strategy = Literal["feature_extraction", "partial", "fine_tuning"]
+Batch = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class FreezePoint:
+    """The cut through a model: everything that runs before `first_trainable` is frozen."""
+
+    first_trainable: str | None
+    """The module where learning begins; None: nothing is frozen."""
+    frozen_blocks: tuple[str, ...]
+    frozen_modules: frozenset[str]
+    """Modules whose every part runs before the cut: they stay in eval mode."""
+    frozen_parameters: tuple[str, ...]
+    trainable_parameters: tuple[str, ...]
+
+    @property
+    def description(self) -> str:
+        """What was frozen, in words."""
+        if self.first_trainable is None:
+            return "nothing"
+        blocks = f" with {len(self.frozen_blocks)} blocks" if self.frozen_blocks else ""
+        return f"everything in front of {self.first_trainable}{blocks} ({len(self.frozen_parameters)} tensors)"
+
+
+def freeze(
+    model: nn.Module, strategy: Strategy, freeze_until: str | None, *, head: str, example: Batch
+) -> FreezePoint:
+    """Freeze what runs before the freeze point; `example` is a small batch that shows the order of execution.
+
+    Raises: SettingsError if `freeze_until` names no block: a typo must not freeze something else.
+    """
+    blocks = find_blocks(model)
+    first = _first_trainable(strategy, freeze_until, blocks, head)
+    point = _cut(model, first, blocks, execution_order(model, example))
+    frozen = set(point.frozen_parameters)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+    return point
+
+
+def find_blocks(model: nn.Module) -> tuple[str, ...]:
+    """Names of the repeated blocks in order: the longest list of modules of one class, as every transformer has.
+
+    Raises: SettingsError if there is no such list.
+    """
+    lists = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and len({type(block) for block in module}) == 1
+    ]
+    if not lists:
+        raise SettingsError(
+            f"{type(model).__name__}: found no list of equal blocks to count the depth by;"
+            " use adaptation.strategy fine_tuning or feature_extraction"
+        )
+    # Of lists of equal length the outermost one, which stands first.
+    name, longest = max(lists, key=lambda entry: len(entry[1]))
+    return tuple(f"{name}.{number}" for number in range(len(longest)))
+
+
+def execution_order(model: nn.Module, example: Batch) -> tuple[str, ...]:
+    """Names of all modules in the order in which a forward pass first enters them."""
+    order: dict[str, None] = {}
+
+    def note(name: str) -> Callable[..., None]:
+        return lambda *_: order.setdefault(name)
+
+    hooks = [module.register_forward_pre_hook(note(name)) for name, module in model.named_modules()]
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(**example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        model.train(was_training)
+    return tuple(order)
+
+
+def train_mode(model: nn.Module, point: FreezePoint) -> None:
+    """Training mode behind the freeze point; in front of it no dropout and no moving BatchNorm statistics."""
+    for name, module in model.named_modules():
+        module.training = name not in point.frozen_modules
+
+
+def frozen_sha256(model: nn.Module, point: FreezePoint) -> str:
+    """The digest of every frozen parameter and of every buffer in a frozen module."""
+    frozen = set(point.frozen_parameters)
+    tensors = {name: tensor for name, tensor in model.named_parameters() if name in frozen}
+    tensors |= {
+        f"buffer:{name}": tensor
+        for name, tensor in model.named_buffers()
+        if name.rpartition(".")[0] in point.frozen_modules
+    }
+    return tensors_sha256(tensors)
+
+
+def _first_trainable(
+    strategy: Strategy, freeze_until: str | None, blocks: tuple[str, ...], head: str
+) -> str | None:
+    if strategy == "fine_tuning":
+        return None
+    if strategy == "feature_extraction":
+        return head
+    return _named_block(freeze_until or "", blocks)
+
+
+def _named_block(freeze_until: str, blocks: tuple[str, ...]) -> str:
+    matches = [block for block in blocks if block == freeze_until or block.endswith(f".{freeze_until}")]
+    with suppress(ValueError):
+        number = float(freeze_until)
+        depth = number if freeze_until.isdigit() else number * len(blocks)
+        matches = [blocks[round(depth)]] if 0 < round(depth) < len(blocks) else []
+    if len(matches) != 1:
+        raise SettingsError(
+            f"adaptation.freeze_until {freeze_until!r} names no single block of this model; expected a number from 1 to"
+            f" {len(blocks) - 1}, a share of the depth such as 0.5, or one of {', '.join(blocks[1:])}"
+        )
+    return matches[0]
+
+
+def _cut(model: nn.Module, first: str | None, blocks: tuple[str, ...], order: tuple[str, ...]) -> FreezePoint:
+    names = [name for name, _ in model.named_parameters()]
+    if first is None:
+        return FreezePoint(None, (), frozenset(), (), tuple(names))
+    position = {name: place for place, name in enumerate(order)}
+    cut = position[first]
+
+    def runs_before(module: str) -> bool:
+        # A module that is never entered (only its weights are read) cannot be placed, and the safe side is frozen.
+        return position.get(module, -1) < cut
+
+    frozen = tuple(name for name in names if runs_before(name.rpartition(".")[0]))
+    modules = frozenset(
+        name
+        for name, module in model.named_modules()
+        if all(runs_before(f"{name}.{child}" if child else name) for child, _ in module.named_modules())
+    )
+    trainable = tuple(name for name in names if name not in set(frozen))
+    return FreezePoint(first, tuple(block for block in blocks if block in modules), modules, frozen, trainable)
