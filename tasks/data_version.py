@@ -168,11 +168,12 @@ def _call_dvc(workspace: Workspace, verb: Literal["fetch", "checkout"], version:
     from dvc.repo import Repo
 
     # DVC unpickles what it finds in this folder, and its default lies in a place shared with other users.
-    private = workspace.root / ".dvc" / "tmp" / "site_cache"
+    private = workspace.root.resolve() / ".dvc" / "tmp" / "site_cache"
     private.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        with Repo(str(workspace.root), config={"core": {"site_cache_dir": str(private)}}) as repo:
-            getattr(repo, verb)(targets=[POINTER])
+        with Repo(str(workspace.root.resolve()), config={"core": {"site_cache_dir": str(private)}}) as repo:
+            # Absolute: DVC looks for a relative target in the process's folder, which may be another project.
+            getattr(repo, verb)(targets=[str((workspace.root / POINTER).resolve())])
     except (DvcException, OSError) as error:
         raise _not_to_be_had(version, str(error)) from None
 

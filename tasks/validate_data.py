@@ -197,7 +197,10 @@ def _check_set(validator: Validator, settings: DataSettings, findings: _Findings
     quarantined = max([len(findings.reasons), *(c.faulty for c in findings.checks if c.expectation.level == "row")])
     read = len(findings.rows)
     numbers = {"read": read, "accepted": read - quarantined, "quarantined_share": quarantined / max(1, read)}
-    frames: dict[Asset, pd.DataFrame] = {"classes": pd.DataFrame(classes), "set": pd.DataFrame([numbers])}
+    frames: dict[Asset, pd.DataFrame] = {
+        "classes": pd.DataFrame(classes, dtype=object),
+        "set": pd.DataFrame([numbers], dtype=object),
+    }
     for asset, frame in frames.items():
         expectations = [expectation for expectation in expectations_for(settings) if expectation.asset == asset]
         findings.checks += validator.decide(asset, frame, expectations, index="label" if asset == "classes" else None)
