@@ -1,0 +1,60 @@
+"""The verdict on a candidate: one pure function of numbers and policy."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from graftline.metrics import Score
+
+VerdictName = Literal["PROMOTE", "HOLD", "REJECT"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What shall happen to a candidate, and why."""
+
+    verdict: VerdictName
+    reasons: tuple[str, ...]
+
+
+def decide(
+    candidate: Mapping[str, Score],
+    *,
+    difference: Score | None,
+    champion: str | None,
+    majority_accuracy: float,
+    floors: Mapping[str, float],
+    obstacles: Sequence[str],
+) -> Verdict:
+    """Judge a candidate.
+
+    `difference` is its accuracy minus the champion's on the same rows, None if there is no champion. A missed floor, or
+    a model that beats not even the most frequent label, is rejected whatever else holds. `obstacles` are reasons why
+    it must not be promoted although its numbers may be good.
+    """
+    faults = [
+        f"{name} {candidate[name].value:.4f} is below its floor {floor:.4f}"
+        for name, floor in sorted(floors.items())
+        if candidate[name].value < floor
+    ]
+    accuracy = candidate["accuracy"].value
+    if accuracy <= majority_accuracy:
+        faults.append(f"accuracy {accuracy:.4f} does not beat the most frequent label's {majority_accuracy:.4f}")
+    if difference is not None and difference.high < 0:
+        faults.append(f"worse than champion {champion}: {_shown(difference)}")
+    if faults:
+        return Verdict("REJECT", tuple(faults))
+    if obstacles:
+        return Verdict("HOLD", tuple(obstacles))
+    if difference is None:
+        return Verdict("PROMOTE", ("the first model, and it reaches every floor",))
+    if difference.low <= 0:
+        return Verdict("HOLD", (f"not enough evidence against champion {champion}: {_shown(difference)}",))
+    return Verdict("PROMOTE", (f"better than champion {champion}: {_shown(difference)}",))
+
+
+def _shown(difference: Score) -> str:
+    return (
+        f"accuracy {difference.value:+.4f} on the same rows, 95 % interval"
+        f" {difference.low:+.4f} to {difference.high:+.4f}"
+    )

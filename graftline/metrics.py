@@ -1,0 +1,164 @@
+"""Held-out scores of class probabilities, each with a bootstrap interval, also paired between two models."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+CONFIDENCE = 0.95
+# The usual number of equal-width bins for the expected calibration error (Guo et al. 2017, arXiv 1706.04599).
+CALIBRATION_BINS = 15
+# Smallest probability that the log loss looks at: one confident error must not make it infinite.
+EPSILON = 1e-15
+# Resamples are drawn in chunks of at most this many counts, so that memory stays flat as rows grow.
+CHUNK_COUNTS = 20_000_000
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number and the interval in which it lies with 95 % confidence."""
+
+    value: float
+    low: float
+    high: float
+
+    def as_json(self) -> dict[str, float]:
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+
+# A metric of weighted rows: (resamples, rows) counts to (resamples,) values.
+Metric = Callable[[Floats], Floats]
+
+
+def scores(probabilities: Floats, targets: Integers, *, resamples: int, seed: int) -> dict[str, Score]:
+    """Accuracy, macro-F1, log loss and calibration error of (rows, classes) probabilities, with intervals.
+
+    The intervals are percentiles over resampled rows (Efron 1979): the simplest that suits all four metrics.
+    """
+    metrics = metrics_of(probabilities, targets)
+    drawn = _resampled(metrics, len(targets), resamples, seed)
+    whole = np.ones((1, len(targets)))
+    return {name: _score(float(metric(whole)[0]), drawn[name]) for name, metric in metrics.items()}
+
+
+def differences(
+    candidate: Floats, champion: Floats, targets: Integers, *, resamples: int, seed: int
+) -> dict[str, Score]:
+    """Candidate minus champion on the same rows, both scored on the same resamples (the paired bootstrap)."""
+    first, second = metrics_of(candidate, targets), metrics_of(champion, targets)
+    paired: dict[str, Metric] = {name: _minus(first[name], second[name]) for name in first}
+    drawn = _resampled(paired, len(targets), resamples, seed)
+    whole = np.ones((1, len(targets)))
+    return {name: _score(float(metric(whole)[0]), drawn[name]) for name, metric in paired.items()}
+
+
+def metrics_of(probabilities: Floats, targets: Integers) -> dict[str, Metric]:
+    """The four metrics of one model's probabilities, as functions of how often each row counts."""
+    rows, classes = probabilities.shape
+    predicted = probabilities.argmax(1)
+    hit = (predicted == targets).astype(float)
+    loss = -np.log(np.clip(probabilities[np.arange(rows), targets], EPSILON, 1.0))
+    cells = _one_hot(targets * classes + predicted, classes * classes)
+    confidence = probabilities.max(1)
+    bins = _one_hot(np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1), CALIBRATION_BINS)
+
+    def mean(values: Floats) -> Metric:
+        return lambda counts: np.asarray(counts @ values / counts.sum(1))
+
+    def macro_f1(counts: Floats) -> Floats:
+        table = (counts @ cells).reshape(-1, classes, classes)
+        return _f1(table).mean(1)
+
+    def calibration_error(counts: Floats) -> Floats:
+        # Per bin |hits - confidence| summed over its rows; the mean over all rows is the expected error.
+        return np.asarray(np.abs(counts @ (bins * (hit - confidence)[:, None])).sum(1) / counts.sum(1))
+
+    return {
+        "accuracy": mean(hit),
+        "macro_f1": macro_f1,
+        "log_loss": mean(loss),
+        "calibration_error": calibration_error,
+    }
+
+
+def confusion(probabilities: Floats, targets: Integers) -> Integers:
+    """How often each label (row) was predicted as each label (column): (classes, classes)."""
+    classes = probabilities.shape[1]
+    cells = targets * classes + probabilities.argmax(1)
+    return np.bincount(cells, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
+
+
+def per_class(table: Integers) -> list[dict[str, float]]:
+    """Precision, recall, F1 and rows of each class, from a confusion table; 0 where nothing was there to divide by."""
+    right = np.diag(table).astype(float)
+    precision = right / np.maximum(table.sum(0), 1)
+    recall = right / np.maximum(table.sum(1), 1)
+    return [
+        {"precision": float(p), "recall": float(r), "f1": float(f), "rows": int(n)}
+        for p, r, f, n in zip(precision, recall, _f1(table[None].astype(float))[0], table.sum(1), strict=True)
+    ]
+
+
+def reliability(probabilities: Floats, targets: Integers) -> list[dict[str, float]]:
+    """For each filled confidence bin: mean confidence, share of right predictions, rows."""
+    confidence, hit = probabilities.max(1), probabilities.argmax(1) == targets
+    place = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    return [
+        {
+            "confidence": float(confidence[place == number].mean()),
+            "accuracy": float(hit[place == number].mean()),
+            "rows": int((place == number).sum()),
+        }
+        for number in np.unique(place)
+    ]
+
+
+def aligned(probabilities: Floats, labels: list[str], wanted: list[str]) -> Floats:
+    """Columns in the order of `wanted`; a label that the model does not know has probability 0."""
+    known = {label: place for place, label in enumerate(labels)}
+    columns = [probabilities[:, known[label]] if label in known else np.zeros(len(probabilities)) for label in wanted]
+    return np.stack(columns, axis=1)
+
+
+def _resampled(metrics: Mapping[str, Metric], rows: int, resamples: int, seed: int) -> dict[str, Floats]:
+    parts: dict[str, list[Floats]] = {name: [] for name in metrics}
+    for counts in _row_counts(rows, resamples, seed):
+        for name, metric in metrics.items():
+            parts[name].append(metric(counts))
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def _row_counts(rows: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """How often each row is drawn in each resample: (some resamples, rows) at a time."""
+    random = np.random.default_rng(seed)
+    chunk = max(1, CHUNK_COUNTS // rows)
+    for start in range(0, resamples, chunk):
+        size = min(chunk, resamples - start)
+        drawn = random.integers(0, rows, (size, rows)) + np.arange(size)[:, None] * rows
+        yield np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows).astype(float)
+
+
+def _score(value: float, drawn: Floats) -> Score:
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return Score(value, float(low), float(high))
+
+
+def _minus(first: Metric, second: Metric) -> Metric:
+    return lambda counts: np.asarray(first(counts) - second(counts))
+
+
+def _one_hot(values: NDArray[Any], size: int) -> Floats:
+    return np.eye(size)[values]
+
+
+def _f1(table: Floats) -> Floats:
+    """F1 of each class, from (resamples, classes, classes) confusion tables: (resamples, classes)."""
+    right = np.diagonal(table, axis1=1, axis2=2)
+    total = table.sum(1) + table.sum(2)
+    return np.asarray(np.divide(2 * right, total, out=np.zeros_like(right), where=total > 0))

@@ -1,0 +1,84 @@
+"""Pictures of an evaluation, as PNG bytes that are equal for equal numbers."""
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from graftline.metrics import Integers
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK, ACCENT, FAINT = "#1f2933", "#0b7285", "#ced4da"
+
+
+def confusion_picture(table: Integers, labels: Sequence[str]) -> bytes:
+    """The confusion table as a heat map; rows are true labels, shades are shares of the row."""
+    from matplotlib.figure import Figure
+
+    shares = table / table.sum(1, keepdims=True).clip(1)
+    side = max(3.6, 1.6 + 0.7 * len(labels))
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(shares, cmap="GnBu", vmin=0, vmax=1)
+    for row in range(len(labels)):
+        for column in range(len(labels)):
+            shade = "white" if shares[row, column] > 0.6 else INK
+            text = f"{table[row, column]}\n{shares[row, column]:.1%}"
+            axes.text(column, row, text, ha="center", va="center", color=shade)
+    axes.set_xticks(range(len(labels)), [_plain(label) for label in labels])
+    axes.set_yticks(range(len(labels)), [_plain(label) for label in labels])
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    return _png(figure)
+
+
+def reliability_picture(bins: Sequence[dict[str, float]]) -> bytes:
+    """Share of right predictions against confidence; the dashed line is perfect calibration."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.4, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], linestyle="--", color=FAINT)
+    most = max(entry["rows"] for entry in bins)
+    axes.plot([entry["confidence"] for entry in bins], [entry["accuracy"] for entry in bins], color=ACCENT)
+    axes.scatter(
+        [entry["confidence"] for entry in bins],
+        [entry["accuracy"] for entry in bins],
+        s=[20 + 180 * entry["rows"] / most for entry in bins],
+        color=ACCENT,
+        alpha=0.7,
+    )
+    axes.set_xlim(min(0.45, *(entry["confidence"] for entry in bins)), 1.02)
+    axes.set_ylim(0, 1.05)
+    axes.set_xlabel("confidence (size of a point: rows)")
+    axes.set_ylabel("share that is right")
+    return _png(figure)
+
+
+def training_picture(train: Sequence[float], validation: Sequence[float]) -> bytes:
+    """Loss on the training and the validation rows after each epoch."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(4.4, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    epochs = range(1, len(train) + 1)
+    axes.plot(epochs, train, marker="o", color=FAINT, label="training rows")
+    axes.plot(epochs, validation, marker="o", color=ACCENT, label="validation rows")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("log loss")
+    axes.legend(frameon=False)
+    return _png(figure)
+
+
+def _plain(label: str) -> str:
+    # matplotlib reads $...$ as a formula; labels are data.
+    return (label if len(label) <= 16 else label[:15] + "…").replace("$", r"\$")
+
+
+def _png(figure: "Figure") -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,271 @@
+"""Step 3, fine_tune: freeze, run the frozen part once per row, train the rest, and prove that the frozen part is still."""
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from pydantic import JsonValue
+
+from graftline.digests import json_sha256, tensors_sha256
+from graftline.errors import GraftlineError
+from graftline.files import write_json
+from graftline.settings import AdaptationSettings
+from tasks.artifacts import StepFolder, Workspace, produce
+from tasks.fetch_model import BaseModel, verify_base_model
+from tasks.progress import ProgressBar
+from tasks.validate_data import ACCEPTED, ValidatedData
+
+if TYPE_CHECKING:
+    import torch
+
+    from graftline.freezing import FreezePoint
+    from graftline.text import TextClassifier
+    from graftline.text_rows import TextRows
+    from graftline.training import Epoch, Rows
+
+STEP = "fine_tune"
+LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
+# MLflow finds the checkpoint in the registered model under the folder's own name.
+MODEL, SUMMARY = "model", "training.json"
+HEAD = "head"
+# Seconds between two lines about progress: often enough to see it live, seldom enough to read.
+SAY_SECONDS = 10.0
+
+logger = logging.getLogger("graftline.fine_tune")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An adapted model and how it came about."""
+
+    folder: StepFolder
+    model: Path
+    weights_sha256: str
+    frozen_sha256: str
+    """Digest of all frozen parameters and buffers, the same before and after training."""
+    frozen: str
+    """What was frozen, in words."""
+    best_epoch: int
+    epochs: tuple[dict[str, float], ...]
+    seconds: float
+
+
+@task(name="3 fine_tune", persist_result=False, cache_policy=NO_CACHE)
+def fine_tune(
+    workspace: Workspace,
+    settings: AdaptationSettings,
+    data: ValidatedData,
+    base: BaseModel,
+    finished_epoch: Callable[["Epoch"], None] = lambda _: None,
+) -> Checkpoint:
+    """Train on the accepted training rows and keep the epoch that does best on the validation rows.
+
+    A killed training goes on from its last checkpoint and ends with the same weights.
+    Raises: SettingsError for a freeze point that does not exist; GraftlineError if a frozen tensor changed.
+    """
+    depends_on: dict[str, JsonValue] = {
+        "data": data.folder.key,
+        "base_model": base.digest,
+        "settings": settings.model_dump(mode="json", exclude={"threads"}),
+        "threads": thread_count(settings),
+    }
+    folder = produce(
+        workspace,
+        STEP,
+        depends_on=depends_on,
+        libraries=LIBRARIES,
+        build=lambda folder: _build(folder, workspace, settings, data, base, finished_epoch),
+        resumable=True,
+    )
+    return _record(folder)
+
+
+def thread_count(settings: AdaptationSettings) -> int:
+    """How many processor threads to compute with; the last bits of all results depend on it."""
+    return settings.threads or os.cpu_count() or 1
+
+
+def _build(
+    folder: Path,
+    workspace: Workspace,
+    settings: AdaptationSettings,
+    data: ValidatedData,
+    base: BaseModel,
+    finished_epoch: Callable[["Epoch"], None],
+) -> None:
+    import torch
+
+    from graftline.freezing import freeze, frozen_sha256
+    from graftline.text import collate, load_base, load_tokenizer, save_classifier
+    from graftline.training import best_epoch
+
+    began = time.monotonic()
+    use_threads(settings)
+    verify_base_model(base)
+    tokenizer = load_tokenizer(base.path)
+    model = load_base(base.path, data.labels, max_tokens=settings.max_tokens, seed=settings.seed)
+    rows = {split: _rows(data, split, tokenizer, settings) for split in ("train", "validation")}
+    example = collate(tokenizer, rows["train"].encoded[:2])
+    point = freeze(model, settings.strategy, settings.freeze_until, head=HEAD, example=example)
+    logger.info("frozen: %s", point.description)
+    before = frozen_sha256(model, point)
+    with _prepared(workspace, settings, base, model, point, rows) as prepared:
+        epochs = _train(folder, model, point, prepared, settings, finished_epoch)
+    if (after := frozen_sha256(model, point)) != before:
+        raise GraftlineError(
+            f"{base.uri}: training changed the frozen part ({before[:12]} became {after[:12]}), which must stay as it"
+            " was; nothing was kept; please report this model and these settings"
+        )
+    save_classifier(model, tokenizer, folder / MODEL)
+    state = {name: cast("torch.Tensor", tensor) for name, tensor in model.state_dict().items()}
+    summary = {
+        "weights_sha256": tensors_sha256(state),
+        "frozen_sha256": before,
+        "frozen": point.description,
+        "best_epoch": best_epoch(epochs).number,
+        "epochs": [asdict(epoch) for epoch in epochs],
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    write_json(folder / SUMMARY, cast("JsonValue", summary))
+    shutil.rmtree(folder / "checkpoints")
+
+
+def use_threads(settings: AdaptationSettings) -> None:
+    """Fix what would let two equal runs differ: the number of threads, and kernels without a fixed order."""
+    import torch
+
+    torch.set_num_threads(thread_count(settings))
+    torch.use_deterministic_algorithms(True)
+
+
+def read_split(data: ValidatedData, split: str, columns: Sequence[str]) -> dict[str, list[str]]:
+    """The accepted rows on one side of the split, in file order, by column."""
+    from pyarrow import parquet
+
+    table = parquet.read_table(data.folder.path / ACCEPTED, columns=list(columns), filters=[("split", "=", split)])
+    return {name: table.column(name).to_pylist() for name in columns}
+
+
+def _rows(data: ValidatedData, split: str, tokenizer: object, settings: AdaptationSettings) -> "TextRows":
+    import torch
+
+    from graftline.text import encode
+    from graftline.text_rows import TextRows
+
+    columns = read_split(data, split, ["input", "target"])
+    targets = torch.tensor([data.labels.index(label) for label in columns["target"]])
+    return TextRows(tokenizer, encode(tokenizer, columns["input"], max_tokens=settings.max_tokens), targets)
+
+
+@contextmanager
+def _prepared(
+    workspace: Workspace,
+    settings: AdaptationSettings,
+    base: BaseModel,
+    model: "TextClassifier",
+    point: "FreezePoint",
+    rows: dict[str, "TextRows"],
+) -> Iterator[dict[str, "Rows"]]:
+    """The rows to train on: as they are if nothing is frozen, otherwise from the kept output of the frozen part."""
+    from graftline.feature_store import FeatureStore
+    from graftline.replay import replaying
+    from graftline.text_rows import ReplayedRows, fill, row_keys
+
+    if point.first_trainable is None:
+        yield dict(rows)
+        return
+    with FeatureStore(workspace.artifacts / "features" / _store_key(base, point, settings)) as store:
+        keys = {split: row_keys(of_split) for split, of_split in rows.items()}
+        for split, of_split in rows.items():
+            computed = fill(store, model, point, of_split, keys[split])
+            logger.info("frozen part: ran once for %d %s rows, %d were kept", computed, split, len(keys[split]) - computed)
+        with replaying(model, point) as give:
+            yield {split: ReplayedRows(rows[split], store, keys[split], give) for split in rows}
+
+
+def _store_key(base: BaseModel, point: "FreezePoint", settings: AdaptationSettings) -> str:
+    """What the frozen part's output depends on, apart from the row."""
+    from importlib.metadata import version
+
+    libraries = [version(name) for name in ("torch", "transformers", "tokenizers")]
+    parts: list[JsonValue] = [base.digest, point.first_trainable, thread_count(settings), *libraries]
+    return json_sha256(parts)[:32]
+
+
+def _train(
+    folder: Path,
+    model: "TextClassifier",
+    point: "FreezePoint",
+    rows: dict[str, "Rows"],
+    settings: AdaptationSettings,
+    finished_epoch: Callable[["Epoch"], None],
+) -> "list[Epoch]":
+    from graftline.training import Plan, Progress, balanced_weights, train
+
+    bar = ProgressBar("training", "fine_tune: share of the training steps that are done")
+    said = [time.monotonic()]
+
+    def report(progress: Progress) -> None:
+        if time.monotonic() - said[0] >= SAY_SECONDS:
+            said[0] = time.monotonic()
+            bar.show(progress.step / progress.steps)
+            logger.info(
+                "epoch %d, step %d of %d, loss %.3f, %.0f rows/s",
+                progress.epoch, progress.step, progress.steps, progress.loss, progress.rows_per_second,
+            )  # fmt: skip
+
+    def finished(epoch: "Epoch") -> None:
+        logger.info(
+            "epoch %d: validation accuracy %.4f, log loss %.4f",
+            epoch.number, epoch.validation_accuracy, epoch.validation_loss,
+        )  # fmt: skip
+        finished_epoch(epoch)
+
+    balanced = settings.class_weights == "balanced"
+    epochs = train(
+        model,
+        point,
+        rows=rows["train"],
+        validation=rows["validation"],
+        plan=Plan(
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            head_learning_rate=settings.head_learning_rate,
+            weight_decay=settings.weight_decay,
+            warmup_share=settings.warmup_share,
+            precision=settings.precision,
+            patience=settings.patience,
+            seed=settings.seed,
+        ),
+        head=HEAD,
+        class_weights=balanced_weights(rows["train"].targets, len(model.labels)) if balanced else None,
+        folder=folder / "checkpoints",
+        report=report,
+        finished_epoch=finished,
+    )
+    bar.show(1.0)
+    return epochs
+
+
+def _record(folder: StepFolder) -> Checkpoint:
+    summary = cast("dict[str, JsonValue]", folder.read_json(SUMMARY))
+    logger.info("%s: best epoch %s (%s)", STEP, summary["best_epoch"], folder.outcome)
+    return Checkpoint(
+        folder=folder,
+        model=folder.path / MODEL,
+        weights_sha256=cast("str", summary["weights_sha256"]),
+        frozen_sha256=cast("str", summary["frozen_sha256"]),
+        frozen=cast("str", summary["frozen"]),
+        best_epoch=cast("int", summary["best_epoch"]),
+        epochs=tuple(cast("list[dict[str, float]]", summary["epochs"])),
+        seconds=cast("float", summary["seconds"]),
+    )
