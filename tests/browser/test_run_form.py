@@ -25,6 +25,8 @@ CHROMIUM_OPTIONS = [
 ]
 SCREENSHOTS = PROJECT / "artifacts" / "screenshots"
 RUN_SECONDS = 300
+# Pages fade in.
+FADE_MILLISECONDS = 700
 
 pytestmark = pytest.mark.full
 
@@ -144,6 +146,7 @@ def asked_of_other_hosts(page: Page) -> list[str]:
 
 def screenshot(page: Page, name: str) -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.wait_for_timeout(FADE_MILLISECONDS)
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 

@@ -1,0 +1,284 @@
+"""`graftline up`: what it starts, what it refuses, and that nothing of it stays behind."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue
+
+from flows.deployments import form_values
+from flows.services import StopRequested, require_alive, service, stop_signal, wait_for_end, wait_for_page
+from flows.up import prefect_environment, tracking_server, up
+from graftline.errors import GraftlineError, SettingsError
+from graftline.settings import Settings, parse_settings, read_settings
+from tests.running_project import PROJECT, copy_project, free_port, graftline_up, marked_processes
+
+ENVIRONMENT = dict(os.environ)
+# A program that starts another one; neither listens to SIGTERM.
+DEAF_FAMILY = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if len(sys.argv) == 1:
+    child = subprocess.Popen([sys.executable, __file__, "child"])
+    print(child.pid, flush=True)
+time.sleep(60)
+"""
+# Flows with the real names and parameters that need no model: here it is about processes.
+SLOW_ADAPT = '''
+"""Adapt, slowly."""
+import time
+from prefect import flow
+from graftline.settings import Settings
+
+@flow(name="adapt")
+def adapt(settings: Settings) -> dict[str, str]:
+    time.sleep(600)
+    return {}
+'''
+QUICK_FLOW = '''
+"""Do nothing."""
+from prefect import flow
+
+@flow(name="NAME")
+def NAME(name: str, reason: str = "") -> dict[str, str]:
+    return {}
+'''
+
+
+def test_a_program_and_what_it_started_are_ended_though_they_ignore_sigterm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.services.GRACE_SECONDS", 0.5)
+    (tmp_path / "deaf.py").write_text(DEAF_FAMILY)
+    log = tmp_path / "log"
+    with service("deaf", python("deaf.py"), folder=tmp_path, environment=ENVIRONMENT, log=log) as deaf:
+        wait_until(lambda: log.read_text().strip() != "")
+        child = int(log.read_text())
+        assert {deaf.process.pid, child} <= living()
+    assert not {deaf.process.pid, child} & living()
+
+
+def test_a_program_that_ends_by_itself_is_named_with_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with service("the clock", python("-c", "exit(3)"), folder=tmp_path, environment=ENVIRONMENT, log=log) as clock:
+        clock.process.wait()
+        with pytest.raises(
+            GraftlineError, match=rf"the clock: ended by itself with exit code 3, .*{re.escape(str(log))}"
+        ):
+            require_alive([clock])
+
+
+def test_a_page_that_never_answers_is_an_error_that_names_the_log(tmp_path: Path) -> None:
+    command, log = python("-c", "import time; time.sleep(60)"), tmp_path / "log"
+    with service("mute", command, folder=tmp_path, environment=ENVIRONMENT, log=log) as mute, stop_signal() as stop:
+        address = f"http://127.0.0.1:{free_port()}/health"
+        with pytest.raises(GraftlineError, match=rf"mute: no answer at {address} within 0 s, .*{re.escape(str(log))}"):
+            wait_for_page(mute, address, stop, seconds=0)
+
+
+def test_ctrl_c_ends_a_wait_at_once(tmp_path: Path) -> None:
+    command, log = python("-c", "import time; time.sleep(60)"), tmp_path / "log"
+    with service("slow", command, folder=tmp_path, environment=ENVIRONMENT, log=log) as slow, stop_signal() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(StopRequested):
+            wait_for_end(slow, stop, seconds=60)
+
+
+def test_a_taken_port_is_refused_with_its_number_and_its_option() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError, match=rf"port {port} of 127.0.0.1 cannot be used .* --mlflow-port"):
+            up(PROJECT, prefect_port=free_port(), mlflow_port=port, say=print)
+
+
+def test_one_port_for_both_servers_is_refused() -> None:
+    port = free_port()
+    with pytest.raises(SettingsError, match=f"--prefect-port and --mlflow-port: both are {port}"):
+        up(PROJECT, prefect_port=port, mlflow_port=port, say=print)
+
+
+def test_the_users_own_prefect_account_is_not_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_KEY", "secret")
+    environment = prefect_environment(tmp_path, "http://127.0.0.1:1")
+    assert "PREFECT_API_KEY" not in environment
+    assert environment["PREFECT_HOME"] == str(tmp_path / ".graftline" / "prefect")
+
+
+def test_the_tracking_server_listens_on_loopback_only() -> None:
+    command, environment = tracking_server(PROJECT, "http://127.0.0.1:5001")
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert command[command.index("--port") + 1] == "5001"
+    assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_the_form_needs_no_box_of_raw_json() -> None:
+    for definition in Settings.model_json_schema()["$defs"].values():
+        for name, field in definition["properties"].items():
+            assert "anyOf" not in field, f"{name} would be drawn as a choice between types"
+
+
+def test_what_the_form_shows_means_what_params_yaml_says() -> None:
+    settings = read_settings(PROJECT / "params.yaml")
+    shown = form_values(settings)
+    assert "null" not in json.dumps(shown)
+    assert parse_settings(shown, source="the form") == settings
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_everything_also_a_run_under_way_and_it_starts_again(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    project = small_project(tmp_path)
+    with graftline_up(project) as running:
+        parameters = read_json(f"{running.prefect}/api/deployments/name/adapt/adapt")["parameters"]
+        assert parameters == {"settings": form_values(read_settings(project / "params.yaml"))}
+        run = start_adapt(project, running.prefect)
+        wait_until(lambda: state_of(running.prefect, run) == "Running")
+        said = running.stop(number)
+        assert running.process.returncode == 0, said
+        assert marked_processes(running.mark) == []
+    with graftline_up(project) as again:
+        assert state_of(again.prefect, run) == "Crashed"
+
+
+@pytest.mark.full
+def test_a_server_that_dies_ends_the_rest_with_a_sentence(tmp_path: Path) -> None:
+    with graftline_up(small_project(tmp_path)) as running:
+        second = subprocess.run(
+            running.process.args,
+            cwd=tmp_path / "project",
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert second.returncode == 2, "its ports are taken"
+        os.kill(child_that_says(running.mark, "mlflow server"), signal.SIGKILL)
+        said, _ = running.process.communicate(timeout=60)
+        assert running.process.returncode == 1
+        assert "the MLflow server: ended by itself with exit code -9" in said
+        assert marked_processes(running.mark) == []
+
+
+@pytest.mark.full
+def test_a_model_registered_through_the_server_is_read_without_it_and_the_other_way_round(tmp_path: Path) -> None:
+    project = small_project(tmp_path)
+    store = f"sqlite:///{project / 'mlflow' / 'mlflow.db'}"
+    with graftline_up(project) as running:
+        assert "version 1" in registry(project, running.mlflow, "register")
+        assert "version 2" in registry(project, store, "register")
+        for address in (store, running.mlflow):
+            assert "predicts ['a'] ['a']" in registry(project, address, "read")
+
+
+REGISTRY = """
+import sys
+from pathlib import Path
+import mlflow
+from tasks.artifacts import Workspace
+from tasks.tracking import connect
+
+connect(Workspace(Path.cwd()))
+if sys.argv[1] == "register":
+    Path("echo.py").write_text(
+        "import mlflow\\n"
+        "class Echo(mlflow.pyfunc.PythonModel):\\n"
+        "    def predict(self, context, model_input: list[str]) -> list[str]:\\n"
+        "        return model_input\\n"
+        "mlflow.models.set_model(Echo())\\n"
+    )
+    with mlflow.start_run():
+        model = mlflow.pyfunc.log_model(name="model", python_model="echo.py", pip_requirements=["mlflow"])
+    print("version", mlflow.register_model(model.model_uri, "echo").version)
+else:
+    print("predicts", *(mlflow.pyfunc.load_model(f"models:/echo/{version}").predict(["a"]) for version in (1, 2)))
+"""
+
+
+def registry(project: Path, address: str, verb: str) -> str:
+    """Use the registry at an address from a fresh process, as a run does; return what it printed."""
+    done = subprocess.run(
+        python("-c", REGISTRY, verb),
+        cwd=project,
+        env=ENVIRONMENT | {"MLFLOW_TRACKING_URI": address},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def small_project(tmp_path: Path) -> Path:
+    project = copy_project(tmp_path / "project")
+    (project / "flows" / "adapt.py").write_text(SLOW_ADAPT)
+    for name in ("promote", "rollback"):
+        (project / "flows" / f"{name}.py").write_text(QUICK_FLOW.replace("NAME", name))
+    return project
+
+
+def start_adapt(project: Path, prefect: str) -> str:
+    """Start a run as a colleague with the command line does; return its id."""
+    done = subprocess.run(
+        python("-m", "prefect", "deployment", "run", "adapt/adapt"),
+        cwd=project,
+        env=prefect_environment(project, prefect),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    found = re.search(r"UUID: ([0-9a-f-]{36})", done.stdout)
+    assert found is not None, done.stdout + done.stderr
+    return found.group(1)
+
+
+def python(*arguments: str) -> list[str]:
+    return [sys.executable, *arguments]
+
+
+def state_of(prefect: str, run: str) -> JsonValue:
+    return read_json(f"{prefect}/api/flow_runs/{run}")["state_name"]
+
+
+def read_json(address: str) -> dict[str, JsonValue]:
+    with urllib.request.urlopen(address, timeout=30) as page:
+        value: dict[str, JsonValue] = json.load(page)
+        return value
+
+
+def living() -> set[int]:
+    """The processes that are not merely waiting to be collected."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if state != "Z":
+            found.add(int(folder.name))
+    return found
+
+
+def child_that_says(mark: str, words: str) -> int:
+    for pid in marked_processes(mark):
+        if words in Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode():
+            return pid
+    raise AssertionError(f"no process of this test says {words}")
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"did not happen within {seconds} s"
+        time.sleep(0.2)
