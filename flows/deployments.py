@@ -10,9 +10,11 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.schedules import SCHEDULE_TYPES
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 from pydantic import JsonValue
 
@@ -22,6 +24,7 @@ from graftline.settings import Settings, read_settings
 # Two lost heartbeats and a margin: a busy machine may delay one.
 LOST_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
 LOST_RUNS = "End lost runs"
+ADAPT = "adapt/adapt"
 UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
 
@@ -32,11 +35,15 @@ def prepare(params: Path) -> None:
     To be called while no worker runs: a run that the server believes under way is then a lost one.
     """
     settings = read_settings(params)
-    _prefect("work-pool", "create", WORK_POOL, "--type", "process", "--overwrite")
-    _prefect("--no-prompt", "deploy", "--all")
     with get_client(sync_client=True) as client:
-        deployment = client.read_deployment_by_name("adapt/adapt")
+        switched_on = _switched_on(client)
+        _prefect("work-pool", "create", WORK_POOL, "--type", "process", "--overwrite")
+        _prefect("--no-prompt", "deploy", "--all")
+        deployment = client.read_deployment_by_name(ADAPT)
         client.update_deployment(deployment.id, DeploymentUpdate(parameters={"settings": form_values(settings)}))
+        for planned in deployment.schedules:
+            if planned.id and planned.schedule in switched_on:
+                client.update_deployment_schedule(deployment.id, planned.id, active=True)
         _end_lost_runs(client)
         if not client.read_automations_by_name(LOST_RUNS):
             _end_lost_runs_automation().create()
@@ -45,6 +52,15 @@ def prepare(params: Path) -> None:
 def form_values(settings: Settings) -> JsonValue:
     """The settings as the form of a run shows them: an empty text where a setting is empty."""
     return _without_null(settings.model_dump(mode="json"))
+
+
+def _switched_on(client: SyncPrefectClient) -> list[SCHEDULE_TYPES]:
+    """The schedules that someone switched on in the page; deploying again makes them anew, as prefect.yaml says."""
+    try:
+        deployment = client.read_deployment_by_name(ADAPT)
+    except ObjectNotFound:
+        return []
+    return [planned.schedule for planned in deployment.schedules if planned.active]
 
 
 def _without_null(value: JsonValue) -> JsonValue:
