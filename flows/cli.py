@@ -49,9 +49,13 @@ def adapt(
 
     def call() -> dict[str, JsonValue]:
         from flows.adapt import adapt
+        from flows.console import hide_tracebacks
         from graftline.settings import read_settings
 
-        return adapt(read_settings(params, assignments))
+        settings = read_settings(params, assignments)
+        if not debug:
+            hide_tracebacks()
+        return adapt(settings)
 
     run_verb(call, summary=lambda result: str(result["summary"]), as_json=as_json, debug=debug)
 
@@ -102,7 +106,7 @@ def run_verb(
         if debug:
             raise
         _fail(str(error), error.exit_code, as_json)
-    except Exception as error:  # noqa: BLE001 - the outermost edge: whatever it was, the user gets one sentence
+    except Exception as error:
         if debug:
             raise
         _fail(f"unexpected {type(error).__name__}: {error}; --debug shows where", 1, as_json)

@@ -35,7 +35,5 @@ def sync_folder(folder: Path) -> None:
 
 def files_below(folder: Path) -> list[Path]:
     """Every file below `folder`, sorted by its relative path; links are listed, not followed."""
-    found = [
-        Path(parent) / name for parent, _, names in os.walk(folder, followlinks=False) for name in names
-    ]
+    found = [Path(parent) / name for parent, _, names in os.walk(folder, followlinks=False) for name in names]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())

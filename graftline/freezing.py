@@ -36,9 +36,7 @@ class FreezePoint:
         return f"everything in front of {self.first_trainable}{blocks} ({len(self.frozen_parameters)} tensors)"
 
 
-def freeze(
-    model: nn.Module, strategy: Strategy, freeze_until: str | None, *, head: str, example: Batch
-) -> FreezePoint:
+def freeze(model: nn.Module, strategy: Strategy, freeze_until: str | None, *, head: str, example: Batch) -> FreezePoint:
     """Freeze what runs before the freeze point; `example` is a small batch that shows the order of execution.
 
     Raises: SettingsError if `freeze_until` names no block: a typo must not freeze something else.
@@ -55,7 +53,7 @@ def freeze(
 def find_blocks(model: nn.Module) -> tuple[str, ...]:
     """Names of the repeated blocks in order: the longest list of modules of one class, as every transformer has.
 
-    Raises: SettingsError if there is no such list.
+    Returns: nothing if there is no such list.
     """
     lists = [
         (name, module)
@@ -63,10 +61,7 @@ def find_blocks(model: nn.Module) -> tuple[str, ...]:
         if isinstance(module, nn.ModuleList) and len({type(block) for block in module}) == 1
     ]
     if not lists:
-        raise SettingsError(
-            f"{type(model).__name__}: found no list of equal blocks to count the depth by;"
-            " use adaptation.strategy fine_tuning or feature_extraction"
-        )
+        return ()
     # Of lists of equal length the outermost one, which stands first.
     name, longest = max(lists, key=lambda entry: len(entry[1]))
     return tuple(f"{name}.{number}" for number in range(len(longest)))
@@ -109,9 +104,7 @@ def frozen_sha256(model: nn.Module, point: FreezePoint) -> str:
     return tensors_sha256(tensors)
 
 
-def _first_trainable(
-    strategy: Strategy, freeze_until: str | None, blocks: tuple[str, ...], head: str
-) -> str | None:
+def _first_trainable(strategy: Strategy, freeze_until: str | None, blocks: tuple[str, ...], head: str) -> str | None:
     if strategy == "fine_tuning":
         return None
     if strategy == "feature_extraction":
@@ -120,8 +113,13 @@ def _first_trainable(
 
 
 def _named_block(freeze_until: str, blocks: tuple[str, ...]) -> str:
+    if len(blocks) < 2:
+        raise SettingsError(
+            "adaptation.freeze_until: this model has no list of equal blocks to count the depth by;"
+            " use adaptation.strategy fine_tuning or feature_extraction"
+        )
     matches = [block for block in blocks if block == freeze_until or block.endswith(f".{freeze_until}")]
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError):  # neither a number, nor a finite one
         number = float(freeze_until)
         depth = number if freeze_until.isdigit() else number * len(blocks)
         matches = [blocks[round(depth)]] if 0 < round(depth) < len(blocks) else []
@@ -141,8 +139,10 @@ def _cut(model: nn.Module, first: str | None, blocks: tuple[str, ...], order: tu
     cut = position[first]
 
     def runs_before(module: str) -> bool:
-        # A module that is never entered (only its weights are read) cannot be placed, and the safe side is frozen.
-        return position.get(module, -1) < cut
+        # A module that is never entered (only its weights are read) runs with the module that holds it.
+        while module not in position:
+            module = module.rpartition(".")[0]
+        return position[module] < cut
 
     frozen = tuple(name for name in names if runs_before(name.rpartition(".")[0]))
     modules = frozenset(

@@ -53,6 +53,8 @@ class DataSettings(Section, title="Data"):
     """The column that names a row. Empty: a name made from the row's content."""
     group: OptionalText = None
     """Rows with the same value in this column stay on one side of the split. Empty: rows with the same content."""
+    licence: str = "unknown"
+    """Under which licence the rows may be used; stands on the model card."""
     slices: list[str] = []
     """Columns whose values are scored separately."""
     test_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.15

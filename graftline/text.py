@@ -1,7 +1,8 @@
 """Text models: a pre-trained backbone, pooled over its tokens, with a new head; and texts as tensors."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -9,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging
 
 from graftline.errors import BaseModelRefusedError
 from graftline.files import write_json
@@ -91,10 +93,12 @@ def load_classifier(folder: Path) -> TextClassifier:
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
+    """The checkpoint's tokenizer, able to pad, on the right: on the left, padding would move a row's positions."""
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:
         # Decoders are trained without padding; the mask hides whatever token stands there.
-        tokenizer.pad_token = tokenizer.eos_token
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     return tokenizer
 
 
@@ -103,23 +107,27 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str], *, max_tokens: int) -> li
     if not texts:
         return []
     fields = tokenizer(list(texts), truncation=True, max_length=max_tokens, padding=False)
-    return [{name: fields[name][row] for name in fields} for row in range(len(texts))]
+    rows = [{name: fields[name][row] for name in fields} for row in range(len(texts))]
+    # A text without any token, which decoders make of "", is read as one padding token: a model needs something.
+    nothing = {name: [0] for name in fields} | {"input_ids": [tokenizer.pad_token_id], "attention_mask": [1]}
+    return [row if row["input_ids"] else nothing for row in rows]
 
 
 def collate(tokenizer: Tokenizer, rows: Sequence[Encoded]) -> dict[str, Tensor]:
-    """Tensors of shape (batch, longest row), padded on the tokenizer's side."""
+    """Tensors of shape (batch, longest row), padded on the tokenizer's side, which is the right."""
     return dict(tokenizer.pad(list(rows), padding=True, return_tensors="pt"))
 
 
 def _load_backbone(folder: Path) -> nn.Module:
-    backbone, info = AutoModel.from_pretrained(
-        folder,
-        trust_remote_code=False,
-        use_safetensors=True,
-        local_files_only=True,
-        dtype=torch.float32,
-        output_loading_info=True,
-    )
+    with _quiet_transformers():
+        backbone, info = AutoModel.from_pretrained(
+            folder,
+            trust_remote_code=False,
+            use_safetensors=True,
+            local_files_only=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
     noise = sorted(name for name in {*info["missing_keys"], *info["mismatched_keys"]} if "pooler." not in str(name))
     if noise:
         raise BaseModelRefusedError(
@@ -129,13 +137,30 @@ def _load_backbone(folder: Path) -> nn.Module:
     return cast("nn.Module", backbone)
 
 
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Without its bar for a load of milliseconds and its table of tensors, which are judged here."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
 def _pooling_of(folder: Path, backbone: nn.Module) -> Pooling:
     """How the checkpoint was trained to stand for a whole text; the mean where it does not say."""
     own, published = folder / DESCRIPTION, folder / "1_Pooling" / "config.json"
     if own.exists():
         return cast("Pooling", json.loads(own.read_text(encoding="utf-8"))["pooling"])
-    if published.exists() and json.loads(published.read_text(encoding="utf-8")).get("pooling_mode_cls_token"):
-        return "first"
+    if published.exists():
+        said = json.loads(published.read_text(encoding="utf-8"))
+        for name, pooling in PUBLISHED_POOLING.items():
+            if said.get(name) or said.get("pooling_mode") == name.removeprefix("pooling_mode_").removesuffix("_tokens"):
+                return pooling
     architectures = cast("Any", backbone).config.architectures or [""]
     # Only the last token of a model that reads from left to right has seen the whole text.
     return "last" if architectures[0].endswith(("CausalLM", "LMHeadModel")) else "mean"

@@ -62,9 +62,7 @@ def row_keys(rows: TextRows) -> list[str]:
     return [lines_sha256([json.dumps(row, sort_keys=True)])[:32] for row in rows.encoded]
 
 
-def fill(
-    store: FeatureStore, model: nn.Module, point: FreezePoint, rows: TextRows, keys: Sequence[str]
-) -> int:
+def fill(store: FeatureStore, model: nn.Module, point: FreezePoint, rows: TextRows, keys: Sequence[str]) -> int:
     """Run the frozen part for the rows that the store lacks. Returns: how many rows that were."""
     place = {key: row for row, key in enumerate(keys)}
     missing = [place[key] for key in store.missing(keys)]

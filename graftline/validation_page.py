@@ -43,13 +43,13 @@ class ValidationPage:
 def render(page: ValidationPage) -> str:
     """The page as HTML."""
     environment = Environment(loader=PackageLoader("graftline"), autoescape=True, undefined=StrictUndefined)
-    environment.filters["visible"] = _visible
+    environment.filters["visible"] = visible
     return environment.get_template("validation.html").render(
         page=page, shown_rows=page.rows[:SHOWN_ROWS], hidden_rows=max(0, len(page.rows) - SHOWN_ROWS)
     )
 
 
-def _visible(value: object) -> str:
+def visible(value: object) -> str:
     """A value as it may stand on a page: cut when long, and with nothing in it that turns the line around."""
     text = printable("" if value is None else str(value))
     cut = text if len(text) <= SHOWN_VALUE_CHARACTERS else text[: SHOWN_VALUE_CHARACTERS - 1] + "…"

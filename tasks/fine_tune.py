@@ -1,4 +1,4 @@
-"""Step 3, fine_tune: freeze, run the frozen part once per row, train the rest, and prove that the frozen part is still."""
+"""Step 3, fine_tune: freeze, run the frozen part once per row, train the rest, prove that the frozen part is still."""
 
 import logging
 import os
@@ -21,6 +21,7 @@ from graftline.settings import AdaptationSettings
 from tasks.artifacts import StepFolder, Workspace, produce
 from tasks.fetch_model import BaseModel, verify_base_model
 from tasks.progress import ProgressBar
+from tasks.tracking import TrackedRun, log_epoch
 from tasks.validate_data import ACCEPTED, ValidatedData
 
 if TYPE_CHECKING:
@@ -64,11 +65,11 @@ def fine_tune(
     settings: AdaptationSettings,
     data: ValidatedData,
     base: BaseModel,
-    finished_epoch: Callable[["Epoch"], None] = lambda _: None,
+    run: TrackedRun | None = None,
 ) -> Checkpoint:
     """Train on the accepted training rows and keep the epoch that does best on the validation rows.
 
-    A killed training goes on from its last checkpoint and ends with the same weights.
+    A killed training goes on from its last checkpoint and ends with the same weights. Each epoch's numbers go to `run`.
     Raises: SettingsError for a freeze point that does not exist; GraftlineError if a frozen tensor changed.
     """
     depends_on: dict[str, JsonValue] = {
@@ -77,15 +78,24 @@ def fine_tune(
         "settings": settings.model_dump(mode="json", exclude={"threads"}),
         "threads": thread_count(settings),
     }
+
+    def log(epoch: dict[str, float]) -> None:
+        if run is not None and not run.finished:
+            log_epoch(run.run_id, epoch)
+
     folder = produce(
         workspace,
         STEP,
         depends_on=depends_on,
         libraries=LIBRARIES,
-        build=lambda folder: _build(folder, workspace, settings, data, base, finished_epoch),
+        build=lambda folder: _build(folder, workspace, settings, data, base, log),
         resumable=True,
     )
-    return _record(folder)
+    checkpoint = _record(folder)
+    if folder.outcome == "reused":
+        for epoch in checkpoint.epochs:
+            log(epoch)
+    return checkpoint
 
 
 def thread_count(settings: AdaptationSettings) -> int:
@@ -99,9 +109,8 @@ def _build(
     settings: AdaptationSettings,
     data: ValidatedData,
     base: BaseModel,
-    finished_epoch: Callable[["Epoch"], None],
+    finished_epoch: Callable[[dict[str, float]], None],
 ) -> None:
-    import torch
 
     from graftline.freezing import freeze, frozen_sha256
     from graftline.text import collate, load_base, load_tokenizer, save_classifier
@@ -186,7 +195,9 @@ def _prepared(
         keys = {split: row_keys(of_split) for split, of_split in rows.items()}
         for split, of_split in rows.items():
             computed = fill(store, model, point, of_split, keys[split])
-            logger.info("frozen part: ran once for %d %s rows, %d were kept", computed, split, len(keys[split]) - computed)
+            logger.info(
+                "frozen part: ran once for %d %s rows, %d were kept", computed, split, len(keys[split]) - computed
+            )
         with replaying(model, point) as give:
             yield {split: ReplayedRows(rows[split], store, keys[split], give) for split in rows}
 
@@ -206,7 +217,7 @@ def _train(
     point: "FreezePoint",
     rows: dict[str, "Rows"],
     settings: AdaptationSettings,
-    finished_epoch: Callable[["Epoch"], None],
+    finished_epoch: Callable[[dict[str, float]], None],
 ) -> "list[Epoch]":
     from graftline.training import Plan, Progress, balanced_weights, train
 
@@ -227,7 +238,7 @@ def _train(
             "epoch %d: validation accuracy %.4f, log loss %.4f",
             epoch.number, epoch.validation_accuracy, epoch.validation_loss,
         )  # fmt: skip
-        finished_epoch(epoch)
+        finished_epoch(asdict(epoch))
 
     balanced = settings.class_weights == "balanced"
     epochs = train(

@@ -20,9 +20,7 @@ def provenance(workspace: Workspace, settings: Settings, *, threads: int) -> dic
         "git_commit": _git(workspace.root, "rev-parse", "HEAD"),
         "git_clean": _git(workspace.root, "status", "--porcelain", "--", ".", *_REWRITTEN_BY_RUNS) == "",
         "code_sha256": code_sha256(),
-        "locks": {
-            name: file_sha256(workspace.root / name) for name in LOCK_FILES if (workspace.root / name).exists()
-        },
+        "locks": {name: file_sha256(workspace.root / name) for name in LOCK_FILES if (workspace.root / name).exists()},
         "settings": settings.model_dump(mode="json"),
         "seed": settings.adaptation.seed,
         "threads": threads,

@@ -1,0 +1,43 @@
+"""The whole line: raw data to a model that is promoted, held or rejected."""
+
+import time
+from pathlib import Path
+
+from prefect import flow
+from pydantic import JsonValue
+
+from flows.console import show_progress
+from graftline.settings import Settings
+from tasks.artifacts import Workspace
+from tasks.data_version import data_version
+from tasks.decide import decide
+from tasks.evaluate_model import evaluate_model
+from tasks.fetch_model import fetch_model
+from tasks.fine_tune import fine_tune
+from tasks.publish import publish
+from tasks.register_model import champion_to_beat, register_model
+from tasks.result import result_of
+from tasks.runs import tracked_run
+from tasks.validate_data import validate_data
+
+
+@flow(name="adapt", persist_result=False)
+def adapt(settings: Settings) -> dict[str, JsonValue]:
+    """Adapt the base model to the data of the project folder that the process runs in.
+
+    Every step is skipped whose result exists for the same inputs. Returns: what `adapt --json` prints.
+    """
+    began = time.monotonic()
+    workspace = Workspace(Path.cwd())
+    with show_progress():
+        version = data_version(workspace, settings.data)
+        data = validate_data(workspace, settings.data, version)
+        base = fetch_model(workspace, settings.base_model.uri)
+        with tracked_run(workspace, settings, data, base) as run:
+            checkpoint = fine_tune(workspace, settings.adaptation, data, base, run)
+            champion = champion_to_beat(workspace, settings, run)
+            evaluation = evaluate_model(workspace, settings, data, checkpoint, champion)
+            candidate = register_model(workspace, settings, run, data, checkpoint, evaluation)
+            decision = decide(workspace, settings.gate, candidate, evaluation)
+            report = publish(workspace, settings, run, data, base, checkpoint, evaluation, candidate, decision)
+    return result_of(data, base, checkpoint, evaluation, candidate, decision, report, time.monotonic() - began)

@@ -1,0 +1,103 @@
+"""The report of a run as one self-contained page, and the model card as Markdown."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from graftline.validation_page import visible
+
+Scores = Mapping[str, Mapping[str, float]]
+
+# Each score with the direction in which it is better.
+SCORE_NAMES = (("accuracy", "higher"), ("macro_f1", "higher"), ("log_loss", "lower"), ("calibration_error", "lower"))
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """Everything that the page and the card tell about one run."""
+
+    model: str
+    version: int
+    run_id: str
+    verdict: str
+    reasons: Sequence[str]
+    labels: Sequence[str]
+    max_tokens: int
+    base_model: str
+    base_model_revision: str
+    base_model_sha256: str
+    base_model_licence: str
+    data_path: str
+    data_version: str
+    data_modified: bool
+    data_licence: str
+    rows_read: int
+    rows_accepted: int
+    rows_quarantined: int
+    split_rows: Mapping[str, int]
+    strategy: str
+    frozen: str
+    frozen_sha256: str
+    weights_sha256: str
+    best_epoch: int
+    epochs: int
+    training_seconds: float
+    scores: Scores
+    champion: str | None
+    champion_scores: Scores | None
+    difference: Scores | None
+    majority_label: str
+    majority_scores: Scores
+    classes: Sequence[Mapping[str, str | float]]
+    slices: Mapping[str, Sequence[Mapping[str, object]]]
+    pictures: Mapping[str, bytes]
+    settings: str
+
+
+def render_report(run: RunReport) -> str:
+    """The page as HTML; every value is escaped."""
+    return _render("report.html", run, autoescape=True)
+
+
+def render_card(run: RunReport) -> str:
+    """The model card as Markdown; no value can end its table cell or become markup."""
+    return _render("model_card.md", run, autoescape=False)
+
+
+def facts(run: RunReport) -> list[tuple[str, str]]:
+    """How the model was made, as names and values."""
+    modified = ", modified (bars promotion)" if run.data_modified else ""
+    sides = ", ".join(f"{rows:,} {split}" for split, rows in run.split_rows.items())
+    return [
+        ("base model", f"{run.base_model}, revision {run.base_model_revision}, sha256 {run.base_model_sha256}"),
+        ("licence of the base model", run.base_model_licence),
+        ("data", f"{run.data_path}, version {run.data_version}{modified}"),
+        ("licence of the data", run.data_licence),
+        ("rows", f"{run.rows_read:,} read, {run.rows_accepted:,} accepted, {run.rows_quarantined:,} quarantined"),
+        ("split", sides),
+        ("strategy", run.strategy),
+        ("frozen", f"{run.frozen}; digest before and after training {run.frozen_sha256}"),
+        ("training", f"{run.epochs} epochs, best {run.best_epoch}, {run.training_seconds:.0f} s"),
+        ("weights", f"sha256 {run.weights_sha256}"),
+        ("MLflow run", run.run_id),
+    ]
+
+
+def _render(template: str, run: RunReport, *, autoescape: bool) -> str:
+    environment = Environment(loader=PackageLoader("graftline"), autoescape=autoescape, undefined=StrictUndefined)  # noqa: S701
+    environment.filters |= {
+        "visible": visible,
+        "cell": _cell,
+        "score": lambda score: f"{score['value']:.4f} ({score['low']:.4f} – {score['high']:.4f})",
+        "difference": lambda score: f"{score['value']:+.4f} ({score['low']:+.4f} – {score['high']:+.4f})",
+        "base64": lambda content: base64.b64encode(content).decode(),
+        "sentence": lambda text: f"{text[:1].upper()}{text[1:]}.",
+    }
+    return environment.get_template(template).render(run=run, facts=facts(run), score_names=SCORE_NAMES)
+
+
+def _cell(value: object) -> str:
+    text = " ".join(visible(value).split())
+    return "".join(f"\\{mark}" if mark in "\\`*_[]<>|#!" else mark for mark in text)

@@ -1,0 +1,181 @@
+"""Showing what a run came to: the report, the model card, the numbers for DVC, the pages of MLflow and Prefect."""
+
+import csv
+import io
+import logging
+from pathlib import Path
+from typing import cast
+
+import yaml
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from pydantic import JsonValue
+
+from graftline.files import write_atomically, write_json
+from graftline.report import RunReport, render_card, render_report
+from graftline.settings import Settings
+from tasks.artifacts import Workspace
+from tasks.decide import Decision
+from tasks.evaluate_model import CONFUSION, PREDICTIONS, RELIABILITY, Evaluation
+from tasks.fetch_model import BaseModel
+from tasks.fine_tune import Checkpoint
+from tasks.progress import in_prefect
+from tasks.register_model import Candidate
+from tasks.runs import TrackedRun, log_results
+from tasks.tracking import run_page
+from tasks.validate_data import ValidatedData
+
+REPORT, CARD, METRICS = "report.html", "model_card.md", "metrics.json"
+
+logger = logging.getLogger("graftline.publish")
+
+
+@task(name="publish", persist_result=False, cache_policy=NO_CACHE)
+def publish(
+    workspace: Workspace,
+    settings: Settings,
+    run: TrackedRun,
+    data: ValidatedData,
+    base: BaseModel,
+    checkpoint: Checkpoint,
+    evaluation: Evaluation,
+    candidate: Candidate,
+    decision: Decision,
+) -> Path:
+    """Write the pages and numbers of a run into `reports/`, MLflow and Prefect. Returns: the report's path."""
+    report = _report(settings, data, base, checkpoint, evaluation, candidate, decision)
+    folder = workspace.reports
+    write_atomically(folder / REPORT, render_report(report))
+    write_atomically(folder / CARD, render_card(report))
+    _write_for_dvc(folder, report, checkpoint, evaluation)
+    pictures = [evaluation.folder.path / name for name in (CONFUSION, RELIABILITY, PREDICTIONS)]
+    scores = {f"test_{name}": score["value"] for name, score in evaluation.scores.items()}
+    log_results(run, scores, [folder / REPORT, folder / CARD, *pictures])
+    _describe(run, report)
+    _show_in_prefect(workspace, report, data, folder)
+    return folder / REPORT
+
+
+def _report(
+    settings: Settings,
+    data: ValidatedData,
+    base: BaseModel,
+    checkpoint: Checkpoint,
+    evaluation: Evaluation,
+    candidate: Candidate,
+    decision: Decision,
+) -> RunReport:
+    from graftline.pictures import training_picture
+
+    majority = cast("dict[str, JsonValue]", evaluation.details["majority"])
+    epochs = checkpoint.epochs
+    return RunReport(
+        model=candidate.model,
+        version=candidate.version,
+        run_id=candidate.run_id,
+        verdict=decision.verdict,
+        reasons=decision.reasons,
+        labels=data.labels,
+        max_tokens=settings.adaptation.max_tokens,
+        base_model=base.uri,
+        base_model_revision=base.revision,
+        base_model_sha256=base.digest,
+        base_model_licence=base.licence,
+        data_path=settings.data.path,
+        data_version=data.data.version,
+        data_modified=data.data.modified,
+        data_licence=settings.data.licence,
+        rows_read=data.read,
+        rows_accepted=data.accepted,
+        rows_quarantined=data.quarantined,
+        split_rows=data.split_rows,
+        strategy=settings.adaptation.strategy,
+        frozen=checkpoint.frozen,
+        frozen_sha256=checkpoint.frozen_sha256,
+        weights_sha256=checkpoint.weights_sha256,
+        best_epoch=checkpoint.best_epoch,
+        epochs=len(epochs),
+        training_seconds=checkpoint.seconds,
+        scores=evaluation.scores,
+        champion=f"champion version {evaluation.champion.version}" if evaluation.champion else None,
+        champion_scores=evaluation.champion_scores,
+        difference=evaluation.difference,
+        majority_label=str(majority["label"]),
+        majority_scores=cast("dict[str, dict[str, float]]", majority["scores"]),
+        classes=cast("list[dict[str, str | float]]", evaluation.details["classes"]),
+        slices=cast("dict[str, list[dict[str, object]]]", evaluation.details["slices"]),
+        pictures={
+            "Confusion on the held-out rows": (evaluation.folder.path / CONFUSION).read_bytes(),
+            "Reliability of the probabilities": (evaluation.folder.path / RELIABILITY).read_bytes(),
+            "Training": training_picture(
+                [epoch["train_loss"] for epoch in epochs], [epoch["validation_loss"] for epoch in epochs]
+            ),
+        },
+        settings=yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+    )
+
+
+def _write_for_dvc(folder: Path, report: RunReport, checkpoint: Checkpoint, evaluation: Evaluation) -> None:
+    metrics = {name: dict(score) for name, score in report.scores.items()}
+    write_json(folder / METRICS, cast("JsonValue", {**metrics, "verdict": report.verdict}))
+    _write_csv(folder / "training.csv", [dict(epoch) for epoch in checkpoint.epochs])
+    _write_csv(folder / "reliability.csv", cast("list[dict[str, float]]", evaluation.details["reliability"]))
+    table = cast("list[list[int]]", evaluation.details["confusion"])
+    cells = [
+        {"actual": actual, "predicted": predicted}
+        for actual, counts in zip(report.labels, table, strict=True)
+        for predicted, count in zip(report.labels, counts, strict=True)
+        for _ in range(count)
+    ]
+    _write_csv(folder / "confusion.csv", cells)
+
+
+def _write_csv(path: Path, rows: list[dict[str, float]] | list[dict[str, str]]) -> None:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)  # type: ignore[arg-type]
+    write_atomically(path, buffer.getvalue())
+
+
+def _describe(run: TrackedRun, report: RunReport) -> None:
+    """Put the model card where a reader of the registry looks for it."""
+    if run.finished:
+        return
+    from mlflow import MlflowClient
+
+    MlflowClient().update_model_version(report.model, str(report.version), render_card(report))
+
+
+def _show_in_prefect(workspace: Workspace, report: RunReport, data: ValidatedData, folder: Path) -> None:
+    if not in_prefect():
+        return
+    page = run_page(workspace, report.run_id)
+    where = f"[MLflow run]({page})" if page else f"MLflow run {report.run_id}"
+    files = f"{where} · report: `{folder / REPORT}` · validation page: `{data.page}`"
+    if page:
+        files = f"[report]({page}/artifacts/{REPORT}) · [validation page]({page}/artifacts/{data.page.name}) · {where}"
+    rows = [{"rows": name, "count": count} for name, count in _counts(data).items()]
+    create_table_artifact(key="validation", table=rows, description=f"What validate_data accepted. {files}")
+    create_table_artifact(key="scores", table=_score_rows(report), description=f"Scores on the held-out rows. {files}")
+    create_markdown_artifact(key="verdict", markdown=f"{render_card(report)}\n{files}\n", description=report.verdict)
+
+
+def _counts(data: ValidatedData) -> dict[str, int]:
+    return {
+        "read": data.read,
+        "accepted": data.accepted,
+        "quarantined": data.quarantined,
+        **{f"{split} side": rows for split, rows in data.split_rows.items()},
+    }
+
+
+def _score_rows(report: RunReport) -> list[dict[str, str]]:
+    rows = []
+    for name, score in report.scores.items():
+        row = {"score": name} | {part: f"{score[part]:.4f}" for part in ("value", "low", "high")}
+        if report.champion and report.champion_scores:
+            row[report.champion] = f"{report.champion_scores[name]['value']:.4f}"
+        rows.append(row)
+    return rows

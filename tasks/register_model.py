@@ -1,0 +1,169 @@
+"""Step 5, register_model: a version in MLflow that takes raw text, proven to answer as the training process did."""
+
+import importlib.metadata
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+import graftline
+from graftline.errors import GraftlineError
+from graftline.settings import Settings
+from tasks.artifacts import Outcome, Workspace
+from tasks.evaluate_model import Champion, Evaluation, predictions_sha256
+from tasks.fine_tune import Checkpoint, read_split, thread_count
+from tasks.history import verdict_record
+from tasks.registry import (
+    BARRED,
+    CHALLENGER,
+    CHECKED,
+    RIVAL,
+    RUN_KEY,
+    VERDICT,
+    champion_of,
+    find_version,
+    repair,
+)
+from tasks.runs import TrackedRun
+from tasks.serving import score_in_fresh_process
+from tasks.validate_data import ValidatedData
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models import ModelSignature
+
+# What the registered model's code imports, directly or through the tokenizer.
+REQUIRED = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas", "pydantic")
+NO_RIVAL = "none"
+
+logger = logging.getLogger("graftline.register_model")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A registered version that is to be judged."""
+
+    model: str
+    version: int
+    run_id: str
+    outcome: Outcome
+
+
+@task(name="champion to beat", persist_result=False, cache_policy=NO_CACHE)
+def champion_to_beat(workspace: Workspace, settings: Settings, run: TrackedRun) -> Champion | None:
+    """The present champion; for a candidate that was judged already, the one it was judged against."""
+    model = settings.registry.model
+    version = find_version(model, run.run_key)
+    records = repair(workspace, model)
+    if version is not None and verdict_record(records, int(version.version)):
+        rival = version.tags[RIVAL]
+        return None if rival == NO_RIVAL else Champion(model, int(rival))
+    champion = champion_of(model)
+    return None if champion is None else Champion(model, champion)
+
+
+@task(name="5 register_model", persist_result=False, cache_policy=NO_CACHE)
+def register_model(
+    workspace: Workspace,
+    settings: Settings,
+    run: TrackedRun,
+    data: ValidatedData,
+    checkpoint: Checkpoint,
+    evaluation: Evaluation,
+) -> Candidate:
+    """Register the checkpoint once per run key, and call it challenger when it answers as it should.
+
+    Raises: GraftlineError if the registered model's predictions in a fresh process differ from the evaluated ones.
+    """
+    model = settings.registry.model
+    version = find_version(model, run.run_key)
+    if version is not None and VERDICT in version.tags:
+        logger.info("register_model: version %s (reused)", version.version)
+        return Candidate(model, int(version.version), run.run_id, "reused")
+    if version is None:
+        version = _register(settings, run, checkpoint)
+    _check_answers(workspace, settings, version, data, evaluation)
+    _note(version, data, evaluation)
+    return Candidate(model, int(version.version), run.run_id, "ran")
+
+
+def _register(settings: Settings, run: TrackedRun, checkpoint: Checkpoint) -> "ModelVersion":
+    import mlflow
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    client, name = MlflowClient(), settings.registry.model
+    with mlflow.start_run(run_id=run.run_id):
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={"model": str(checkpoint.model)},
+            code_paths=[str(Path(graftline.__file__).parent)],
+            signature=_signature(),
+            input_example=["An example text."],
+            pip_requirements=requirements(),
+        )
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    tags = {RUN_KEY: run.run_key, "graftline.weights_sha256": checkpoint.weights_sha256}
+    version = client.create_model_version(name, logged.model_uri, run.run_id, tags=tags, model_id=logged.model_id)
+    logger.info("registered %s version %s", name, version.version)
+    return version
+
+
+def _signature() -> "ModelSignature":
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Map
+
+    answers = [ColSpec(DataType.string, "label"), ColSpec(Map(DataType.double), "probabilities")]
+    # The input has no name, so that a list and a column of any name are welcome.
+    return ModelSignature(Schema([ColSpec(DataType.string)]), Schema(answers))
+
+
+def requirements() -> list[str]:
+    """The exact versions that the registered model runs with here."""
+    versions = {name: importlib.metadata.version(name) for name in REQUIRED}
+    # A build's own suffix (2.13.0+cpu) is on no public index.
+    return [f"{name}=={version.partition('+')[0]}" for name, version in versions.items()]
+
+
+def _check_answers(
+    workspace: Workspace, settings: Settings, version: "ModelVersion", data: ValidatedData, evaluation: Evaluation
+) -> None:
+    rows = read_split(data, "test", ["row_id", "input"])
+    uri = f"models:/{version.name}/{version.version}"
+    logger.info("asking %s for all %d held-out rows in a fresh process", uri, len(rows["input"]))
+    scored = score_in_fresh_process(workspace, uri, rows["input"], threads=thread_count(settings.adaptation))
+    got = predictions_sha256(rows["row_id"], scored.probabilities)
+    if scored.labels != list(data.labels) or got != evaluation.predictions_sha256:
+        raise GraftlineError(
+            f"{uri}: its predictions in a fresh process have digest {got[:12]}, expected"
+            f" {evaluation.predictions_sha256[:12]} as evaluated; it was not made challenger; please report this"
+        )
+
+
+def _note(version: "ModelVersion", data: ValidatedData, evaluation: Evaluation) -> None:
+    """Everything that `promote` looks at must stand on the version before the alias points to it."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    tags = {
+        CHECKED: "equal",
+        RIVAL: str(evaluation.champion.version) if evaluation.champion else NO_RIVAL,
+        "graftline.predictions_sha256": evaluation.predictions_sha256,
+        "graftline.test_sha256": data.test_sha256,
+        "graftline.split_sha256": data.split_sha256,
+        "graftline.data_version": data.data.version,
+    }
+    if data.data.modified:
+        tags[BARRED] = f"its data differs from the version that data.dvc names ({', '.join(data.data.differing)})"
+    for name, value in tags.items():
+        client.set_model_version_tag(version.name, version.version, name, value)
+    client.set_registered_model_alias(version.name, CHALLENGER, version.version)

@@ -1,0 +1,83 @@
+"""What `adapt --json` prints. Scripts are written against these names: add, never rename."""
+
+from pathlib import Path
+from typing import cast
+
+from pydantic import JsonValue
+
+from tasks.decide import Decision
+from tasks.evaluate_model import Evaluation
+from tasks.fetch_model import BaseModel
+from tasks.fine_tune import Checkpoint
+from tasks.register_model import Candidate
+from tasks.validate_data import ValidatedData
+
+
+def result_of(
+    data: ValidatedData,
+    base: BaseModel,
+    checkpoint: Checkpoint,
+    evaluation: Evaluation,
+    candidate: Candidate,
+    decision: Decision,
+    report: Path,
+    seconds: float,
+) -> dict[str, JsonValue]:
+    """The result of a run as plain values, with `summary` for a person."""
+    result: dict[str, JsonValue] = {
+        "model": candidate.model,
+        "version": candidate.version,
+        "verdict": decision.verdict,
+        "reasons": list(decision.reasons),
+        "scores": cast("JsonValue", evaluation.scores),
+        "rows": {"read": data.read, "accepted": data.accepted, "quarantined": data.quarantined},
+        "data_version": data.data.version,
+        "data_modified": data.data.modified,
+        "base_model_sha256": base.digest,
+        "weights_sha256": checkpoint.weights_sha256,
+        "frozen_sha256": checkpoint.frozen_sha256,
+        "split_sha256": data.split_sha256,
+        "test_sha256": data.test_sha256,
+        "predictions_sha256": evaluation.predictions_sha256,
+        "run_id": candidate.run_id,
+        "report": str(report),
+        "steps": {
+            "validate_data": data.folder.outcome,
+            "fetch_model": base.outcome,
+            "fine_tune": checkpoint.folder.outcome,
+            "evaluate_model": evaluation.folder.outcome,
+            "register_model": candidate.outcome,
+            "decide": decision.outcome,
+        },
+        "seconds": round(seconds, 1),
+    }
+    return {**result, "summary": _summary(data, base, checkpoint, evaluation, candidate, decision, report)}
+
+
+def _summary(
+    data: ValidatedData,
+    base: BaseModel,
+    checkpoint: Checkpoint,
+    evaluation: Evaluation,
+    candidate: Candidate,
+    decision: Decision,
+    report: Path,
+) -> str:
+    accuracy = evaluation.scores["accuracy"]
+    outcomes = (data.folder, base, checkpoint.folder, evaluation.folder, candidate, decision)
+    nothing_new = all(step.outcome == "reused" for step in outcomes)
+    lines = {
+        "data": f"version {data.data.version}{' (modified)' if data.data.modified else ''}",
+        "rows": f"{data.read:,} read = {data.accepted:,} accepted + {data.quarantined:,} quarantined",
+        "base model": f"{base.uri} ({base.digest[:12]})",
+        "frozen": checkpoint.frozen,
+        "training": f"{len(checkpoint.epochs)} epochs, best {checkpoint.best_epoch}, {checkpoint.seconds:.0f} s",
+        "accuracy": f"{accuracy['value']:.4f} on {data.split_rows['test']:,} held-out rows"
+        f" (95 % interval {accuracy['low']:.4f} to {accuracy['high']:.4f})",
+        "verdict": f"{decision.verdict}: {'; '.join(decision.reasons)}",
+        "registered": f"{candidate.model} version {candidate.version}"
+        + (" (nothing changed since: no step ran again)" if nothing_new else ""),
+        "report": str(report),
+        "validation": str(data.page),
+    }
+    return "\n".join(f"{name:<11} {value}" for name, value in lines.items())

@@ -1,0 +1,109 @@
+"""The MLflow run that belongs to a run of the line: one per run key, however often it is started."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+from pydantic import JsonValue
+
+from graftline.digests import json_sha256
+from graftline.settings import Settings
+from tasks.artifacts import Workspace, code_sha256
+from tasks.fetch_model import BaseModel
+from tasks.fine_tune import thread_count
+from tasks.provenance import provenance
+from tasks.tracking import EXPERIMENT, TrackedRun, connect
+from tasks.validate_data import ValidatedData
+
+PROVENANCE = "provenance.json"
+
+
+@contextmanager
+def tracked_run(workspace: Workspace, settings: Settings, data: ValidatedData, base: BaseModel) -> Iterator[TrackedRun]:
+    """The run that all results of the same run key belong to, however often and in how many processes it is started."""
+    run_key = _run_key(settings, data, base)
+    locks = workspace.artifacts / "runs"
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / f".{run_key}.lock"):
+        connect(workspace)
+        run = _find_or_create(workspace, settings, data, base, run_key)
+        try:
+            yield run
+        except BaseException:
+            _end(run, "FAILED")
+            raise
+        _end(run, "FINISHED")
+
+
+def log_results(run: TrackedRun, metrics: Mapping[str, float], files: Sequence[Path]) -> None:
+    """Final numbers and pages of a run."""
+    if run.finished:
+        return
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    for name, value in metrics.items():
+        client.log_metric(run.run_id, name, value)
+    for file in files:
+        client.log_artifact(run.run_id, str(file))
+
+
+def _run_key(settings: Settings, data: ValidatedData, base: BaseModel) -> str:
+    parts: dict[str, JsonValue] = {
+        "data": data.folder.key,
+        "data_modified": data.data.modified,
+        "base_model": base.digest,
+        "settings": settings.model_dump(mode="json"),
+        "threads": thread_count(settings.adaptation),
+        "code": code_sha256(),
+    }
+    return json_sha256(parts)[:32]
+
+
+def _find_or_create(
+    workspace: Workspace, settings: Settings, data: ValidatedData, base: BaseModel, run_key: str
+) -> TrackedRun:
+    import mlflow
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+    found = client.search_runs([experiment.experiment_id], f"tags.`graftline.run_key` = '{run_key}'")
+    if found:
+        run_id, finished = found[0].info.run_id, found[0].info.status == "FINISHED"
+        if not finished:
+            client.set_terminated(run_id, "RUNNING")
+        return TrackedRun(run_id, run_key, finished)
+    made = provenance(workspace, settings, threads=thread_count(settings.adaptation))
+    made |= {"data_version": data.data.version, "data_modified": data.data.modified, "data_sha256": data.data.sha256}
+    made |= {"base_model": base.uri, "base_model_revision": base.revision, "base_model_sha256": base.digest}
+    made |= {"split_sha256": data.split_sha256, "test_sha256": data.test_sha256}
+    tags = {"graftline.run_key": run_key} | {
+        f"graftline.{name}": str(made[name])
+        for name in ("git_commit", "git_clean", "data_version", "data_modified", "base_model", "base_model_sha256")
+    }
+    run = client.create_run(experiment.experiment_id, tags=tags, run_name=f"{settings.registry.model} {run_key[:8]}")
+    for name, value in _flat(settings.model_dump(mode="json")):
+        client.log_param(run.info.run_id, name, value)
+    client.log_dict(run.info.run_id, made, PROVENANCE)
+    client.log_artifact(run.info.run_id, str(data.page))
+    counts = {"rows_read": data.read, "rows_accepted": data.accepted, "rows_quarantined": data.quarantined}
+    for name, count in counts.items():
+        client.log_metric(run.info.run_id, name, count)
+    return TrackedRun(run.info.run_id, run_key, finished=False)
+
+
+def _end(run: TrackedRun, status: str) -> None:
+    from mlflow import MlflowClient
+
+    if not run.finished:
+        MlflowClient().set_terminated(run.run_id, status)
+
+
+def _flat(tree: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, JsonValue]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
