@@ -24,6 +24,10 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 Params = Annotated[Path, typer.Option("--params", help="The settings file.")]
 Assignments = Annotated[list[str] | None, typer.Option("--set", help="Change one setting: section.key=value.")]
 
+Name = Annotated[str, typer.Argument(help="The registered model.")]
+Version = Annotated[int | None, typer.Option("--version", help="The version of the model.")]
+Reason = Annotated[str | None, typer.Option("--reason", help="Why; stands in the history.")]
+
 # No tool of the chain may report to its makers unless the user asked for it.
 TELEMETRY_OFF = {
     "DO_NOT_TRACK": "1",
@@ -76,6 +80,57 @@ def lock(
 
 
 @app.command()
+def promote(
+    name: Name, version: Version = None, reason: Reason = None, as_json: AsJson = False, debug: Debug = False
+) -> None:
+    """Make a version (without --version: the challenger) the champion."""
+
+    def call() -> dict[str, JsonValue]:
+        from flows.promote import promote
+
+        # As a plain function: a temporary Prefect server would take longer than the work.
+        return promote.fn(name, version, reason or "promoted by hand")
+
+    run_verb(call, summary=_move, as_json=as_json, debug=debug)
+
+
+@app.command()
+def rollback(name: Name, reason: Reason = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Give a model its previous champion back."""
+
+    def call() -> dict[str, JsonValue]:
+        from flows.rollback import rollback
+
+        return rollback.fn(name, reason or "rolled back by hand")
+
+    run_verb(call, summary=_move, as_json=as_json, debug=debug)
+
+
+@app.command()
+def history(name: Name, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Show what was decided about a model: who, when, from, to, why."""
+
+    def call() -> dict[str, JsonValue]:
+        from flows.history import history
+
+        return history(name)
+
+    run_verb(call, summary=lambda result: str(result["summary"]), as_json=as_json, debug=debug)
+
+
+@app.command()
+def reproduce(name: Name, version: Version = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Run a version (without --version: the champion) again elsewhere and compare the digests."""
+
+    def call() -> dict[str, JsonValue]:
+        from flows.reproduce import reproduce
+
+        return reproduce.fn(name, version)
+
+    run_verb(call, summary=lambda result: str(result["summary"]), as_json=as_json, debug=debug)
+
+
+@app.command()
 def up(
     prefect_port: Annotated[int, typer.Option("--prefect-port", help="Port of Prefect's page.")] = 4200,
     mlflow_port: Annotated[int, typer.Option("--mlflow-port", help="Port of MLflow's page.")] = 5000,
@@ -112,6 +167,12 @@ def run_verb(
         _fail(f"unexpected {type(error).__name__}: {error}; --debug shows where", 1, as_json)
     else:
         print(json.dumps(result, ensure_ascii=False) if as_json else summary(result))
+
+
+def _move(record: dict[str, JsonValue]) -> str:
+    before = record["champion_before"]
+    came_from = f"version {before}" if before else "none"
+    return f"{record['model']}: the champion is version {record['champion_after']}, it was {came_from}"
 
 
 def _progress(message: str) -> None:

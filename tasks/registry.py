@@ -123,7 +123,7 @@ def promote(workspace: Workspace, model: str, version: int | None, why: str) -> 
 
     Raises: RegistryRefusedError if there is no such version, it is champion already, or its verdict forbids it.
     """
-    _open(workspace, model)
+    open_model(workspace, model)
     version = _alias(model, CHALLENGER) if version is None else version
     if version is None:
         raise RegistryRefusedError(f"{model}: has no challenger to promote; name a version with --version")
@@ -147,7 +147,7 @@ def rollback(workspace: Workspace, model: str, why: str) -> Record:
 
     Raises: RegistryRefusedError if there was none, or its version was deleted.
     """
-    _open(workspace, model)
+    open_model(workspace, model)
     stack = champions(repair(workspace, model))
     if len(stack) < 2:
         raise RegistryRefusedError(
@@ -165,11 +165,12 @@ def rollback(workspace: Workspace, model: str, why: str) -> Record:
 
 def history(workspace: Workspace, model: str) -> tuple[list[Record], int | None]:
     """The records of a model and its present champion. Raises: RegistryRefusedError if there is no such model."""
-    _open(workspace, model)
+    open_model(workspace, model)
     return repair(workspace, model), champion_of(model)
 
 
-def _open(workspace: Workspace, model: str) -> None:
+def open_model(workspace: Workspace, model: str) -> None:
+    """Connect to the registry that has this model. Raises: SettingsError for a bad name; RegistryRefusedError."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 

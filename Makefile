@@ -1,0 +1,44 @@
+# `make run` and `make test` need git, make and Python 3.11 to 3.13; everything else they install themselves.
+PYTHON ?= $(shell for v in 3.11 3.12 3.13; do p=$$(command -v python$$v) && $$p -c '' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Options for pip, such as an index of your own.
+PIP_OPTIONS ?=
+
+.PHONY: run test test-fast check lock chromium clean
+
+run: $(STAMP)
+	@$(BIN)/graftline adapt
+
+test: $(STAMP) chromium
+	@$(BIN)/python -m pytest
+
+test-fast: $(STAMP)
+	@$(BIN)/python -m pytest -m "not full"
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "graftline: found no Python 3.11, 3.12 or 3.13; install one or name it: make PYTHON=/path/to/python run"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+# Pins every package, direct or not. Run it after a change of dependencies in pyproject.toml, and commit the result.
+lock: $(STAMP)
+	$(BIN)/pip-compile --quiet --upgrade --extra dev --strip-extras --allow-unsafe --no-header \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
+	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock   # the suffix of a CPU build is on no public index
+
+# The browser tests drive Debian's browser.
+chromium:
+	@command -v chromium >/dev/null || test "$$(id -u)" != 0 || { apt-get update -qq && apt-get install -y -qq chromium; } >/dev/null
+
+clean:
+	rm -rf $(VENV) artifacts reports .graftline

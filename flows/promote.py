@@ -1,0 +1,19 @@
+"""Making a version of a registered model its champion, by a person's word."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from prefect import flow
+from pydantic import JsonValue
+
+from flows.console import show_progress
+from tasks import registry
+from tasks.artifacts import Workspace
+
+
+@flow(name="promote", persist_result=False)
+def promote(name: str, version: int | None = None, reason: str = "promoted by hand") -> dict[str, JsonValue]:
+    """Move the alias `champion` of model `name` to `version` (empty: to the challenger), recorded with who, when, why."""
+    with show_progress():
+        record = registry.promote(Workspace(Path.cwd()), name, version, reason)
+    return {"model": name, **asdict(record)}

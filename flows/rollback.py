@@ -1,0 +1,19 @@
+"""Giving a registered model its previous champion back."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from prefect import flow
+from pydantic import JsonValue
+
+from flows.console import show_progress
+from tasks import registry
+from tasks.artifacts import Workspace
+
+
+@flow(name="rollback", persist_result=False)
+def rollback(name: str, reason: str = "rolled back by hand") -> dict[str, JsonValue]:
+    """Move the alias `champion` of model `name` back to the champion before, and record who, when and why."""
+    with show_progress():
+        record = registry.rollback(Workspace(Path.cwd()), name, reason)
+    return {"model": name, **asdict(record)}

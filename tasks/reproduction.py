@@ -1,0 +1,146 @@
+"""Repeating a registered version from what its run recorded: the same commit, data, settings and threads, elsewhere."""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import yaml
+from pydantic import JsonValue
+
+from graftline.errors import RegistryRefusedError, ReproductionError
+from tasks.artifacts import Workspace
+from tasks.data_version import POINTER
+from tasks.provenance import processor
+from tasks.registry import champion_of, get_version, open_model
+from tasks.runs import PROVENANCE
+
+# In the order of the line, so that the first difference is where it began.
+COMPARED = ("split_sha256", "test_sha256", "weights_sha256", "predictions_sha256")
+# Servers of the original surroundings: a repetition uses neither.
+FOREIGN = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL")
+
+logger = logging.getLogger("graftline.reproduce")
+
+
+@dataclass(frozen=True)
+class Original:
+    """A registered version and what its run recorded."""
+
+    model: str
+    version: int
+    provenance: Mapping[str, JsonValue]
+    digests: Mapping[str, str]
+
+
+def original(workspace: Workspace, model: str, version: int | None) -> Original:
+    """What there is to repeat; without `version` the champion.
+
+    Raises: RegistryRefusedError if the version is not there or its run recorded no commit.
+    """
+    from mlflow import MlflowClient
+
+    open_model(workspace, model)
+    version = champion_of(model) if version is None else version
+    if version is None:
+        raise RegistryRefusedError(f"{model}: has no champion to reproduce; name a version with --version")
+    registered = get_version(model, version)
+    path = MlflowClient().download_artifacts(str(registered.run_id), PROVENANCE)
+    recorded = json.loads(Path(path).read_text(encoding="utf-8"))
+    if not recorded.get("git_commit"):
+        raise RegistryRefusedError(
+            f"{model} version {version}: its run was not made in a git repository, so there is no commit to go back to;"
+            " commit the project and run `graftline adapt` again"
+        )
+    digests = {name: registered.tags.get(f"graftline.{name}", "not recorded") for name in COMPARED}
+    return Original(model, version, recorded, digests)
+
+
+def repeat(workspace: Workspace, original: Original, folder: Path) -> dict[str, JsonValue]:
+    """Run the line again in `folder`, which becomes a clone at the recorded commit. Returns: what `adapt --json` said.
+
+    Raises: ReproductionError if the repetition does not come to an end.
+    """
+    recorded = original.provenance
+    commit, version = str(recorded["git_commit"]), str(recorded["data_version"])
+    logger.info("cloning commit %s into %s", commit[:12], folder)
+    _run(["git", "clone", "--quiet", "--no-checkout", str(workspace.root), str(folder)], workspace.root, original)
+    _run(["git", "checkout", "--quiet", commit], folder, original)
+    _require_data_version(folder, version, original)
+    _share_what_is_checked_anyway(workspace, folder, str(recorded["base_model_sha256"]))
+    settings = cast("dict[str, dict[str, JsonValue]]", recorded["settings"])
+    settings["adaptation"]["threads"] = recorded["threads"]
+    params = folder / "params.reproduced.yaml"
+    params.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
+    logger.info("running the line again with data version %s", version)
+    command = [sys.executable, "-m", "flows", "adapt", "--params", params.name, "--json"]
+    return cast("dict[str, JsonValue]", json.loads(_run(command, folder, original).splitlines()[-1]))
+
+
+def compare(original: Original, repeated: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The digests of both, which are equal. Raises: ReproductionError naming the first that differs, and why it may."""
+    for name in COMPARED:
+        if original.digests[name] != repeated[name]:
+            raise ReproductionError(
+                f"{original.model} version {original.version}: {name} differs first: was {original.digests[name][:12]},"
+                f" is {str(repeated[name])[:12]}; {_suspects(original.provenance)}"
+            )
+    return {name: repeated[name] for name in COMPARED}
+
+
+def _suspects(recorded: Mapping[str, JsonValue]) -> str:
+    """What is not as it was when the original was made."""
+    from importlib.metadata import distributions
+
+    here = {d.metadata["Name"]: d.version for d in distributions()}
+    libraries = cast("dict[str, str]", recorded["libraries"])
+    changed = sorted(name for name in libraries.keys() | here.keys() if libraries.get(name) != here.get(name))
+    found = []
+    if recorded["processor"] != processor():
+        found.append(f"the processor was {recorded['processor']}, here it is {processor()}")
+    if changed:
+        found.append(f"{len(changed)} libraries have another version ({', '.join(changed[:5])}, ...)")
+    if not recorded["git_clean"]:
+        found.append("the original was made from files that were not committed")
+    return "; ".join(found) or "nothing recorded explains it: please report this"
+
+
+def _require_data_version(folder: Path, version: str, original: Original) -> None:
+    named = yaml.safe_load((folder / POINTER).read_text(encoding="utf-8"))["outs"][0]["md5"].removesuffix(".dir")
+    if named != version or original.provenance["data_modified"]:
+        raise ReproductionError(
+            f"{original.model} version {original.version}: was made from data version {version}"
+            f"{' with changed files' if original.provenance['data_modified'] else ''}, but its commit's {POINTER}"
+            f" names {named}; it cannot be repeated: commit {POINTER} before a run that shall be repeatable"
+        )
+
+
+def _share_what_is_checked_anyway(workspace: Workspace, folder: Path, digest: str) -> None:
+    """Spare the download of the base model: the lock of the commit decides whether its bytes are right."""
+    stored = workspace.artifacts / "base_models" / digest
+    if stored.is_dir():
+        shutil.copytree(stored, folder / "artifacts" / "base_models" / digest)
+    cache = workspace.root / ".dvc" / "cache"
+    if cache.is_dir():
+        shutil.copytree(cache, folder / ".dvc" / "cache", dirs_exist_ok=True)
+
+
+def _run(command: list[str], folder: Path, original: Original) -> str:
+    environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    # The code of that commit, not of the project that this process runs from.
+    environment["PYTHONPATH"] = str(folder)
+    done = subprocess.run(  # noqa: S603 - our own commands
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise ReproductionError(
+            f"{original.model} version {original.version}: `{' '.join(command[:4])}` ended with exit code"
+            f" {done.returncode} in {folder}, expected 0; its messages stand above"
+        )
+    return done.stdout
