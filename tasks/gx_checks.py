@@ -1,5 +1,6 @@
 """Great Expectations at work: expectations as data become its suites and checkpoints, its results become checks."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ class Validator:
         import great_expectations as gx
         from great_expectations.data_context.types.base import ProgressBarsConfig
 
+        # It sets its own level on import and tells of each folder that it makes.
+        logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
         self._context: Any = gx.get_context(mode="ephemeral")
         self._context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
         self._source: Any = self._context.data_sources.add_pandas("graftline")

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import logging
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,7 +97,9 @@ def _register(settings: Settings, run: TrackedRun, checkpoint: Checkpoint) -> "M
     from mlflow.exceptions import MlflowException
 
     client, name = MlflowClient(), settings.registry.model
-    with mlflow.start_run(run_id=run.run_id):
+    with mlflow.start_run(run_id=run.run_id), warnings.catch_warnings():
+        # It would like annotations on `predict`, which would forbid some input forms (served_model.py).
+        warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")
         logged = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).with_name("served_model.py")),
