@@ -75,14 +75,15 @@ def execution_order(model: nn.Module, example: Batch) -> tuple[str, ...]:
         return lambda *_: order.setdefault(name)
 
     hooks = [module.register_forward_pre_hook(note(name)) for name, module in model.named_modules()]
-    was_training = model.training
+    was_training = {module: module.training for module in model.modules()}
     try:
         with torch.no_grad():
             model.eval()(**example)
     finally:
         for hook in hooks:
             hook.remove()
-        model.train(was_training)
+        for module, mode in was_training.items():
+            module.training = mode
     return tuple(order)
 
 
@@ -95,7 +96,7 @@ def train_mode(model: nn.Module, point: FreezePoint) -> None:
 def frozen_sha256(model: nn.Module, point: FreezePoint) -> str:
     """The digest of every frozen parameter and of every buffer in a frozen module."""
     frozen = set(point.frozen_parameters)
-    tensors = {name: tensor for name, tensor in model.named_parameters() if name in frozen}
+    tensors: dict[str, Tensor] = {name: tensor for name, tensor in model.named_parameters() if name in frozen}
     tensors |= {
         f"buffer:{name}": tensor
         for name, tensor in model.named_buffers()
@@ -148,7 +149,7 @@ def _cut(model: nn.Module, first: str | None, blocks: tuple[str, ...], order: tu
     modules = frozenset(
         name
         for name, module in model.named_modules()
-        if all(runs_before(f"{name}.{child}" if child else name) for child, _ in module.named_modules())
+        if all(runs_before(f"{name}.{child}".strip(".")) for child, _ in module.named_modules())
     )
     trainable = tuple(name for name in names if name not in set(frozen))
     return FreezePoint(first, tuple(block for block in blocks if block in modules), modules, frozen, trainable)
