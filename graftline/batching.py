@@ -25,3 +25,20 @@ def sorted_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
     """Row numbers in batches for prediction: longest first, so that too large a batch fails at once."""
     order = np.argsort(-np.asarray(lengths), kind="stable").tolist()
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def equal_length_batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
+    """Row numbers in batches of one length, as many as make up `tokens`; the last is filled up with repetitions.
+
+    So the shape of a batch follows from the length of its rows alone, whatever other rows there are. Matrix products
+    of another shape may add in another order, and differ in the last bits.
+    """
+    by_length: dict[int, list[int]] = {}
+    for row, length in enumerate(lengths):
+        by_length.setdefault(length, []).append(row)
+    batches = []
+    for length, members in sorted(by_length.items(), reverse=True):
+        size = max(1, tokens // length)
+        members = members + members[:1] * (-len(members) % size)
+        batches += [members[start : start + size] for start in range(0, len(members), size)]
+    return batches

@@ -4,18 +4,19 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from graftline.batching import sorted_batches
+from graftline.batching import equal_length_batches
 from graftline.digests import lines_sha256
 from graftline.feature_store import FeatureStore
 from graftline.freezing import FreezePoint
-from graftline.replay import capture
+from graftline.replay import capture, require_equal_replay
 from graftline.text import Encoded, Tokenizer, collate
 
-# Rows that are run through the frozen part at a time: enough to fill the processor, little enough for its caches.
-CAPTURE_ROWS = 64
+# Tokens that are run through the frozen part at a time: enough to fill the processor, little enough for its caches.
+CAPTURE_TOKENS = 512
+# Rows on which it is proven, before anything is kept, that the model can be replayed.
+PROOF_ROWS = 2
 
 
 @dataclass(frozen=True)
@@ -59,22 +60,24 @@ class ReplayedRows:
 
 def row_keys(rows: TextRows) -> list[str]:
     """A name for what the model reads of each row: equal inputs share one entry in the store."""
-    return [lines_sha256([json.dumps(row, sort_keys=True)])[:32] for row in rows.encoded]
+    # The size of the batches is part of it, because the last bits of an entry depend on it.
+    return [lines_sha256([str(CAPTURE_TOKENS), json.dumps(row, sort_keys=True)])[:32] for row in rows.encoded]
 
 
 def fill(store: FeatureStore, model: nn.Module, point: FreezePoint, rows: TextRows, keys: Sequence[str]) -> int:
-    """Run the frozen part for the rows that the store lacks. Returns: how many rows that were."""
+    """Run the frozen part for the rows that the store lacks. Returns: how many rows that were.
+
+    A row's entry has the same bits whichever rows it is computed with, today or in another run: it runs among rows of
+    its own length, so without padding, and in a batch whose size follows from that length alone.
+    Raises: SettingsError if the model cannot be replayed.
+    """
     place = {key: row for row, key in enumerate(keys)}
     missing = [place[key] for key in store.missing(keys)]
-    lengths = [rows.lengths[row] for row in missing]
-    for batch in sorted_batches(lengths, CAPTURE_ROWS):
+    if missing:
+        require_equal_replay(model, point, collate(rows.tokenizer, [rows.encoded[row] for row in missing[:PROOF_ROWS]]))
+    for batch in equal_length_batches([rows.lengths[row] for row in missing], CAPTURE_TOKENS):
         chosen = [missing[member] for member in batch]
         inputs = collate(rows.tokenizer, [rows.encoded[row] for row in chosen])
-        hidden = capture(model, point, inputs)
-        store.add({keys[row]: _own_part(hidden[k], inputs["attention_mask"][k]) for k, row in enumerate(chosen)})
+        # A last, smaller batch was filled up with rows that are in it already.
+        store.add({keys[row]: entry for row, entry in zip(chosen, capture(model, point, inputs), strict=True)})
     return len(missing)
-
-
-def _own_part(hidden: Tensor, mask: Tensor) -> Tensor:
-    """A row's entry without its padding: (tokens, width), or (width,) where the model has pooled already."""
-    return hidden if hidden.ndim == 1 else hidden[torch.nonzero(mask).squeeze(1)]
