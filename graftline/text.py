@@ -21,6 +21,12 @@ Pooling = Literal["mean", "first", "last"]
 
 # Beside the backbone's own files: what transformers does not know of.
 DESCRIPTION, HEAD = "graftline.json", "head.safetensors"
+# What sentence-transformers calls them: until its version 5 a flag for each, since then one mode.
+PUBLISHED_POOLING: tuple[tuple[str, str, Pooling], ...] = (
+    ("pooling_mode_cls_token", "cls", "first"),
+    ("pooling_mode_lasttoken", "lasttoken", "last"),
+    ("pooling_mode_mean_tokens", "mean", "mean"),
+)
 # The dropout in front of the classification layer that BERT was published with (arXiv 1810.04805, section A.2).
 HEAD_DROPOUT = 0.1
 
@@ -70,8 +76,9 @@ def load_base(folder: Path, labels: Sequence[str], *, max_tokens: int, seed: int
     torch.manual_seed(seed)
     backbone = _load_backbone(folder)
     model = TextClassifier(backbone, pooling=_pooling_of(folder, backbone), labels=labels, max_tokens=max_tokens)
-    nn.init.normal_(model.head[1].weight, std=0.02)
-    nn.init.zeros_(model.head[1].bias)
+    layer = cast("nn.Linear", model.head[1])
+    nn.init.normal_(layer.weight, std=0.02)
+    nn.init.zeros_(layer.bias)
     return model
 
 
@@ -127,12 +134,15 @@ def _load_backbone(folder: Path) -> nn.Module:
             local_files_only=True,
             dtype=torch.float32,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # otherwise an error without the tensor's name
         )
-    noise = sorted(name for name in {*info["missing_keys"], *info["mismatched_keys"]} if "pooler." not in str(name))
+    misshapen = {name for name, *_ in info["mismatched_keys"]}
+    noise = sorted(str(name) for name in {*info["missing_keys"], *misshapen} if "pooler." not in str(name))
     if noise:
         raise BaseModelRefusedError(
-            f"{folder.name}: the weights lack {len(noise)} tensors of {type(backbone).__name__} (first: {noise[0]}),"
-            " which would start as noise; choose a complete checkpoint and run `graftline lock`"
+            f"{folder.name}: the weights lack {len(noise)} tensors of {type(backbone).__name__}, or hold them in"
+            f" another shape (first: {noise[0]}), which would start as noise; choose a complete checkpoint and run"
+            " `graftline lock`"
         )
     return cast("nn.Module", backbone)
 
@@ -158,8 +168,8 @@ def _pooling_of(folder: Path, backbone: nn.Module) -> Pooling:
         return cast("Pooling", json.loads(own.read_text(encoding="utf-8"))["pooling"])
     if published.exists():
         said = json.loads(published.read_text(encoding="utf-8"))
-        for name, pooling in PUBLISHED_POOLING.items():
-            if said.get(name) or said.get("pooling_mode") == name.removeprefix("pooling_mode_").removesuffix("_tokens"):
+        for flag, mode, pooling in PUBLISHED_POOLING:
+            if said.get(flag) or said.get("pooling_mode") == mode:
                 return pooling
     architectures = cast("Any", backbone).config.architectures or [""]
     # Only the last token of a model that reads from left to right has seen the whole text.

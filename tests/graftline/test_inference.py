@@ -1,0 +1,65 @@
+"""Predicting: the model's own numbers, one row per text, whatever stands beside it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from graftline import inference
+from graftline.inference import Predictor
+from graftline.text import collate, encode, load_classifier, load_tokenizer, save_classifier
+from tests.tiny_models import ARCHITECTURES, Architecture, tiny_classifier, tiny_texts, write_tiny_model
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def saved(folder: Path, architecture: Architecture = "bert") -> Path:
+    base = write_tiny_model(folder / "base", architecture)
+    save_classifier(tiny_classifier(base), load_tokenizer(base), folder / "model")
+    return folder / "model"
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_one_text_gets_the_probabilities_that_it_gets_in_a_batch(tmp_path: Path, architecture: Architecture) -> None:
+    predictor, texts = Predictor(saved(tmp_path, architecture)), tiny_texts(8)[0]
+    alone = np.concatenate([predictor.probabilities([text]) for text in texts])
+    assert predictor.probabilities(texts) == pytest.approx(alone, abs=1e-6)
+
+
+def test_probabilities_are_the_softmax_of_the_models_logits(tmp_path: Path) -> None:
+    folder, texts = saved(tmp_path), tiny_texts(1)[0]
+    tokenizer = load_tokenizer(folder)
+    with torch.no_grad():
+        logits = load_classifier(folder)(**collate(tokenizer, encode(tokenizer, texts, max_tokens=32)))
+    expected = (logits.double().exp() / logits.double().exp().sum()).numpy()
+    assert Predictor(folder).probabilities(texts) == pytest.approx(expected)
+
+
+def test_rows_come_back_in_the_order_of_the_texts_over_several_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor, texts = Predictor(saved(tmp_path)), tiny_texts(9)[0]
+    forwards = predictor.probabilities(texts)
+    monkeypatch.setattr(inference, "BATCH_ROWS", 2)
+    assert predictor.probabilities(texts[::-1])[::-1] == pytest.approx(forwards, abs=1e-6)
+    assert len({tuple(row) for row in forwards.round(4)}) > 4
+
+
+def test_rows_add_up_to_one(tmp_path: Path) -> None:
+    assert Predictor(saved(tmp_path)).probabilities(tiny_texts(6)[0]).sum(1) == pytest.approx(np.ones(6))
+
+
+def test_no_texts_are_no_rows(tmp_path: Path) -> None:
+    assert Predictor(saved(tmp_path)).probabilities([]).shape == (0, 2)
+
+
+def test_a_predictor_names_the_labels_of_its_columns(tmp_path: Path) -> None:
+    assert Predictor(saved(tmp_path)).labels == ["bad", "good"]

@@ -1,0 +1,212 @@
+"""Text models: loaded whole or refused, saved and loaded without a difference, pooled over what is no padding."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from graftline.errors import BaseModelRefusedError
+from graftline.text import (
+    Pooling,
+    TextClassifier,
+    collate,
+    encode,
+    load_base,
+    load_classifier,
+    load_tokenizer,
+    pool,
+    save_classifier,
+)
+from tests.tiny_models import (
+    ARCHITECTURES,
+    Architecture,
+    tiny_classifier,
+    tiny_rows,
+    tiny_texts,
+    tiny_tokenizer,
+    write_tiny_model,
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def bert(tmp_path: Path) -> Path:
+    return write_tiny_model(tmp_path / "base")
+
+
+def logits(model: TextClassifier, folder: Path, texts: list[str]) -> torch.Tensor:
+    tokenizer = load_tokenizer(folder)
+    with torch.no_grad():
+        output: torch.Tensor = model.eval()(**collate(tokenizer, encode(tokenizer, texts, max_tokens=32)))
+    return output
+
+
+def test_a_checkpoint_that_lacks_a_tensor_of_the_backbone_is_refused(bert: Path) -> None:
+    weights = load_file(bert / "model.safetensors")
+    lacking = {name: tensor for name, tensor in weights.items() if name != "encoder.layer.1.output.dense.weight"}
+    save_file(lacking, bert / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        BaseModelRefusedError, match=r"base: the weights lack 1 tensors of BertModel, .*encoder\.layer\.1\.output"
+    ):
+        tiny_classifier(bert)
+
+
+def test_a_checkpoint_with_a_tensor_of_another_shape_is_refused(bert: Path) -> None:
+    weights = load_file(bert / "model.safetensors")
+    weights["encoder.layer.1.output.dense.bias"] = torch.zeros(5)
+    save_file(weights, bert / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BaseModelRefusedError, match=r"encoder\.layer\.1\.output\.dense\.bias"):
+        tiny_classifier(bert)
+
+
+def test_a_checkpoint_without_its_pooler_is_complete(bert: Path) -> None:
+    weights = load_file(bert / "model.safetensors")
+    without = {name: tensor for name, tensor in weights.items() if not name.startswith("pooler.")}
+    assert without.keys() != weights.keys()
+    save_file(without, bert / "model.safetensors", metadata={"format": "pt"})
+    assert not any("pooler" in name for name, _ in tiny_classifier(bert).named_parameters())
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_saved_classifier_gives_the_same_logits(tmp_path: Path, architecture: Architecture) -> None:
+    base = write_tiny_model(tmp_path / "base", architecture)
+    model, texts = tiny_classifier(base), tiny_texts(6)[0]
+    save_classifier(model, load_tokenizer(base), tmp_path / "saved")
+    assert torch.equal(
+        logits(load_classifier(tmp_path / "saved"), tmp_path / "saved", texts), logits(model, base, texts)
+    )
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_saved_classifier_holds_every_tensor_of_the_model(tmp_path: Path, architecture: Architecture) -> None:
+    base = write_tiny_model(tmp_path / "base", architecture)
+    model = tiny_classifier(base)
+    save_classifier(model, load_tokenizer(base), tmp_path / "saved")
+    loaded = load_classifier(tmp_path / "saved").state_dict()
+    assert loaded.keys() == model.state_dict().keys()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_the_seed_decides_the_head_and_nothing_else(bert: Path) -> None:
+    first, again, other = (tiny_classifier(bert, seed=seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert [name for name in first if not torch.equal(first[name], other[name])] == ["head.1.weight"]
+
+
+def _mean(hidden: torch.Tensor, read: list[int]) -> torch.Tensor:
+    return torch.stack([hidden[place] for place in read]).mean(0)
+
+
+@pytest.mark.parametrize("padding_side", ["left", "right"])
+@pytest.mark.parametrize(
+    ("pooling", "reference"),
+    [
+        ("mean", _mean),
+        ("first", lambda hidden, read: hidden[read[0]]),
+        ("last", lambda hidden, read: hidden[read[-1]]),
+    ],
+)
+def test_pooling_sees_no_padding(
+    pooling: Pooling, reference: Callable[[torch.Tensor, list[int]], torch.Tensor], padding_side: str
+) -> None:
+    torch.manual_seed(0)
+    hidden, tokens = torch.randn(4, 6, 3), [6, 1, 3, 5]
+    masks = [[1] * length + [0] * (6 - length) for length in tokens]
+    mask = torch.tensor([row[::-1] if padding_side == "left" else row for row in masks])
+    pooled = pool(hidden, mask, pooling)
+    for row in range(4):
+        read = [place for place in range(6) if mask[row, place]]
+        assert torch.allclose(pooled[row], reference(hidden[row], read))
+
+
+@pytest.mark.parametrize(
+    ("said", "pooling"),
+    [
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "first"),
+        ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}, "mean"),
+        ({"pooling_mode_cls_token": False, "pooling_mode_lasttoken": True}, "last"),
+        ({"pooling_mode": "cls"}, "first"),
+        ({"pooling_mode": "lasttoken"}, "last"),
+        ({}, "mean"),
+    ],
+)
+def test_the_pooling_that_sentence_transformers_published_is_kept(
+    bert: Path, said: dict[str, Any], pooling: Pooling
+) -> None:
+    (bert / "1_Pooling").mkdir()
+    (bert / "1_Pooling" / "config.json").write_text(json.dumps(said))
+    assert tiny_classifier(bert).pooling == pooling
+
+
+def test_a_language_model_is_pooled_at_its_last_token(tmp_path: Path) -> None:
+    folder = write_tiny_model(tmp_path / "base", "gpt2", architectures=["GPT2LMHeadModel"])
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": ["GPT2LMHeadModel"]}))
+    assert tiny_classifier(folder).pooling == "last"
+
+
+def test_an_adapted_model_keeps_its_pooling_when_it_is_adapted_again(tmp_path: Path) -> None:
+    base = write_tiny_model(tmp_path / "base")
+    model = tiny_classifier(base)
+    model.pooling = "first"
+    save_classifier(model, load_tokenizer(base), tmp_path / "saved")
+    assert load_base(tmp_path / "saved", ["x", "y", "z"], max_tokens=32, seed=0).pooling == "first"
+
+
+def test_a_tokenizer_without_a_padding_token_can_pad(tmp_path: Path) -> None:
+    tiny_tokenizer(special=False).save_pretrained(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
+    batch = collate(tokenizer, encode(tokenizer, ["good film", "good"], max_tokens=8))
+    assert batch["attention_mask"].tolist() == [[1, 1], [1, 0]]
+
+
+def test_a_tokenizer_that_pads_on_the_left_is_turned_to_the_right(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.padding_side = "left"
+    tokenizer.save_pretrained(tmp_path)
+    loaded = load_tokenizer(tmp_path)
+    batch = collate(loaded, encode(loaded, ["good film", "good"], max_tokens=8))
+    assert batch["attention_mask"].tolist() == [[1, 1, 1, 1], [1, 1, 1, 0]]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_text_is_read_the_same_alone_and_beside_longer_ones(tmp_path: Path, architecture: Architecture) -> None:
+    folder = write_tiny_model(tmp_path / "base", architecture)
+    model, texts = tiny_classifier(folder), tiny_texts(8)[0]
+    together = logits(model, folder, texts)
+    alone = torch.cat([logits(model, folder, [text]) for text in texts])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_long_texts_are_cut_and_keep_their_last_special_token(bert: Path) -> None:
+    tokenizer = load_tokenizer(bert)
+    (row,) = encode(tokenizer, ["good " * 50], max_tokens=8)
+    assert (len(row["input_ids"]), row["input_ids"][-1]) == (8, tokenizer.sep_token_id)
+
+
+def test_no_texts_are_no_rows(bert: Path) -> None:
+    assert encode(load_tokenizer(bert), [], max_tokens=8) == []
+
+
+@pytest.mark.parametrize("texts", [[""], ["", "good film"]])
+def test_an_empty_text_has_logits_also_where_the_tokenizer_makes_nothing_of_it(
+    tmp_path: Path, texts: list[str]
+) -> None:
+    folder = write_tiny_model(tmp_path / "base", "gpt2")
+    assert logits(tiny_classifier(folder), folder, texts).isfinite().all()
+
+
+def test_rows_carry_what_the_model_reads(bert: Path) -> None:
+    rows = tiny_rows(bert, 4)
+    assert [set(row) for row in rows.encoded] == [{"input_ids", "attention_mask"}] * 4
