@@ -1,6 +1,7 @@
 """The frozen part's output, one entry per row, kept in a file that grows and is read through memory mapping."""
 
 import json
+import os
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ class FeatureStore:
     def __enter__(self) -> Self:
         self._lock.acquire()
         (self._folder / VALUES).touch()
+        self._end_cut_line()
         self._entries = self._read_index()
         self._map()
         return self
@@ -85,14 +87,23 @@ class FeatureStore:
         available = (self._folder / VALUES).stat().st_size
         entries: dict[str, Entry] = {}
         index = self._folder / INDEX
-        for line in index.read_text(encoding="utf-8").splitlines() if index.exists() else []:
+        for line in index.read_bytes().splitlines():
             try:
                 key, offset, shape, checksum = json.loads(line)
-            except ValueError:
-                continue  # the line that a kill cut off; its row is computed again
-            if offset + _size_bytes(tuple(shape)) <= available:
-                entries[key] = (offset, tuple(shape), checksum)
+                entry = (int(offset), tuple(int(size) for size in shape), int(checksum))
+            except (ValueError, TypeError):
+                continue  # a line that a kill cut off or a disk damaged; its row is computed again
+            if 0 <= entry[0] <= available - _size_bytes(entry[1]):
+                entries[str(key)] = entry
         return entries
+
+    def _end_cut_line(self) -> None:
+        """So that a line which a kill cut off does not swallow the one after it."""
+        with (self._folder / INDEX).open("a+b") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read() != b"\n":
+                    file.write(b"\n")
 
     def _map(self) -> None:
         path = self._folder / VALUES
