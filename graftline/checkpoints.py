@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from graftline.digests import file_sha256
+from graftline.digests import file_sha256, json_sha256
 from graftline.files import sync_folder, write_json
 
 KEPT = 2  # the newest and, should it turn out damaged, the one before
@@ -31,7 +31,8 @@ def save_checkpoint(folder: Path, step: int, tensors: Mapping[str, Tensor], stat
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, partial / TENSORS)
-    write_json(partial / STATE, {"sha256": file_sha256(partial / TENSORS), "state": dict(state)})
+    digests: dict[str, JsonValue] = {"tensors": file_sha256(partial / TENSORS), "state": json_sha256(dict(state))}
+    write_json(partial / STATE, {"sha256": digests, "state": dict(state)})
     shutil.rmtree(final, ignore_errors=True)
     partial.rename(final)
     sync_folder(folder)
@@ -44,9 +45,10 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
     for path in reversed(_finished(folder)):
         try:
             written = json.loads((path / STATE).read_text(encoding="utf-8"))
-            if written["sha256"] == file_sha256(path / TENSORS):
+            seen = {"tensors": file_sha256(path / TENSORS), "state": json_sha256(written["state"])}
+            if written["sha256"] == seen:
                 return Checkpoint(load_file(path / TENSORS), written["state"])
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             continue  # cut or damaged: the one before it is as good, only older
     return None
 

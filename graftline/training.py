@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from graftline.batching import shuffled_batches, sorted_batches
 from graftline.checkpoints import newest_checkpoint, save_checkpoint
+from graftline.errors import GraftlineError
 from graftline.freezing import FreezePoint, train_mode
 
 # A kill costs at most this much work, and writing a checkpoint takes about a second.
@@ -130,8 +131,11 @@ def best_epoch(epochs: Sequence[Epoch]) -> Epoch:
 
 
 def balanced_weights(targets: Tensor, classes: int) -> Tensor:
-    """Weight of each class, inverse to its frequency, 1 on average over the rows: (classes,)."""
-    return len(targets) / (classes * torch.bincount(targets, minlength=classes).float())
+    """Weight of each class, inverse to its frequency, 1 on average over the rows: (classes,).
+
+    A class without rows counts as if it had one: its weight is never used, but stays a number.
+    """
+    return len(targets) / (classes * torch.bincount(targets, minlength=classes).clamp(min=1).float())
 
 
 def _step(
@@ -145,6 +149,11 @@ def _step(
     with autocast(precision):
         logits = rows.logits(model, batch)
     loss = loss_of(logits.float(), rows.targets[list(batch)])
+    if not torch.isfinite(loss):
+        raise GraftlineError(
+            f"the training diverged: the loss of a batch of {len(batch)} rows is {float(loss.detach())}, expected a"
+            " finite number; lower adaptation.learning_rate or raise adaptation.warmup_share"
+        )
     loss.backward()
     nn.utils.clip_grad_norm_(_trainable(model).values(), MAX_GRADIENT_NORM)
     optimizer.step()
