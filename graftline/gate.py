@@ -35,10 +35,10 @@ def decide(
     faults = [
         f"{name} {candidate[name].value:.4f} is below its floor {floor:.4f}"
         for name, floor in sorted(floors.items())
-        if candidate[name].value < floor
+        if not candidate[name].value >= floor  # so put that a NaN misses it
     ]
     accuracy = candidate["accuracy"].value
-    if accuracy <= majority_accuracy:
+    if not accuracy > majority_accuracy:
         faults.append(f"accuracy {accuracy:.4f} does not beat the most frequent label's {majority_accuracy:.4f}")
     if difference is not None and difference.high < 0:
         faults.append(f"worse than champion {champion}: {_shown(difference)}")
@@ -48,7 +48,7 @@ def decide(
         return Verdict("HOLD", tuple(obstacles))
     if difference is None:
         return Verdict("PROMOTE", ("the first model, and it reaches every floor",))
-    if difference.low <= 0:
+    if not difference.low > 0:
         return Verdict("HOLD", (f"not enough evidence against champion {champion}: {_shown(difference)}",))
     return Verdict("PROMOTE", (f"better than champion {champion}: {_shown(difference)}",))
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graftline.errors import GraftlineError
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
@@ -15,6 +17,8 @@ CONFIDENCE = 0.95
 CALIBRATION_BINS = 15
 # Smallest probability that the log loss looks at: one confident error must not make it infinite.
 EPSILON = 1e-15
+# How far above 1 rounding may carry a probability.
+TOLERANCE = 1e-6
 # Resamples are drawn in chunks of at most this many counts, so that memory stays flat as rows grow.
 CHUNK_COUNTS = 20_000_000
 
@@ -58,8 +62,18 @@ def differences(
 
 
 def metrics_of(probabilities: Floats, targets: Integers) -> dict[str, Metric]:
-    """The four metrics of one model's probabilities, as functions of how often each row counts."""
+    """The four metrics of one model's probabilities, as functions of how often each row counts.
+
+    Raises: GraftlineError for no rows, and for what is no probability: a NaN would count as the first label.
+    """
     rows, classes = probabilities.shape
+    if faulty := int((~((probabilities >= 0) & (probabilities <= 1 + TOLERANCE)).all(1)).sum()):
+        raise GraftlineError(
+            f"{faulty} of {rows} rows were given values that are no probabilities (NaN, or outside of 0 to 1), so the"
+            " model cannot be scored; its weights are damaged or its training diverged: lower adaptation.learning_rate"
+        )
+    if not rows:
+        raise GraftlineError("there are no rows to score a model on; enlarge data.test_share")
     predicted = probabilities.argmax(1)
     hit = (predicted == targets).astype(float)
     loss = -np.log(np.clip(probabilities[np.arange(rows), targets], EPSILON, 1.0))
@@ -72,7 +86,7 @@ def metrics_of(probabilities: Floats, targets: Integers) -> dict[str, Metric]:
 
     def macro_f1(counts: Floats) -> Floats:
         table = (counts @ cells).reshape(-1, classes, classes)
-        return _f1(table).mean(1)
+        return np.asarray(_f1(table).mean(1))
 
     def calibration_error(counts: Floats) -> Floats:
         # Per bin |hits - confidence| summed over its rows; the mean over all rows is the expected error.
@@ -154,7 +168,7 @@ def _minus(first: Metric, second: Metric) -> Metric:
 
 
 def _one_hot(values: NDArray[Any], size: int) -> Floats:
-    return np.eye(size)[values]
+    return np.asarray(np.eye(size)[values])
 
 
 def _f1(table: Floats) -> Floats:
