@@ -4,17 +4,24 @@ import getpass
 import json
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
+from uuid import uuid4
+
+from filelock import FileLock, Timeout
 
 from graftline.digests import json_sha256
 from graftline.errors import RegistryRefusedError
-from graftline.files import sync_folder
+from graftline.files import sync_folder, write_atomically
 from tasks.artifacts import Workspace
 
 Action = Literal["verdict", "promote", "rollback"]
+# Moving an alias takes a second; who holds the lock for so long was paused.
+LOCK_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,27 @@ def read_history(workspace: Workspace, model: str) -> list[Record]:
             raise _broken(path, f"does not follow on record {number - 1}: a record was edited or removed")
         previous = _sha256(record)
         records.append(record)
+    _check_marks(workspace, model, records)
     return records
+
+
+@contextmanager
+def deciding(workspace: Workspace, model: str) -> Iterator[None]:
+    """Keep other processes from moving this model's champion. Raises: RegistryRefusedError if one does not end."""
+    folder = _folder(workspace, model)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RegistryRefusedError(
+            f"{model}: another process has been moving its champion for {LOCK_SECONDS} seconds, expected about one;"
+            " let that process go on or end it, then try again"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def append_record(
@@ -91,7 +118,7 @@ def append_record(
     folder = _folder(workspace, model)
     folder.mkdir(parents=True, exist_ok=True)
     content = (json.dumps(asdict(record), indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
-    draft = folder / f".{record.number:06d}.{os.getpid()}.draft"
+    draft = folder / f".{record.number:06d}.{uuid4().hex}.draft"
     draft.write_bytes(content)
     try:
         # A link appears whole or not at all, and only for the first who asks.
@@ -104,7 +131,19 @@ def append_record(
     finally:
         draft.unlink()
     sync_folder(folder)
+    if not record.moves:
+        note_carried_out(workspace, model, record)
     return record
+
+
+def is_carried_out(workspace: Workspace, model: str, record: Record) -> bool:
+    """Whether the champion was seen where the record puts it: from then on it is elsewhere by someone else's doing."""
+    return _mark(workspace, model, record.number).exists()
+
+
+def note_carried_out(workspace: Workspace, model: str, record: Record) -> None:
+    """Mark a record as carried out. The mark holds its digest, which no later record vouches for yet."""
+    write_atomically(_mark(workspace, model, record.number), _sha256(record) + "\n")
 
 
 def verdict_record(records: list[Record], version: int) -> Record | None:
@@ -123,6 +162,17 @@ def champions(records: list[Record]) -> list[int]:
         else:
             stack.append(record.champion_after)
     return stack
+
+
+def _check_marks(workspace: Workspace, model: str, records: list[Record]) -> None:
+    digests = {record.number: _sha256(record) for record in records}
+    for path in sorted(_folder(workspace, model).glob("*.done")):
+        if digests.get(int(path.stem)) != path.read_text(encoding="utf-8").strip():
+            raise _broken(path.with_suffix(".json"), "was edited or removed")
+
+
+def _mark(workspace: Workspace, model: str, number: int) -> Path:
+    return _folder(workspace, model) / f"{number:06d}.done"
 
 
 def _folder(workspace: Workspace, model: str) -> Path:

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from graftline.errors import RegistryRefusedError, SettingsError
 from tasks.artifacts import Workspace
-from tasks.history import Action, Record, append_record, champions, read_history
+from tasks.history import (
+    Action,
+    Record,
+    append_record,
+    champions,
+    deciding,
+    is_carried_out,
+    note_carried_out,
+    read_history,
+)
 from tasks.tracking import connect
 
 if TYPE_CHECKING:
@@ -70,52 +79,80 @@ def move_champion(
     expected: int | None = None,
     check_expected: bool = False,
 ) -> Record:
-    """Record the decision, then move the alias, then read it back.
+    """Record the decision, then move the alias, then read it back; one process at a time.
 
-    Raises: RegistryRefusedError if another process decided first, or the champion is not `expected` any more.
+    Raises: RegistryRefusedError if the champion is `to` already, or is not `expected` any more.
     """
-    records = repair(workspace, model)
-    before = champion_of(model)
-    if check_expected and before != expected:
-        raise RegistryRefusedError(
-            f"{model}: the champion is {_shown(before)} by now, not {_shown(expected)} with which version {to} was"
-            " compared; run `graftline adapt` again to compare with the present one"
+    with deciding(workspace, model):
+        records = read_history(workspace, model)
+        _settle(workspace, model, records)
+        before = champion_of(model)
+        if check_expected and before != expected:
+            raise RegistryRefusedError(
+                f"{model}: the champion is {_shown(before)} by now, not {_shown(expected)} as when version {to} was"
+                f" chosen; see `graftline history {model}`, then run the same command again"
+            )
+        if before == to:
+            # An alias that was put there by hand still lacks its record.
+            before = _by_history(records)
+        if before == to:
+            raise RegistryRefusedError(f"{model} version {to}: is the champion already; nothing to do")
+        record = append_record(
+            workspace,
+            model,
+            after=records,
+            action=action,
+            version=to,
+            champion_before=before,
+            champion_after=to,
+            why=why,
+            verdict=verdict,
+            evaluation_sha256=evaluation_sha256,
         )
-    record = append_record(
-        workspace,
-        model,
-        after=records,
-        action=action,
-        version=to,
-        champion_before=before,
-        champion_after=to,
-        why=why,
-        verdict=verdict,
-        evaluation_sha256=evaluation_sha256,
-    )
-    _set_champion(model, to)
+        _set_champion(model, to)
+        note_carried_out(workspace, model, record)
     return record
 
 
 def repair(workspace: Workspace, model: str) -> list[Record]:
     """Finish what a killed process left half done, and say where the alias was moved by hand. Returns: the history."""
     records = read_history(workspace, model)
-    moves = [record for record in records if record.moves]
-    if not moves:
+    newest = _newest_move(records)
+    if newest is None:
         return records
-    newest, actual = moves[-1], champion_of(model)
-    if actual == newest.champion_after:
-        return records
-    if actual == newest.champion_before and newest.champion_after is not None:
+    if champion_of(model) != newest.champion_after or not is_carried_out(workspace, model, newest):
+        with deciding(workspace, model):
+            records = read_history(workspace, model)
+            _settle(workspace, model, records)
+    return records
+
+
+def _settle(workspace: Workspace, model: str, records: list[Record]) -> None:
+    newest = _newest_move(records)
+    if newest is None or newest.champion_after is None:
+        return
+    actual, carried_out = champion_of(model), is_carried_out(workspace, model, newest)
+    if actual == newest.champion_before and not carried_out:
         logger.warning("%s: finishing the %s to version %d", model, newest.action, newest.champion_after)
         get_version(model, newest.champion_after)
         _set_champion(model, newest.champion_after)
-    else:
+    elif actual != newest.champion_after:
         logger.warning(
             "%s: the champion is %s, but by the history %s: the alias was moved outside of Graftline; left as it is",
             model, _shown(actual), _shown(newest.champion_after),
         )  # fmt: skip
-    return records
+        return
+    if not carried_out:
+        note_carried_out(workspace, model, newest)
+
+
+def _newest_move(records: list[Record]) -> Record | None:
+    return next((record for record in reversed(records) if record.moves), None)
+
+
+def _by_history(records: list[Record]) -> int | None:
+    newest = _newest_move(records)
+    return newest.champion_after if newest else None
 
 
 def promote(workspace: Workspace, model: str, version: int | None, why: str) -> Record:
@@ -128,8 +165,6 @@ def promote(workspace: Workspace, model: str, version: int | None, why: str) -> 
     if version is None:
         raise RegistryRefusedError(f"{model}: has no challenger to promote; name a version with --version")
     tags = get_version(model, version).tags
-    if champion_of(model) == version:
-        raise RegistryRefusedError(f"{model} version {version}: is the champion already; nothing to do")
     if tags.get(BARRED):
         raise RegistryRefusedError(
             f"{model} version {version}: may not be promoted: {tags[BARRED]}; run `graftline adapt` without that"
@@ -160,7 +195,9 @@ def rollback(workspace: Workspace, model: str, why: str) -> Record:
             f" alias was moved outside of Graftline; settle it with `graftline promote {model} --version N` first"
         )
     get_version(model, stack[-2])
-    return move_champion(workspace, model, to=stack[-2], action="rollback", why=why)
+    return move_champion(
+        workspace, model, to=stack[-2], action="rollback", why=why, expected=stack[-1], check_expected=True
+    )
 
 
 def history(workspace: Workspace, model: str) -> tuple[list[Record], int | None]:

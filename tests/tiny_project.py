@@ -1,0 +1,197 @@
+"""A whole project of a few kilobytes: a git repository, versioned data of two classes, a tiny base model, settings."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import JsonValue
+
+from graftline.settings import Settings, read_settings
+from tasks.artifacts import Workspace
+from tasks.data_version import data_version
+from tasks.decide import Decision, decide
+from tasks.evaluate_model import Champion, Evaluation, evaluate_model
+from tasks.fetch_model import BaseModel, fetch_model, lock_model
+from tasks.fine_tune import Checkpoint, fine_tune
+from tasks.publish import publish
+from tasks.register_model import Candidate, champion_to_beat, register_model
+from tasks.runs import tracked_run
+from tasks.tracking import TrackedRun, connect
+from tasks.validate_data import ValidatedData, validate_data
+from tests.tiny_models import BAD, FILLERS, GOOD, write_tiny_model
+
+MODEL = "tiny"
+ROWS, QUARANTINED = 200, 1
+LABELS = ("bad", "good")
+# The project's own folder must not lend its code to what is to run from elsewhere.
+SERVERS = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL")
+
+
+@dataclass(frozen=True)
+class Line:
+    """What each step of the line gave back."""
+
+    workspace: Workspace
+    settings: Settings
+    data: ValidatedData
+    base: BaseModel
+    run: TrackedRun
+    checkpoint: Checkpoint
+    champion: Champion | None
+    evaluation: Evaluation
+    candidate: Candidate
+    decision: Decision
+    report: Path
+
+
+def run_line(root: Path, assignments: list[str] | None = None) -> Line:
+    """The line as flows/adapt.py has it, its tasks as plain functions."""
+    workspace, settings = Workspace(root), read_settings(root / "params.yaml", assignments)
+    data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
+    base = fetch_model.fn(workspace, settings.base_model.uri)
+    with tracked_run(workspace, settings, data, base) as run:
+        checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run)
+        champion = champion_to_beat.fn(workspace, settings, run)
+        evaluation = evaluate_model.fn(workspace, settings, data, checkpoint, champion)
+        candidate = register_model.fn(workspace, settings, run, data, checkpoint, evaluation)
+        decision = decide.fn(workspace, settings.gate, candidate, evaluation)
+        report = publish.fn(workspace, settings, run, data, base, checkpoint, evaluation, candidate, decision)
+    return Line(
+        workspace, settings, data, base, run, checkpoint, champion, evaluation, candidate, decision, report
+    )  # fmt: skip
+
+
+def write_project(root: Path) -> Path:
+    """A project whose run takes seconds and reaches its floor: one faulty row, one git commit, no server."""
+    (root / "data").mkdir(parents=True)
+    (root / "data" / "rows.csv").write_text(rows_as_csv(), encoding="utf-8")
+    write_data_pointer(root)
+    write_tiny_model(root / "base")
+    (root / "params.yaml").write_text(yaml.safe_dump(_params(), sort_keys=False), encoding="utf-8")
+    (root / ".gitignore").write_text("/artifacts/\n/reports/\n/mlflow/\n/data/\n/.dvc/\n")
+    lock_model(Workspace(root), "path:base")
+    shutil.rmtree(root / "artifacts")
+    git(root, "init", "--quiet", "--initial-branch", "main")
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "--message", "a tiny project")
+    return root
+
+
+def rows_as_csv(rows: int = ROWS, *, seed: int = 0) -> str:
+    """Rows in which two words decide about the label, and at their end one with a misspelt label."""
+    drawn = random.Random(seed)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "text", "label", "source"])
+    for number in range(rows + QUARANTINED):
+        words = [*drawn.choices(FILLERS, k=6), *drawn.choices(GOOD if number % 2 else BAD, k=2)]
+        drawn.shuffle(words)
+        label = LABELS[number % 2] if number < rows else "baad"
+        writer.writerow([f"r{number}", " ".join(words), label, f"s{number % 3}"])
+    return text.getvalue()
+
+
+def write_data_pointer(root: Path) -> str:
+    """What `dvc add data` writes, without its seconds: the objects in the cache and data.dvc. Returns: the version."""
+    cache = root / ".dvc" / "cache" / "files" / "md5"
+    (root / ".dvc").mkdir(exist_ok=True)
+    (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
+    listing = []
+    for path in sorted((root / "data").iterdir()):
+        digest = _keep(cache, path.read_bytes())
+        listing.append({"md5": digest, "relpath": path.name})
+    version = _keep(cache, json.dumps(listing, sort_keys=True).encode(), ".dir")
+    out = {"md5": f"{version}.dir", "nfiles": len(listing), "hash": "md5", "path": "data"}
+    (root / "data.dvc").write_text(yaml.safe_dump({"outs": [out]}))
+    return version
+
+
+def git(root: Path, *arguments: str) -> str:
+    person = ["-c", "user.name=a test", "-c", "user.email=test@localhost"]
+    return subprocess.run(
+        ["git", "-C", str(root), *person, *arguments], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def graftline(root: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own, in the project `root`."""
+    return subprocess.run(
+        [sys.executable, "-m", "flows", *arguments],
+        cwd=root, env=surroundings(**environment), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def surroundings(**environment: str) -> dict[str, str]:
+    """The environment without anybody's servers."""
+    return {name: value for name, value in os.environ.items() if name not in SERVERS} | environment
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sqlite MLflow store with its tables made, which takes seconds, and nothing in it."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_registered_models()
+    return path
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A project folder with nothing in it but a connected MLflow store."""
+    return _connected(tmp_path, empty_store, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def adapted(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Line]:
+    """A tiny project after its first run. Tests may read it; whoever changes something puts it back."""
+    with pytest.MonkeyPatch.context() as patch:
+        root = write_project(tmp_path_factory.mktemp("adapted") / "project")
+        _connected(root, empty_store, patch)
+        yield run_line(root)
+
+
+def _connected(root: Path, empty_store: Path, patch: pytest.MonkeyPatch) -> Workspace:
+    for name in SERVERS:
+        patch.delenv(name, raising=False)
+    (root / "mlflow").mkdir()
+    shutil.copy(empty_store, root / "mlflow" / "mlflow.db")
+    workspace = Workspace(root)
+    connect(workspace)
+    return workspace
+
+
+def _keep(cache: Path, content: bytes, suffix: str = "") -> str:
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    path = cache / digest[:2] / f"{digest[2:]}{suffix}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return digest
+
+
+def _params() -> JsonValue:
+    return {
+        "data": {
+            "path": "data/rows.csv", "id": "id", "labels": list(LABELS), "slices": ["source"], "licence": "CC0",
+            "test_share": 0.25, "min_rows_per_class": 5,
+        },
+        "base_model": {"uri": "path:base"},
+        "adaptation": {
+            "epochs": 12, "learning_rate": 5.0e-3, "head_learning_rate": 1.0e-2, "batch_size": 16, "max_tokens": 32,
+            "threads": 1,
+        },
+        "evaluation": {"bootstrap": 100},
+        "gate": {"floors": {"accuracy": 0.75}},
+        "registry": {"model": MODEL},
+    }  # fmt: skip
