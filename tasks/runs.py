@@ -13,6 +13,7 @@ from tasks.artifacts import Workspace, code_sha256
 from tasks.fetch_model import BaseModel
 from tasks.fine_tune import thread_count
 from tasks.provenance import provenance
+from tasks.registry import RUN_KEY
 from tasks.tracking import EXPERIMENT, TrackedRun, connect
 from tasks.validate_data import ValidatedData
 
@@ -69,29 +70,39 @@ def _find_or_create(
 
     client = MlflowClient()
     experiment = mlflow.get_experiment_by_name(EXPERIMENT)
-    found = client.search_runs([experiment.experiment_id], f"tags.`graftline.run_key` = '{run_key}'")
+    assert experiment is not None  # `connect` has made it
+    found = client.search_runs([experiment.experiment_id], f"tags.`{RUN_KEY}` = '{run_key}'")
+    if found and found[0].info.status == "FINISHED":
+        return TrackedRun(found[0].info.run_id, run_key, finished=True)
     if found:
-        run_id, finished = found[0].info.run_id, found[0].info.status == "FINISHED"
-        if not finished:
-            client.set_terminated(run_id, "RUNNING")
-        return TrackedRun(run_id, run_key, finished)
+        run_id = found[0].info.run_id
+        client.set_terminated(run_id, "RUNNING")
+    else:
+        name = f"{settings.registry.model} {run_key[:8]}"
+        run_id = client.create_run(experiment.experiment_id, tags={RUN_KEY: run_key}, run_name=name).info.run_id
+    # Also for a run that an earlier start left unfinished: it may have been killed before all of this was written.
+    _describe(workspace, settings, data, base, run_id)
+    return TrackedRun(run_id, run_key, finished=False)
+
+
+def _describe(workspace: Workspace, settings: Settings, data: ValidatedData, base: BaseModel, run_id: str) -> None:
+    """Write down what it takes to repeat the run, and what it starts from."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
     made = provenance(workspace, settings, threads=thread_count(settings.adaptation))
     made |= {"data_version": data.data.version, "data_modified": data.data.modified, "data_sha256": data.data.sha256}
     made |= {"base_model": base.uri, "base_model_revision": base.revision, "base_model_sha256": base.digest}
     made |= {"split_sha256": data.split_sha256, "test_sha256": data.test_sha256}
-    tags = {"graftline.run_key": run_key} | {
-        f"graftline.{name}": str(made[name])
-        for name in ("git_commit", "git_clean", "data_version", "data_modified", "base_model", "base_model_sha256")
-    }
-    run = client.create_run(experiment.experiment_id, tags=tags, run_name=f"{settings.registry.model} {run_key[:8]}")
+    client.log_dict(run_id, made, PROVENANCE)
+    for name in ("git_commit", "git_clean", "data_version", "data_modified", "base_model", "base_model_sha256"):
+        client.set_tag(run_id, f"graftline.{name}", str(made[name]))
     for name, value in _flat(settings.model_dump(mode="json")):
-        client.log_param(run.info.run_id, name, value)
-    client.log_dict(run.info.run_id, made, PROVENANCE)
-    client.log_artifact(run.info.run_id, str(data.page))
+        client.log_param(run_id, name, value)
+    client.log_artifact(run_id, str(data.page))
     counts = {"rows_read": data.read, "rows_accepted": data.accepted, "rows_quarantined": data.quarantined}
     for name, count in counts.items():
-        client.log_metric(run.info.run_id, name, count)
-    return TrackedRun(run.info.run_id, run_key, finished=False)
+        client.log_metric(run_id, name, count)
 
 
 def _end(run: TrackedRun, status: str) -> None:
