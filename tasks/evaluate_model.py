@@ -214,7 +214,7 @@ def _write_predictions(
     import pyarrow as pa
     from pyarrow import parquet
 
-    columns = {"row_id": rows["row_id"], "target": rows["target"]}
+    columns: dict[str, list[str] | Floats] = {"row_id": rows["row_id"], "target": rows["target"]}
     columns |= {f"probability.{label}": probabilities[:, place] for place, label in enumerate(labels)}
     parquet.write_table(pa.table(columns), folder / PREDICTIONS)
 

@@ -22,8 +22,8 @@ from tasks.fetch_model import BaseModel
 from tasks.fine_tune import Checkpoint
 from tasks.progress import in_prefect
 from tasks.register_model import Candidate
-from tasks.runs import TrackedRun, log_results
-from tasks.tracking import run_page
+from tasks.runs import log_results
+from tasks.tracking import TrackedRun, run_page
 from tasks.validate_data import ValidatedData
 
 REPORT, CARD, METRICS = "report.html", "model_card.md", "metrics.json"
@@ -135,7 +135,7 @@ def _write_csv(path: Path, rows: list[dict[str, float]] | list[dict[str, str]]) 
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)  # type: ignore[arg-type]
+    writer.writerows(rows)
     write_atomically(path, buffer.getvalue())
 
 

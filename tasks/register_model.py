@@ -28,8 +28,8 @@ from tasks.registry import (
     find_version,
     repair,
 )
-from tasks.runs import TrackedRun
 from tasks.serving import score_in_fresh_process
+from tasks.tracking import TrackedRun
 from tasks.validate_data import ValidatedData
 
 if TYPE_CHECKING:
@@ -122,10 +122,11 @@ def _register(settings: Settings, run: TrackedRun, checkpoint: Checkpoint) -> "M
 
 def _signature() -> "ModelSignature":
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
     from mlflow.types.schema import Map
 
-    answers = [ColSpec(DataType.string, "label"), ColSpec(Map(DataType.double), "probabilities")]
+    label, probabilities = ColSpec(DataType.string, "label"), ColSpec(Map(DataType.double), "probabilities")
+    answers: list[ColSpec | TensorSpec] = [label, probabilities]
     # The input has no name, so that a list and a column of any name are welcome.
     return ModelSignature(Schema([ColSpec(DataType.string)]), Schema(answers))
 
