@@ -13,7 +13,7 @@ from tasks.artifacts import Workspace
 
 @flow(name="promote", persist_result=False)
 def promote(name: str, version: int | None = None, reason: str = "promoted by hand") -> dict[str, JsonValue]:
-    """Move the alias `champion` of model `name` to `version` (empty: to the challenger), recorded with who, when, why."""
+    """Move the alias `champion` of model `name` to `version` (empty: to the challenger), with who, when, why."""
     with show_progress():
         record = registry.promote(Workspace(Path.cwd()), name, version, reason)
     return {"model": name, **asdict(record)}

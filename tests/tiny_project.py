@@ -29,7 +29,7 @@ from tasks.register_model import Candidate, champion_to_beat, register_model
 from tasks.runs import tracked_run
 from tasks.tracking import TrackedRun, connect
 from tasks.validate_data import ValidatedData, validate_data
-from tests.tiny_models import BAD, FILLERS, GOOD, write_tiny_model
+from tests.tiny_models import BAD, BLOCKS, FILLERS, GOOD, write_tiny_model
 
 MODEL = "tiny"
 ROWS, QUARANTINED = 200, 1
@@ -77,15 +77,20 @@ def write_project(root: Path) -> Path:
     (root / "data").mkdir(parents=True)
     (root / "data" / "rows.csv").write_text(rows_as_csv(), encoding="utf-8")
     write_data_pointer(root)
-    write_tiny_model(root / "base")
-    (root / "params.yaml").write_text(yaml.safe_dump(_params(), sort_keys=False), encoding="utf-8")
     (root / ".gitignore").write_text("/artifacts/\n/reports/\n/mlflow/\n/data/\n/.dvc/\n")
-    lock_model(Workspace(root), "path:base")
-    shutil.rmtree(root / "artifacts")
+    write_tiny_base(root)
     git(root, "init", "--quiet", "--initial-branch", "main")
     git(root, "add", ".")
     git(root, "commit", "--quiet", "--message", "a tiny project")
     return root
+
+
+def write_tiny_base(root: Path, *, blocks: int = BLOCKS, model: str = MODEL) -> None:
+    """A tiny base model in `base/`, its lock, and settings for it."""
+    write_tiny_model(root / "base", num_hidden_layers=blocks)
+    (root / "params.yaml").write_text(yaml.safe_dump(_params(model), sort_keys=False), encoding="utf-8")
+    lock_model(Workspace(root), "path:base")
+    shutil.rmtree(root / "artifacts")
 
 
 def rows_as_csv(rows: int = ROWS, *, seed: int = 0) -> str:
@@ -137,6 +142,13 @@ def surroundings(**environment: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in SERVERS} | environment
 
 
+def files_of(model: str, version: int) -> Path:
+    """The folder that MLflow keeps of a registered version."""
+    from mlflow import MlflowClient
+
+    return Path(MlflowClient().get_model_version_download_uri(model, str(version)).removeprefix("file://"))
+
+
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sqlite MLflow store with its tables made, which takes seconds, and nothing in it."""
@@ -153,9 +165,15 @@ def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
     return _connected(tmp_path, empty_store, monkeypatch)
 
 
-@pytest.fixture(scope="session")
-def adapted(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Line]:
+@pytest.fixture
+def adapted(adapted_once: Line) -> Line:
     """A tiny project after its first run. Tests may read it; whoever changes something puts it back."""
+    connect(adapted_once.workspace)
+    return adapted_once
+
+
+@pytest.fixture(scope="session")
+def adapted_once(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Line]:
     with pytest.MonkeyPatch.context() as patch:
         root = write_project(tmp_path_factory.mktemp("adapted") / "project")
         _connected(root, empty_store, patch)
@@ -180,7 +198,7 @@ def _keep(cache: Path, content: bytes, suffix: str = "") -> str:
     return digest
 
 
-def _params() -> JsonValue:
+def _params(model: str) -> JsonValue:
     return {
         "data": {
             "path": "data/rows.csv", "id": "id", "labels": list(LABELS), "slices": ["source"], "licence": "CC0",
@@ -193,5 +211,5 @@ def _params() -> JsonValue:
         },
         "evaluation": {"bootstrap": 100},
         "gate": {"floors": {"accuracy": 0.75}},
-        "registry": {"model": MODEL},
+        "registry": {"model": model},
     }  # fmt: skip
