@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from graftline.validation_page import visible
+from graftline.validation_page import spelt_out, visible
 
 Scores = Mapping[str, Mapping[str, float]]
 
@@ -89,11 +89,12 @@ def _render(template: str, run: RunReport, *, autoescape: bool) -> str:
     environment = Environment(loader=PackageLoader("graftline"), autoescape=autoescape, undefined=StrictUndefined)  # noqa: S701
     environment.filters |= {
         "visible": visible,
+        "spelt_out": spelt_out,
         "cell": _cell,
         "score": lambda score: f"{score['value']:.4f} ({score['low']:.4f} – {score['high']:.4f})",
         "difference": lambda score: f"{score['value']:+.4f} ({score['low']:+.4f} – {score['high']:+.4f})",
         "base64": lambda content: base64.b64encode(content).decode(),
-        "sentence": lambda text: f"{text[:1].upper()}{text[1:]}.",
+        "sentence": lambda text: spelt_out(f"{text[:1].upper()}{text[1:]}."),
     }
     return environment.get_template(template).render(run=run, facts=facts(run), score_names=SCORE_NAMES)
 
