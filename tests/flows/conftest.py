@@ -1,5 +1,17 @@
-"""The fixtures of tests/tiny_project.py."""
+"""The fixtures of tests/tiny_project.py, and one Prefect for all tests that run a flow."""
 
-from tests.tiny_project import adapted, empty_store, workspace
+from collections.abc import Iterator
 
-__all__ = ["adapted", "empty_store", "workspace"]
+import pytest
+
+from tests.tiny_project import adapted, adapted_once, empty_store, workspace
+
+__all__ = ["adapted", "adapted_once", "empty_store", "workspace"]
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness():
+        yield

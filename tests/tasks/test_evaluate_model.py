@@ -1,0 +1,141 @@
+"""The candidate's numbers are those of its predictions, and the champion is scored on the same rows."""
+
+import dataclasses
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from pyarrow import parquet
+from sklearn.metrics import accuracy_score, f1_score, log_loss
+
+from graftline.errors import RegistryRefusedError
+from graftline.metrics import Floats
+from graftline.settings import Settings
+from tasks.artifacts import StepFolder
+from tasks.evaluate_model import Champion, Evaluation, evaluate_model, predictions_sha256
+from tasks.fine_tune import read_split
+from tasks.serving import Scored
+from tests.tiny_project import LABELS, MODEL, Line
+
+
+def predicted(evaluation: Evaluation) -> tuple[list[str], Floats]:
+    table = parquet.read_table(evaluation.folder.path / "predictions.parquet")
+    columns = [table[f"probability.{label}"].to_numpy() for label in LABELS]
+    return table["target"].to_pylist(), np.stack(columns, axis=1)
+
+
+def evaluate(line: Line, champion: Champion | None) -> Evaluation:
+    return evaluate_model.fn(line.workspace, line.settings, line.data, line.checkpoint, champion)
+
+
+def test_the_scores_are_those_of_the_kept_predictions(adapted: Line) -> None:
+    targets, probabilities = predicted(adapted.evaluation)
+    answers = [LABELS[place] for place in probabilities.argmax(1)]
+    scores = {name: score["value"] for name, score in adapted.evaluation.scores.items()}
+    assert scores["accuracy"] == pytest.approx(accuracy_score(targets, answers))
+    assert scores["macro_f1"] == pytest.approx(f1_score(targets, answers, average="macro"))
+    assert scores["log_loss"] == pytest.approx(log_loss(targets, probabilities, labels=list(LABELS)))
+    assert set(scores) == {"accuracy", "macro_f1", "log_loss", "calibration_error"}
+
+
+def test_the_tiny_model_learns_what_decides_about_the_label(adapted: Line) -> None:
+    assert adapted.evaluation.scores["accuracy"]["low"] > adapted.evaluation.majority_accuracy
+
+
+def test_exactly_the_held_out_rows_are_scored(adapted: Line) -> None:
+    rows = read_split(adapted.data, "test", ["row_id", "target"])
+    table = parquet.read_table(adapted.evaluation.folder.path / "predictions.parquet")
+    assert table["row_id"].to_pylist() == rows["row_id"]
+    assert adapted.evaluation.details["rows"] == len(rows["row_id"]) == adapted.data.split_rows["test"]
+
+
+def test_every_value_of_a_slice_is_scored_and_all_rows_are_in_one(adapted: Line) -> None:
+    slices: Any = adapted.evaluation.details["slices"]
+    values = Counter(read_split(adapted.data, "test", ["slice.source"])["slice.source"])
+    assert {part["value"]: part["rows"] for part in slices["source"]} == values
+    assert all(set(part["scores"]) == set(adapted.evaluation.scores) for part in slices["source"])
+
+
+def test_the_baseline_knows_the_training_rows_only(adapted: Line) -> None:
+    majority: Any = adapted.evaluation.details["majority"]
+    (label, _), *_ = Counter(read_split(adapted.data, "train", ["target"])["target"]).most_common()
+    targets, _ = predicted(adapted.evaluation)
+    assert majority["label"] == label
+    assert adapted.evaluation.majority_accuracy == pytest.approx(targets.count(label) / len(targets))
+
+
+def test_pictures_are_pictures(adapted: Line) -> None:
+    for name in ("confusion.png", "reliability.png"):
+        assert (adapted.evaluation.folder.path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_digest_of_predictions_does_not_depend_on_the_order_of_the_rows() -> None:
+    values = np.array([[0.25, 0.75], [0.5, 0.5], [1.0, 0.0]])
+    assert predictions_sha256(["a", "b", "c"], values) == predictions_sha256(["c", "a", "b"], values[[2, 0, 1]])
+
+
+def test_the_digest_of_predictions_changes_with_the_last_bit_and_with_a_name() -> None:
+    values = np.array([[0.25, 0.75]])
+    digest = predictions_sha256(["a"], values)
+    assert predictions_sha256(["a"], np.nextafter(values, 1)) != digest
+    assert predictions_sha256(["b"], values) != digest
+
+
+def champion_answers(patch: pytest.MonkeyPatch, answer: Scored | RegistryRefusedError) -> None:
+    def asked(*_: object, **__: object) -> Scored:
+        if isinstance(answer, RegistryRefusedError):
+            raise answer
+        return answer
+
+    patch.setattr("tasks.evaluate_model.score_in_fresh_process", asked)
+
+
+def test_a_champion_that_answers_alike_differs_by_nothing(adapted: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, probabilities = predicted(adapted.evaluation)
+    champion_answers(monkeypatch, Scored(["good", "bad"], probabilities[:, ::-1]))
+    evaluation = evaluate(adapted, Champion(MODEL, 901))
+    assert evaluation.champion_scores == evaluation.scores
+    assert evaluation.difference is not None
+    assert {number for score in evaluation.difference.values() for number in score.values()} == {0.0}
+
+
+def test_the_difference_is_the_candidates_score_minus_the_champions(
+    adapted: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets, _ = predicted(adapted.evaluation)
+    always_bad = np.tile([0.9, 0.1], (len(targets), 1))
+    champion_answers(monkeypatch, Scored(["bad", "good"], always_bad))
+    evaluation = evaluate(adapted, Champion(MODEL, 902))
+    assert evaluation.champion_scores is not None
+    assert evaluation.difference is not None
+    assert evaluation.champion_scores["accuracy"]["value"] == pytest.approx(targets.count("bad") / len(targets))
+    for name, score in evaluation.difference.items():
+        expected = evaluation.scores[name]["value"] - evaluation.champion_scores[name]["value"]
+        assert score["value"] == pytest.approx(expected)
+
+
+def test_a_champion_that_cannot_be_scored_is_an_obstacle_and_not_an_error(
+    adapted: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion_answers(monkeypatch, RegistryRefusedError("its files are gone"))
+    evaluation = evaluate(adapted, Champion(MODEL, 903))
+    assert evaluation.obstacle == "champion version 903 could not be scored: its files are gone"
+    assert (evaluation.champion_scores, evaluation.difference) == (None, None)
+
+
+def test_the_same_candidate_champion_and_rows_are_scored_once(adapted: Line) -> None:
+    again = evaluate(adapted, adapted.champion)
+    assert again == dataclasses.replace(adapted.evaluation, folder=reused(adapted.evaluation.folder))
+
+
+def test_another_seed_of_the_resamples_is_another_evaluation_of_the_same_predictions(adapted: Line) -> None:
+    settings = Settings.model_validate(adapted.settings.model_dump() | {"evaluation": {"bootstrap": 100, "seed": 1}})
+    other = evaluate_model.fn(adapted.workspace, settings, adapted.data, adapted.checkpoint, None)
+    assert other.folder.outcome == "ran"
+    assert other.predictions_sha256 == adapted.evaluation.predictions_sha256
+    assert other.scores["accuracy"]["value"] == adapted.evaluation.scores["accuracy"]["value"]
+
+
+def reused(folder: StepFolder) -> StepFolder:
+    return dataclasses.replace(folder, outcome="reused")
