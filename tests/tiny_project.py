@@ -29,6 +29,7 @@ from tasks.register_model import Candidate, champion_to_beat, register_model
 from tasks.runs import tracked_run
 from tasks.tracking import TrackedRun, connect
 from tasks.validate_data import ValidatedData, validate_data
+from tests.running_project import copy_project
 from tests.tiny_models import BAD, BLOCKS, FILLERS, GOOD, write_tiny_model
 
 MODEL = "tiny"
@@ -74,8 +75,7 @@ def run_line(root: Path, assignments: list[str] | None = None) -> Line:
 
 def write_project(root: Path) -> Path:
     """A project whose run takes seconds and reaches its floor: one faulty row, one git commit, no server."""
-    (root / "data").mkdir(parents=True)
-    (root / "data" / "rows.csv").write_text(rows_as_csv(), encoding="utf-8")
+    write_rows(root, ROWS)
     write_data_pointer(root)
     (root / ".gitignore").write_text("/artifacts/\n/reports/\n/mlflow/\n/data/\n/.dvc/\n")
     write_tiny_base(root)
@@ -83,6 +83,22 @@ def write_project(root: Path) -> Path:
     git(root, "add", ".")
     git(root, "commit", "--quiet", "--message", "a tiny project")
     return root
+
+
+def copy_with_tiny_parts(root: Path) -> Path:
+    """A copy of this project, as a repository without a commit, whose base model is tiny and whose data are to come."""
+    copy_project(root)
+    for folder in ("data", ".git", ".dvc/cache", ".dvc/tmp", "data_remote"):
+        shutil.rmtree(root / folder, ignore_errors=True)
+    write_tiny_base(root, blocks=4, model="reviews")
+    git(root, "init", "--quiet", "--initial-branch", "main")
+    return root
+
+
+def write_rows(root: Path, rows: int) -> None:
+    """The table of a tiny project."""
+    (root / "data").mkdir(parents=True, exist_ok=True)
+    (root / "data" / "rows.csv").write_text(rows_as_csv(rows), encoding="utf-8")
 
 
 def write_tiny_base(root: Path, *, blocks: int = BLOCKS, model: str = MODEL) -> None:

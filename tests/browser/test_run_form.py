@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
 
 from graftline.settings import Settings
-from tests.running_project import PROJECT, Running, copy_project, graftline_up
+from tests.running_project import PROJECT, Running, graftline_up
+from tests.tiny_project import ROWS, copy_with_tiny_parts, write_data_pointer, write_rows
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 # No sandbox in a container; and nothing that talks to the outside by itself.
@@ -33,7 +34,10 @@ pytestmark = pytest.mark.full
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with graftline_up(copy_project(tmp_path_factory.mktemp("browser") / "project")) as running:
+    project = copy_with_tiny_parts(tmp_path_factory.mktemp("browser") / "project")
+    write_rows(project, ROWS)
+    write_data_pointer(project)
+    with graftline_up(project) as running:
         yield running
 
 

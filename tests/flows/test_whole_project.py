@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sysconfig
 import time
@@ -15,8 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.running_project import PROJECT, copy_project, free_port
-from tests.tiny_project import LABELS, git, rows_as_csv, surroundings, write_tiny_base
+from tests.running_project import PROJECT, free_port
+from tests.tiny_project import LABELS, copy_with_tiny_parts, git, surroundings, write_rows
 
 pytestmark = pytest.mark.full
 
@@ -30,11 +29,7 @@ ELSEWHERE = ("make", ".", "curl", "graftline up", "MLFLOW_TRACKING_URI=", "dvc p
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The working tree as a repository of its own, whose first commit names the first of two data versions."""
-    root = copy_project(tmp_path_factory.mktemp("whole") / "project")
-    for folder in ("data", ".git", ".dvc/cache", ".dvc/tmp", "data_remote"):
-        shutil.rmtree(root / folder, ignore_errors=True)
-    write_tiny_base(root, blocks=4, model="reviews")
-    git(root, "init", "--quiet", "--initial-branch", "main")
+    root = copy_with_tiny_parts(tmp_path_factory.mktemp("whole") / "project")
     new_data(root, rows=140)
     return root
 
@@ -135,8 +130,7 @@ def test_the_champion_is_served_and_answers_a_curl_with_raw_text(
 
 def new_data(root: Path, *, rows: int) -> None:
     """A new version of the data, made and committed as the README says."""
-    (root / "data").mkdir(exist_ok=True)
-    (root / "data" / "rows.csv").write_text(rows_as_csv(rows), encoding="utf-8")
+    write_rows(root, rows)
     run(root, "dvc add data")
     run(root, "dvc push")
     git(root, "add", ".")
