@@ -108,6 +108,8 @@ class AdaptationSettings(Section, title="Adaptation"):
     """bfloat16 is faster where the processor has instructions for it, and a little less exact."""
     patience: Annotated[int, Field(ge=0, le=100)] = 0
     """Stop after this many epochs without improvement on the validation rows. 0: train all epochs."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """Share of each row's weight that is spread over all classes: against noisy labels and overconfidence. 0: none."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced weighs each class by the inverse of its frequency."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0

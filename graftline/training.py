@@ -48,6 +48,7 @@ class Plan:
     precision: Literal["float32", "bfloat16"]
     patience: int
     seed: int
+    label_smoothing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def train(
     """
     per_epoch = len(shuffled_batches(rows.lengths, plan.batch_size, seed=plan.seed, epoch=0))
     optimizer = _optimizer(model, plan, head)
-    loss_of = nn.CrossEntropyLoss(weight=class_weights)
+    loss_of = nn.CrossEntropyLoss(weight=class_weights, label_smoothing=plan.label_smoothing)
     torch.manual_seed(plan.seed)
     state = _resume(model, optimizer, folder)
     started, started_step, last_saved = time.monotonic(), state.step, time.monotonic()

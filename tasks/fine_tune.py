@@ -256,6 +256,7 @@ def _train(
             precision=settings.precision,
             patience=settings.patience,
             seed=settings.seed,
+            label_smoothing=settings.label_smoothing,
         ),
         head=HEAD,
         class_weights=balanced_weights(rows["train"].targets, len(model.labels)) if balanced else None,

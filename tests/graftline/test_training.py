@@ -324,3 +324,12 @@ def test_progress_counts_every_step_once(base: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert [progress.step for progress in seen] == list(range(1, STEPS_PER_EPOCH * PLAN.epochs + 1))
     assert [progress.epoch for progress in seen] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+
+
+def test_label_smoothing_bounds_the_loss_by_the_entropy_of_the_smoothed_labels(base: Path, tmp_path: Path) -> None:
+    plan = replace(PLAN, epochs=40)
+    smoothed = trained(base, tmp_path / "smooth", replace(plan, label_smoothing=0.3)).epochs[-1].train_loss
+    sharp = trained(base, tmp_path / "sharp", plan).epochs[-1].train_loss
+    # Of two classes the right one is asked for with 0.85, the wrong one with 0.15.
+    entropy = -(0.85 * np.log(0.85) + 0.15 * np.log(0.15))
+    assert sharp < entropy <= smoothed
