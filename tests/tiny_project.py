@@ -182,8 +182,9 @@ def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
-def adapted(adapted_once: Line) -> Line:
+def adapted(adapted_once: Line, monkeypatch: pytest.MonkeyPatch) -> Line:
     """A tiny project after its first run. Tests may read it; whoever changes something puts it back."""
+    _forget_servers(monkeypatch)
     connect(adapted_once.workspace)
     return adapted_once
 
@@ -197,13 +198,18 @@ def adapted_once(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) ->
 
 
 def _connected(root: Path, empty_store: Path, patch: pytest.MonkeyPatch) -> Workspace:
-    for name in SERVERS:
-        patch.delenv(name, raising=False)
+    _forget_servers(patch)
     (root / "mlflow").mkdir()
     shutil.copy(empty_store, root / "mlflow" / "mlflow.db")
     workspace = Workspace(root)
     connect(workspace)
     return workspace
+
+
+def _forget_servers(patch: pytest.MonkeyPatch) -> None:
+    """Also the store that MLflow itself wrote into the environment when a test before connected to it."""
+    for name in SERVERS:
+        patch.delenv(name, raising=False)
 
 
 def _keep(cache: Path, content: bytes, suffix: str = "") -> str:

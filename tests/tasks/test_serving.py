@@ -1,0 +1,157 @@
+"""The registered model takes raw text in every usual form, brings its own code, and holds no pickle."""
+
+import json
+import pickletools
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fastapi.testclient import TestClient
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import PyFuncModel, scoring_server
+
+from graftline.errors import RegistryRefusedError
+from graftline.inference import Predictor
+from tasks.served_model import texts_of
+from tasks.serving import score_in_fresh_process
+from tasks.tracking import tracking_uri
+from tests.tiny_project import LABELS, MODEL, Line, files_of, surroundings
+
+URI = f"models:/{MODEL}/1"
+TEXTS = ["a good film with some great actor", "the plot was awful and very dull", "one"]
+
+
+@pytest.fixture
+def model(adapted: Line) -> PyFuncModel:
+    loaded: PyFuncModel = mlflow.pyfunc.load_model(URI)
+    return loaded
+
+
+@pytest.fixture
+def files(adapted: Line) -> Path:
+    return files_of(MODEL, 1)
+
+
+def predict(model: PyFuncModel, form: Any) -> list[dict[str, Any]]:
+    answer: Any = model.predict(form)
+    rows: list[dict[str, Any]] = answer.to_dict("records")
+    return rows
+
+
+def expected(line: Line, texts: list[str] = TEXTS) -> list[dict[str, Any]]:
+    probabilities = Predictor(line.checkpoint.model).probabilities(texts)
+    return [
+        {"label": LABELS[row.argmax()], "probabilities": dict(zip(LABELS, row.tolist(), strict=True))}
+        for row in probabilities
+    ]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [TEXTS, np.array(TEXTS), pd.Series(TEXTS), pd.Series(TEXTS, name="review"), pd.DataFrame({"text": TEXTS}),
+     pd.DataFrame({"any name": TEXTS}), pd.DataFrame(TEXTS), pd.DataFrame({"text": TEXTS}, index=[7, 3, 5])],
+    ids=["list", "array", "series", "named series", "column", "column of any name", "unnamed column", "other index"],
+)  # fmt: skip
+def test_every_usual_form_gives_one_label_and_its_probabilities_per_text(
+    adapted: Line, model: PyFuncModel, form: object
+) -> None:
+    assert predict(model, form) == expected(adapted)
+
+
+def test_a_single_text_is_a_list_of_one(adapted: Line, model: PyFuncModel) -> None:
+    assert predict(model, TEXTS[0]) == expected(adapted, TEXTS[:1])
+
+
+@pytest.mark.parametrize(
+    "form",
+    [{"inputs": TEXTS}, {"dataframe_split": {"columns": ["review"], "data": [[text] for text in TEXTS]}},
+     {"dataframe_records": [{"review": text} for text in TEXTS]}],
+    ids=["inputs", "dataframe_split", "dataframe_records"],
+)  # fmt: skip
+def test_the_scoring_server_answers_raw_text(adapted: Line, model: PyFuncModel, form: dict[str, Any]) -> None:
+    answer = TestClient(scoring_server.init(model)).post("/invocations", json=form)
+    assert (answer.status_code, answer.json()) == (200, {"predictions": expected(adapted)})
+
+
+@pytest.mark.parametrize("form", [None, [], [1, 2], pd.DataFrame({"text": []})], ids=str)
+def test_what_holds_no_text_is_refused(model: PyFuncModel, form: object) -> None:
+    with pytest.raises(MlflowException, match="Failed to enforce schema"):
+        predict(model, form)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_missing_text_is_refused_with_its_place(model: PyFuncModel, missing: object) -> None:
+    with pytest.raises(ValueError, match="input 1 is nan, expected a text; leave it out or give a text"):
+        predict(model, ["a good film", missing])
+
+
+def test_several_columns_are_refused_unless_one_is_called_text() -> None:
+    with pytest.raises(ValueError, match=r"got the columns \['a', 'b'\], expected one column, or one called text"):
+        texts_of(pd.DataFrame({"a": TEXTS, "b": TEXTS}))
+    assert texts_of(pd.DataFrame({"id": ["1", "2", "3"], "text": TEXTS})) == TEXTS
+
+
+def test_no_file_of_the_model_is_a_pickle(files: Path) -> None:
+    names = {path.relative_to(files).as_posix() for path in files.rglob("*") if path.is_file()}
+    assert {"MLmodel", "served_model.py", "requirements.txt", "artifacts/model/model.safetensors"} <= names
+    assert not [name for name in names if name.endswith((".pkl", ".pickle", ".bin", ".pt", ".pth", ".joblib"))]
+    assert not [name for name in names if _is_pickle((files / name).read_bytes())]
+
+
+def _is_pickle(content: bytes) -> bool:
+    """Whether a loader would run the bytes to their end as a pickle."""
+    try:
+        return any(opcode.name == "STOP" for opcode, *_ in pickletools.genops(content))
+    except (ValueError, IndexError, UnicodeDecodeError, KeyError):
+        return False
+
+
+def test_signature_example_and_exact_requirements_stand_beside_the_model(files: Path) -> None:
+    described = mlflow.models.Model.load(str(files))
+    assert described.signature.inputs.to_dict() == [{"type": "string", "required": True}]
+    assert [column["name"] for column in described.signature.outputs.to_dict()] == ["label", "probabilities"]
+    assert json.loads((files / "input_example.json").read_text()) == ["An example text."]
+    required = (files / "requirements.txt").read_text().splitlines()
+    assert {"torch", "transformers", "mlflow"} <= {line.partition("==")[0] for line in required}
+    assert all("==" in line for line in required)
+
+
+def test_a_fresh_process_needs_nothing_of_the_project(adapted: Line, files: Path, tmp_path: Path) -> None:
+    """No folder of ours is on its path, and the code that it loads is the model's own."""
+    program = (
+        "import json, sys, mlflow\n"
+        f"model = mlflow.pyfunc.load_model({str(files)!r})\n"
+        f"answers = model.predict({TEXTS!r}).to_dict('records')\n"
+        "import graftline\n"
+        "print(json.dumps([graftline.__file__, 'tasks' in sys.modules, answers]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], cwd=tmp_path, env=surroundings(MLFLOW_TRACKING_URI="sqlite://"),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    code, has_tasks, answers = json.loads(done.stdout.splitlines()[-1])
+    assert Path(code).is_relative_to(files / "code")
+    assert not has_tasks
+    assert [row["label"] for row in answers] == [row["label"] for row in expected(adapted)]
+    for answer, wanted in zip(answers, expected(adapted), strict=True):
+        assert answer["probabilities"] == pytest.approx(wanted["probabilities"], abs=1e-6)
+
+
+@pytest.mark.full
+def test_a_fresh_process_with_as_many_threads_gives_the_same_bits(adapted: Line) -> None:
+    scored = score_in_fresh_process(adapted.workspace, URI, TEXTS, threads=torch.get_num_threads())
+    assert scored.labels == list(LABELS)
+    np.testing.assert_array_equal(scored.probabilities, Predictor(adapted.checkpoint.model).probabilities(TEXTS))
+
+
+@pytest.mark.full
+def test_a_model_that_cannot_be_loaded_is_refused_with_what_the_process_said(adapted: Line) -> None:
+    with pytest.raises(RegistryRefusedError, match=r"models:/tiny/99: the registered model does not answer .*99"):
+        score_in_fresh_process(adapted.workspace, "models:/tiny/99", TEXTS, threads=1)
+    assert tracking_uri(adapted.workspace).startswith("sqlite:///")
