@@ -1,0 +1,211 @@
+"""The whole line on a tiny project: what it gives back, that it runs once, and what a kill or a second start costs."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from typer.testing import CliRunner
+
+from flows.cli import app
+from tasks.artifacts import Workspace
+from tasks.registry import champion_of
+from tasks.tracking import connect
+from tests.tiny_project import MODEL, ROWS, git, graftline, surroundings, write_project
+
+KEYS = {
+    "model", "version", "verdict", "reasons", "scores", "rows", "data_version", "base_model_sha256", "weights_sha256",
+    "run_id", "report", "steps", "seconds",
+}  # fmt: skip
+STEPS = ("validate_data", "fetch_model", "fine_tune", "evaluate_model", "register_model", "decide")
+pytestmark = pytest.mark.full
+
+SECRET = "s3cr3t/of+a=test"
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project that was run twice."""
+
+    root: Path
+    first: Result
+    second: Result
+
+
+def adapt(*arguments: str) -> Result:
+    """`graftline adapt` in the folder that this process is in."""
+    done = CliRunner().invoke(app, ["adapt", "--json", *arguments])
+    assert done.exit_code == 0, done.output
+    result: Result = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+@pytest.fixture(scope="module")
+def project(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    root = write_project(tmp_path_factory.mktemp("adapt") / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        patch.chdir(root)
+        yield Project(root, adapt(), adapt())
+
+
+@pytest.fixture
+def root(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project that nothing was run in yet, in which this process is."""
+    copy = tmp_path / "project"
+    shutil.copytree(project.root, copy, ignore=shutil.ignore_patterns("artifacts", "reports", "mlflow"))
+    # MLflow itself notes there which store this process used last.
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(copy)
+    return copy
+
+
+def client(root: Path) -> MlflowClient:
+    connect(Workspace(root))
+    return MlflowClient()
+
+
+def runs_in(root: Path) -> list[str]:
+    mlflow = client(root)
+    (experiment,) = (found for found in mlflow.search_experiments() if found.name == "graftline")
+    return [run.info.run_id for run in mlflow.search_runs([experiment.experiment_id])]
+
+
+def test_the_result_has_every_name_that_scripts_are_written_against(project: Project) -> None:
+    result = project.first
+    assert project.first.keys() >= KEYS
+    assert (result["model"], result["version"], result["verdict"]) == (MODEL, 1, "PROMOTE")
+    assert result["reasons"] == ["the first model, and it reaches every floor"]
+    assert all(score.keys() == {"value", "low", "high"} for score in result["scores"].values())
+    assert result["rows"] == {"read": ROWS + 1, "accepted": ROWS, "quarantined": 1}
+    assert result["steps"] == dict.fromkeys(STEPS, "ran")
+    assert Path(result["report"]).is_file()
+    assert result["data_version"] + ".dir" in (project.root / "data.dvc").read_text()
+    assert all(len(result[name]) == 64 for name in ("base_model_sha256", "weights_sha256"))
+
+
+def test_a_second_run_with_nothing_changed_runs_no_step_and_makes_nothing(project: Project) -> None:
+    assert project.second["steps"] == dict.fromkeys(STEPS, "reused")
+    changing = {"steps", "seconds", "summary"}
+    assert {name: value for name, value in project.second.items() if name not in changing} == {
+        name: value for name, value in project.first.items() if name not in changing
+    }
+    assert "nothing changed since: no step ran again" in project.second["summary"]
+    assert len(runs_in(project.root)) == 1
+    assert len(client(project.root).search_model_versions(f"name = '{MODEL}'")) == 1
+
+
+def test_the_first_model_is_champion(project: Project) -> None:
+    connect(Workspace(project.root))
+    assert champion_of(MODEL) == 1
+
+
+def test_mlflow_counts_the_same_rows_and_none_is_lost(project: Project) -> None:
+    metrics = client(project.root).get_run(project.first["run_id"]).data.metrics
+    assert {name: metrics[f"rows_{name}"] for name in project.first["rows"]} == project.first["rows"]
+    assert metrics["rows_read"] == metrics["rows_accepted"] + metrics["rows_quarantined"]
+
+
+def test_every_epoch_is_in_mlflow(project: Project) -> None:
+    history = client(project.root).get_metric_history(project.first["run_id"], "epoch_validation_accuracy")
+    assert [point.step for point in history] == list(range(1, 13))
+
+
+def test_the_run_records_what_it_takes_to_repeat_it(project: Project) -> None:
+    path = client(project.root).download_artifacts(project.first["run_id"], "provenance.json")
+    recorded = json.loads(Path(path).read_text(encoding="utf-8"))
+    assert recorded["git_commit"] == git(project.root, "rev-parse", "HEAD")
+    assert recorded["git_clean"] is True
+    assert recorded["data_version"] == project.first["data_version"]
+    assert recorded["base_model_sha256"] == project.first["base_model_sha256"]
+    assert (recorded["settings"]["registry"]["model"], recorded["seed"], recorded["threads"]) == (MODEL, 0, 1)
+    assert recorded["libraries"]["torch"]
+    assert recorded["processor"]
+
+
+def test_no_secret_of_the_environment_is_in_anything_that_a_run_leaves(project: Project) -> None:
+    written = [path for path in project.root.rglob("*") if path.is_file()]
+    assert {"mlflow.db", "report.html", "provenance.json"} <= {path.name for path in written}
+    assert not [path for path in written if SECRET.encode() in path.read_bytes()]
+
+
+def test_another_seed_makes_a_second_version_that_is_compared_on_the_same_rows(root: Path) -> None:
+    first, second = adapt(), adapt("--set", "adaptation.seed=1")
+    assert (first["version"], second["version"]) == (1, 2)
+    assert second["test_sha256"] == first["test_sha256"]
+    assert second["weights_sha256"] != first["weights_sha256"]
+    assert second["steps"]["validate_data"] == "reused"
+    assert "champion version 1" in second["reasons"][0]
+    assert client(root).get_model_version(MODEL, "2").tags["graftline.compared_with"] == "1"
+
+
+def test_modified_data_bars_the_promotion_also_by_hand(root: Path) -> None:
+    with (root / "data" / "rows.csv").open("a") as file:
+        file.write("r999,a fine lovely plot was with the actor,good,s0\n")
+    result = adapt("--set", "data.allow_modified=true")
+    assert (result["verdict"], result["data_modified"]) == ("HOLD", True)
+    assert "its data differs from the version that data.dvc names (rows.csv (modified))" in result["reasons"]
+    connect(Workspace(root))
+    assert champion_of(MODEL) is None
+    refused = graftline(root, "promote", MODEL, "--version", "1")
+    assert refused.returncode == 6
+    assert "tiny version 1: may not be promoted: its data differs" in refused.stderr
+
+
+def start(root: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """`graftline adapt` in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows", "adapt", "--json", *arguments],
+        cwd=root, env=surroundings(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def finish(process: "subprocess.Popen[str]") -> Result:
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    result: Result = json.loads(said.splitlines()[-1])
+    return result
+
+
+def test_the_same_run_started_twice_at_once_makes_one_version(root: Path) -> None:
+    results = [finish(process) for process in [start(root), start(root)]]
+    assert [result["version"] for result in results] == [1, 1]
+    assert sorted(result["steps"]["fine_tune"] for result in results) == ["ran", "reused"]
+    assert len(runs_in(root)) == 1
+    assert len(client(root).search_model_versions(f"name = '{MODEL}'")) == 1
+
+
+def test_a_training_that_was_killed_goes_on_and_ends_with_the_same_weights(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longer = ("--set", "adaptation.epochs=100")
+    process = start(root, *longer)
+    while not list((root / "artifacts" / "fine_tune").glob(".*.partial/checkpoints/step-*")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not list((root / "artifacts" / "fine_tune").glob("[!.]*"))
+    resumed = finish(start(root, *longer))
+    assert (resumed["version"], len(runs_in(root))) == (1, 1)
+
+    untouched = tmp_path / "untouched"
+    shutil.copytree(root, untouched, ignore=shutil.ignore_patterns("artifacts", "reports", "mlflow"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.chdir(untouched)
+    whole = adapt(*longer)
+    assert resumed["weights_sha256"] == whole["weights_sha256"]
+    assert resumed["predictions_sha256"] == whole["predictions_sha256"]

@@ -1,0 +1,156 @@
+"""Every error is one sentence and an exit code, the last line is JSON where that was asked for, and help is cheap."""
+
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from flows.cli import app
+from tests.model_folders import flip_byte
+from tests.tiny_project import graftline, write_data_pointer, write_project
+
+HEAVY = ("torch", "transformers", "mlflow", "prefect", "pandas", "numpy", "dvc", "great_expectations")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_project(tmp_path_factory.mktemp("cli") / "project")
+
+
+@pytest.fixture
+def root(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    copy = tmp_path / "project"
+    shutil.copytree(written, copy)
+    monkeypatch.chdir(copy)
+    return copy
+
+
+def refused(arguments: list[str], exit_code: int) -> str:
+    """The one sentence with which a command ends; the JSON line says the same."""
+    done = CliRunner().invoke(app, [*arguments, "--json"])
+    assert done.exit_code == exit_code, done.output
+    last = json.loads(done.stdout.splitlines()[-1])
+    said = _sentence(done)
+    assert (" ".join(last["error"].split()), last["exit_code"]) == (said, exit_code)
+    return said
+
+
+def _sentence(done: Result) -> str:
+    assert "Traceback" not in done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("graftline: "))
+    assert done.stderr.rstrip().endswith(line)
+    return line.removeprefix("graftline: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["--set", "adaptation.epochs=0"], "params.yaml: adaptation.epochs: 0: Input should be greater than"),
+     (["--set", "adaptation.strategy=all"], "adaptation.strategy: 'all': Input should be 'feature_extraction'"),
+     (["--set", "adaptation.epoch=3"], "adaptation.epoch: 3: Extra inputs are not permitted"),
+     (["--set", "adaptation.epochs"], "--set adaptation.epochs: expected section.key=value"),
+     (["--set", "epochs=3"], "--set epochs=3: expected section.key=value"),
+     (["--params", "parms.yaml"], "parms.yaml: there is no such settings file"),
+     (["--set", "registry.model=../up"], "registry.model: '../up': String should match pattern")],
+    ids=["value", "choice", "key", "no value", "no section", "no file", "name"],
+)  # fmt: skip
+def test_wrong_settings_end_with_2(root: Path, arguments: list[str], said: str) -> None:
+    assert said in refused(["adapt", *arguments], 2)
+    assert not (root / "artifacts").exists()
+
+
+def test_a_missing_column_ends_with_3_and_names_it(prefect_server: None, root: Path) -> None:
+    table = root / "data" / "rows.csv"
+    table.write_text(table.read_text().replace("id,text,label,source", "id,test,label,source", 1))
+    write_data_pointer(root)
+    said = refused(["adapt"], 3)
+    assert "text" in said
+    assert "rows.csv" in said
+
+
+def test_changed_data_ends_with_3_and_names_the_file(prefect_server: None, root: Path) -> None:
+    (root / "data" / "rows.csv").write_text("changed")
+    assert "1 files differ from version" in refused(["adapt"], 3)
+
+
+def test_a_changed_byte_in_the_stored_base_model_ends_with_4(prefect_server: None, root: Path) -> None:
+    assert CliRunner().invoke(app, ["lock"]).exit_code == 0
+    (weights,) = (root / "artifacts" / "base_models").glob("*/model.safetensors")
+    flip_byte(weights)
+    said = refused(["adapt"], 4)
+    assert ": model.safetensors has sha256 " in said
+    assert "the stored copy was changed: delete" in said
+
+
+def test_a_pickle_in_the_folder_of_the_stored_base_model_ends_with_4(prefect_server: None, root: Path) -> None:
+    assert CliRunner().invoke(app, ["lock"]).exit_code == 0
+    (weights,) = (root / "artifacts" / "base_models").glob("*/model.safetensors")
+    (weights.parent / "pytorch_model.bin").write_bytes(pickle.dumps({"a": 1}))
+    assert "pytorch_model.bin" in refused(["adapt"], 4)
+
+
+def test_a_base_model_with_a_pickle_is_not_locked_and_ends_with_4(root: Path) -> None:
+    (root / "base" / "pytorch_model.bin").write_bytes(pickle.dumps({"a": 1}))
+    assert "pytorch_model.bin, of a kind that can run any code when it is loaded" in refused(["lock"], 4)
+
+
+def test_a_base_model_that_is_not_locked_ends_with_4(prefect_server: None, root: Path) -> None:
+    assert "run `graftline lock`" in refused(["adapt", "--set", "base_model.uri=path:other"], 4)
+
+
+@pytest.mark.parametrize("verb", ["promote", "rollback", "history", "reproduce"])
+def test_an_unknown_model_ends_with_6(root: Path, empty_store: Path, verb: str) -> None:
+    (root / "mlflow").mkdir()
+    shutil.copy(empty_store, root / "mlflow" / "mlflow.db")
+    assert refused([verb, "tinny"], 6).startswith("tinny: no such registered model, the registry has none;")
+
+
+def test_a_server_that_does_not_answer_ends_with_6(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert "no MLflow server answers there" in refused(["history", "tiny"], 6)
+
+
+def test_what_nobody_foresaw_ends_with_1_and_one_sentence(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a test")
+
+    monkeypatch.setattr("graftline.settings.read_settings", fail)
+    assert refused(["lock"], 1) == "unexpected ZeroDivisionError: a test; --debug shows where"
+
+
+def test_debug_shows_the_traceback(root: Path) -> None:
+    done = CliRunner().invoke(app, ["adapt", "--debug", "--params", "parms.yaml"])
+    assert type(done.exception).__name__ == "SettingsError"
+
+
+def test_without_json_nothing_is_on_standard_output_but_the_summary(root: Path) -> None:
+    done = CliRunner().invoke(app, ["lock"])
+    assert done.stdout.startswith("locked path:base at ")
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_help_imports_none_of_the_heavy_libraries() -> None:
+    program = (
+        "import sys\nfrom flows.cli import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit as end:\n    code = end.code\n"
+        f"print(code, [name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
+    for verb in ("adapt", "promote", "rollback", "history", "reproduce", "lock", "up"):
+        assert verb in done.stdout
+
+
+@pytest.mark.full
+def test_a_refusal_inside_of_the_flow_is_one_sentence_in_a_process_of_its_own(root: Path) -> None:
+    (root / "data" / "rows.csv").write_text("changed")
+    done = graftline(root, "adapt", "--json")
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("graftline: data/: 1 files differ") == 1
+    assert json.loads(done.stdout.splitlines()[-1])["exit_code"] == 3
