@@ -105,7 +105,7 @@ def append_record(
     record = Record(
         number=len(after) + 1,
         when=datetime.now(UTC).isoformat(timespec="seconds"),
-        who=f"{getpass.getuser()}@{platform.node()}",
+        who=f"{_user()}@{platform.node()}",
         action=action,
         verdict=verdict,
         version=version,
@@ -149,6 +149,13 @@ def note_carried_out(workspace: Workspace, model: str, record: Record) -> None:
 def verdict_record(records: list[Record], version: int) -> Record | None:
     """The record of the verdict on a version, if it was judged."""
     return next((record for record in records if record.action == "verdict" and record.version == version), None)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"  # a container's user need not have a name
 
 
 def champions(records: list[Record]) -> list[int]:
