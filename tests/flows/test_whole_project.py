@@ -66,7 +66,8 @@ def test_a_version_whose_weights_were_other_ones_is_not_reproduced(
 ) -> None:
     from mlflow import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{project / 'mlflow' / 'mlflow.db'}")
+    store = f"sqlite:///{project / 'mlflow' / 'mlflow.db'}"
+    client = MlflowClient(store, registry_uri=store)  # otherwise the registry of whatever test ran before
     honest = str(versions[0]["weights_sha256"])
     client.set_model_version_tag("reviews", "1", "graftline.weights_sha256", "0" * 64)
     try:
