@@ -161,7 +161,7 @@ def run_verb(
         if debug:
             raise
         _fail(str(error), error.exit_code, as_json)
-    except Exception as error:
+    except Exception as error:  # the outermost edge: whatever it was, the user gets one sentence
         if debug:
             raise
         _fail(f"unexpected {type(error).__name__}: {error}; --debug shows where", 1, as_json)
