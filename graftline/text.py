@@ -9,6 +9,10 @@ from typing import Any, Literal, cast
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+import graftline.torchvision_import  # noqa: F401 - must come before transformers
+
+# isort: split
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 

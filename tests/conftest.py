@@ -2,6 +2,7 @@
 
 import os
 
+import graftline.torchvision_import  # noqa: F401 - must come before transformers
 from flows.cli import TELEMETRY_OFF
 
 # At import, not in a fixture: several tools read these when they are imported themselves.
