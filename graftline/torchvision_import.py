@@ -7,6 +7,7 @@ models, and nothing here calls them.
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 
@@ -20,7 +21,7 @@ def _declare_missing_operators() -> None:
         return
     try:
         for library in sorted(Path(spec.origin).parent.glob("_C*.so")):
-            torch.ops.load_library(library)
+            cast("Any", torch.ops).load_library(library)
     except OSError:
         for name in OPERATORS:
             torch.library.define(f"torchvision::{name}", SCHEMA)
