@@ -1,0 +1,182 @@
+"""A sound is decoded whole, mixed down and at the asked rate, or refused with a reason."""
+
+import contextlib
+import io
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from graftline.sounds import UnreadableSoundError, decode_sound, sound_facts
+from tests.tiny_media import SOUND_RATE, tiny_sound
+
+Array = np.ndarray[tuple[int, ...], np.dtype[np.floating]]
+SAMPLES = tiny_sound("low", 0)
+
+
+def stored(samples: Array, kind: str = "WAV", subtype: str | None = None, rate: int = SOUND_RATE) -> bytes:
+    content = io.BytesIO()
+    soundfile.write(content, samples, rate, format=kind, subtype=subtype)
+    return content.getvalue()
+
+
+KINDS = {
+    "wav": stored(SAMPLES, "WAV", "PCM_16"),
+    "wav of 24 bits": stored(SAMPLES, "WAV", "PCM_24"),
+    "wav of floats": stored(SAMPLES, "WAV", "FLOAT"),
+    "wav of doubles": stored(SAMPLES, "WAV", "DOUBLE"),
+    "wav of mu-law": stored(SAMPLES, "WAV", "ULAW"),
+    "extensible wav": stored(SAMPLES, "WAVEX", "PCM_16"),
+    "flac": stored(SAMPLES, "FLAC"),
+    "ogg": stored(SAMPLES, "OGG", "VORBIS"),
+    "opus": stored(SAMPLES, "OGG", "OPUS"),
+    "mp3": stored(SAMPLES, "MP3"),
+}
+
+
+def with_data_size(content: bytes, size: int) -> bytes:
+    """A WAV whose header promises `size` bytes of samples."""
+    place = content.index(b"data") + 4
+    return content[:place] + size.to_bytes(4, "little") + content[place + 4 :]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sound_comes_back_in_every_format(kind: str) -> None:
+    decoded = decode_sound(KINDS[kind], SOUND_RATE)
+    assert (decoded.dtype.name, decoded.shape) == ("float32", SAMPLES.shape)
+    assert np.corrcoef(decoded, SAMPLES)[0, 1] > (0.98 if kind in ("ogg", "opus", "mp3") else 0.999)
+
+
+def test_eight_bit_mono_at_8_khz_is_accepted() -> None:
+    content = stored(SAMPLES, "WAV", "PCM_U8", 8000)
+    facts = sound_facts(content)
+    assert (facts.rate, facts.channels, facts.seconds) == (8000, 1, len(SAMPLES) / 8000)
+    assert len(decode_sound(content, SOUND_RATE)) == 2 * len(SAMPLES)
+
+
+@pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 44_100, 48_000, 96_000])
+def test_a_tone_keeps_its_height_at_any_rate(rate: int) -> None:
+    tone = np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
+    decoded = decode_sound(stored(tone, rate=rate), SOUND_RATE)
+    assert len(decoded) == SOUND_RATE
+    assert np.abs(np.fft.rfft(decoded)).argmax() == 440
+
+
+def test_what_a_lower_rate_cannot_hold_is_filtered_out_not_folded_back() -> None:
+    tone = 0.5 * np.sin(2 * np.pi * 7000 * np.arange(48_000) / 48_000)
+    assert np.abs(decode_sound(stored(tone, rate=48_000), 8000)[500:-500]).max() < 0.001
+
+
+def test_channels_are_averaged() -> None:
+    both = np.stack([SAMPLES, np.zeros_like(SAMPLES), -SAMPLES / 2], axis=1)
+    decoded = decode_sound(stored(both, subtype="FLOAT"), SOUND_RATE)
+    assert np.allclose(decoded, both.mean(axis=1), atol=1e-6)
+    assert sound_facts(stored(both)).channels == 3
+
+
+def test_a_sound_longer_than_a_block_is_put_together_whole() -> None:
+    ramp = np.linspace(-0.9, 0.9, 200_001, dtype=np.float32)
+    assert np.array_equal(decode_sound(stored(ramp, subtype="FLOAT"), SOUND_RATE), ramp)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sound_that_is_cut_off_anywhere_is_refused(kind: str) -> None:
+    content = KINDS[kind]
+    for length in range(0, len(content), len(content) // 50):
+        with pytest.raises(UnreadableSoundError):
+            decode_sound(content[:length], SOUND_RATE)
+
+
+@pytest.mark.parametrize("size", [40_000, 2**31 - 2, 2**32 - 1])
+def test_a_wav_header_that_promises_more_than_the_file_holds_is_refused(size: int) -> None:
+    content = with_data_size(KINDS["wav"], size)
+    with pytest.raises(UnreadableSoundError, match=f"its header promises {size:,} bytes of samples, the file holds"):
+        decode_sound(content, SOUND_RATE)
+
+
+def test_chunks_around_the_samples_are_no_samples() -> None:
+    tail = b"LIST" + (4).to_bytes(4, "little") + b"INFO"
+    assert len(decode_sound(KINDS["wav"] + tail, SOUND_RATE)) == len(SAMPLES)
+
+
+@pytest.mark.parametrize("kind", ["flac", "ogg", "opus"])
+def test_a_changed_byte_is_noticed_where_the_format_has_checksums(kind: str) -> None:
+    content = bytearray(KINDS[kind])
+    for place in range(len(content) // 2, len(content), len(content) // 20):
+        content[place] ^= 0x10
+        with pytest.raises(UnreadableSoundError):
+            decode_sound(bytes(content), SOUND_RATE)
+        content[place] ^= 0x10
+
+
+@given(kind=st.sampled_from(list(KINDS)), changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255))))
+@settings(max_examples=400, deadline=None)
+def test_damage_is_decoded_or_refused_but_never_another_error(kind: str, changes: list[tuple[int, int]]) -> None:
+    content = bytearray(KINDS[kind])
+    for place, value in changes:
+        # Early bytes more often: headers are where decoders trip.
+        content[place % (len(content) if place % 2 else 60)] = value
+    with contextlib.suppress(UnreadableSoundError):
+        assert np.isfinite(decode_sound(bytes(content), SOUND_RATE)).all()
+
+
+@pytest.mark.parametrize("fault", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_no_finite_numbers_are_refused(fault: float) -> None:
+    samples = SAMPLES.copy()
+    samples[41] = fault
+    with pytest.raises(UnreadableSoundError, match=rf"sample 42 is {fault}, expected finite numbers"):
+        decode_sound(stored(samples, subtype="FLOAT"), SOUND_RATE)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"these are words, no samples", "no readable WAV, FLAC, OGG or MP3 sound"),
+        (stored(SAMPLES[:0]), "holds no samples"),
+        (KINDS["wav"][:44], "cut off: its header promises"),
+        (stored(SAMPLES, "AIFF"), "a sound in the format AIFF, expected WAV, FLAC, OGG or MP3"),
+        (stored(np.zeros((10, 1)), "RF64"), "a sound in the format RF64"),
+    ],
+)
+def test_what_is_no_sound_is_refused_with_a_reason(content: bytes, reason: str) -> None:
+    with pytest.raises(UnreadableSoundError) as caught:
+        sound_facts(content)
+    assert str(caught.value).startswith(reason)
+
+
+def test_a_sound_beyond_the_bound_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = stored(np.zeros(8000 * 601), "FLAC", rate=8000)
+    monkeypatch.setattr(soundfile.SoundFile, "read", None)
+    with pytest.raises(UnreadableSoundError, match=r"too long: its header says 601\.0 s, expected at most 600 s"):
+        decode_sound(content, SOUND_RATE)
+
+
+def test_a_sound_too_short_for_the_asked_rate_is_refused() -> None:
+    with pytest.raises(UnreadableSoundError, match="too short: 1 frames leave none at 100 Hz"):
+        decode_sound(stored(np.array([0.5]), rate=48_000), 100)
+
+
+@pytest.mark.parametrize(
+    ("samples", "silent"),
+    [(np.zeros(800), True), (np.full(800, 0.5), True), (0.0005 * SAMPLES, True), (SAMPLES, False),
+     (np.stack([SAMPLES, -SAMPLES], axis=1), True)],
+)  # fmt: skip
+def test_silence_is_what_moves_nothing_once_mixed_down(samples: Array, silent: bool) -> None:
+    assert sound_facts(stored(samples)).is_silent == silent
+
+
+def test_the_facts_are_those_of_the_file() -> None:
+    facts = sound_facts(KINDS["wav"])
+    assert (facts.format, facts.rate, facts.channels) == ("WAV", SOUND_RATE, 1)
+    assert facts.seconds == len(SAMPLES) / SOUND_RATE
+    assert facts.peak == pytest.approx(np.abs(SAMPLES).max(), abs=1e-4)
+
+
+def test_the_same_sound_in_two_lossless_files_has_the_same_digest() -> None:
+    samples = decode_sound(KINDS["wav"], SOUND_RATE)
+    wav, flac, ogg = (sound_facts(stored(samples, kind)).sha256 for kind in ("WAV", "FLAC", "OGG"))
+    assert wav == flac != ogg
+    assert sound_facts(stored(samples, "WAV", rate=8000)).sha256 != wav
