@@ -27,9 +27,10 @@ from tasks.validate_data import ACCEPTED, ValidatedData
 if TYPE_CHECKING:
     import torch
 
+    from graftline.classifier import Classifier
     from graftline.freezing import FreezePoint
-    from graftline.text import TextClassifier
-    from graftline.text_rows import TextRows
+    from graftline.input_rows import InputRows
+    from graftline.preprocessing import Preprocessor
     from graftline.training import Epoch, Rows
 
 STEP = "fine_tune"
@@ -111,19 +112,19 @@ def _build(
     base: BaseModel,
     finished_epoch: Callable[[dict[str, float]], None],
 ) -> None:
-
+    from graftline.families import load_base, load_preprocessor, save_classifier
     from graftline.freezing import freeze, frozen_sha256
-    from graftline.text import collate, load_base, load_tokenizer, save_classifier
+    from graftline.preprocessing import Reading
     from graftline.training import best_epoch
 
     began = time.monotonic()
     use_threads(settings)
     verify_base_model(base)
-    tokenizer = load_tokenizer(base.path)
-    model = load_base(base.path, data.labels, max_tokens=settings.max_tokens, seed=settings.seed)
-    rows = {split: _rows(data, split, tokenizer, settings) for split in ("train", "validation")}
-    example = collate(tokenizer, rows["train"].encoded[:2])
-    point = freeze(model, settings.strategy, settings.freeze_until, head=HEAD, example=example)
+    reading = Reading("text", settings.max_tokens)
+    preprocessor = load_preprocessor(base.path, reading)
+    model = load_base(base.path, data.labels, reading=reading, seed=settings.seed)
+    rows = {split: _rows(data, split, preprocessor) for split in ("train", "validation")}
+    point = freeze(model, settings.strategy, settings.freeze_until, head=HEAD, example=rows["train"].batch([0, 1]))
     logger.info("frozen: %s", point.description)
     before = frozen_sha256(model, point)
     with _prepared(workspace, settings, base, model, point, rows) as prepared:
@@ -133,7 +134,7 @@ def _build(
             f"{base.uri}: training changed the frozen part ({before[:12]} became {after[:12]}), which must stay as it"
             " was; nothing was kept; please report this model and these settings"
         )
-    save_classifier(model, tokenizer, folder / MODEL)
+    save_classifier(model, preprocessor, folder / MODEL)
     state = {name: cast("torch.Tensor", tensor) for name, tensor in model.state_dict().items()}
     summary = {
         "weights_sha256": tensors_sha256(state),
@@ -163,15 +164,14 @@ def read_split(data: ValidatedData, split: str, columns: Sequence[str]) -> dict[
     return {name: table.column(name).to_pylist() for name in columns}
 
 
-def _rows(data: ValidatedData, split: str, tokenizer: object, settings: AdaptationSettings) -> "TextRows":
+def _rows(data: ValidatedData, split: str, preprocessor: "Preprocessor") -> "InputRows":
     import torch
 
-    from graftline.text import encode
-    from graftline.text_rows import TextRows
+    from graftline.input_rows import InputRows
 
     columns = read_split(data, split, ["input", "target"])
     targets = torch.tensor([data.labels.index(label) for label in columns["target"]])
-    return TextRows(tokenizer, encode(tokenizer, columns["input"], max_tokens=settings.max_tokens), targets)
+    return InputRows(preprocessor, preprocessor.encode(columns["input"]), targets)
 
 
 @contextmanager
@@ -179,14 +179,14 @@ def _prepared(
     workspace: Workspace,
     settings: AdaptationSettings,
     base: BaseModel,
-    model: "TextClassifier",
+    model: "Classifier",
     point: "FreezePoint",
-    rows: dict[str, "TextRows"],
+    rows: dict[str, "InputRows"],
 ) -> Iterator[dict[str, "Rows"]]:
     """The rows to train on: as they are if nothing is frozen, otherwise from the kept output of the frozen part."""
     from graftline.feature_store import FeatureStore
+    from graftline.input_rows import ReplayedRows, fill, row_keys
     from graftline.replay import replaying
-    from graftline.text_rows import ReplayedRows, fill, row_keys
 
     if point.first_trainable is None:
         yield dict(rows)
@@ -213,7 +213,7 @@ def _store_key(base: BaseModel, point: "FreezePoint", settings: AdaptationSettin
 
 def _train(
     folder: Path,
-    model: "TextClassifier",
+    model: "Classifier",
     point: "FreezePoint",
     rows: dict[str, "Rows"],
     settings: AdaptationSettings,

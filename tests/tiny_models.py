@@ -8,13 +8,17 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
-from graftline.text import TextClassifier, encode, load_base, load_tokenizer
-from graftline.text_rows import TextRows
+from graftline.classifier import Classifier
+from graftline.families import load_base
+from graftline.input_rows import InputRows
+from graftline.preprocessing import Reading
+from graftline.text import TextPreprocessor, load_text_preprocessor
 
 Architecture = Literal["bert", "roberta", "distilbert", "gpt2", "deberta-v2"]
 ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
 
 BLOCKS, WIDTH = 3, 16
+READING = Reading("text", max_tokens=32)
 GOOD = ("good", "great", "fine", "lovely", "bright", "warm")
 BAD = ("bad", "awful", "poor", "dull", "grim", "cold")
 FILLERS = ("the", "a", "film", "plot", "actor", "scene", "was", "and", "very", "with", "some", "other", "quite", "one")
@@ -70,14 +74,18 @@ def write_tiny_model(folder: Path, architecture: Architecture = "bert", **config
     return folder
 
 
-def tiny_classifier(folder: Path, *, seed: int = 0) -> TextClassifier:
-    return load_base(folder, ["bad", "good"], max_tokens=32, seed=seed)
+def tiny_classifier(folder: Path, *, seed: int = 0) -> Classifier:
+    return load_base(folder, ["bad", "good"], reading=READING, seed=seed)
 
 
-def tiny_rows(folder: Path, rows: int, *, seed: int = 0) -> TextRows:
-    tokenizer = load_tokenizer(folder)
+def tiny_preprocessor(folder: Path) -> TextPreprocessor:
+    return load_text_preprocessor(folder, READING)
+
+
+def tiny_rows(folder: Path, rows: int, *, seed: int = 0) -> InputRows:
+    preprocessor = tiny_preprocessor(folder)
     texts, labels = tiny_texts(rows, seed=seed)
-    return TextRows(tokenizer, encode(tokenizer, texts, max_tokens=32), torch.tensor(labels))
+    return InputRows(preprocessor, preprocessor.encode(texts), torch.tensor(labels))
 
 
 def tiny_tokenizer(*, special: bool = True) -> Any:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from graftline.classifier import Classifier
 from graftline.errors import SettingsError
 from graftline.freezing import (
     FreezePoint,
@@ -17,7 +18,6 @@ from graftline.freezing import (
     frozen_sha256,
     train_mode,
 )
-from graftline.text import TextClassifier, collate
 from tests.tiny_models import (
     ARCHITECTURES,
     BLOCK_LIST,
@@ -51,16 +51,15 @@ def bert(tmp_path: Path) -> Path:
 
 
 def example(folder: Path) -> dict[str, Tensor]:
-    rows = tiny_rows(folder, 4)
-    return collate(rows.tokenizer, rows.encoded)
+    return tiny_rows(folder, 4).batch(range(4))
 
 
-def frozen_model(folder: Path, strategy: Strategy, freeze_until: str | None) -> tuple[TextClassifier, FreezePoint]:
+def frozen_model(folder: Path, strategy: Strategy, freeze_until: str | None) -> tuple[Classifier, FreezePoint]:
     model = tiny_classifier(folder)
     return model, freeze(model, strategy, freeze_until, head="head", example=example(folder))
 
 
-def learn(model: TextClassifier, point: FreezePoint, batch: dict[str, Tensor]) -> None:
+def learn(model: Classifier, point: FreezePoint, batch: dict[str, Tensor]) -> None:
     """Three steps with weight decay and momentum, which move whatever is not frozen."""
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1, weight_decay=0.1)
     train_mode(model, point)

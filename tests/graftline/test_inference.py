@@ -7,10 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from graftline import inference
+from graftline import text
+from graftline.families import load_classifier, save_classifier
 from graftline.inference import Predictor
-from graftline.text import collate, encode, load_classifier, load_tokenizer, save_classifier
-from tests.tiny_models import ARCHITECTURES, Architecture, tiny_classifier, tiny_texts, write_tiny_model
+from tests.tiny_models import (
+    ARCHITECTURES,
+    Architecture,
+    tiny_classifier,
+    tiny_preprocessor,
+    tiny_texts,
+    write_tiny_model,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +30,7 @@ def one_thread() -> Iterator[None]:
 
 def saved(folder: Path, architecture: Architecture = "bert") -> Path:
     base = write_tiny_model(folder / "base", architecture)
-    save_classifier(tiny_classifier(base), load_tokenizer(base), folder / "model")
+    save_classifier(tiny_classifier(base), tiny_preprocessor(base), folder / "model")
     return folder / "model"
 
 
@@ -36,9 +43,9 @@ def test_one_text_gets_the_probabilities_that_it_gets_in_a_batch(tmp_path: Path,
 
 def test_probabilities_are_the_softmax_of_the_models_logits(tmp_path: Path) -> None:
     folder, texts = saved(tmp_path), tiny_texts(1)[0]
-    tokenizer = load_tokenizer(folder)
+    preprocessor = tiny_preprocessor(folder)
     with torch.no_grad():
-        logits = load_classifier(folder)(**collate(tokenizer, encode(tokenizer, texts, max_tokens=32)))
+        logits = load_classifier(folder)(**preprocessor.collate(preprocessor.encode(texts)))
     expected = (logits.double().exp() / logits.double().exp().sum()).numpy()
     assert Predictor(folder).probabilities(texts) == pytest.approx(expected)
 
@@ -48,7 +55,7 @@ def test_rows_come_back_in_the_order_of_the_texts_over_several_batches(
 ) -> None:
     predictor, texts = Predictor(saved(tmp_path)), tiny_texts(9)[0]
     forwards = predictor.probabilities(texts)
-    monkeypatch.setattr(inference, "BATCH_ROWS", 2)
+    monkeypatch.setattr(text, "BATCH_ROWS", 2)
     assert predictor.probabilities(texts[::-1])[::-1] == pytest.approx(forwards, abs=1e-6)
     assert len({tuple(row) for row in forwards.round(4)}) > 4
 

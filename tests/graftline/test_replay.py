@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from graftline.classifier import Classifier
 from graftline.errors import SettingsError
 from graftline.feature_store import FeatureStore
 from graftline.freezing import FreezePoint, Strategy, freeze, train_mode
+from graftline.input_rows import InputRows, ReplayedRows, fill, row_keys
 from graftline.replay import capture, replaying, require_equal_replay
-from graftline.text import TextClassifier, collate
-from graftline.text_rows import ReplayedRows, TextRows, fill, row_keys
 from graftline.training import Epoch, Plan, Rows, train
 from tests.tiny_models import ARCHITECTURES, Architecture, tiny_classifier, tiny_rows, write_tiny_model
 
@@ -34,9 +34,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def prepared(folder: Path, strategy: Strategy, freeze_until: str | None) -> tuple[TextClassifier, FreezePoint]:
+def prepared(folder: Path, strategy: Strategy, freeze_until: str | None) -> tuple[Classifier, FreezePoint]:
     model, rows = tiny_classifier(folder), tiny_rows(folder, 2)
-    example = collate(rows.tokenizer, rows.encoded)
+    example = rows.batch(range(len(rows.encoded)))
     return model, freeze(model, strategy, freeze_until, head="head", example=example)
 
 
@@ -44,8 +44,8 @@ def prepared(folder: Path, strategy: Strategy, freeze_until: str | None) -> tupl
 class CapturedRows:
     """Rows whose frozen part is captured by a twin model in the very batch in which it is replayed."""
 
-    rows: TextRows
-    twin: TextClassifier
+    rows: InputRows
+    twin: Classifier
     point: FreezePoint
     give: object
 
@@ -58,13 +58,13 @@ class CapturedRows:
         return self.rows.targets
 
     def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
-        batch = collate(self.rows.tokenizer, [self.rows.encoded[row] for row in rows])
+        batch = self.rows.batch(rows)
         assert callable(self.give)
         self.give(capture(self.twin, self.point, batch))
         return self.rows.logits(model, rows)
 
 
-def trained(model: TextClassifier, point: FreezePoint, sides: Sequence[Rows], folder: Path) -> list[Epoch]:
+def trained(model: Classifier, point: FreezePoint, sides: Sequence[Rows], folder: Path) -> list[Epoch]:
     rows, validation = sides
     return train(
         model, point, rows=rows, validation=validation, plan=PLAN, head="head", class_weights=None, folder=folder
@@ -79,7 +79,7 @@ def test_replayed_logits_equal_the_plain_forward_pass(
     folder = write_tiny_model(tmp_path / "base", architecture)
     model, point = prepared(folder, strategy, freeze_until)
     rows = tiny_rows(folder, 6)
-    batch = collate(rows.tokenizer, rows.encoded)
+    batch = rows.batch(range(len(rows.encoded)))
     hidden = capture(model, point, batch)
     plain = model.eval()(**batch)
     with replaying(model, point) as give:
@@ -156,7 +156,7 @@ def test_an_entry_is_what_enters_the_trainable_part_without_padding(tmp_path: Pa
     folder = write_tiny_model(tmp_path / "base")
     model, point = prepared(folder, "partial", "1")
     rows = tiny_rows(folder, 10)
-    whole = capture(model, point, collate(rows.tokenizer, rows.encoded))
+    whole = capture(model, point, rows.batch(range(len(rows.encoded))))
     with FeatureStore(tmp_path / "store") as store:
         keys = row_keys(rows)
         fill(store, model, point, rows, keys)
@@ -192,7 +192,7 @@ def test_after_replaying_the_model_is_whole_again(tmp_path: Path) -> None:
     folder = write_tiny_model(tmp_path / "base")
     model, point = prepared(folder, "partial", "2")
     rows = tiny_rows(folder, 4)
-    batch = collate(rows.tokenizer, rows.encoded)
+    batch = rows.batch(range(len(rows.encoded)))
     plain = model.eval()(**batch)
     with pytest.raises(KeyError), replaying(model, point):
         raise KeyError("a training that fails")
@@ -203,7 +203,7 @@ def test_the_frozen_blocks_do_not_run_during_a_replay(tmp_path: Path) -> None:
     folder = write_tiny_model(tmp_path / "base")
     model, point = prepared(folder, "partial", "2")
     rows = tiny_rows(folder, 4)
-    batch = collate(rows.tokenizer, rows.encoded)
+    batch = rows.batch(range(len(rows.encoded)))
     hidden = capture(model, point, batch)
     ran: list[str] = []
     for block in point.frozen_blocks:

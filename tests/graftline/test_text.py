@@ -9,22 +9,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from graftline.classifier import Classifier, Pooling
 from graftline.errors import BaseModelRefusedError
-from graftline.text import (
-    Pooling,
-    TextClassifier,
-    collate,
-    encode,
-    load_base,
-    load_classifier,
-    load_tokenizer,
-    pool,
-    save_classifier,
-)
+from graftline.families import load_base, load_classifier, save_classifier
+from graftline.preprocessing import Reading
+from graftline.text import load_text_preprocessor, pool
 from tests.tiny_models import (
     ARCHITECTURES,
+    READING,
     Architecture,
     tiny_classifier,
+    tiny_preprocessor,
     tiny_rows,
     tiny_texts,
     tiny_tokenizer,
@@ -45,10 +40,10 @@ def bert(tmp_path: Path) -> Path:
     return write_tiny_model(tmp_path / "base")
 
 
-def logits(model: TextClassifier, folder: Path, texts: list[str]) -> torch.Tensor:
-    tokenizer = load_tokenizer(folder)
+def logits(model: Classifier, folder: Path, texts: list[str]) -> torch.Tensor:
+    preprocessor = tiny_preprocessor(folder)
     with torch.no_grad():
-        output: torch.Tensor = model.eval()(**collate(tokenizer, encode(tokenizer, texts, max_tokens=32)))
+        output: torch.Tensor = model.eval()(**preprocessor.collate(preprocessor.encode(texts)))
     return output
 
 
@@ -82,7 +77,7 @@ def test_a_checkpoint_without_its_pooler_is_complete(bert: Path) -> None:
 def test_a_saved_classifier_gives_the_same_logits(tmp_path: Path, architecture: Architecture) -> None:
     base = write_tiny_model(tmp_path / "base", architecture)
     model, texts = tiny_classifier(base), tiny_texts(6)[0]
-    save_classifier(model, load_tokenizer(base), tmp_path / "saved")
+    save_classifier(model, tiny_preprocessor(base), tmp_path / "saved")
     assert torch.equal(
         logits(load_classifier(tmp_path / "saved"), tmp_path / "saved", texts), logits(model, base, texts)
     )
@@ -92,7 +87,7 @@ def test_a_saved_classifier_gives_the_same_logits(tmp_path: Path, architecture: 
 def test_a_saved_classifier_holds_every_tensor_of_the_model(tmp_path: Path, architecture: Architecture) -> None:
     base = write_tiny_model(tmp_path / "base", architecture)
     model = tiny_classifier(base)
-    save_classifier(model, load_tokenizer(base), tmp_path / "saved")
+    save_classifier(model, tiny_preprocessor(base), tmp_path / "saved")
     loaded = load_classifier(tmp_path / "saved").state_dict()
     assert loaded.keys() == model.state_dict().keys()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in model.state_dict().items())
@@ -160,14 +155,14 @@ def test_an_adapted_model_keeps_its_pooling_when_it_is_adapted_again(tmp_path: P
     base = write_tiny_model(tmp_path / "base")
     model = tiny_classifier(base)
     model.pooling = "first"
-    save_classifier(model, load_tokenizer(base), tmp_path / "saved")
-    assert load_base(tmp_path / "saved", ["x", "y", "z"], max_tokens=32, seed=0).pooling == "first"
+    save_classifier(model, tiny_preprocessor(base), tmp_path / "saved")
+    assert load_base(tmp_path / "saved", ["x", "y", "z"], reading=READING, seed=0).pooling == "first"
 
 
 def test_a_tokenizer_without_a_padding_token_can_pad(tmp_path: Path) -> None:
     tiny_tokenizer(special=False).save_pretrained(tmp_path)
-    tokenizer = load_tokenizer(tmp_path)
-    batch = collate(tokenizer, encode(tokenizer, ["good film", "good"], max_tokens=8))
+    preprocessor = tiny_preprocessor(tmp_path)
+    batch = preprocessor.collate(preprocessor.encode(["good film", "good"]))
     assert batch["attention_mask"].tolist() == [[1, 1], [1, 0]]
 
 
@@ -175,8 +170,8 @@ def test_a_tokenizer_that_pads_on_the_left_is_turned_to_the_right(tmp_path: Path
     tiny_tokenizer().save_pretrained(tmp_path)
     config = json.loads((tmp_path / "tokenizer_config.json").read_text())
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"padding_side": "left"}))
-    loaded = load_tokenizer(tmp_path)
-    batch = collate(loaded, encode(loaded, ["good film", "good"], max_tokens=8))
+    preprocessor = tiny_preprocessor(tmp_path)
+    batch = preprocessor.collate(preprocessor.encode(["good film", "good"]))
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 1], [1, 1, 1, 0]]
 
 
@@ -190,13 +185,13 @@ def test_a_text_is_read_the_same_alone_and_beside_longer_ones(tmp_path: Path, ar
 
 
 def test_long_texts_are_cut_and_keep_their_last_special_token(bert: Path) -> None:
-    tokenizer = load_tokenizer(bert)
-    (row,) = encode(tokenizer, ["good " * 50], max_tokens=8)
-    assert (len(row["input_ids"]), row["input_ids"][-1]) == (8, tokenizer.sep_token_id)
+    preprocessor = load_text_preprocessor(bert, Reading("text", max_tokens=8))
+    (row,) = preprocessor.encode(["good " * 50])
+    assert (preprocessor.length(row), row["input_ids"][-1]) == (8, preprocessor.tokenizer.sep_token_id)
 
 
 def test_no_texts_are_no_rows(bert: Path) -> None:
-    assert encode(load_tokenizer(bert), [], max_tokens=8) == []
+    assert tiny_preprocessor(bert).encode([]) == []
 
 
 @pytest.mark.parametrize("texts", [[""], ["", "good film"]])

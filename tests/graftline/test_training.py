@@ -22,8 +22,7 @@ from graftline.checkpoints import TENSORS
 from graftline.digests import tensors_sha256
 from graftline.errors import GraftlineError
 from graftline.freezing import Strategy, freeze
-from graftline.text import collate
-from graftline.text_rows import TextRows
+from graftline.input_rows import InputRows
 from graftline.training import Epoch, Plan, Progress, balanced_weights, best_epoch, predict, train
 from tests.tiny_models import tiny_classifier, tiny_rows, write_tiny_model
 
@@ -66,7 +65,7 @@ def trained(
     *,
     strategy: Strategy = "fine_tuning",
     cut_at_step: int | None = None,
-    rows: TextRows | None = None,
+    rows: InputRows | None = None,
     class_weights: Tensor | None = None,
 ) -> Trained:
     def report(progress: Progress) -> None:
@@ -75,7 +74,7 @@ def trained(
 
     model = tiny_classifier(base, seed=plan.seed)
     chosen, validation = rows or tiny_rows(base, ROWS), tiny_rows(base, 6, seed=1)
-    example = collate(chosen.tokenizer, chosen.encoded[:2])
+    example = chosen.batch([0, 1])
     point = freeze(model, strategy, None, head="head", example=example)
     epochs = train(
         model, point, rows=chosen, validation=validation, plan=plan, head="head", class_weights=class_weights,
@@ -168,6 +167,7 @@ def test_a_finished_training_that_is_called_again_takes_no_step(base: Path, tmp_
 
 
 KILLED = """
+import graftline.torchvision_import
 import os, signal, sys
 from pathlib import Path
 
@@ -317,7 +317,7 @@ def test_a_diverged_training_is_an_error_not_a_model(base: Path, tmp_path: Path)
 def test_progress_counts_every_step_once(base: Path, tmp_path: Path) -> None:
     seen: list[Progress] = []
     model, rows = tiny_classifier(base), tiny_rows(base, ROWS)
-    point = freeze(model, "fine_tuning", None, head="head", example=collate(rows.tokenizer, rows.encoded[:2]))
+    point = freeze(model, "fine_tuning", None, head="head", example=rows.batch([0, 1]))
     train(
         model, point, rows=rows, validation=rows, plan=PLAN, head="head", class_weights=None,
         folder=tmp_path / "run", report=seen.append,

@@ -1,0 +1,62 @@
+"""Pre-trained backbones from their folders, whole or refused."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+import graftline.torchvision_import  # noqa: F401 - must come before transformers
+
+# isort: split
+from transformers import AutoModel
+from transformers.utils import logging
+
+from graftline.errors import BaseModelRefusedError
+
+
+def load_transformers(folder: Path) -> nn.Module:
+    """A backbone of transformers, in float32.
+
+    Raises: BaseModelRefusedError if the folder lacks weights of the backbone, which would start as noise.
+    """
+    with _quiet_transformers():
+        backbone, info = AutoModel.from_pretrained(
+            folder,
+            trust_remote_code=False,
+            use_safetensors=True,
+            local_files_only=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # otherwise an error without the tensor's name
+        )
+    misshapen = {name for name, *_ in info["mismatched_keys"]}
+    noise = sorted(str(name) for name in {*info["missing_keys"], *misshapen} if "pooler." not in str(name))
+    if noise:
+        raise BaseModelRefusedError(
+            f"{folder.name}: the weights lack {len(noise)} tensors of {type(backbone).__name__}, or hold them in"
+            f" another shape (first: {noise[0]}), which would start as noise; choose a complete checkpoint and run"
+            " `graftline lock`"
+        )
+    return cast("nn.Module", backbone)
+
+
+def save_transformers(backbone: nn.Module, folder: Path) -> None:
+    """Write configuration and weights as `load_transformers` reads them."""
+    cast("Any", backbone).save_pretrained(folder, safe_serialization=True)
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Without its bar for a load of milliseconds and its table of tensors, which are judged here."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,57 @@
+"""What every kind of input has in common on its way into a model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from torch import Tensor
+
+Kind = Literal["text", "image", "audio"]
+# What a client or a table gives: a text, or what a file holds.
+Raw = Any
+# A row that a model can read; only its own preprocessor looks inside.
+Encoded = Any
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the inputs are, and where they are cut. Travels with an adapted model."""
+
+    kind: Kind
+    max_tokens: int = 128
+
+
+class Preprocessor(Protocol):
+    """Makes raw inputs into tensors, as the base model's publisher did."""
+
+    @property
+    def reading(self) -> Reading: ...
+    @property
+    def batch_length(self) -> int:
+        """The length that a batch of the frozen part adds up to: fills the processor, but not more than its caches."""
+        ...
+
+    def encode(self, raws: Sequence[Raw]) -> list[Encoded]:
+        """One row per raw input. Raises: ValueError naming the first that is no such input."""
+        ...
+
+    def length(self, row: Encoded) -> int:
+        """What batches are grouped by: rows of equal length need no padding beside each other."""
+        ...
+
+    def key(self, row: Encoded) -> str:
+        """A name for what the model reads of the row."""
+        ...
+
+    def collate(self, rows: Sequence[Encoded]) -> dict[str, Tensor]:
+        """The batch that the model reads, padded on the right to its longest row."""
+        ...
+
+    def batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Row numbers in batches for prediction."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what loading it again needs, apart from the reading."""
+        ...
