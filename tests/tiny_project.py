@@ -17,6 +17,7 @@ import pytest
 import yaml
 from pydantic import JsonValue
 
+from graftline.files import files_below
 from graftline.settings import Settings, read_settings
 from tasks.artifacts import Workspace
 from tasks.data_version import data_version
@@ -129,9 +130,9 @@ def write_data_pointer(root: Path) -> str:
     (root / ".dvc").mkdir(exist_ok=True)
     (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
     listing = []
-    for path in sorted((root / "data").iterdir()):
+    for path in files_below(root / "data"):
         digest = _keep(cache, path.read_bytes())
-        listing.append({"md5": digest, "relpath": path.name})
+        listing.append({"md5": digest, "relpath": path.relative_to(root / "data").as_posix()})
     version = _keep(cache, json.dumps(listing, sort_keys=True).encode(), ".dir")
     out = {"md5": f"{version}.dir", "nfiles": len(listing), "hash": "md5", "path": "data"}
     (root / "data.dvc").write_text(yaml.safe_dump({"outs": [out]}))
