@@ -37,7 +37,7 @@ class Classifier(nn.Module):
         self.pooling = pooling
         self.labels = list(labels)
         self.block_pattern = block_pattern
-        """A regular expression over module names in the backbone that says which are its blocks; None: by inspection."""
+        """A regular expression over names in the backbone that says which modules are blocks; None: by inspection."""
         self._vectors = vectors
 
     def features(self, **batch: Tensor) -> Tensor:

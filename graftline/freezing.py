@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from graftline.blocks import find_blocks
 from graftline.digests import tensors_sha256
 from graftline.errors import SettingsError
 
@@ -41,30 +42,14 @@ def freeze(model: nn.Module, strategy: Strategy, freeze_until: str | None, *, he
 
     Raises: SettingsError if `freeze_until` names no block: a typo must not freeze something else.
     """
-    blocks = find_blocks(model)
+    order, found = execution_order(model, example), set(find_blocks(model))
+    blocks = tuple(name for name in order if name in found)
     first = _first_trainable(strategy, freeze_until, blocks, head)
-    point = _cut(model, first, blocks, execution_order(model, example))
+    point = _cut(model, first, blocks, order)
     frozen = set(point.frozen_parameters)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name not in frozen)
     return point
-
-
-def find_blocks(model: nn.Module) -> tuple[str, ...]:
-    """Names of the repeated blocks in order: the longest list of modules of one class, as every transformer has.
-
-    Returns: nothing if there is no such list.
-    """
-    lists = [
-        (name, module)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.ModuleList) and len({type(block) for block in module}) == 1
-    ]
-    if not lists:
-        return ()
-    # Of lists of equal length the outermost one, which stands first.
-    name, longest = max(lists, key=lambda entry: len(entry[1]))
-    return tuple(f"{name}.{number}" for number in range(len(longest)))
 
 
 def execution_order(model: nn.Module, example: Batch) -> tuple[str, ...]:
@@ -116,8 +101,9 @@ def _first_trainable(strategy: Strategy, freeze_until: str | None, blocks: tuple
 def _named_block(freeze_until: str, blocks: tuple[str, ...]) -> str:
     if len(blocks) < 2:
         raise SettingsError(
-            "adaptation.freeze_until: this model has no list of equal blocks to count the depth by;"
-            " use adaptation.strategy fine_tuning or feature_extraction"
+            "adaptation.freeze_until: this model has no list of equal blocks to count the depth by; name its blocks"
+            r" with adaptation.block_pattern, a regular expression over module names such as stages\.\d+, or use"
+            " adaptation.strategy fine_tuning or feature_extraction"
         )
     matches = [block for block in blocks if block == freeze_until or block.endswith(f".{freeze_until}")]
     with suppress(ValueError, OverflowError):  # neither a number, nor a finite one
