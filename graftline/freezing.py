@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -12,8 +12,21 @@ from graftline.blocks import find_blocks
 from graftline.digests import tensors_sha256
 from graftline.errors import SettingsError
 
-Strategy = Literal["feature_extraction", "partial", "fine_tuning"]
+Strategy = Literal[
+    "feature_extraction",
+    "partial",
+    "fine_tuning",
+    "probe_then_fine_tune",
+    "gradual_unfreezing",
+    "lora",
+    "bias_only",
+    "norm_only",
+]
 Batch = Mapping[str, Tensor]
+# What the norm layers of torch, timm and transformers end in: LayerNorm, BatchNorm2d, GroupNorm, T5LayerNorm, RMSNorm.
+NORMS = ("LayerNorm", "LayerNorm2d", "BatchNorm1d", "BatchNorm2d", "BatchNormAct2d", "GroupNorm", "RMSNorm")
+# In the name of every parameter that peft adds.
+LORA = "lora_"
 
 
 @dataclass(frozen=True)
@@ -27,12 +40,16 @@ class FreezePoint:
     """Modules whose every part runs before the cut: they stay in eval mode."""
     frozen_parameters: tuple[str, ...]
     trainable_parameters: tuple[str, ...]
+    depths: Mapping[str, int] = field(default_factory=dict)
+    """How many blocks have begun where a trainable parameter is used: 0 for the embeddings, 1 for the first block."""
 
     @property
     def description(self) -> str:
         """What was frozen, in words."""
-        if self.first_trainable is None:
+        if not self.frozen_parameters:
             return "nothing"
+        if self.first_trainable is None:
+            return f"all but {len(self.trainable_parameters)} tensors ({len(self.frozen_parameters)} tensors)"
         blocks = f" with {len(self.frozen_blocks)} blocks" if self.frozen_blocks else ""
         return f"everything in front of {self.first_trainable}{blocks} ({len(self.frozen_parameters)} tensors)"
 
@@ -46,6 +63,7 @@ def freeze(model: nn.Module, strategy: Strategy, freeze_until: str | None, *, he
     blocks = tuple(name for name in order if name in found)
     first = _first_trainable(strategy, freeze_until, blocks, head)
     point = _cut(model, first, blocks, order)
+    point = _only(point, _learning(model, strategy, head))
     frozen = set(point.frozen_parameters)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name not in frozen)
@@ -73,29 +91,66 @@ def execution_order(model: nn.Module, example: Batch) -> tuple[str, ...]:
 
 
 def train_mode(model: nn.Module, point: FreezePoint) -> None:
-    """Training mode behind the freeze point; in front of it no dropout and no moving BatchNorm statistics."""
+    """Training mode behind the freeze point; in front of it no dropout and no moving BatchNorm statistics.
+
+    The statistics of a BatchNorm stay as well where any of its parameters is frozen.
+    """
+    frozen = {name.rpartition(".")[0] for name in point.frozen_parameters}
     for name, module in model.named_modules():
-        module.training = name not in point.frozen_modules
+        is_still = isinstance(module, nn.modules.batchnorm._BatchNorm) and name in frozen
+        module.training = name not in point.frozen_modules and not is_still
 
 
 def frozen_sha256(model: nn.Module, point: FreezePoint) -> str:
-    """The digest of every frozen parameter and of every buffer in a frozen module."""
+    """The digest of every frozen parameter, and of every buffer beside one or in a frozen module."""
     frozen = set(point.frozen_parameters)
+    still = {name.rpartition(".")[0] for name in frozen}
     tensors: dict[str, Tensor] = {name: tensor for name, tensor in model.named_parameters() if name in frozen}
     tensors |= {
         f"buffer:{name}": tensor
         for name, tensor in model.named_buffers()
-        if name.rpartition(".")[0] in point.frozen_modules
+        if name.rpartition(".")[0] in point.frozen_modules | still
     }
     return tensors_sha256(tensors)
 
 
 def _first_trainable(strategy: Strategy, freeze_until: str | None, blocks: tuple[str, ...], head: str) -> str | None:
-    if strategy == "fine_tuning":
-        return None
     if strategy == "feature_extraction":
         return head
-    return _named_block(freeze_until or "", blocks)
+    return _named_block(freeze_until, blocks) if freeze_until is not None else None
+
+
+def _learning(model: nn.Module, strategy: Strategy, head: str) -> frozenset[str]:
+    """The parameters that the strategy lets learn, if it is one that picks them by their kind; otherwise all."""
+    parameters = {name for name, _ in model.named_parameters()}
+    norms = {name for name, module in model.named_modules() if type(module).__name__.endswith(NORMS)}
+    kinds: dict[Strategy, Callable[[str], bool]] = {
+        "bias_only": lambda name: name.endswith("bias"),
+        "norm_only": lambda name: name.rpartition(".")[0] in norms,
+        "lora": lambda name: LORA in name,
+    }
+    if strategy not in kinds:
+        return frozenset(parameters)
+    learning = {name for name in parameters if kinds[strategy](name)}
+    if not any(not name.startswith(f"{head}.") for name in learning):
+        raise SettingsError(
+            f"adaptation.strategy {strategy}: the pre-trained part of this model has no parameter of that kind;"
+            " use feature_extraction, partial or fine_tuning"
+        )
+    return frozenset(learning | {name for name in parameters if name.startswith(f"{head}.")})
+
+
+def _only(point: FreezePoint, learning: frozenset[str]) -> FreezePoint:
+    """The same cut with fewer trainable parameters behind it."""
+    trainable = tuple(name for name in point.trainable_parameters if name in learning)
+    frozen = tuple(name for name in point.trainable_parameters if name not in learning)
+    depths = {name: point.depths[name] for name in trainable}
+    return replace(
+        point,
+        frozen_parameters=(*point.frozen_parameters, *frozen),
+        trainable_parameters=trainable,
+        depths=depths,
+    )
 
 
 def _named_block(freeze_until: str, blocks: tuple[str, ...]) -> str:
@@ -120,22 +175,24 @@ def _named_block(freeze_until: str, blocks: tuple[str, ...]) -> str:
 
 def _cut(model: nn.Module, first: str | None, blocks: tuple[str, ...], order: tuple[str, ...]) -> FreezePoint:
     names = [name for name, _ in model.named_parameters()]
-    if first is None:
-        return FreezePoint(None, (), frozenset(), (), tuple(names))
     position = {name: place for place, name in enumerate(order)}
-    cut = position[first]
+    cut = position[first] if first is not None else -1
 
-    def runs_before(module: str) -> bool:
+    def place(module: str) -> int:
         # A module that is never entered (only its weights are read) runs with the module that holds it.
         while module not in position:
             module = module.rpartition(".")[0]
-        return position[module] < cut
+        return position[module]
 
-    frozen = tuple(name for name in names if runs_before(name.rpartition(".")[0]))
+    frozen = tuple(name for name in names if place(name.rpartition(".")[0]) < cut)
     modules = frozenset(
         name
         for name, module in model.named_modules()
-        if all(runs_before(f"{name}.{child}".strip(".")) for child, _ in module.named_modules())
+        if all(place(f"{name}.{child}".strip(".")) < cut for child, _ in module.named_modules())
     )
     trainable = tuple(name for name in names if name not in set(frozen))
-    return FreezePoint(first, tuple(block for block in blocks if block in modules), modules, frozen, trainable)
+    begins = [position[block] for block in blocks]
+    depths = {name: sum(begin <= place(name.rpartition(".")[0]) for begin in begins) for name in trainable}
+    return FreezePoint(
+        first, tuple(block for block in blocks if block in modules), modules, frozen, trainable, depths
+    )  # fmt: skip

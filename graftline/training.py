@@ -1,5 +1,6 @@
 """Training a classifier behind its freeze point: seeded, resumable, with the best epoch kept."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -9,6 +10,7 @@ from typing import Literal, Protocol, cast
 
 import torch
 from pydantic import JsonValue
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -19,6 +21,9 @@ from graftline.freezing import FreezePoint, train_mode
 
 # A kill costs at most this much work, and writing a checkpoint takes about a second.
 CHECKPOINT_SECONDS = 60.0
+# So many epochs at most can be averaged; more would only fill the disk.
+MOST_KEPT_EPOCHS = 5
+EPOCHS = "epochs"
 # The value that BERT, RoBERTa and most fine-tuning recipes clip at.
 MAX_GRADIENT_NORM = 1.0
 
@@ -49,6 +54,15 @@ class Plan:
     patience: int
     seed: int
     label_smoothing: float = 0.0
+    schedule: Literal["linear", "cosine"] = "linear"
+    layer_decay: float = 1.0
+    """Each block learns this much more slowly than the one behind it."""
+    l2_sp: float = 0.0
+    """Strength of the pull of the pre-trained part towards the weights that it started from (arXiv 1802.01483)."""
+    accumulation: int = 1
+    """Batches whose gradients make one step."""
+    keep_epochs: bool = False
+    """Whether the weights of the best epochs stay, for `average_greedily`."""
 
 
 @dataclass(frozen=True)
@@ -97,38 +111,75 @@ def train(
 
     Checkpoints go to `folder`; a training that finds one there goes on from it and ends with the same weights.
     """
-    per_epoch = len(shuffled_batches(rows.lengths, plan.batch_size, seed=plan.seed, epoch=0))
-    optimizer = _optimizer(model, plan, head)
+    per_epoch = len(_groups(rows, plan, epoch=0))
+    optimizer = _optimizer(model, plan, head, point.depths)
+    origin = _origin(model, head) if plan.l2_sp else {}
     loss_of = nn.CrossEntropyLoss(weight=class_weights, label_smoothing=plan.label_smoothing)
     torch.manual_seed(plan.seed)
-    state = _resume(model, optimizer, folder)
+    state = _resume(model, point, optimizer, folder)
     started, started_step, last_saved = time.monotonic(), state.step, time.monotonic()
     with _fast_attention():
         while not _is_done(state.epochs, plan):
             epoch = len(state.epochs)
-            batches = shuffled_batches(rows.lengths, plan.batch_size, seed=plan.seed, epoch=epoch)
             train_mode(model, point)
-            for batch in batches[state.step - epoch * per_epoch :]:
+            for group in _groups(rows, plan, epoch)[state.step - epoch * per_epoch :]:
                 _set_learning_rates(optimizer, plan, state.step, per_epoch * plan.epochs)
-                loss = _step(model, optimizer, rows, batch, loss_of, plan.precision)
+                loss = _step(model, optimizer, rows, group, loss_of, plan, origin)
                 state.step, state.loss_sum = state.step + 1, state.loss_sum + loss
-                speed = (state.step - started_step) * plan.batch_size / (time.monotonic() - started)
+                in_step = plan.batch_size * plan.accumulation
+                speed = (state.step - started_step) * in_step / (time.monotonic() - started)
                 report(Progress(epoch + 1, state.step, per_epoch * plan.epochs, loss, speed))
                 if time.monotonic() - last_saved > CHECKPOINT_SECONDS:
-                    _save(model, optimizer, state, folder)
+                    _save(model, point, optimizer, state, folder)
                     last_saved = time.monotonic()
-            _finish_epoch(model, state, validation, plan, per_epoch)
+            _finish_epoch(model, point, state, validation, plan, per_epoch)
+            if plan.keep_epochs:
+                _keep_epoch(model, point, state.epochs, folder / EPOCHS)
             finished_epoch(state.epochs[-1])
-            _save(model, optimizer, state, folder)
+            _save(model, point, optimizer, state, folder)
             last_saved = time.monotonic()
     model.load_state_dict(state.best, strict=False)
     model.eval()
     return state.epochs
 
 
+def average_greedily(
+    model: nn.Module, epochs: Sequence[Epoch], *, validation: Rows, plan: Plan, folder: Path
+) -> list[int]:
+    """Replace the weights by the mean of those epochs that do better together than the best one alone.
+
+    The greedy soup of Wortsman et al. (2022, arXiv 2203.05482, algorithm 1) over the epochs that `train` kept: from
+    the best one down, an epoch joins if the mean with it has no lower validation accuracy, and of equal accuracy no
+    higher loss. Returns: the numbers of the epochs in the mean; only one if none helped.
+    """
+    ranked = sorted(epochs, key=_rank)[:MOST_KEPT_EPOCHS]
+    members = [ranked[0].number]
+    mean = load_file(_epoch_path(folder / EPOCHS, members[0]))
+    reached = (-ranked[0].validation_accuracy, ranked[0].validation_loss)
+    for epoch in ranked[1:]:
+        other = load_file(_epoch_path(folder / EPOCHS, epoch.number))
+        # Counters of BatchNorm are whole numbers: they stay those of the best epoch.
+        tried = {
+            name: tensor.lerp(other[name], 1 / (len(members) + 1)) if tensor.is_floating_point() else tensor
+            for name, tensor in mean.items()
+        }
+        model.load_state_dict(tried, strict=False)
+        loss, accuracy = _validate(model, validation, plan)
+        if (-accuracy, loss) <= reached:
+            mean, reached = tried, (-accuracy, loss)
+            members.append(epoch.number)
+    model.load_state_dict(mean, strict=False)
+    model.eval()
+    return members
+
+
 def best_epoch(epochs: Sequence[Epoch]) -> Epoch:
     """The epoch with the highest validation accuracy; of equals the one with the lowest loss, then the earliest."""
-    return min(epochs, key=lambda epoch: (-epoch.validation_accuracy, epoch.validation_loss, epoch.number))
+    return min(epochs, key=_rank)
+
+
+def _rank(epoch: Epoch) -> tuple[float, float, int]:
+    return -epoch.validation_accuracy, epoch.validation_loss, epoch.number
 
 
 def balanced_weights(targets: Tensor, classes: int) -> Tensor:
@@ -139,27 +190,55 @@ def balanced_weights(targets: Tensor, classes: int) -> Tensor:
     return len(targets) / (classes * torch.bincount(targets, minlength=classes).clamp(min=1).float())
 
 
+def _groups(rows: Rows, plan: Plan, epoch: int) -> list[list[list[int]]]:
+    """The batches of one epoch, in groups that make one step each."""
+    batches = shuffled_batches(rows.lengths, plan.batch_size, seed=plan.seed, epoch=epoch)
+    return [batches[start : start + plan.accumulation] for start in range(0, len(batches), plan.accumulation)]
+
+
 def _step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     rows: Rows,
-    batch: Sequence[int],
+    group: Sequence[Sequence[int]],
     loss_of: nn.CrossEntropyLoss,
-    precision: str,
+    plan: Plan,
+    origin: Mapping[str, Tensor],
 ) -> float:
-    with autocast(precision):
-        logits = rows.logits(model, batch)
-    loss = loss_of(logits.float(), rows.targets[list(batch)])
-    if not torch.isfinite(loss):
-        raise GraftlineError(
-            f"the training diverged: the loss of a batch of {len(batch)} rows is {float(loss.detach())}, expected a"
-            " finite number; lower adaptation.learning_rate or raise adaptation.warmup_share"
-        )
-    loss.backward()
-    nn.utils.clip_grad_norm_(_trainable(model).values(), MAX_GRADIENT_NORM)
+    """One step on the mean loss of all rows of the group. Returns: that loss."""
+    total, sum_of_losses = sum(len(batch) for batch in group), 0.0
+    for batch in group:
+        with autocast(plan.precision):
+            logits = rows.logits(model, batch)
+        loss = loss_of(logits.float(), rows.targets[list(batch)]) * (len(batch) / total)
+        if not torch.isfinite(loss):
+            raise GraftlineError(
+                f"the training diverged: the loss of a batch of {len(batch)} rows is {float(loss.detach())}, expected a"
+                " finite number; lower adaptation.learning_rate or raise adaptation.warmup_share"
+            )
+        loss.backward()
+        sum_of_losses += float(loss.detach())
+    trainable = _trainable(model)
+    if origin:
+        _pull_towards(origin, trainable, plan.l2_sp)
+    nn.utils.clip_grad_norm_(trainable.values(), MAX_GRADIENT_NORM)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return float(loss.detach())
+    return sum_of_losses
+
+
+def _origin(model: nn.Module, head: str) -> dict[str, Tensor]:
+    """The pre-trained weights before the first step."""
+    trainable = _trainable(model)
+    return {name: tensor.detach().clone() for name, tensor in trainable.items() if not name.startswith(f"{head}.")}
+
+
+def _pull_towards(origin: Mapping[str, Tensor], trainable: Mapping[str, Tensor], strength: float) -> None:
+    """Add the gradient of `strength` / 2 times the squared distance from the pre-trained weights."""
+    for name, start in origin.items():
+        gradient = trainable[name].grad
+        if gradient is not None:
+            gradient.add_(trainable[name].detach() - start, alpha=strength)
 
 
 def autocast(precision: str) -> AbstractContextManager[object]:
@@ -167,18 +246,37 @@ def autocast(precision: str) -> AbstractContextManager[object]:
     return torch.autocast("cpu", dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
-def _finish_epoch(model: nn.Module, state: _State, validation: Rows, plan: Plan, per_epoch: int) -> None:
-    logits = predict(model, validation, batch_size=plan.batch_size, precision=plan.precision)
-    epoch = Epoch(
-        number=len(state.epochs) + 1,
-        train_loss=state.loss_sum / per_epoch,
-        validation_loss=float(nn.functional.cross_entropy(logits, validation.targets)),
-        validation_accuracy=float((logits.argmax(1) == validation.targets).float().mean()),
-    )
+def _finish_epoch(
+    model: nn.Module, point: FreezePoint, state: _State, validation: Rows, plan: Plan, per_epoch: int
+) -> None:
+    loss, accuracy = _validate(model, validation, plan)
+    epoch = Epoch(len(state.epochs) + 1, state.loss_sum / per_epoch, loss, accuracy)
     state.epochs.append(epoch)
     state.loss_sum = 0.0
     if best_epoch(state.epochs) is epoch:
-        state.best = {name: tensor.detach().clone() for name, tensor in _trainable(model).items()}
+        state.best = {name: tensor.detach().clone() for name, tensor in _learned(model, point).items()}
+
+
+def _validate(model: nn.Module, validation: Rows, plan: Plan) -> tuple[float, float]:
+    """Log loss and accuracy of the validation rows."""
+    logits = predict(model, validation, batch_size=plan.batch_size, precision=plan.precision)
+    loss = float(nn.functional.cross_entropy(logits, validation.targets))
+    return loss, float((logits.argmax(1) == validation.targets).float().mean())
+
+
+def _keep_epoch(model: nn.Module, point: FreezePoint, epochs: Sequence[Epoch], folder: Path) -> None:
+    """Write the newest epoch's weights and remove those that are no longer among the best."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = _epoch_path(folder, epochs[-1].number)
+    partial = path.with_suffix(".partial")
+    save_file({name: tensor.detach().contiguous() for name, tensor in _learned(model, point).items()}, partial)
+    partial.rename(path)
+    for epoch in sorted(epochs, key=_rank)[MOST_KEPT_EPOCHS:]:
+        _epoch_path(folder, epoch.number).unlink(missing_ok=True)
+
+
+def _epoch_path(folder: Path, number: int) -> Path:
+    return folder / f"epoch-{number:04d}.safetensors"
 
 
 def predict(model: nn.Module, rows: Rows, *, batch_size: int, precision: str = "float32") -> Tensor:
@@ -194,22 +292,31 @@ def predict(model: nn.Module, rows: Rows, *, batch_size: int, precision: str = "
     return logits
 
 
-def _optimizer(model: nn.Module, plan: Plan, head: str) -> torch.optim.AdamW:
-    groups = []
-    for of_head, rate in ((False, plan.learning_rate), (True, plan.head_learning_rate)):
-        for is_matrix, decay in ((True, plan.weight_decay), (False, 0.0)):
-            members = [
-                tensor
-                for name, tensor in _trainable(model).items()
-                if name.startswith(f"{head}.") == of_head and (tensor.ndim > 1) == is_matrix
-            ]
-            groups.append({"params": members, "lr": rate, "weight_decay": decay, "highest": rate})
-    return torch.optim.AdamW([group for group in groups if group["params"]], fused=True)
+def _optimizer(model: nn.Module, plan: Plan, head: str, depths: Mapping[str, int]) -> torch.optim.AdamW:
+    """AdamW with a group for each learning rate and weight decay: heads, and blocks by their depth."""
+    deepest = max(depths.values(), default=0)
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for name, tensor in _trainable(model).items():
+        below = deepest - depths.get(name, deepest)
+        is_head = name.startswith(f"{head}.")
+        rate = plan.head_learning_rate if is_head else plan.learning_rate * plan.layer_decay**below
+        groups.setdefault((rate, plan.weight_decay if tensor.ndim > 1 else 0.0), []).append(tensor)
+    return torch.optim.AdamW(
+        [
+            {"params": members, "lr": rate, "weight_decay": decay, "highest": rate}
+            for (rate, decay), members in groups.items()
+        ],
+        fused=True,
+    )
 
 
 def _set_learning_rates(optimizer: torch.optim.Optimizer, plan: Plan, step: int, steps: int) -> None:
+    """Up along a straight line, then down to zero, along a straight line or half a cosine."""
     warmup = max(1, round(plan.warmup_share * steps))
-    share = min((step + 1) / warmup, (steps - step) / max(1, steps - warmup))
+    falling = (steps - step) / max(1, steps - warmup)
+    if plan.schedule == "cosine":
+        falling = 0.5 - 0.5 * math.cos(math.pi * min(1.0, falling))
+    share = min((step + 1) / warmup, falling)
     for group in optimizer.param_groups:
         group["lr"] = group["highest"] * share
 
@@ -224,23 +331,44 @@ def _trainable(model: nn.Module) -> dict[str, Tensor]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def _save(model: nn.Module, optimizer: torch.optim.Optimizer, state: _State, folder: Path) -> None:
-    tensors = {f"model/{name}": tensor for name, tensor in _trainable(model).items()}
+def _learned(model: nn.Module, point: FreezePoint) -> dict[str, Tensor]:
+    """What training changes: the trainable parameters, and the BatchNorm statistics behind the freeze point."""
+    still = point.frozen_modules | {name.rpartition(".")[0] for name in point.frozen_parameters}
+    statistics = {
+        f"{name}.{buffer}": tensor
+        for name, module in model.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and name not in still
+        for buffer, tensor in module.named_buffers(recurse=False)
+    }
+    return _trainable(model) | statistics
+
+
+def _save(model: nn.Module, point: FreezePoint, optimizer: torch.optim.Optimizer, state: _State, folder: Path) -> None:
+    tensors = {f"model/{name}": tensor for name, tensor in _learned(model, point).items()}
     tensors |= {f"best/{name}": tensor for name, tensor in state.best.items()}
     for name, parameter in _trainable(model).items():
         tensors |= {f"optimizer/{name}/{slot}": value for slot, value in optimizer.state[parameter].items()}
     tensors["random"] = torch.get_rng_state()
     epochs = cast("list[JsonValue]", [asdict(epoch) for epoch in state.epochs])
-    save_checkpoint(folder, state.step, tensors, {"step": state.step, "loss_sum": state.loss_sum, "epochs": epochs})
+    written: dict[str, JsonValue] = {"step": state.step, "loss_sum": state.loss_sum, "epochs": epochs}
+    # A resumed training must freeze what the interrupted one froze.
+    written["trainable"] = list(point.trainable_parameters)
+    save_checkpoint(folder, state.step, tensors, written)
 
 
-def _resume(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> _State:
+def _resume(model: nn.Module, point: FreezePoint, optimizer: torch.optim.Optimizer, folder: Path) -> _State:
     checkpoint = newest_checkpoint(folder)
     if checkpoint is None:
         return _State()
+    if checkpoint.state["trainable"] != list(point.trainable_parameters):
+        raise GraftlineError(
+            f"{folder}: the interrupted training froze other parameters than this one would; delete the folder to"
+            " start again"
+        )
     with torch.no_grad():
+        for name, tensor in _learned(model, point).items():
+            tensor.copy_(checkpoint.tensors[f"model/{name}"])
         for name, parameter in _trainable(model).items():
-            parameter.copy_(checkpoint.tensors[f"model/{name}"])
             optimizer.state[parameter] = dict(_below(checkpoint.tensors, f"optimizer/{name}/"))
     torch.set_rng_state(checkpoint.tensors["random"])
     written = cast("dict[str, float]", checkpoint.state)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,7 @@ import yaml
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from graftline.digests import CHUNK_BYTES, file_sha256
+from graftline.digests import CHUNK_BYTES, file_sha256, json_sha256
 from graftline.errors import DataRefusedError, SettingsError
 from graftline.files import files_below
 from graftline.settings import DataSettings
@@ -43,7 +44,7 @@ class DataVersion:
     differing: tuple[str, ...]
     """The files that differ from the version, each with how: `reviews.csv (modified)`."""
     sha256: str
-    """The SHA-256 of the table that the settings name."""
+    """What the rows are read from: the SHA-256 of the table; for images and sounds of everything in data/ as well."""
 
 
 @task(name="data_version", persist_result=False, cache_policy=NO_CACHE)
@@ -55,7 +56,7 @@ def data_version(workspace: Workspace, settings: DataSettings) -> DataVersion:
     version and data.allow_modified is off, or if the version cannot be had unharmed.
     """
     table = table_path(workspace, settings)
-    version, differing = _bring_version(workspace, settings)
+    version, found, differing = _bring_version(workspace, settings)
     differing += _outside_the_version(workspace, table)
     if differing and not settings.allow_modified:
         shown = ", ".join(differing[:SHOWN_FILES]) + (", ..." if len(differing) > SHOWN_FILES else "")
@@ -63,14 +64,33 @@ def data_version(workspace: Workspace, settings: DataSettings) -> DataVersion:
             f"{DATA_FOLDER}/: {len(differing)} files differ from version {version} that {POINTER} names: {shown};"
             f" {NEXT_STEP}"
         )
-    if not table.is_file():
-        raise DataRefusedError(f"{table}: there is no such table; correct data.path or run `dvc pull`")
-    return DataVersion(version, bool(differing), tuple(differing), file_sha256(table))
+    if not table.is_file() and not table.is_dir():
+        raise DataRefusedError(f"{table}: there is no such table or folder; correct data.path or run `dvc pull`")
+    return DataVersion(version, bool(differing), tuple(differing), _rows_sha256(table, settings, found))
+
+
+def rows_sha256(workspace: Workspace, settings: DataSettings) -> str:
+    """The digest of what the rows are read from, as it lies there now."""
+    found = {} if settings.kind == "text" else _found_files(workspace)
+    return _rows_sha256(table_path(workspace, settings), settings, found)
+
+
+def _rows_sha256(table: Path, settings: DataSettings, found: Mapping[str, str]) -> str:
+    if settings.kind == "text":
+        return file_sha256(table)
+    # By the MD5s that DVC needs anyway: reading all the files once more would take minutes. What is learned from is
+    # checked against the SHA-256 of each file, which validate_data writes down.
+    return json_sha256({"table": file_sha256(table) if table.is_file() else None, "files": dict(found)})
 
 
 def table_path(workspace: Workspace, settings: DataSettings) -> Path:
-    """Where the table lies. Raises: SettingsError if that is outside the project folder."""
+    """Where the table lies, or the folder of class folders.
+
+    Raises: SettingsError if that is outside the project folder, or a folder where it cannot be one.
+    """
     path = workspace.root / settings.path
+    if path.is_dir():
+        _check_folder(workspace, path, settings)
     if not path.resolve().is_relative_to(workspace.root.resolve()):
         raise SettingsError(
             f"data.path: {settings.path!r} lies outside the project folder, expected a path below it;"
@@ -79,10 +99,34 @@ def table_path(workspace: Workspace, settings: DataSettings) -> Path:
     return path
 
 
-def _bring_version(workspace: Workspace, settings: DataSettings) -> tuple[str, list[str]]:
+def _check_folder(workspace: Workspace, folder: Path, settings: DataSettings) -> None:
+    if settings.kind == "text":
+        raise SettingsError(
+            f"data.path: {settings.path!r} is a folder, expected a table for data.kind text;"
+            " name the table in it, or set data.kind to image or audio"
+        )
+    if settings.task != "single_label":
+        raise SettingsError(
+            f"data.path: {settings.path!r} is a folder of class folders, which names one label for each file,"
+            f" but data.task is {settings.task}; put paths and targets into a table"
+        )
+    named = {"id": settings.id, "group": settings.group, "slices": ", ".join(settings.slices)}
+    if columns := [f"data.{name} ({column})" for name, column in named.items() if column]:
+        raise SettingsError(
+            f"data.path: {settings.path!r} is a folder and has no columns for {' and '.join(columns)};"
+            " leave them empty, or put paths and columns into a table"
+        )
+    if not folder.resolve().is_relative_to((workspace.root / DATA_FOLDER).resolve()):
+        raise SettingsError(
+            f"data.path: {settings.path!r} is a folder outside {DATA_FOLDER}/, expected one below it; move it there"
+        )
+
+
+def _bring_version(workspace: Workspace, settings: DataSettings) -> tuple[str, dict[str, str], list[str]]:
+    """The version, the files in data/ with their MD5s, and those that differ."""
     if not (workspace.root / POINTER).is_file():
         if settings.allow_modified:
-            return UNVERSIONED, [f"{POINTER} (missing)"]
+            return UNVERSIONED, _found_files(workspace), [f"{POINTER} (missing)"]
         raise DataRefusedError(
             f"{workspace.root / POINTER}: there is no such file, so the data has no version;"
             " make one with `dvc add data` and commit data.dvc, or use --set data.allow_modified=true"
@@ -101,7 +145,7 @@ def _bring_version(workspace: Workspace, settings: DataSettings) -> tuple[str, l
                     f"{DATA_FOLDER}/: after a checkout of version {version} these files still differ:"
                     f" {', '.join(_differences(wanted, found))}; remove .dvc/cache and run `dvc pull`"
                 )
-    return version, _differences(wanted, found)
+    return version, found, _differences(wanted, found)
 
 
 def _named_version(pointer: Path) -> str:

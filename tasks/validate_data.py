@@ -12,25 +12,33 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
-from graftline.digests import file_sha256, json_sha256, lines_sha256
+from graftline.class_folders import read_class_folders
+from graftline.digests import json_sha256, lines_sha256
 from graftline.errors import DataRefusedError
 from graftline.expectations import Asset, Check, class_table, did_you_mean, expectations_for, shown
 from graftline.files import write_atomically, write_json
+from graftline.media_files import MediaFile, look_at
 from graftline.row_facts import RowFacts, named_columns, row_facts
 from graftline.rows import printable
-from graftline.settings import DataSettings
+from graftline.settings import DataSettings, Kind, Task
 from graftline.splitting import SPLITS, Split
 from graftline.tables import Row, read_header, read_rows
+from graftline.targets import labels_in, spread
 from graftline.validation_page import QuarantinedRow, ValidationPage, render
 from tasks.artifacts import StepFolder, Workspace, produce
-from tasks.data_version import DataVersion, table_path
+from tasks.data_version import DATA_FOLDER, DataVersion, rows_sha256, table_path
 from tasks.gx_checks import Validator
 
 if TYPE_CHECKING:
     import pandas as pd
 
 STEP = "validate_data"
-LIBRARIES = ("great-expectations", "pandas", "pyarrow", "datasketch", "numpy")
+LIBRARIES = ("great-expectations", "pandas", "pyarrow", "numpy")
+LIBRARIES_OF: dict[Kind, tuple[str, ...]] = {
+    "text": ("datasketch",),
+    "image": ("pillow", "imagehash", "scipy"),
+    "audio": ("soundfile",),
+}
 ACCEPTED, QUARANTINE, PAGE, CHECKS, SUMMARY = (
     "accepted.parquet",
     "quarantine.jsonl",
@@ -41,6 +49,8 @@ ACCEPTED, QUARANTINE, PAGE, CHECKS, SUMMARY = (
 # Great Expectations needs half a minute to name half a million rows. Data this faulty is refused in any case, and
 # nobody reads on: beyond it only examples are named, unless data.max_quarantined lets so many pass.
 MOST_ROWS_NAMED_IN_REFUSED_DATA = 5_000
+# Every few seconds, for pictures.
+FILES_PER_MESSAGE = 5_000
 
 logger = logging.getLogger("graftline.validate_data")
 
@@ -54,7 +64,12 @@ class ValidatedData:
     read: int
     accepted: int
     quarantined: int
+    kind: Kind
+    task: Task
     labels: tuple[str, ...]
+    """In the order of the model's outputs; none for regression."""
+    label_separator: str
+    """Stands between the labels of a multi_label target."""
     split_rows: dict[str, int]
     split_sha256: str
     """The digest of every accepted row's name and side."""
@@ -85,7 +100,7 @@ def validate_data(workspace: Workspace, settings: DataSettings, version: DataVer
     Raises: DataRefusedError naming every unmet expectation of the set; its page is written all the same.
     """
     depends_on: dict[str, JsonValue] = {
-        "table_sha256": version.sha256,
+        "rows_sha256": version.sha256,
         "settings": settings.model_dump(mode="json", exclude={"allow_modified"}),
         "version": version.version,
         "modified": version.modified,
@@ -95,22 +110,22 @@ def validate_data(workspace: Workspace, settings: DataSettings, version: DataVer
         workspace,
         STEP,
         depends_on=depends_on,
-        libraries=LIBRARIES,
+        libraries=(*LIBRARIES, *LIBRARIES_OF[settings.kind]),
         build=lambda folder: _build(folder, refused, workspace, settings, version),
     )
-    return _record(folder, version)
+    return _record(folder, settings, version)
 
 
 def _build(folder: Path, refused: Path, workspace: Workspace, settings: DataSettings, version: DataVersion) -> None:
     table = table_path(workspace, settings)
     findings = _Findings()
     try:
-        _look_at(table, settings, findings)
+        _look_at(workspace, settings, findings)
     except DataRefusedError as error:
         _write_findings(refused, findings, settings, version, verdict="refused")
         raise DataRefusedError(f"{error}; the page: {refused / PAGE}") from None
-    if file_sha256(table) != version.sha256:
-        raise DataRefusedError(f"{table}: the file changed while it was read; run again")
+    if rows_sha256(workspace, settings) != version.sha256:
+        raise DataRefusedError(f"{table}: the files changed while they were read; run again")
     if findings.refused:
         _write_findings(refused, findings, settings, version, verdict="refused")
         raise DataRefusedError(_refusal(table, findings.checks, refused / PAGE))
@@ -118,20 +133,36 @@ def _build(folder: Path, refused: Path, workspace: Workspace, settings: DataSett
     _write_accepted(folder, findings, settings)
 
 
-def _look_at(table: Path, settings: DataSettings, findings: _Findings) -> None:
+def _look_at(workspace: Workspace, settings: DataSettings, findings: _Findings) -> None:
     """Fill `findings`, up to the first stage at which nothing further can be said."""
-    header = read_header(table)
+    table, data = table_path(workspace, settings), workspace.root / DATA_FOLDER
     logger.info("validating %s", settings.path)
-    validator = Validator()
-    _check_header(validator, header, settings, findings)
-    if findings.refused:
-        return
-    findings.rows = list(read_rows(table, list(named_columns(settings).values())))
-    findings.facts = row_facts(findings.rows, settings)
+    if table.is_dir() and settings.kind != "text":
+        findings.rows = list(read_class_folders(table, data, settings.kind))
+        validator = Validator()
+    else:
+        header = read_header(table)
+        validator = Validator()
+        _check_header(validator, header, settings, findings)
+        if findings.refused:
+            return
+        findings.rows = list(read_rows(table, list(named_columns(settings).values())))
     logger.info("%d rows read", len(findings.rows))
+    findings.facts = row_facts(findings.rows, settings, _media_files(data, findings.rows, settings))
     for asset, frame in _row_frames(findings.rows, findings.facts).items():
         _check_rows(validator, asset, frame, settings, findings)
     _check_set(validator, settings, findings)
+
+
+def _media_files(data: Path, rows: Sequence[Row], settings: DataSettings) -> dict[int, MediaFile]:
+    """What is known of the files that the rows name, by the rows' lines."""
+    files: dict[int, MediaFile] = {}
+    for row in rows if settings.kind != "text" else ():
+        if row.fault is None and row.values[0]:
+            files[row.line] = look_at(data, row.values[0], settings)
+            if len(files) % FILES_PER_MESSAGE == 0:
+                logger.info("%d files looked at", len(files))
+    return files
 
 
 def _check_header(validator: Validator, header: Mapping[str, str], settings: DataSettings, findings: _Findings) -> None:
@@ -189,14 +220,21 @@ def _check_set(validator: Validator, settings: DataSettings, findings: _Findings
     assert findings.facts is not None
     accepted = _accepted(findings)
     targets = findings.facts.columns["target"]
-    pairs = [(str(targets[index]), findings.facts.splits[index]) for index in accepted]
+    pairs = [
+        (label, findings.facts.splits[index]) for index in accepted for label in _labels(str(targets[index]), settings)
+    ]
     labels = settings.labels or sorted({label for label, _ in pairs})
-    classes = class_table(labels, pairs)
+    classes = class_table(labels, pairs, accepted_rows=len(accepted))
     findings.classes = [dict(zip(classes, values, strict=True)) for values in zip(*classes.values(), strict=True)]
     # A fault whose rows were too many to be named counts as well.
     quarantined = max([len(findings.reasons), *(c.faulty for c in findings.checks if c.expectation.level == "row")])
     read = len(findings.rows)
     numbers = {"read": read, "accepted": read - quarantined, "quarantined_share": quarantined / max(1, read)}
+    if settings.task == "regression":
+        numbers |= {
+            f"{split}_spread": spread([str(targets[i]) for i in accepted if findings.facts.splits[i] == split])
+            for split in SPLITS
+        }
     frames: dict[Asset, pd.DataFrame] = {
         "classes": pd.DataFrame(classes, dtype=object),
         "set": pd.DataFrame([numbers], dtype=object),
@@ -204,6 +242,12 @@ def _check_set(validator: Validator, settings: DataSettings, findings: _Findings
     for asset, frame in frames.items():
         expectations = [expectation for expectation in expectations_for(settings) if expectation.asset == asset]
         findings.checks += validator.decide(asset, frame, expectations, index="label" if asset == "classes" else None)
+
+
+def _labels(target: str, settings: DataSettings) -> tuple[str, ...]:
+    if settings.task == "regression":
+        return ()
+    return labels_in(target, settings.label_separator) if settings.task == "multi_label" else (target,)
 
 
 def _accepted(findings: _Findings) -> list[int]:
@@ -284,6 +328,11 @@ def _write_accepted(folder: Path, findings: _Findings, settings: DataSettings) -
         "target": pa.array([facts.columns["target"][index] for index in accepted], pa.string()),
         "split": pa.array([facts.splits[index] for index in accepted], pa.string()),
     }
+    if settings.kind != "text":
+        digests = facts.columns["input.sha256"]
+        columns["input_sha256"] = pa.array([digests[index] for index in accepted], pa.string())
+    if settings.kind == "audio":
+        columns["seconds"] = pa.array([facts.columns["input.seconds"][index] for index in accepted], pa.float64())
     for name in settings.slices:
         values = facts.columns[f"slice.{name}"]
         columns[f"slice.{name}"] = pa.array([values[index] or "" for index in accepted], pa.string())
@@ -293,8 +342,10 @@ def _write_accepted(folder: Path, findings: _Findings, settings: DataSettings) -
 
 def _summary(facts: RowFacts, accepted: Sequence[int], findings: _Findings) -> dict[str, JsonValue]:
     sides = sorted((str(facts.ids[index]), facts.splits[index]) for index in accepted)
+    # A file under another name is the same input.
+    inputs = facts.columns.get("input.sha256", facts.columns["input"])
     test = sorted(
-        (str(facts.ids[index]), str(facts.columns["input"][index]), str(facts.columns["target"][index]))
+        (str(facts.ids[index]), str(inputs[index]), str(facts.columns["target"][index]))
         for index in accepted
         if facts.splits[index] == "test"
     )
@@ -312,7 +363,7 @@ def _summary(facts: RowFacts, accepted: Sequence[int], findings: _Findings) -> d
     }
 
 
-def _record(folder: StepFolder, version: DataVersion) -> ValidatedData:
+def _record(folder: StepFolder, settings: DataSettings, version: DataVersion) -> ValidatedData:
     summary = cast(dict[str, JsonValue], folder.read_json(SUMMARY))
     logger.info(
         "%s: %s rows accepted, %s quarantined (%s)",
@@ -324,7 +375,10 @@ def _record(folder: StepFolder, version: DataVersion) -> ValidatedData:
         read=cast(int, summary["read"]),
         accepted=cast(int, summary["accepted"]),
         quarantined=cast(int, summary["quarantined"]),
+        kind=settings.kind,
+        task=settings.task,
         labels=tuple(cast(list[str], summary["labels"])),
+        label_separator=settings.label_separator,
         split_rows=cast(dict[str, int], summary["split_rows"]),
         split_sha256=cast(str, summary["split_sha256"]),
         test_sha256=cast(str, summary["test_sha256"]),

@@ -36,7 +36,7 @@ def test_a_rare_label_that_resembles_a_frequent_one_is_a_slip(label: str, rows: 
 
 
 def test_a_declared_label_without_rows_is_in_the_table() -> None:
-    table = class_table(["a", "b"], [("a", "train"), ("a", "test")])
+    table = class_table(["a", "b"], [("a", "train"), ("a", "test")], accepted_rows=2)
     assert (table["rows"], table["share"], table["test"]) == ([2, 0], [1, 0], [1, 0])
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
@@ -23,7 +24,7 @@ from graftline.digests import tensors_sha256
 from graftline.errors import GraftlineError
 from graftline.freezing import Strategy, freeze
 from graftline.input_rows import InputRows
-from graftline.training import Epoch, Plan, Progress, balanced_weights, best_epoch, predict, train
+from graftline.training import Epoch, Plan, Progress, average_greedily, balanced_weights, best_epoch, predict, train
 from tests.tiny_models import tiny_classifier, tiny_rows, write_tiny_model
 
 PLAN = Plan(
@@ -181,12 +182,12 @@ training.CHECKPOINT_SECONDS = 0.0
 base, checkpoints, step = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 save = training._save
 
-def save_and_die(model, optimizer, state, folder):
+def save_and_die(model, point, optimizer, state, folder):
     if state.step == step:
         # In the middle of writing: the checkpoint's folder is there, under the name of an unfinished one.
         (folder / ".partial").mkdir(parents=True, exist_ok=True)
         os.kill(os.getpid(), signal.SIGKILL)
-    save(model, optimizer, state, folder)
+    save(model, point, optimizer, state, folder)
 
 training._save = save_and_die
 here.trained(base, checkpoints)
@@ -287,7 +288,7 @@ def test_learning_rates_are_those_of_transformers_but_warmed_up_one_step_earlier
 
 def test_head_and_backbone_have_their_own_rates_and_only_matrices_decay(base: Path) -> None:
     model = tiny_classifier(base)
-    groups = training._optimizer(model, replace(PLAN, weight_decay=0.3), "head").param_groups
+    groups = training._optimizer(model, replace(PLAN, weight_decay=0.3), "head", {}).param_groups
     found = {id(parameter): (group["lr"], group["weight_decay"]) for group in groups for parameter in group["params"]}
     assert found == {
         id(parameter): (1e-2 if name.startswith("head.") else 2e-3, 0.3 if parameter.ndim > 1 else 0.0)
@@ -333,3 +334,112 @@ def test_label_smoothing_bounds_the_loss_by_the_entropy_of_the_smoothed_labels(b
     # Of two classes the right one is asked for with 0.85, the wrong one with 0.15.
     entropy = -(0.85 * np.log(0.85) + 0.15 * np.log(0.15))
     assert sharp < entropy <= smoothed
+
+
+def groups_of(model: nn.Module, plan: Plan, depths: dict[str, int]) -> dict[str, float]:
+    """The highest learning rate of each parameter."""
+    rates = {
+        id(parameter): group["highest"]
+        for group in training._optimizer(model, plan, "head", depths).param_groups
+        for parameter in group["params"]
+    }
+    return {name: rates[id(parameter)] for name, parameter in model.named_parameters()}
+
+
+def test_layer_decay_slows_each_block_by_the_same_factor_and_never_the_head(base: Path) -> None:
+    model = tiny_classifier(base)
+    point = freeze(model, "fine_tuning", None, head="head", example=tiny_rows(base, 2).batch([0, 1]))
+    rates = groups_of(model, replace(PLAN, layer_decay=0.5), dict(point.depths))
+    assert {rate for name, rate in rates.items() if ".layer.1." in name} == {2e-3}
+    assert {rate for name, rate in rates.items() if ".layer.0." in name} == {1e-3}
+    assert {rate for name, rate in rates.items() if "embeddings" in name} == {5e-4}
+    assert {rate for name, rate in rates.items() if name.startswith("head.")} == {1e-2}
+
+
+def test_the_cosine_schedule_rises_to_the_highest_rate_and_falls_to_zero() -> None:
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([{"params": [parameter], "lr": 1.0, "highest": 1.0}])
+    seen = []
+    for step in range(100):
+        training._set_learning_rates(optimizer, replace(PLAN, schedule="cosine"), step, 100)
+        seen.append(optimizer.param_groups[0]["lr"])
+    # From step 10 on the rate is (1 + cos(pi * t)) / 2 of the share t of what comes after the warm-up.
+    assert seen[:10] == pytest.approx(np.arange(1, 11) / 10)
+    assert seen[10:] == pytest.approx((1 + np.cos(np.pi * np.arange(90) / 90)) / 2)
+
+
+def test_accumulated_batches_make_the_step_of_one_large_batch(base: Path, tmp_path: Path) -> None:
+    # Without dropout, and with one pool of rows, two batches of 4 hold what one of 8 holds.
+    still = write_tiny_model(
+        tmp_path / "still", num_hidden_layers=1, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+    )
+    models = [tiny_classifier(still) for _ in range(2)]
+    rows = tiny_rows(still, 8)
+    for model, group in zip(models, ([[0, 1, 2], [3, 4, 5, 6, 7]], [list(range(8))]), strict=True):
+        model.head[0] = nn.Identity()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        training._step(model, optimizer, rows, group, nn.CrossEntropyLoss(), PLAN, {})
+    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_the_last_group_of_an_epoch_may_be_smaller_and_no_row_is_left_out(base: Path) -> None:
+    groups = training._groups(tiny_rows(base, ROWS), replace(PLAN, accumulation=2), epoch=0)
+    assert [len(group) for group in groups] == [2, 1]
+    assert sorted(row for group in groups for batch in group for row in batch) == list(range(ROWS))
+
+
+def test_l2_sp_keeps_the_weights_near_where_they_started(base: Path, tmp_path: Path) -> None:
+    start = dict(tiny_classifier(base, seed=PLAN.seed).named_parameters())
+
+    def distance(strength: float) -> float:
+        result = trained(base, tmp_path / str(strength), replace(PLAN, l2_sp=strength, weight_decay=0.0))
+        learnt = dict(result.model.named_parameters())
+        return sum(float((learnt[name] - start[name]).detach().square().sum()) for name in start if name[:5] != "head.")
+
+    assert distance(10.0) < distance(0.1) < distance(0.0)
+
+
+def test_l2_sp_adds_the_gradient_of_half_the_squared_distance() -> None:
+    weight = nn.Parameter(torch.tensor([1.0, 2.0]))
+    weight.grad = torch.tensor([0.5, 0.5])
+    training._pull_towards({"weight": torch.tensor([0.0, 3.0])}, {"weight": weight}, 0.1)
+    assert torch.allclose(weight.grad, torch.tensor([0.6, 0.4]))
+
+
+def test_a_resumed_training_refuses_what_froze_other_parameters(base: Path, tmp_path: Path) -> None:
+    cut_off(base, tmp_path / "cut", STEPS_PER_EPOCH + 2)
+    with pytest.raises(GraftlineError, match="froze other parameters"):
+        trained(base, tmp_path / "cut", strategy="feature_extraction")
+
+
+def test_greedy_averaging_takes_the_mean_of_epochs_that_do_better_together(base: Path, tmp_path: Path) -> None:
+    plan = replace(PLAN, epochs=6, keep_epochs=True)
+    result = trained(base, tmp_path / "run", plan)
+    validation = tiny_rows(base, 6, seed=1)
+    kept = {path.name for path in (tmp_path / "run" / training.EPOCHS).iterdir()}
+    assert len(kept) == training.MOST_KEPT_EPOCHS
+    members = average_greedily(result.model, result.epochs, validation=validation, plan=plan, folder=tmp_path / "run")
+    assert members[0] == best_epoch(result.epochs).number
+    weights = [load_file(training._epoch_path(tmp_path / "run" / training.EPOCHS, number)) for number in members]
+    for name, tensor in result.model.named_parameters():
+        mean = torch.stack([epoch[name] for epoch in weights]).mean(0)
+        assert torch.allclose(tensor, mean, atol=1e-6), name
+    best = best_epoch(result.epochs)
+    loss, accuracy = training._validate(result.model, validation, plan)
+    assert (-accuracy, loss) <= (-best.validation_accuracy, best.validation_loss)
+
+
+def test_an_epoch_that_harms_the_mean_stays_out(base: Path, tmp_path: Path) -> None:
+    plan = replace(PLAN, epochs=3, keep_epochs=True)
+    result = trained(base, tmp_path / "run", plan)
+    best = best_epoch(result.epochs)
+    for epoch in result.epochs:
+        if epoch is not best:
+            path = training._epoch_path(tmp_path / "run" / training.EPOCHS, epoch.number)
+            save_file({name: torch.full_like(tensor, torch.nan) for name, tensor in load_file(path).items()}, path)
+    before = tensors_sha256(dict(result.model.state_dict()))
+    validation = tiny_rows(base, 6, seed=1)
+    members = average_greedily(result.model, result.epochs, validation=validation, plan=plan, folder=tmp_path / "run")
+    assert members == [best.number]
+    assert tensors_sha256(dict(result.model.state_dict())) == before
