@@ -58,7 +58,7 @@ def straddling_hashes(hashes: Sequence[int], splits: Sequence[Split], *, most_bi
 
     Every pair is compared: 100,000 rows take about twenty seconds.
     """
-    words = np.array([_words(number) for number in hashes], np.uint64).reshape(len(hashes), -1)
+    words = np.array([_words(number) for number in hashes], np.uint64).reshape(-1, HASH_BITS // 64)
     protection = np.array([PROTECTION[split] for split in splits], np.int8)
     # The best protected first, so that the first one near enough is the one to name.
     held_out = np.flatnonzero(protection > 0)

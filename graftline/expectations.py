@@ -115,10 +115,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {folded[close[0]]!a}?)" if close else ""
 
 
-def shown(value: object) -> str:
+def shown(value: object, most_characters: int = SHOWN_CHARACTERS) -> str:
     """A value in one short line that no terminal, table or page reads as a command."""
     text = ascii(value)
-    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."
+    return text if len(text) <= most_characters else text[: most_characters - 3] + "..."
 
 
 def _of_the_header(settings: DataSettings) -> list[Expectation]:

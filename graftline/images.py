@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -96,11 +97,15 @@ def _check_size(content: bytes, max_pixels: int) -> None:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             width, height = image.size
     except Image.DecompressionBombError as error:
-        raise UnreadableImageError(f"too large ({_one_line(error)}), expected at most {max_pixels:,} pixels") from None
+        # Its text begins "Image size (1600000000 pixels)"; the two sides are not to be had.
+        pixels = int(re.findall(r"\d+", str(error))[0])
+        raise UnreadableImageError(f"too large: {pixels:,} pixels, expected at most {max_pixels:,}") from None
     except DECODER_ERRORS:
-        raise UnreadableImageError(f"no PNG, JPEG or WebP image: it begins with {content[:SHOWN_BYTES]!r}") from None
+        raise UnreadableImageError(
+            f"no readable PNG, JPEG or WebP image: it begins with {content[:SHOWN_BYTES]!r}"
+        ) from None
     if width * height > max_pixels:
-        raise UnreadableImageError(f"too large: {width:,} x {height:,} pixels, expected at most {max_pixels:,} in all")
+        raise UnreadableImageError(f"too large: {width:,} x {height:,} pixels, expected at most {max_pixels:,}")
 
 
 def _has_end(content: bytes) -> bool:

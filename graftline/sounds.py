@@ -71,7 +71,7 @@ def sound_facts(content: bytes, *, max_seconds: float = MAX_SECONDS, silence: fl
             seconds=len(samples) / sound.samplerate,
             rate=sound.samplerate,
             channels=sound.channels,
-            peak=max(-lowest, highest),
+            peak=max(abs(lowest), abs(highest)),
             is_silent=highest - lowest < 2 * silence,
             sha256=hashlib.sha256(f"{sound.samplerate}\n".encode() + samples.tobytes()).hexdigest(),
         )

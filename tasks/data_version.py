@@ -12,6 +12,7 @@ from typing import Literal
 import yaml
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from pydantic import JsonValue
 
 from graftline.digests import CHUNK_BYTES, file_sha256, json_sha256
 from graftline.errors import DataRefusedError, SettingsError
@@ -80,7 +81,8 @@ def _rows_sha256(table: Path, settings: DataSettings, found: Mapping[str, str]) 
         return file_sha256(table)
     # By the MD5s that DVC needs anyway: reading all the files once more would take minutes. What is learned from is
     # checked against the SHA-256 of each file, which validate_data writes down.
-    return json_sha256({"table": file_sha256(table) if table.is_file() else None, "files": dict(found)})
+    files: dict[str, JsonValue] = {ascii(name): md5 for name, md5 in found.items()}
+    return json_sha256({"table": file_sha256(table) if table.is_file() else None, "files": files})
 
 
 def table_path(workspace: Workspace, settings: DataSettings) -> Path:

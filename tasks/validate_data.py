@@ -49,6 +49,8 @@ ACCEPTED, QUARANTINE, PAGE, CHECKS, SUMMARY = (
 # Great Expectations needs half a minute to name half a million rows. Data this faulty is refused in any case, and
 # nobody reads on: beyond it only examples are named, unless data.max_quarantined lets so many pass.
 MOST_ROWS_NAMED_IN_REFUSED_DATA = 5_000
+# A reason is read by who mends the row: longer than the examples in a refusal.
+REASON_CHARACTERS = 200
 # Every few seconds, for pictures.
 FILES_PER_MESSAGE = 5_000
 
@@ -211,7 +213,7 @@ def _check_rows(
 
 
 def _reason(value: object) -> str:
-    return "missing" if value is None or value != value else shown(value)
+    return "missing" if value is None or value != value else shown(value, REASON_CHARACTERS)
 
 
 def _check_set(validator: Validator, settings: DataSettings, findings: _Findings) -> None:

@@ -164,10 +164,10 @@ def test_the_bound_on_pixels_can_be_chosen() -> None:
     ("content", "reason"),
     [
         (b"", "the file is empty"),
-        (b"these are words, not pixels", "no PNG, JPEG or WebP image: it begins with b'these are wo'"),
-        (stored(PICTURE, "GIF"), "no PNG, JPEG or WebP image: it begins with b'GIF8"),
-        (stored(PICTURE, "TIFF"), "no PNG, JPEG or WebP image"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no PNG, JPEG or WebP image"),
+        (b"these are words, not pixels", "no readable PNG, JPEG or WebP image: it begins with b'these are wo'"),
+        (stored(PICTURE, "GIF"), "no readable PNG, JPEG or WebP image: it begins with b'GIF8"),
+        (stored(PICTURE, "TIFF"), "no readable PNG, JPEG or WebP image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no readable PNG, JPEG or WebP image"),
     ],
 )
 def test_what_is_no_image_is_refused_by_what_it_begins_with(content: bytes, reason: str) -> None:
