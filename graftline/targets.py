@@ -40,7 +40,7 @@ def malformed(target: str, settings: DataSettings) -> str | None:
 def unknown(target: str, settings: DataSettings) -> str | None:
     """The first label that is none of those declared, or None."""
     labels = labels_in(target, settings.label_separator) if settings.task == "multi_label" else (target,)
-    return next((label for label in labels if settings.labels and label not in settings.labels), None)
+    return next((label for label in labels if label and settings.labels and label not in settings.labels), None)
 
 
 def spread(targets: Sequence[str]) -> float:

@@ -1,8 +1,9 @@
 """Near duplicates across the split, against comparing every pair."""
 
+import itertools
 import random
 
-from graftline.duplicates import PROTECTION, straddling
+from graftline.duplicates import PROTECTION, straddling, straddling_equals, straddling_hashes
 from graftline.rows import normalised
 from graftline.splitting import Split, split_of
 
@@ -60,3 +61,40 @@ def test_texts_without_words_and_with_broken_unicode_are_compared() -> None:
 
 def test_case_width_and_invisible_marks_make_no_other_content() -> None:
     assert normalised(" Ｇood\u200b  FILM\n") == normalised("good film")
+
+
+def hashes_with_near_duplicates(seed: int) -> list[int]:
+    source = random.Random(seed)
+    hashes = [source.getrandbits(256) for _ in range(150)]
+    flipped = [
+        number ^ sum(1 << place for place in source.sample(range(256), source.randrange(25))) for number in hashes
+    ]
+    return hashes + flipped
+
+
+def test_hashes_across_the_split_are_compared_pair_by_pair() -> None:
+    hashes = hashes_with_near_duplicates(seed=1)
+    splits: list[Split] = [split_of(str(number), test_share=0.3, validation_share=0.2) for number in hashes]
+    expected: dict[int, list[int]] = {}
+    for one, other in itertools.product(range(len(hashes)), repeat=2):
+        better = PROTECTION[splits[other]] > PROTECTION[splits[one]]
+        if better and (hashes[one] ^ hashes[other]).bit_count() <= 12:
+            expected.setdefault(one, []).append(other)
+    found = straddling_hashes(hashes, splits, most_bits=12)
+    assert len(expected) > 20
+    assert found.keys() == expected.keys()
+    for one, twin in found.items():
+        assert PROTECTION[twin.split] == max(PROTECTION[splits[other]] for other in expected[one])
+        assert twin.similarity == 1 - (hashes[one] ^ hashes[twin.index]).bit_count() / 256
+
+
+def test_hashes_on_one_side_have_no_twin_across() -> None:
+    assert straddling_hashes([], [], most_bits=12) == {}
+    assert straddling_hashes([5, 5], ["train", "train"], most_bits=12) == {}
+    assert straddling_hashes([5, 5], ["test", "test"], most_bits=12) == {}
+
+
+def test_equal_contents_stay_on_their_best_protected_side() -> None:
+    splits: list[Split] = ["train", "validation", "test", "train", "train"]
+    found = straddling_equals(["a", "a", "a", "b", "a"], splits)
+    assert {index: (twin.index, twin.split) for index, twin in found.items()} == dict.fromkeys((0, 1, 4), (2, "test"))
