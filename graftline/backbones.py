@@ -1,5 +1,6 @@
-"""Pre-trained backbones from their folders, whole or refused."""
+"""Backbones of transformers from their folders, whole or refused."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from transformers import AutoModel
 from transformers.utils import logging
 
 from graftline.errors import BaseModelRefusedError
+
+CONFIG = "config.json"
 
 
 def load_transformers(folder: Path) -> nn.Module:
@@ -35,17 +38,36 @@ def load_transformers(folder: Path) -> nn.Module:
     misshapen = {name for name, *_ in info["mismatched_keys"]}
     noise = sorted(str(name) for name in {*info["missing_keys"], *misshapen} if "pooler." not in str(name))
     if noise:
-        raise BaseModelRefusedError(
-            f"{folder.name}: the weights lack {len(noise)} tensors of {type(backbone).__name__}, or hold them in"
-            f" another shape (first: {noise[0]}), which would start as noise; choose a complete checkpoint and run"
-            " `graftline lock`"
-        )
+        raise incomplete(folder, type(backbone).__name__, noise)
     return cast("nn.Module", backbone)
 
 
 def save_transformers(backbone: nn.Module, folder: Path) -> None:
     """Write configuration and weights as `load_transformers` reads them."""
     cast("Any", backbone).save_pretrained(folder, safe_serialization=True)
+
+
+def is_timm(folder: Path) -> bool:
+    """Whether the folder holds a model of timm: only its configurations name one architecture."""
+    return "architecture" in read_config(folder)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The model's configuration. Raises: BaseModelRefusedError if there is none."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise BaseModelRefusedError(
+            f"{folder.name}: holds no {CONFIG}, expected that of a model of transformers or timm; choose another folder"
+        )
+    return cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
+
+
+def incomplete(folder: Path, model: str, noise: list[str]) -> BaseModelRefusedError:
+    """The refusal of weights that lack the tensors `noise`."""
+    return BaseModelRefusedError(
+        f"{folder.name}: the weights lack {len(noise)} tensors of {model}, or hold them in another shape"
+        f" (first: {noise[0]}), which would start as noise; choose a complete checkpoint and run `graftline lock`"
+    )
 
 
 @contextmanager

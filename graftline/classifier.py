@@ -1,21 +1,18 @@
 """The one model of every kind: a pre-trained backbone, one vector per row, and a new head."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from typing import cast
 
 from torch import Tensor, nn
 
-# How a backbone's output becomes one vector per row; "own": the backbone does it itself.
-Pooling = Literal["mean", "first", "last", "own"]
-# Takes the backbone, a batch and the pooling; gives (batch, width).
-Vectors = Callable[[nn.Module, Mapping[str, Tensor], Pooling], Tensor]
+from graftline.family import Family, HeadKind, Pooling
 
 # The dropout in front of the classification layer that BERT was published with (arXiv 1810.04805, section A.2).
 HEAD_DROPOUT = 0.1
 
 
 class Classifier(nn.Module):
-    """Rows to logits: backbone, one vector per row, linear head.
+    """Rows to logits: backbone, one vector per row, and a head that is linear or has one hidden layer.
 
     The head stands apart from the backbone so that the vector in front of it can be kept and replayed, whatever the
     architecture.
@@ -24,25 +21,33 @@ class Classifier(nn.Module):
     def __init__(
         self,
         backbone: nn.Module,
-        vectors: Vectors,
+        family: Family,
         *,
-        width: int,
         pooling: Pooling,
         labels: Sequence[str],
+        head: HeadKind = "linear",
         block_pattern: str | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = nn.Sequential(nn.Dropout(HEAD_DROPOUT), nn.Linear(width, len(labels)))
+        width = family.width(backbone)
+        hidden = [nn.Dropout(HEAD_DROPOUT), nn.Linear(width, width), nn.GELU()] if head == "mlp" else []
+        self.head = nn.Sequential(*hidden, nn.Dropout(HEAD_DROPOUT), nn.Linear(width, len(labels)))
+        self.head_kind = head
+        self.family = family
         self.pooling = pooling
         self.labels = list(labels)
         self.block_pattern = block_pattern
         """A regular expression over names in the backbone that says which modules are blocks; None: by inspection."""
-        self._vectors = vectors
+
+    @property
+    def output_layer(self) -> nn.Linear:
+        """The last layer: all of the head, apart from dropout, if it is linear."""
+        return cast("nn.Linear", self.head[-1])
 
     def features(self, **batch: Tensor) -> Tensor:
         """What the head reads: (batch, width)."""
-        return self._vectors(self.backbone, batch, self.pooling)
+        return self.family.vectors(self.backbone, batch, self.pooling)
 
     def forward(self, **batch: Tensor) -> Tensor:
         """Logits: (batch, labels)."""

@@ -9,9 +9,9 @@ from graftline.batching import equal_length_batches
 from graftline.feature_store import FeatureStore
 from graftline.freezing import FreezePoint
 from graftline.preprocessing import Encoded, Preprocessor
-from graftline.replay import capture, require_equal_replay
+from graftline.replay import ReplayPlan, capture, plan_replay
 
-# Rows on which it is proven, before anything is kept, that the model can be replayed.
+# Rows on which it is proven that the model can be replayed.
 PROOF_ROWS = 2
 
 
@@ -30,6 +30,10 @@ class InputRows:
     def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """What the model reads of these rows."""
         return self.preprocessor.collate([self.encoded[row] for row in rows])
+
+    def blank(self, rows: Sequence[int]) -> dict[str, Tensor] | None:
+        """What has the shape of that, if it is worth avoiding to read the rows."""
+        return self.preprocessor.blank([self.encoded[row] for row in rows])
 
     def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
         output: Tensor = model(**self.batch(rows))
@@ -55,7 +59,17 @@ class ReplayedRows:
 
     def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
         self.give(self.store.batch([self.keys[row] for row in rows]))
-        return self.rows.logits(model, rows)
+        output: Tensor = model(**(self.rows.blank(rows) or self.rows.batch(rows)))
+        return output
+
+
+def plan_for(model: nn.Module, point: FreezePoint, rows: InputRows) -> ReplayPlan:
+    """How to replay these rows, proven on a few of them before anything is kept.
+
+    Raises: SettingsError if the model cannot be replayed.
+    """
+    few = range(min(PROOF_ROWS, len(rows.encoded)))
+    return plan_replay(model, point, rows.batch(few), rows.blank(few))
 
 
 def row_keys(rows: InputRows) -> list[str]:
@@ -68,12 +82,9 @@ def fill(store: FeatureStore, model: nn.Module, point: FreezePoint, rows: InputR
 
     A row's entry has the same bits whichever rows it is computed with, today or in another run: it runs among rows of
     its own length, so without padding, and in a batch whose size follows from that length alone.
-    Raises: SettingsError if the model cannot be replayed.
     """
     place = {key: row for row, key in enumerate(keys)}
     missing = [place[key] for key in store.missing(keys)]
-    if missing:
-        require_equal_replay(model, point, rows.batch(missing[:PROOF_ROWS]))
     lengths = rows.lengths
     for batch in equal_length_batches([lengths[row] for row in missing], rows.preprocessor.batch_length):
         chosen = [missing[member] for member in batch]

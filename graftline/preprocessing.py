@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
-Kind = Literal["text", "image", "audio"]
-# What a client or a table gives: a text, or what a file holds.
+from graftline.settings import Kind
+
+# What a client or a table gives: a text; bytes, base64 or a path; a Medium.
 Raw = Any
 # A row that a model can read; only its own preprocessor looks inside.
 Encoded = Any
@@ -45,7 +46,14 @@ class Preprocessor(Protocol):
         ...
 
     def collate(self, rows: Sequence[Encoded]) -> dict[str, Tensor]:
-        """The batch that the model reads, padded on the right to its longest row."""
+        """The batch that the model reads, padded on the right to its longest row. Files are read and decoded here.
+
+        Raises: ValueError naming the first row that cannot be read.
+        """
+        ...
+
+    def blank(self, rows: Sequence[Encoded]) -> dict[str, Tensor] | None:
+        """A batch of the shapes and masks of `collate`, for which no file is read. None: collating costs nothing."""
         ...
 
     def batches(self, lengths: Sequence[int]) -> list[list[int]]:

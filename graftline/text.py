@@ -14,10 +14,10 @@ import graftline.torchvision_import  # noqa: F401 - must come before transformer
 # isort: split
 from transformers import AutoTokenizer
 
-from graftline.backbones import load_transformers
+from graftline.backbones import load_transformers, save_transformers
 from graftline.batching import sorted_batches
-from graftline.classifier import Pooling
 from graftline.digests import lines_sha256
+from graftline.family import Family, Pooling
 from graftline.preprocessing import Reading
 
 Tokenizer = Any  # transformers' tokenizers carry no usable annotations
@@ -72,6 +72,9 @@ class TextPreprocessor:
         """Tensors of shape (batch, longest row), padded on the tokenizer's side, which is the right."""
         return dict(self.tokenizer.pad(list(rows), padding=True, return_tensors="pt"))
 
+    def blank(self, rows: Sequence[Tokens]) -> None:
+        """None: tokens are at hand."""
+
     def batches(self, lengths: Sequence[int]) -> list[list[int]]:
         """Texts of similar length beside each other."""
         return sorted_batches(lengths, BATCH_ROWS)
@@ -91,7 +94,7 @@ def load_text_preprocessor(folder: Path, reading: Reading) -> TextPreprocessor:
     return TextPreprocessor(tokenizer, reading)
 
 
-def load_text_backbone(folder: Path) -> nn.Module:
+def _load_backbone(folder: Path) -> nn.Module:
     """The backbone without its own pooler, which checkpoints often lack or never trained."""
     backbone = load_transformers(folder)
     if getattr(backbone, "pooler", None) is not None:
@@ -99,7 +102,7 @@ def load_text_backbone(folder: Path) -> nn.Module:
     return backbone
 
 
-def text_vectors(backbone: nn.Module, batch: Mapping[str, Tensor], pooling: Pooling) -> Tensor:
+def _vectors(backbone: nn.Module, batch: Mapping[str, Tensor], pooling: Pooling) -> Tensor:
     """One vector per text: (batch, width)."""
     return pool(backbone(**batch).last_hidden_state, batch["attention_mask"], pooling)
 
@@ -117,7 +120,7 @@ def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     return hidden[torch.arange(len(hidden)), chosen]
 
 
-def text_pooling(folder: Path, backbone: nn.Module) -> Pooling:
+def _published_pooling(folder: Path, backbone: nn.Module) -> Pooling:
     """How the checkpoint was trained to stand for a whole text; the mean where it does not say."""
     published = folder / "1_Pooling" / "config.json"
     if published.exists():
@@ -128,3 +131,13 @@ def text_pooling(folder: Path, backbone: nn.Module) -> Pooling:
     architectures = cast("Any", backbone).config.architectures or [""]
     # Only the last token of a model that reads from left to right has seen the whole text.
     return "last" if architectures[0].endswith(("CausalLM", "LMHeadModel")) else "mean"
+
+
+TEXT = Family(
+    load=_load_backbone,
+    save=save_transformers,
+    preprocessor=load_text_preprocessor,
+    vectors=_vectors,
+    width=lambda backbone: int(cast("Any", backbone).config.hidden_size),
+    pooling=_published_pooling,
+)

@@ -9,9 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from graftline.classifier import Classifier, Pooling
+from graftline.classifier import Classifier
 from graftline.errors import BaseModelRefusedError
 from graftline.families import load_base, load_classifier, save_classifier
+from graftline.family import Pooling
 from graftline.preprocessing import Reading
 from graftline.text import load_text_preprocessor, pool
 from tests.tiny_models import (

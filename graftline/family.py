@@ -1,0 +1,29 @@
+"""What a family of models is: how its backbones are loaded, saved, fed and pooled."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor, nn
+
+from graftline.preprocessing import Preprocessor, Reading
+
+# How a backbone's output becomes one vector per row; "own": the backbone does it itself.
+Pooling = Literal["mean", "first", "last", "own"]
+HeadKind = Literal["linear", "mlp"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """What sets models of one kind and origin apart; where their blocks are stands in blocks.py."""
+
+    load: Callable[[Path], nn.Module]
+    """Raises BaseModelRefusedError if the folder lacks weights of the backbone, which would start as noise."""
+    save: Callable[[nn.Module, Path], None]
+    preprocessor: Callable[[Path, Reading], Preprocessor]
+    vectors: Callable[[nn.Module, Mapping[str, Tensor], Pooling], Tensor]
+    """One vector per row from a backbone and a batch: (batch, width)."""
+    width: Callable[[nn.Module], int]
+    pooling: Callable[[Path, nn.Module], Pooling]
+    """How the publisher pools."""
