@@ -1,15 +1,28 @@
 """The feature store: what is appended comes back, and what was damaged is computed again."""
 
+import errno
+import os
+import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
-from graftline.feature_store import INDEX, VALUES, FeatureStore
+from graftline import feature_store
+from graftline.feature_index import FeatureIndex, StoredPrecision, new_records
+from graftline.feature_store import INDEX, VALUES, FeatureStore, FeatureStoreFullError, view_keys
 from tests.model_folders import flip_byte
+
+PRECISIONS: tuple[StoredPrecision, ...] = ("float32", "bfloat16")
+precisions = st.sampled_from(PRECISIONS)
+lengths = st.lists(st.integers(0, 6), min_size=1, max_size=12)
+no_empty_lengths = st.lists(st.integers(1, 6), min_size=1, max_size=12)
+tails = st.lists(st.integers(1, 3), max_size=3).map(tuple)
 
 
 def entries() -> dict[str, Tensor]:
@@ -23,6 +36,13 @@ def folder(tmp_path: Path) -> Path:
     with FeatureStore(tmp_path / "store") as store:
         store.add(entries())
     return tmp_path / "store"
+
+
+def ragged(lengths: list[int], tail: tuple[int, ...], precision: StoredPrecision) -> dict[str, Tensor]:
+    """An entry for each length, of random numbers that the precision can hold."""
+    random = torch.Generator().manual_seed(0)
+    dtype = getattr(torch, precision)
+    return {f"row-{row}": torch.randn(of, *tail, generator=random).to(dtype) for row, of in enumerate(lengths)}
 
 
 def read(folder: Path, wanted: Mapping[str, Tensor]) -> dict[str, bool]:
@@ -86,16 +106,49 @@ def test_entries_added_after_a_cut_values_file_are_read(folder: Path) -> None:
     assert read(folder, entries()) == {"row-2": True, "row-5": True, "row-1": True}
 
 
-def test_an_index_line_that_was_cut_loses_only_its_entry(folder: Path) -> None:
-    (folder / INDEX).write_bytes((folder / INDEX).read_bytes()[:-4])
-    assert read(folder, entries()) == {"row-2": True, "row-5": True}
+@settings(deadline=None)
+@given(no_empty_lengths, tails, precisions, st.data())
+def test_whatever_is_cut_off_the_rest_is_kept_and_the_lost_can_be_added(
+    lengths: list[int], tail: tuple[int, ...], precision: StoredPrecision, data: st.DataObject
+) -> None:
+    wanted = ragged(lengths, tail, precision)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "store"
+        with FeatureStore(folder, precision) as store:
+            for key, entry in wanted.items():
+                store.add({key: entry})
+        for name in (VALUES, INDEX):
+            size = (folder / name).stat().st_size
+            os.truncate(folder / name, data.draw(st.integers(0, size), label=f"{name} bytes left"))
+        with FeatureStore(folder, precision) as store:
+            lost = store.missing(wanted)
+            assert lost == list(wanted)[len(wanted) - len(lost) :]
+            kept = [key for key in wanted if key not in lost]
+            store.add({key: wanted[key] for key in reversed(lost)})
+            assert all(torch.equal(store.batch([key])[0], wanted[key]) for key in [*kept, *lost])
+        with FeatureStore(folder, precision) as store:
+            assert store.missing(wanted) == []
+            assert all(torch.equal(store.batch([key])[0], entry) for key, entry in wanted.items())
 
 
-def test_the_entry_added_after_a_cut_index_line_is_not_swallowed_by_it(folder: Path) -> None:
-    (folder / INDEX).write_bytes((folder / INDEX).read_bytes()[:-4])
-    with FeatureStore(folder) as store:
-        store.add({"row-1": entries()["row-1"]})
-    assert read(folder, entries()) == {"row-2": True, "row-5": True, "row-1": True}
+@settings(deadline=None)
+@given(lengths, tails, precisions, st.data())
+def test_no_flipped_bit_gives_a_wrong_value(
+    lengths: list[int], tail: tuple[int, ...], precision: StoredPrecision, data: st.DataObject
+) -> None:
+    wanted = ragged(lengths, tail, precision)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "store"
+        with FeatureStore(folder, precision) as store:
+            store.add(wanted)
+        path = folder / data.draw(st.sampled_from([name for name in (VALUES, INDEX) if (folder / name).stat().st_size]))
+        content = bytearray(path.read_bytes())
+        content[data.draw(st.integers(0, len(content) - 1), label="byte")] ^= 1 << data.draw(st.integers(0, 7))
+        path.write_bytes(content)
+        with FeatureStore(folder, precision) as store:
+            lost = store.missing(wanted)
+            assert len(lost) == 1
+            assert all(torch.equal(store.batch([key])[0], wanted[key]) for key in wanted if key not in lost)
 
 
 @pytest.mark.parametrize(("position", "damaged"), [(0, "row-2"), (24, "row-5"), (-1, "row-1")])
@@ -103,20 +156,6 @@ def test_an_entry_with_a_flipped_byte_is_missing(folder: Path, position: int, da
     flip_byte(folder / VALUES, position)
     with FeatureStore(folder) as store:
         assert store.missing(entries()) == [damaged]
-
-
-def test_no_flipped_byte_of_the_index_gives_a_wrong_value(folder: Path) -> None:
-    clean = (folder / INDEX).read_bytes()
-    for position in range(len(clean)):
-        (folder / INDEX).write_bytes(clean)
-        flip_byte(folder / INDEX, position)
-        assert all(read(folder, entries()).values())
-
-
-@pytest.mark.parametrize("line", [b"\xff\xfe\n", b"7\n", b'["a", "b", 3, null]\n', b"[]\n"])
-def test_a_damaged_index_line_is_passed_over(folder: Path, line: bytes) -> None:
-    (folder / INDEX).write_bytes(line + (folder / INDEX).read_bytes())
-    assert len(read(folder, entries())) == 3
 
 
 def test_a_second_session_waits_until_the_first_is_over(folder: Path) -> None:
@@ -133,3 +172,145 @@ def test_a_second_session_waits_until_the_first_is_over(folder: Path) -> None:
         first.add({"late": torch.ones(2)})
     thread.join(10)
     assert (was_kept_out, entered.is_set()) == (True, True)
+
+
+@settings(deadline=None)
+@given(lengths, tails, precisions, st.data())
+def test_any_batch_of_any_entries_is_theirs_padded(
+    lengths: list[int], tail: tuple[int, ...], precision: StoredPrecision, data: st.DataObject
+) -> None:
+    wanted = ragged(lengths, tail, precision)
+    keys = data.draw(st.lists(st.sampled_from(list(wanted)), min_size=1, max_size=9))
+    with tempfile.TemporaryDirectory() as temporary, FeatureStore(Path(temporary) / "store", precision) as store:
+        store.add(wanted)
+        batch = store.batch(keys)
+    assert torch.equal(batch, torch.nn.utils.rnn.pad_sequence([wanted[key] for key in keys], batch_first=True))
+
+
+def test_entries_without_axes_make_a_vector(tmp_path: Path) -> None:
+    with FeatureStore(tmp_path / "store") as store:
+        store.add({"a": torch.tensor(1.0), "b": torch.tensor(2.0)})
+        assert store.batch(["b", "a"]).tolist() == [2, 1]
+
+
+def test_a_bfloat16_store_rounds_as_torch_does_and_takes_half_the_room(tmp_path: Path) -> None:
+    values = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+    with FeatureStore(tmp_path / "store", "bfloat16") as store:
+        store.add({"a": values})
+        assert torch.equal(store.batch(["a"])[0], values.bfloat16())
+    assert (tmp_path / "store" / VALUES).stat().st_size == 64 * 3 * 2
+
+
+def test_entries_of_another_precision_are_missing_and_stay(tmp_path: Path) -> None:
+    odd = {"a": torch.ones(3)}
+    for precision in (*PRECISIONS[::-1], *PRECISIONS[::-1]):
+        with FeatureStore(tmp_path / "store", precision) as store:
+            lost = store.missing(odd)
+            store.add({key: odd[key] for key in lost})
+            assert torch.equal(store.batch(["a"])[0], odd["a"].to(getattr(torch, precision)))
+    assert lost == []
+
+
+def test_a_key_without_an_entry_is_named(folder: Path) -> None:
+    with FeatureStore(folder) as store, pytest.raises(KeyError, match="row-9"):
+        store.batch(["row-5", "row-9"])
+
+
+def test_entries_that_fit_no_batch_are_refused(tmp_path: Path) -> None:
+    with FeatureStore(tmp_path / "store") as store:
+        store.add({"a": torch.ones(2, 3), "b": torch.ones(2, 1), "c": torch.ones(2)})
+        for pair in (["a", "b"], ["a", "c"]):
+            with pytest.raises(ValueError, match="length of their first axis"):
+                store.batch(pair)
+
+
+def test_an_entry_with_too_many_axes_is_refused(tmp_path: Path) -> None:
+    with FeatureStore(tmp_path / "store") as store, pytest.raises(ValueError, match="5 axes, expected at most 4"):
+        store.add({"a": torch.ones(1, 1, 1, 1, 1)})
+
+
+def test_reading_and_adding_in_turn_gives_what_was_put_in(tmp_path: Path) -> None:
+    values = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+    with FeatureStore(tmp_path / "store") as store:
+        for end in range(1, 61):
+            store.add({f"row-{end - 1}": values[end - 1]})
+            assert torch.equal(store.batch([f"row-{row}" for row in range(end)]), values[:end])
+
+
+def test_letting_go_of_mapped_pages_changes_no_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_store, "RESIDENT_BYTES", 0)
+    values = torch.randn(50, 2000, generator=torch.Generator().manual_seed(0))
+    keys = [f"row-{row}" for row in range(50)]
+    with FeatureStore(tmp_path / "store") as store:
+        store.add(dict(zip(keys, values, strict=True)))
+        assert store.missing(keys) == []
+        assert torch.equal(store.batch(keys), values)
+        assert torch.equal(store.batch(keys[::-1]), values.flip(0))
+
+
+def test_needed_bytes_are_what_the_files_grow_by(tmp_path: Path) -> None:
+    for precision in PRECISIONS:
+        wanted = ragged([3, 0, 5], (2, 4), precision)
+        with FeatureStore(tmp_path / precision, precision) as store:
+            needed = store.needed_bytes(tuple(entry.shape) for entry in wanted.values())
+            store.add(wanted)
+        assert sum((tmp_path / precision / name).stat().st_size for name in (VALUES, INDEX)) == needed
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+@pytest.mark.parametrize("free_bytes", [0, 1, 47, 50, 100, 110])
+def test_a_disk_that_fills_up_is_told_and_the_store_stays_usable(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, free_bytes: int, number: int
+) -> None:
+    more = {"new-1": torch.ones(3, 3), "new-2": torch.zeros(1, 3)}  # 48 bytes of values, 96 of index
+    before = [(folder / name).stat().st_size for name in (VALUES, INDEX)]
+    with FeatureStore(folder) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwrite", disk_with(free_bytes, number))
+            with pytest.raises(FeatureStoreFullError, match=r"cannot grow: .*; free some space"):
+                store.add(more)
+        assert [(folder / name).stat().st_size for name in (VALUES, INDEX)] == before
+        assert store.missing([*entries(), *more]) == list(more)
+        store.add(more)
+    assert all(read(folder, entries() | more).values())
+    assert len(read(folder, entries() | more)) == 5
+
+
+def disk_with(free_bytes: int, number: int) -> object:
+    """An `os.pwrite` that writes so many bytes and then fails with this error, as a disk does that fills up."""
+    write, left = os.pwrite, [free_bytes]
+
+    def pwrite(descriptor: int, content: bytes, offset: int) -> int:
+        if not left[0]:
+            raise OSError(number, os.strerror(number))
+        written = write(descriptor, content[: left[0]], offset)
+        left[0] -= written
+        return written
+
+    return pwrite
+
+
+def test_another_error_of_the_disk_stays_what_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FeatureStore(folder) as store:
+        monkeypatch.setattr(os, "pwrite", disk_with(0, errno.EIO))
+        with pytest.raises(OSError, match="Input/output error"):
+            store.add({"a": torch.ones(1)})
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(0, 30).map(str), max_size=8), max_size=12))
+def test_the_index_finds_what_a_dictionary_would(adds: list[list[str]]) -> None:
+    index = FeatureIndex(new_records([], offset_bytes=0, precision="float32"))
+    expected: dict[str, int] = {}
+    for number, keys in enumerate(adds):
+        rows = dict.fromkeys(keys)
+        index.add(new_records([(key, (), b"") for key in rows], offset_bytes=number, precision="float32"))
+        expected |= dict.fromkeys(rows, number)
+    asked = [str(number) for number in range(31)]
+    records, found = index.find(asked)
+    assert {k: int(r["offset_bytes"]) for k, r, hit in zip(asked, records, found, strict=True) if hit} == expected
+
+
+def test_view_keys_differ_between_rows_and_views_and_stay_when_views_are_added() -> None:
+    assert len({*view_keys("a", 3), *view_keys("b", 3)}) == 6
+    assert view_keys("a", 5)[:3] == view_keys("a", 3)
