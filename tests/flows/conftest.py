@@ -13,5 +13,6 @@ __all__ = ["adapted", "adapted_once", "empty_store", "workspace"]
 def prefect_server() -> Iterator[None]:
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness():
+    # Its server takes seconds to start, and half a minute is too short on a machine that does something else as well.
+    with prefect_test_harness(server_startup_timeout=180):
         yield

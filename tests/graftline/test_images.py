@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from graftline.images import UnreadableImageError, decode_image, image_facts
-from tests.tiny_media import tiny_image
+from tests.media_folders import tiny_image
 
 PICTURE = tiny_image("disc", 0)
 ORIENTATION = 0x0112

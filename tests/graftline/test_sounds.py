@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graftline.sounds import UnreadableSoundError, decode_sound, sound_facts
-from tests.tiny_media import SOUND_RATE, tiny_sound
+from tests.media_folders import SOUND_RATE, tiny_sound
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.floating]]
 SAMPLES = tiny_sound("low", 0)

@@ -9,7 +9,9 @@ import pytest
 from graftline.errors import DataRefusedError, SettingsError
 from graftline.settings import DataSettings
 from tasks.artifacts import Workspace
-from tasks.data_version import data_version
+from tasks.data_version import data_version, rows_sha256
+from tests.media_folders import write_tiny_images
+from tests.tiny_project import write_data_pointer
 
 SETTINGS = DataSettings(path="data/table.csv")
 ALLOWING = DataSettings(path="data/table.csv", allow_modified=True)
@@ -153,3 +155,50 @@ def test_a_table_that_the_version_does_not_cover_is_refused(root: Path) -> None:
     (root / "table.csv").write_text("text,label\n")
     with pytest.raises(DataRefusedError, match=r"table\.csv \(not below data/\)"):
         data_version.fn(Workspace(root), DataSettings(path="table.csv"))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A project whose data are a folder of class folders and a table of paths, both in its version."""
+    write_tiny_images(tmp_path / "data" / "photos", 6)
+    (tmp_path / "data" / "table.csv").write_text("path,label\n")
+    write_data_pointer(tmp_path)
+    return tmp_path
+
+
+FOLDER = DataSettings(path="data/photos", kind="image", allow_modified=True)
+TABLE = DataSettings(path="data/table.csv", kind="image", input="path", allow_modified=True)
+
+
+def test_a_folder_of_class_folders_has_a_version(photos: Path) -> None:
+    found = data_version.fn(Workspace(photos), FOLDER)
+    assert (found.modified, found.sha256) == (False, rows_sha256(Workspace(photos), FOLDER))
+
+
+@pytest.mark.parametrize("settings", [FOLDER, TABLE], ids=["folder", "table"])
+def test_a_changed_picture_is_named_and_changes_the_digest(photos: Path, settings: DataSettings) -> None:
+    before = data_version.fn(Workspace(photos), settings)
+    path = next((photos / "data" / "photos" / "disc").iterdir())
+    path.write_bytes(path.read_bytes() + b"!")
+    after = data_version.fn(Workspace(photos), settings)
+    assert after.differing == (f"photos/disc/{path.name} (modified)",)
+    assert after.sha256 != before.sha256
+    with pytest.raises(DataRefusedError, match=f"photos/disc/{path.name} .modified."):
+        data_version.fn(Workspace(photos), settings.model_copy(update={"allow_modified": False}))
+
+
+def test_a_renamed_picture_and_a_changed_table_change_the_digest(photos: Path) -> None:
+    digests = {rows_sha256(Workspace(photos), TABLE)}
+    path = next((photos / "data" / "photos" / "disc").iterdir())
+    path.rename(path.with_name("renamed.png"))
+    digests.add(rows_sha256(Workspace(photos), TABLE))
+    (photos / "data" / "table.csv").write_text("path,label\nphotos/disc/renamed.png,disc\n")
+    digests.add(rows_sha256(Workspace(photos), TABLE))
+    assert len(digests) == 3
+
+
+def test_a_picture_beside_a_table_of_texts_changes_nothing(photos: Path) -> None:
+    texts = DataSettings(path="data/table.csv")
+    before = rows_sha256(Workspace(photos), texts)
+    next((photos / "data" / "photos" / "disc").iterdir()).unlink()
+    assert rows_sha256(Workspace(photos), texts) == before

@@ -26,7 +26,7 @@ from tasks.data_version import DataVersion, rows_sha256
 from tasks.validate_data import ValidatedData, validate_data
 from tests.graftline.test_images import png_of_nothing
 from tests.graftline.test_sounds import with_data_size
-from tests.tiny_media import SOUND_RATE, tiny_image, tiny_sound, write_tiny_images, write_tiny_sounds
+from tests.media_folders import SOUND_RATE, tiny_image, tiny_sound, write_tiny_images, write_tiny_sounds
 
 ROWS = 60
 TINY = {"min_rows_per_class": 5, "test_share": 0.25, "max_quarantined": 0.5}
