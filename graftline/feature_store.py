@@ -70,7 +70,7 @@ class FeatureStore:
         self._lock = lock_of(folder)
 
     def __enter__(self) -> Self:
-        with ExitStack() as session, _full_disk_told(self.folder):
+        with ExitStack() as session, full_disk_told(self.folder):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             session.enter_context(self._lock)
             self.folder.mkdir(exist_ok=True)
@@ -124,7 +124,7 @@ class FeatureStore:
         added_bytes = len(content) + len(lines)
         if self._make_room is not None and added_bytes > self._reserved_bytes:
             self.reserve(added_bytes)
-        with _full_disk_told(self.folder):
+        with full_disk_told(self.folder):
             try:
                 _write_whole(self._values_file.fileno(), content, self._values_end)
                 _write_whole(self._index_file.fileno(), lines, self._index_end)
@@ -206,6 +206,19 @@ def lock_of(folder: Path) -> FileLock:
     return FileLock(folder.with_name(f"{folder.name}.lock"))
 
 
+@contextmanager
+def full_disk_told(folder: Path) -> Iterator[None]:
+    """Raises: FeatureStoreFullError instead of the operating system's errors that mean it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise FeatureStoreFullError(
+            f"the feature store {folder} cannot grow: {error.strerror}; free some space on its disk"
+        ) from error
+
+
 def view_keys(key: str, views: int) -> list[str]:
     """Keys for so many random views of the row with this key: a view's key is also the seed of what is random in it."""
     return [f"{key} view {number}" for number in range(views)]
@@ -234,15 +247,3 @@ def _write_whole(descriptor: int, content: bytes, offset: int) -> None:
     while remaining:  # a disk that fills up takes a part first and refuses the rest only then
         written = os.pwrite(descriptor, remaining, offset)
         remaining, offset = remaining[written:], offset + written
-
-
-@contextmanager
-def _full_disk_told(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        raise FeatureStoreFullError(
-            f"the feature store {folder} cannot grow: {error.strerror}; free some space on its disk or lower its limit"
-        ) from error

@@ -267,7 +267,7 @@ def test_a_disk_that_fills_up_is_told_and_the_store_stays_usable(
     with FeatureStore(folder) as store:
         with monkeypatch.context() as patch:
             patch.setattr(os, "pwrite", disk_with(free_bytes, number))
-            with pytest.raises(FeatureStoreFullError, match=r"cannot grow: .*; free some space"):
+            with pytest.raises(FeatureStoreFullError, match=r"cannot grow: .*; free some space on its disk"):
                 store.add(more)
         assert [(folder / name).stat().st_size for name in (VALUES, INDEX)] == before
         assert store.missing([*entries(), *more]) == list(more)
