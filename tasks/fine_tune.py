@@ -15,7 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
 from graftline.digests import json_sha256, tensors_sha256
-from graftline.errors import GraftlineError
+from graftline.errors import GraftlineError, SettingsError
 from graftline.files import write_json
 from graftline.settings import AdaptationSettings
 from tasks.artifacts import StepFolder, Workspace, produce
@@ -73,6 +73,7 @@ def fine_tune(
     A killed training goes on from its last checkpoint and ends with the same weights. Each epoch's numbers go to `run`.
     Raises: SettingsError for a freeze point that does not exist; GraftlineError if a frozen tensor changed.
     """
+    _refuse_what_cannot_be_trained(data)
     depends_on: dict[str, JsonValue] = {
         "data": data.folder.key,
         "base_model": base.digest,
@@ -97,6 +98,14 @@ def fine_tune(
         for epoch in checkpoint.epochs:
             log(epoch)
     return checkpoint
+
+
+def _refuse_what_cannot_be_trained(data: ValidatedData) -> None:
+    if (data.kind, data.task) != ("text", "single_label"):
+        raise SettingsError(
+            f"data: {data.kind} with the task {data.task} can be validated but not yet trained on, expected data.kind"
+            " text and data.task single_label; set these"
+        )
 
 
 def thread_count(settings: AdaptationSettings) -> int:
