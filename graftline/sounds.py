@@ -19,7 +19,9 @@ MAX_SECONDS = 600.0
 SILENCE = 0.001
 BLOCK_FRAMES = 1 << 16
 SHOWN_BYTES = 12
-OGG_HEADER_BYTES, OGG_LAST_PAGE = 27, 0x04
+# Some programs write tags behind the last part of a WAV; more than these few bytes are samples that nobody would hear.
+WAV_TAIL_BYTES = 4096
+OGG_HEADER_BYTES, OGG_FIRST_PAGE, OGG_LAST_PAGE = 27, 0x02, 0x04
 REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -59,6 +61,12 @@ def decode_sound(content: bytes, rate: int, *, max_seconds: float = MAX_SECONDS)
     if not len(resampled):
         raise UnreadableSoundError(f"too short: {len(samples)} frames leave none at {rate:,} Hz")
     return resampled
+
+
+def sound_seconds(content: bytes) -> float:
+    """How long the sound is, as its header says. Raises: UnreadableSoundError if that cannot be or is too long."""
+    with _opened(content, MAX_SECONDS) as sound:
+        return float(sound.frames / sound.samplerate)
 
 
 def sound_facts(content: bytes, *, max_seconds: float = MAX_SECONDS, silence: float = SILENCE) -> SoundFacts:
@@ -102,27 +110,36 @@ def _opened(content: bytes, max_seconds: float) -> soundfile.SoundFile:
 
 
 def _check_wav(content: bytes) -> None:
-    """libsndfile quietly reads fewer frames where the header promises more samples than the file holds."""
-    place = 12
+    """libsndfile quietly reads fewer frames where the header promises more samples, or fewer, than the file holds."""
+    place, samples = 12, None
     while place + 8 <= len(content):
         name, size = content[place : place + 4], int.from_bytes(content[place + 4 : place + 8], "little")
-        place += 8
-        if name == b"data":
-            if size > len(content) - place:
-                raise UnreadableSoundError(
-                    f"cut off: its header promises {size:,} bytes of samples, the file holds {len(content) - place:,}"
-                )
-            return
-        place += size + size % 2
-    raise UnreadableSoundError("holds no samples")
+        rest = len(content) - place - 8
+        if name == b"data" and size > rest:
+            raise UnreadableSoundError(
+                f"cut off: its header promises {size:,} bytes of samples, the file holds {rest:,}"
+            )
+        if samples is not None and size > rest > WAV_TAIL_BYTES:
+            raise UnreadableSoundError(
+                f"its header promises {samples:,} bytes of samples, but {rest + 8:,} more bytes follow that are none of"
+                " its parts"
+            )
+        samples = size if name == b"data" else samples
+        place += 8 + size + size % 2
+    if not samples:
+        raise UnreadableSoundError("holds no samples")
 
 
 def _check_ogg(content: bytes) -> None:
     """libsndfile quietly leaves out damaged and missing pages (https://www.xiph.org/ogg/doc/framing.html)."""
     place, flags = 0, 0
     while place < len(content):
-        segments = content[place + 26 : place + OGG_HEADER_BYTES]
-        sizes = content[place + OGG_HEADER_BYTES : place + OGG_HEADER_BYTES + (segments[0] if segments else 0)]
+        header = content[place : place + OGG_HEADER_BYTES]
+        if len(header) < OGG_HEADER_BYTES:
+            raise UnreadableSoundError(f"cut off inside the OGG page at byte {place:,}")
+        if place and header[5] & OGG_FIRST_PAGE:
+            raise UnreadableSoundError("holds several sounds, of which only one would be read; expected one per file")
+        sizes = content[place + OGG_HEADER_BYTES : place + OGG_HEADER_BYTES + header[26]]
         page = content[place : place + OGG_HEADER_BYTES + len(sizes) + sum(sizes)]
         checksum = int.from_bytes(page[22:26], "little")
         if page[:4] != b"OggS" or _ogg_checksum(page[:22] + bytes(4) + page[26:]) != checksum:

@@ -96,9 +96,22 @@ def test_a_wav_header_that_promises_more_than_the_file_holds_is_refused(size: in
         decode_sound(content, SOUND_RATE)
 
 
-def test_chunks_around_the_samples_are_no_samples() -> None:
-    tail = b"LIST" + (4).to_bytes(4, "little") + b"INFO"
-    assert len(decode_sound(KINDS["wav"] + tail, SOUND_RATE)) == len(SAMPLES)
+def test_a_wav_header_that_promises_less_than_the_file_holds_is_refused() -> None:
+    with pytest.raises(UnreadableSoundError, match=r"promises 1,000 bytes of samples, but [\d,]+ more bytes follow"):
+        decode_sound(with_data_size(stored(np.tile(SAMPLES, 2)), 1000), SOUND_RATE)
+
+
+@pytest.mark.parametrize("tail", [b"LIST\4\0\0\0INFO", b"\0\0\0", b"TAG of some old player", b"LIST\4\0\0\0INFOid3 "])
+def test_chunks_and_tags_around_the_samples_are_no_samples(tail: bytes) -> None:
+    wav = KINDS["wav"]
+    junk = b"JUNK\3\0\0\0abc\0"
+    assert len(decode_sound(wav[:12] + junk + wav[12:] + tail, SOUND_RATE)) == len(SAMPLES)
+
+
+@pytest.mark.parametrize("kind", ["ogg", "opus"])
+def test_several_sounds_in_one_file_are_refused(kind: str) -> None:
+    with pytest.raises(UnreadableSoundError, match="holds several sounds"):
+        decode_sound(KINDS[kind] * 2, SOUND_RATE)
 
 
 @pytest.mark.parametrize("kind", ["flac", "ogg", "opus"])

@@ -352,3 +352,12 @@ def test_a_file_name_that_is_no_text_or_turns_the_line_around_is_quarantined(pho
         (photos / "disc" / os.fsdecode(name)).write_bytes(picture.read_bytes())
     found = quarantine(run(photos, "image"))
     assert [reasons[0].partition(":")[0] for reasons in found.values()] == ["input_clean", "input_clean"]
+
+
+def test_markup_in_a_file_name_stays_text_on_the_page(photos: Path) -> None:
+    (photos / "disc" / "<img src=x onerror=alert(1)>.png").write_bytes(b"<script>alert(2)</script>")
+    page = run(photos, "image").page.read_text(encoding="utf-8")
+    assert "&lt;img src=x onerror=alert(1)&gt;.png" in page
+    assert "&lt;script" in page
+    assert "<img" not in page
+    assert "<script" not in page
