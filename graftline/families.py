@@ -13,8 +13,9 @@ from torch import nn
 from graftline.backbones import is_timm, read_config
 from graftline.classifier import Classifier
 from graftline.errors import BaseModelRefusedError
-from graftline.family import Family
+from graftline.family import Family, HeadKind
 from graftline.files import write_json
+from graftline.freezing import has_lora
 from graftline.preprocessing import Preprocessor, Reading
 
 # Beside the backbone's own files: what the libraries of models do not know of.
@@ -22,7 +23,13 @@ DESCRIPTION, HEAD = "graftline.json", "head.safetensors"
 
 
 def load_base(
-    folder: Path, labels: Sequence[str], *, reading: Reading, seed: int, block_pattern: str | None = None
+    folder: Path,
+    labels: Sequence[str],
+    *,
+    reading: Reading,
+    seed: int,
+    head: HeadKind = "linear",
+    block_pattern: str | None = None,
 ) -> Classifier:
     """A base model with a new head for `labels`, whose weights the seed decides.
 
@@ -35,19 +42,34 @@ def load_base(
     # A model that was adapted before goes on with the pooling that it was adapted with.
     adapted = (folder / DESCRIPTION).exists()
     pooling = _description(folder)["pooling"] if adapted else family.pooling(folder, backbone)
-    model = Classifier(backbone, family, pooling=pooling, labels=labels, block_pattern=block_pattern)
-    layer = cast("nn.Linear", model.head[1])
-    nn.init.normal_(layer.weight, std=0.02)
-    nn.init.zeros_(layer.bias)
+    model = Classifier(
+        backbone, family, pooling=pooling, labels=labels, head=head, block_pattern=block_pattern
+    )  # fmt: skip
+    nn.init.normal_(model.output_layer.weight, std=0.02)
+    nn.init.zeros_(model.output_layer.bias)
     return model
 
 
 def save_classifier(model: Classifier, preprocessor: Preprocessor, folder: Path) -> None:
-    """Write backbone, head, preprocessor and description: everything that `load_classifier` needs."""
+    """Write backbone, head, preprocessor and description: everything that `load_classifier` needs.
+
+    Adapters that were not merged are taken out of the model and written beside the backbone.
+    """
+    adapters = None
+    if has_lora(model):
+        from graftline.lora import take_out_lora
+
+        adapters = take_out_lora(model, folder)
     model.family.save(model.backbone, folder)
     preprocessor.save(folder)
     save_file({name: tensor.contiguous() for name, tensor in model.head.state_dict().items()}, folder / HEAD)
-    description = {"labels": model.labels, "pooling": model.pooling, "reading": asdict(preprocessor.reading)}
+    description = {
+        "labels": model.labels,
+        "pooling": model.pooling,
+        "head": model.head_kind,
+        "reading": asdict(preprocessor.reading),
+        "lora": asdict(adapters) if adapters else None,
+    }
     write_json(folder / DESCRIPTION, cast("dict[str, Any]", description))
 
 
@@ -55,7 +77,17 @@ def load_classifier(folder: Path) -> Classifier:
     """An adapted model as `save_classifier` wrote it, in eval mode."""
     description = _description(folder)
     family = _family_of(folder, Reading(**description["reading"]))
-    model = Classifier(family.load(folder), family, pooling=description["pooling"], labels=description["labels"])
+    model = Classifier(
+        family.load(folder),
+        family,
+        pooling=description["pooling"],
+        labels=description["labels"],
+        head=description["head"],
+    )
+    if description["lora"]:
+        from graftline.lora import Adapters, put_in_lora
+
+        put_in_lora(model, Adapters(**description["lora"]), folder)
     model.head.load_state_dict(load_file(folder / HEAD))
     return model.eval()
 

@@ -114,6 +114,11 @@ def frozen_sha256(model: nn.Module, point: FreezePoint) -> str:
     return tensors_sha256(tensors)
 
 
+def has_lora(model: nn.Module) -> bool:
+    """Whether adapters stand beside the model's weights."""
+    return any(LORA in name for name, _ in model.named_parameters())
+
+
 def _first_trainable(strategy: Strategy, freeze_until: str | None, blocks: tuple[str, ...], head: str) -> str | None:
     if strategy == "feature_extraction":
         return head

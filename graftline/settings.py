@@ -18,6 +18,9 @@ from pydantic import (
 
 from graftline.errors import SettingsError
 
+# The strategies that may begin behind a block; the first one has to.
+CUT_STRATEGIES = ("partial", "probe_then_fine_tune", "lora", "bias_only", "norm_only")
+
 Share = Annotated[float, Field(ge=0, le=1)]
 RegistryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 # A text that may stay empty. Its schema says plain text, because Prefect's form draws `str | None` as two buttons
@@ -125,22 +128,68 @@ class BaseModelSettings(Section, title="Base model"):
 class AdaptationSettings(Section, title="Adaptation"):
     """What is frozen and how the rest is trained."""
 
-    strategy: Literal["feature_extraction", "partial", "fine_tuning"] = "fine_tuning"
-    """feature_extraction trains the head only, partial what lies behind freeze_until, fine_tuning everything."""
+    strategy: Literal[
+        "feature_extraction",
+        "partial",
+        "fine_tuning",
+        "probe_then_fine_tune",
+        "gradual_unfreezing",
+        "lora",
+        "bias_only",
+        "norm_only",
+    ] = "fine_tuning"
+    """feature_extraction: only the head. partial: what lies behind freeze_until. fine_tuning: everything.
+    probe_then_fine_tune: the head first, solved to its optimum, then everything (LP-FT, arXiv 2202.10054).
+    gradual_unfreezing: from the head down, in stages (ULMFiT, arXiv 1801.06146). lora: low-rank adapters beside
+    frozen weights (arXiv 2106.09685). bias_only: the biases (BitFit, arXiv 2106.10199). norm_only: the norm layers."""
     freeze_until: OptionalText = None
-    """For partial: the first trained block, as a name (encoder.layer.3), a number (3) or a share of the depth (0.5)."""
+    """The first trained block, as a name (encoder.layer.3), a number (3) or a share of the depth (0.5). Partial needs
+    it; probe_then_fine_tune, lora, bias_only and norm_only may have it."""
+    head: Literal["linear", "mlp"] = "linear"
+    """mlp puts a hidden layer as wide as the features into the head. A linear head on a wholly frozen model is solved
+    to its optimum, anything else is trained."""
+    head_penalty: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """L2 penalty of a solved head, on standardised features. 0: the one with the lowest validation loss."""
     epochs: Annotated[int, Field(ge=1, le=1000)] = 3
     """Passes over the training rows."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-5
     """Highest learning rate of the pre-trained blocks."""
     head_learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     """Highest learning rate of the new head: it starts from random weights and needs far larger steps."""
+    find_learning_rate: bool = False
+    """Find both rates by a range test first (arXiv 1506.01186), in the proportion that they have here."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Each block's rate is this much of that behind it: what is general learns more slowly than what is special
+    (ULMFiT has 0.38, ELECTRA's fine-tuning 0.8). 1: all the same."""
+    l2_sp: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Pull of the weights towards those of the base model (L2-SP, arXiv 1802.01483). 0: none."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
-    """Rows per step."""
+    """Rows per batch."""
+    gradient_accumulation: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Batches per step: the step of a batch that would not fit into memory."""
+    gradient_checkpointing: bool = False
+    """Compute activations again instead of keeping them: less memory, about a third more time."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Decoupled weight decay (AdamW) of matrices; biases and norms have none."""
     warmup_share: Share = 0.1
-    """Share of the steps in which the learning rate rises; afterwards it falls to zero along a straight line."""
+    """Share of the steps in which the learning rate rises; afterwards it falls to zero."""
+    schedule: Literal["linear", "cosine"] = "linear"
+    """How the learning rate falls: along a straight line, as BERT's did, or half a cosine."""
+    stage_epochs: Annotated[int, Field(ge=1, le=1000)] = 1
+    """For gradual_unfreezing: epochs before more blocks are unfrozen. With the last stage everything is."""
+    average: Literal["none", "greedy"] = "none"
+    """greedy: the weights are the mean of those epochs that do better together on the validation rows than the best
+    one alone (arXiv 2203.05482)."""
+    lora_rank: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Rank of the adapters. The paper found 4 to 8 enough (table 6)."""
+    lora_alpha: Annotated[float, Field(gt=0, le=4096)] = 16.0
+    """Scale of the adapters: their output counts alpha / rank times."""
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Dropout in front of the adapters."""
+    lora_targets: OptionalText = None
+    """A regular expression that the names of the adapted layers contain. Empty: every linear layer and convolution."""
+    lora_merge: bool = True
+    """Add the adapters to the weights at the end. Otherwise they stay beside the untouched base weights."""
     max_tokens: Annotated[int, Field(ge=8, le=8192)] = 128
     """Longer inputs are cut to this many tokens."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -162,12 +211,19 @@ class AdaptationSettings(Section, title="Adaptation"):
         return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
     @model_validator(mode="after")
-    def _freeze_point_belongs_to_partial(self) -> "AdaptationSettings":
-        if (self.strategy == "partial") != (self.freeze_until is not None):
+    def _freeze_point_belongs_to_the_strategy(self) -> "AdaptationSettings":
+        needed, possible = self.strategy == "partial", self.strategy in CUT_STRATEGIES
+        if (needed and self.freeze_until is None) or (not possible and self.freeze_until is not None):
             raise ValueError(
-                f"strategy {self.strategy} with freeze_until {self.freeze_until!r}: partial needs freeze_until"
-                " (for example 3), the other strategies must leave it empty"
+                f"strategy {self.strategy} with freeze_until {self.freeze_until!r}: partial needs freeze_until (for"
+                f" example 3), {', '.join(CUT_STRATEGIES[1:])} may have it, the other strategies must leave it empty"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _a_probe_is_linear(self) -> "AdaptationSettings":
+        if self.strategy == "probe_then_fine_tune" and self.head != "linear":
+            raise ValueError("strategy probe_then_fine_tune needs head linear: no other can be solved")
         return self
 
 

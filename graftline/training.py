@@ -1,10 +1,11 @@
 """Training a classifier behind its freeze point: seeded, resumable, with the best epoch kept."""
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
@@ -24,6 +25,11 @@ CHECKPOINT_SECONDS = 60.0
 # So many epochs at most can be averaged; more would only fill the disk.
 MOST_KEPT_EPOCHS = 5
 EPOCHS = "epochs"
+# The range test: from a rate at which nothing learns to one at which everything diverges.
+RANGE_STEPS, RANGE_LOWEST, RANGE_HIGHEST = 100, 1e-7, 1.0
+RANGE_SMOOTHING, RANGE_STOP = 0.9, 4.0
+# A smaller fall of the loss than to this share is noise.
+RANGE_FALL = 0.97
 # The value that BERT, RoBERTa and most fine-tuning recipes clip at.
 MAX_GRADIENT_NORM = 1.0
 
@@ -141,6 +147,52 @@ def train(
     model.load_state_dict(state.best, strict=False)
     model.eval()
     return state.epochs
+
+
+def find_learning_rate(
+    model: nn.Module,
+    point: FreezePoint,
+    *,
+    rows: Rows,
+    plan: Plan,
+    head: str,
+    class_weights: Tensor | None,
+) -> float | None:
+    """A learning rate for the pre-trained part, by a range test (Smith 2015, arXiv 1506.01186), or None.
+
+    The rate grows from step to step by the same factor, that of the head with it, and the training stops when the
+    smoothed loss has grown to `RANGE_STOP` times its first value. The rate a tenth of that with the lowest loss is
+    still well in the falling part, as fastai takes it. None: the loss fell at no rate. The model is left as it was.
+    """
+    start = {name: tensor.detach().clone() for name, tensor in _learned(model, point).items()}
+    flat = replace(plan, layer_decay=1.0)
+    optimizer = _optimizer(model, flat, head, point.depths)
+    loss_of = nn.CrossEntropyLoss(weight=class_weights, label_smoothing=plan.label_smoothing)
+    torch.manual_seed(plan.seed)
+    train_mode(model, point)
+    groups = itertools.cycle(_groups(rows, plan, epoch=0))
+    seen: list[tuple[float, float]] = []
+    smoothed = 0.0
+    try:
+        with _fast_attention():
+            for step in range(RANGE_STEPS):
+                rate = RANGE_LOWEST * (RANGE_HIGHEST / RANGE_LOWEST) ** (step / (RANGE_STEPS - 1))
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * group["highest"] / plan.learning_rate
+                smoothed = RANGE_SMOOTHING * smoothed + (1 - RANGE_SMOOTHING) * _step(
+                    model, optimizer, rows, next(groups), loss_of, plan, {}
+                )
+                # Corrected for its start at zero, as in Adam.
+                seen.append((smoothed / (1 - RANGE_SMOOTHING ** (step + 1)), rate))
+                if seen[-1][0] > RANGE_STOP * seen[0][0]:
+                    break
+    except GraftlineError:
+        pass  # it diverged, which is what the test is for
+    finally:
+        model.load_state_dict(start, strict=False)
+    # The first batches decide alone what the smoothed loss is, so by chance it may be low there.
+    lowest, rate = min(seen[RANGE_STEPS // 10 :], default=(math.inf, 0.0))
+    return rate / 10 if lowest < RANGE_FALL * seen[0][0] else None
 
 
 def average_greedily(

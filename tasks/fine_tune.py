@@ -4,8 +4,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -15,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
 from graftline.digests import json_sha256, tensors_sha256
-from graftline.errors import GraftlineError, SettingsError
+from graftline.errors import SettingsError
 from graftline.files import write_json
 from graftline.settings import AdaptationSettings
 from tasks.artifacts import StepFolder, Workspace, produce
@@ -27,17 +26,15 @@ from tasks.validate_data import ACCEPTED, ValidatedData
 if TYPE_CHECKING:
     import torch
 
-    from graftline.classifier import Classifier
     from graftline.freezing import FreezePoint
     from graftline.input_rows import InputRows
     from graftline.preprocessing import Preprocessor
-    from graftline.training import Epoch, Rows
+    from graftline.training import Epoch, Progress
 
 STEP = "fine_tune"
-LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
+LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "peft", "timm")
 # MLflow finds the checkpoint in the registered model under the folder's own name.
-MODEL, SUMMARY = "model", "training.json"
-HEAD = "head"
+MODEL, SUMMARY, CHECKPOINTS = "model", "training.json", "checkpoints"
 # Seconds between two lines about progress: often enough to see it live, seldom enough to read.
 SAY_SECONDS = 10.0
 
@@ -121,40 +118,44 @@ def _build(
     base: BaseModel,
     finished_epoch: Callable[[dict[str, float]], None],
 ) -> None:
+    from graftline.adaptation import Adaptation, Listener
     from graftline.families import load_base, load_preprocessor, save_classifier
-    from graftline.freezing import freeze, frozen_sha256
+    from graftline.feature_store import FeatureStore
     from graftline.preprocessing import Reading
-    from graftline.training import best_epoch
 
     began = time.monotonic()
     use_threads(settings)
     verify_base_model(base)
     reading = Reading("text", settings.max_tokens)
     preprocessor = load_preprocessor(base.path, reading)
-    model = load_base(base.path, data.labels, reading=reading, seed=settings.seed)
-    rows = {split: _rows(data, split, preprocessor) for split in ("train", "validation")}
-    point = freeze(model, settings.strategy, settings.freeze_until, head=HEAD, example=rows["train"].batch([0, 1]))
-    logger.info("frozen: %s", point.description)
-    before = frozen_sha256(model, point)
-    with _prepared(workspace, settings, base, model, point, rows) as prepared:
-        epochs = _train(folder, model, point, prepared, settings, finished_epoch)
-    if (after := frozen_sha256(model, point)) != before:
-        raise GraftlineError(
-            f"{base.uri}: training changed the frozen part ({before[:12]} became {after[:12]}), which must stay as it"
-            " was; nothing was kept; please report this model and these settings"
-        )
-    save_classifier(model, preprocessor, folder / MODEL)
+    model = load_base(base.path, data.labels, reading=reading, seed=settings.seed, head=settings.head)
+    bar = ProgressBar("training", "fine_tune: share of the training steps that are done")
+    adapted = Adaptation(
+        model=model,
+        rows={split: _rows(data, split, preprocessor) for split in ("train", "validation")},
+        settings=settings,
+        stores=lambda point: FeatureStore(workspace.artifacts / "features" / _store_key(base, point, settings)),
+        folder=folder / CHECKPOINTS,
+        listener=Listener(_teller(bar), lambda epoch: _tell_epoch(epoch, finished_epoch), logger.info),
+    ).run()
+    logger.info("frozen: %s", adapted.frozen)
+    bar.show(1.0)
     state = {name: cast("torch.Tensor", tensor) for name, tensor in model.state_dict().items()}
+    weights_sha256 = tensors_sha256(state)
+    save_classifier(model, preprocessor, folder / MODEL)
     summary = {
-        "weights_sha256": tensors_sha256(state),
-        "frozen_sha256": before,
-        "frozen": point.description,
-        "best_epoch": best_epoch(epochs).number,
-        "epochs": [asdict(epoch) for epoch in epochs],
+        "weights_sha256": weights_sha256,
+        "frozen_sha256": adapted.frozen_sha256,
+        "frozen": adapted.frozen,
+        "best_epoch": adapted.members[0],
+        "averaged_epochs": list(adapted.members),
+        "learning_rate": adapted.learning_rate,
+        "head_penalty": adapted.head_penalty,
+        "epochs": [asdict(epoch) for epoch in adapted.epochs],
         "seconds": round(time.monotonic() - began, 1),
     }
     write_json(folder / SUMMARY, cast("JsonValue", summary))
-    shutil.rmtree(folder / "checkpoints")
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # a solved head needs none
 
 
 def use_threads(settings: AdaptationSettings) -> None:
@@ -183,34 +184,6 @@ def _rows(data: ValidatedData, split: str, preprocessor: "Preprocessor") -> "Inp
     return InputRows(preprocessor, preprocessor.encode(columns["input"]), targets)
 
 
-@contextmanager
-def _prepared(
-    workspace: Workspace,
-    settings: AdaptationSettings,
-    base: BaseModel,
-    model: "Classifier",
-    point: "FreezePoint",
-    rows: dict[str, "InputRows"],
-) -> Iterator[dict[str, "Rows"]]:
-    """The rows to train on: as they are if nothing is frozen, otherwise from the kept output of the frozen part."""
-    from graftline.feature_store import FeatureStore
-    from graftline.input_rows import ReplayedRows, fill, row_keys
-    from graftline.replay import replaying
-
-    if point.first_trainable is None:
-        yield dict(rows)
-        return
-    with FeatureStore(workspace.artifacts / "features" / _store_key(base, point, settings)) as store:
-        keys = {split: row_keys(of_split) for split, of_split in rows.items()}
-        for split, of_split in rows.items():
-            computed = fill(store, model, point, of_split, keys[split])
-            logger.info(
-                "frozen part: ran once for %d %s rows, %d were kept", computed, split, len(keys[split]) - computed
-            )
-        with replaying(model, point) as give:
-            yield {split: ReplayedRows(rows[split], store, keys[split], give) for split in rows}
-
-
 def _store_key(base: BaseModel, point: "FreezePoint", settings: AdaptationSettings) -> str:
     """What the frozen part's output depends on, apart from the row."""
     from importlib.metadata import version
@@ -220,20 +193,11 @@ def _store_key(base: BaseModel, point: "FreezePoint", settings: AdaptationSettin
     return json_sha256(parts)[:32]
 
 
-def _train(
-    folder: Path,
-    model: "Classifier",
-    point: "FreezePoint",
-    rows: dict[str, "Rows"],
-    settings: AdaptationSettings,
-    finished_epoch: Callable[[dict[str, float]], None],
-) -> "list[Epoch]":
-    from graftline.training import Plan, Progress, balanced_weights, train
-
-    bar = ProgressBar("training", "fine_tune: share of the training steps that are done")
+def _teller(bar: ProgressBar) -> Callable[["Progress"], None]:
+    """Tells of the progress now and then."""
     said = [time.monotonic()]
 
-    def report(progress: Progress) -> None:
+    def report(progress: "Progress") -> None:
         if time.monotonic() - said[0] >= SAY_SECONDS:
             said[0] = time.monotonic()
             bar.show(progress.step / progress.steps)
@@ -242,39 +206,15 @@ def _train(
                 progress.epoch, progress.step, progress.steps, progress.loss, progress.rows_per_second,
             )  # fmt: skip
 
-    def finished(epoch: "Epoch") -> None:
-        logger.info(
-            "epoch %d: validation accuracy %.4f, log loss %.4f",
-            epoch.number, epoch.validation_accuracy, epoch.validation_loss,
-        )  # fmt: skip
-        finished_epoch(asdict(epoch))
+    return report
 
-    balanced = settings.class_weights == "balanced"
-    epochs = train(
-        model,
-        point,
-        rows=rows["train"],
-        validation=rows["validation"],
-        plan=Plan(
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            head_learning_rate=settings.head_learning_rate,
-            weight_decay=settings.weight_decay,
-            warmup_share=settings.warmup_share,
-            precision=settings.precision,
-            patience=settings.patience,
-            seed=settings.seed,
-            label_smoothing=settings.label_smoothing,
-        ),
-        head=HEAD,
-        class_weights=balanced_weights(rows["train"].targets, len(model.labels)) if balanced else None,
-        folder=folder / "checkpoints",
-        report=report,
-        finished_epoch=finished,
-    )
-    bar.show(1.0)
-    return epochs
+
+def _tell_epoch(epoch: "Epoch", finished_epoch: Callable[[dict[str, float]], None]) -> None:
+    logger.info(
+        "epoch %d: validation accuracy %.4f, log loss %.4f",
+        epoch.number, epoch.validation_accuracy, epoch.validation_loss,
+    )  # fmt: skip
+    finished_epoch(asdict(epoch))
 
 
 def _record(folder: StepFolder) -> Checkpoint:

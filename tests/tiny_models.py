@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 from graftline.classifier import Classifier
 from graftline.families import load_base
+from graftline.family import HeadKind
 from graftline.input_rows import InputRows
 from graftline.preprocessing import Reading
 from graftline.text import TextPreprocessor, load_text_preprocessor
@@ -74,8 +75,8 @@ def write_tiny_model(folder: Path, architecture: Architecture = "bert", **config
     return folder
 
 
-def tiny_classifier(folder: Path, *, seed: int = 0) -> Classifier:
-    return load_base(folder, ["bad", "good"], reading=READING, seed=seed)
+def tiny_classifier(folder: Path, *, seed: int = 0, head: HeadKind = "linear") -> Classifier:
+    return load_base(folder, ["bad", "good"], reading=READING, seed=seed, head=head)
 
 
 def tiny_preprocessor(folder: Path) -> TextPreprocessor:

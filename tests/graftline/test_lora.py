@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from graftline.blocks import find_blocks
 from graftline.classifier import Classifier
 from graftline.errors import SettingsError
-from graftline.freezing import find_blocks, freeze
+from graftline.freezing import freeze
 from graftline.lora import add_lora, merge_lora
 from tests.tiny_models import ARCHITECTURES, Architecture, tiny_classifier, tiny_rows, write_tiny_model
 

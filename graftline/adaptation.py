@@ -1,0 +1,327 @@
+"""Adapting a model: each strategy says what is frozen when, and how the rest learns."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from graftline.blocks import find_blocks
+from graftline.classifier import Classifier
+from graftline.errors import GraftlineError, SettingsError
+from graftline.feature_store import FeatureStore
+from graftline.freezing import FreezePoint, Strategy, freeze, frozen_sha256
+from graftline.input_rows import InputRows, ReplayedRows, fill, plan_for, row_keys
+from graftline.linear_head import solve_head
+from graftline.lora import add_lora, merge_lora
+from graftline.replay import replaying
+from graftline.settings import AdaptationSettings
+from graftline.training import (
+    Epoch,
+    Plan,
+    Progress,
+    Rows,
+    average_greedily,
+    balanced_weights,
+    best_epoch,
+    find_learning_rate,
+    train,
+)
+
+HEAD = "head"
+
+
+class Stores(Protocol):
+    """Opens the store of what the frozen part in front of a freeze point gives."""
+
+    def __call__(self, point: FreezePoint) -> AbstractContextManager[FeatureStore]: ...
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told how it goes."""
+
+    progress: Callable[[Progress], None] = lambda _: None
+    finished_epoch: Callable[[Epoch], None] = lambda _: None
+    say: Callable[[str], None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """How an adaptation went. The model itself was changed in place."""
+
+    frozen: str
+    """What was frozen, in words."""
+    frozen_sha256: str
+    """Digest of all frozen parameters and buffers, the same before and after."""
+    epochs: tuple[Epoch, ...]
+    members: tuple[int, ...]
+    """The epochs whose mean the weights are; usually one."""
+    learning_rate: float
+    """The highest rate of the pre-trained part."""
+    head_penalty: float | None = None
+    """The L2 penalty of a solved head."""
+
+
+@dataclass(frozen=True)
+class FeatureRows:
+    """Rows that are nothing but the vector in front of the head; the backbone does not run."""
+
+    features: Tensor
+    targets: Tensor
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        return [1] * len(self.features)
+
+    def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
+        logits: Tensor = cast("Classifier", model).head(self.features[list(rows)])
+        return logits
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """One adaptation of `model` to the rows of `train`, in which those of `validation` choose."""
+
+    model: Classifier
+    rows: Mapping[str, InputRows]
+    settings: AdaptationSettings
+    stores: Stores
+    folder: Path
+    """Where checkpoints go; who finds some there goes on from them."""
+    listener: Listener = Listener()
+
+    def run(self) -> Adapted:
+        """Change the model in place. Raises: SettingsError for what this model has not; GraftlineError."""
+        return {
+            "feature_extraction": self._feature_extraction,
+            "probe_then_fine_tune": self._probe_then_fine_tune,
+            "gradual_unfreezing": self._gradual_unfreezing,
+            "lora": self._lora,
+        }.get(self.settings.strategy, self._one_stage)()
+
+    def _feature_extraction(self) -> Adapted:
+        """Only the head: a linear one at its optimum, any other trained, both on kept features."""
+        point = self._freeze("feature_extraction", None)
+        with self._standing_still(point) as digest:
+            rows = self._features(point)
+            if self.settings.head == "linear":
+                epoch, penalty = self._solve(rows)
+                return Adapted(point.description, digest, (epoch,), (1,), 0.0, penalty)
+            epochs, members, _ = self._train(point, rows, self._plan(), self.folder)
+        return Adapted(point.description, digest, tuple(epochs), members, 0.0)
+
+    def _probe_then_fine_tune(self) -> Adapted:
+        """The solved head first, so that fine-tuning does not distort the features for a random one (LP-FT)."""
+        _, penalty = self._solve(self._features(self._freeze("feature_extraction", None)))
+        return replace(self._one_stage(), head_penalty=penalty)
+
+    def _lora(self) -> Adapted:
+        """Low-rank adapters beside the weights of the blocks behind the freeze point."""
+        settings, blocks = self.settings, find_blocks(self.model)
+        if settings.freeze_until is not None:
+            frozen = self._freeze("partial", settings.freeze_until).frozen_blocks
+            blocks = tuple(name for name in blocks if name not in frozen)
+        torch.manual_seed(settings.seed)
+        add_lora(
+            self.model, blocks, rank=settings.lora_rank, alpha=settings.lora_alpha, dropout=settings.lora_dropout,
+            targets=settings.lora_targets,
+        )  # fmt: skip
+        adapted = self._one_stage()
+        if settings.lora_merge:
+            merge_lora(self.model)
+        return adapted
+
+    def _one_stage(self) -> Adapted:
+        """Everything that is not frozen, from the first epoch to the last."""
+        point = self._freeze(self.settings.strategy, self.settings.freeze_until)
+        with self._standing_still(point) as digest, self._prepared(point) as rows:
+            epochs, members, rate = self._train(point, rows, self._plan(), self.folder)
+        return Adapted(point.description, digest, tuple(epochs), members, rate)
+
+    def _gradual_unfreezing(self) -> Adapted:
+        """From the head down in stages (ULMFiT, arXiv 1801.06146), each from the best epoch of the one before it."""
+        done: list[Epoch] = []
+        best: dict[str, Tensor] = {}
+        members: tuple[int, ...] = ()
+        described, digests, rate = "", [""], 0.0
+        for stage, (strategy, until, epochs) in enumerate(self._stages()):
+            point = self._freeze(strategy, until)
+            self.listener.say(f"stage {stage + 1}: frozen is {point.description}")
+            with self._standing_still(point) as digest, self._prepared(point) as rows:
+                digests.append(digest)
+                plan = replace(self._plan(), epochs=epochs)
+                trained, kept, rate = self._train(point, rows, plan, self.folder / f"stage-{stage}", before=len(done))
+            done += trained
+            if best_epoch(done) in trained:
+                best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+                members, described = kept, f"{described}{', then ' if described else ''}{point.description}"
+        self.model.load_state_dict(best)
+        return Adapted(described, digests[-1], tuple(done), members, rate)
+
+    def _stages(self) -> Iterator[tuple[Strategy, str | None, int]]:
+        """What is frozen in each stage, and for how many epochs: all but the head, then fewer blocks, then nothing."""
+        epochs, each = self.settings.epochs, self.settings.stage_epochs
+        count, blocks = -(-epochs // each), len(find_blocks(self.model))
+        for stage in range(count):
+            length = min(each, epochs - stage * each)
+            frozen = blocks - math.ceil(stage * blocks / max(1, count - 1))
+            if stage == 0 and count > 1:
+                yield "feature_extraction", None, length
+            elif stage == count - 1 or frozen == 0:
+                yield "fine_tuning", None, length
+            else:
+                yield "partial", str(frozen), length
+
+    def _freeze(self, strategy: Strategy, until: str | None) -> FreezePoint:
+        return freeze(self.model, strategy, until, head=HEAD, example=self.rows["train"].batch([0, 1]))
+
+    @contextmanager
+    def _standing_still(self, point: FreezePoint) -> Iterator[str]:
+        """Proves that what is frozen does not change inside. Yields: its digest."""
+        before = frozen_sha256(self.model, point)
+        yield before
+        if (after := frozen_sha256(self.model, point)) != before:
+            raise GraftlineError(
+                f"training changed the frozen part ({before[:12]} became {after[:12]}), which must stay as it was;"
+                " nothing was kept; please report this model and these settings"
+            )
+
+    @contextmanager
+    def _prepared(self, point: FreezePoint) -> Iterator[Mapping[str, Rows]]:
+        """The rows to train on: as they are if nothing can be kept, otherwise from what the frozen part gave once."""
+        if point.first_trainable is None:
+            yield self.rows
+        elif point.first_trainable == HEAD:
+            yield self._features(point)
+        else:
+            plan = plan_for(self.model, point, self.rows["train"])
+            with self._filled(point) as (store, keys), replaying(self.model, point, plan) as give:
+                yield {split: ReplayedRows(rows, store, keys[split], give) for split, rows in self.rows.items()}
+
+    def _features(self, point: FreezePoint) -> Mapping[str, FeatureRows]:
+        with self._filled(point) as (store, keys):
+            return {split: FeatureRows(store.batch(keys[split]), rows.targets) for split, rows in self.rows.items()}
+
+    @contextmanager
+    def _filled(self, point: FreezePoint) -> Iterator[tuple[FeatureStore, Mapping[str, list[str]]]]:
+        with self.stores(point) as store:
+            keys = {split: row_keys(rows) for split, rows in self.rows.items()}
+            for split, rows in self.rows.items():
+                ran = fill(store, self.model, point, rows, keys[split])
+                self.listener.say(f"frozen part: ran once for {ran} {split} rows, {len(keys[split]) - ran} were kept")
+            yield store, keys
+
+    def _solve(self, rows: Mapping[str, FeatureRows]) -> tuple[Epoch, float]:
+        """Put the optimal linear head into the model."""
+        layer, settings = self.model.output_layer, self.settings
+        weights = self._class_weights()
+
+        def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
+            return nn.functional.cross_entropy(
+                logits, targets, weight=None if weights is None else weights.to(logits),
+                label_smoothing=settings.label_smoothing,
+            )  # fmt: skip
+
+        held = rows["validation"]
+        solved = solve_head(
+            rows["train"].features, rows["train"].targets, validation=(held.features, held.targets),
+            outputs=layer.out_features, loss_of=loss_of, validation_loss_of=nn.functional.cross_entropy,
+            penalty=settings.head_penalty or None,
+        )  # fmt: skip
+        with torch.no_grad():
+            layer.weight.copy_(solved.weight)
+            layer.bias.copy_(solved.bias)
+            predicted = layer(held.features).argmax(1)
+        accuracy = float((predicted == held.targets).float().mean())
+        epoch = Epoch(1, solved.train_loss, solved.validation_loss, accuracy)
+        self.listener.say(
+            f"head: solved with an L2 penalty of {solved.penalty:.2g}, validation accuracy {accuracy:.4f}"
+        )
+        self.listener.finished_epoch(epoch)
+        return epoch, solved.penalty
+
+    def _class_weights(self) -> Tensor | None:
+        if self.settings.class_weights == "none":
+            return None
+        return balanced_weights(self.rows["train"].targets, len(self.model.labels))
+
+    def _plan(self) -> Plan:
+        settings = self.settings
+        return Plan(
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            head_learning_rate=settings.head_learning_rate,
+            weight_decay=settings.weight_decay,
+            warmup_share=settings.warmup_share,
+            precision=settings.precision,
+            patience=settings.patience,
+            seed=settings.seed,
+            label_smoothing=settings.label_smoothing,
+            schedule=settings.schedule,
+            layer_decay=settings.layer_decay,
+            l2_sp=settings.l2_sp,
+            accumulation=settings.gradient_accumulation,
+            keep_epochs=settings.average == "greedy",
+        )
+
+    def _train(
+        self, point: FreezePoint, rows: Mapping[str, Rows], plan: Plan, folder: Path, before: int = 0
+    ) -> tuple[list[Epoch], tuple[int, ...], float]:
+        """Train behind the freeze point. Returns: epochs, numbered on from `before`, those averaged, the rate."""
+        weights, listener = self._class_weights(), self.listener
+        train_rows, held = rows["train"], rows["validation"]
+        if self.settings.gradient_checkpointing:
+            _recompute_activations(self.model.backbone)
+        if self.settings.find_learning_rate:
+            plan = self._with_found_rate(plan, point, train_rows)
+
+        def numbered(epoch: Epoch) -> Epoch:
+            return replace(epoch, number=epoch.number + before)
+
+        epochs = train(
+            self.model, point, rows=train_rows, validation=held, plan=plan, head=HEAD,
+            class_weights=weights, folder=folder, report=listener.progress,
+            finished_epoch=lambda epoch: listener.finished_epoch(numbered(epoch)),
+        )  # fmt: skip
+        members = [best_epoch(epochs).number]
+        if plan.keep_epochs:
+            members = average_greedily(self.model, epochs, validation=held, plan=plan, folder=folder)
+            if len(members) > 1:
+                listener.say(f"weights: the mean of the epochs {', '.join(map(str, members))}")
+        return [numbered(epoch) for epoch in epochs], tuple(number + before for number in members), plan.learning_rate
+
+    def _with_found_rate(self, plan: Plan, point: FreezePoint, rows: Rows) -> Plan:
+        """The plan with both rates scaled to what a range test found."""
+        rate = find_learning_rate(
+            self.model, point, rows=rows, plan=plan, head=HEAD, class_weights=self._class_weights()
+        )  # fmt: skip
+        if rate is None:
+            self.listener.say(f"learning rate: the range test saw the loss fall at no rate; kept {plan.learning_rate}")
+            return plan
+        self.listener.say(f"learning rate: {rate:.2g}, found by a range test")
+        of_head = rate * plan.head_learning_rate / plan.learning_rate
+        return replace(plan, learning_rate=rate, head_learning_rate=of_head)
+
+
+def _recompute_activations(backbone: nn.Module) -> None:
+    """Compute activations again in the backward pass instead of keeping them (Chen et al. 2016, arXiv 1604.06174).
+
+    Raises: SettingsError if the library of this model has no way to do it.
+    """
+    for way in ("gradient_checkpointing_enable", "set_grad_checkpointing"):
+        if hasattr(backbone, way):
+            try:
+                getattr(backbone, way)()
+            except (ValueError, AssertionError):
+                break
+            return
+    raise SettingsError(
+        f"adaptation.gradient_checkpointing: {type(backbone).__name__} cannot do it; set it to false and lower"
+        " adaptation.batch_size, with adaptation.gradient_accumulation in its place"
+    )

@@ -1,0 +1,299 @@
+"""Strategies: each ends with a model that learnt, whose frozen part did not, and can be repeated and resumed."""
+
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from graftline.adaptation import Adaptation, Adapted, FeatureRows, Listener
+from graftline.classifier import Classifier
+from graftline.digests import tensors_sha256
+from graftline.errors import SettingsError
+from graftline.families import load_classifier, save_classifier
+from graftline.feature_store import FeatureStore
+from graftline.freezing import FreezePoint
+from graftline.input_rows import InputRows
+from graftline.settings import AdaptationSettings
+from graftline.training import Epoch, Plan, Progress, find_learning_rate, predict
+from tests.tiny_models import BLOCKS, tiny_classifier, tiny_rows, write_tiny_model
+
+SETTINGS: dict[str, Any] = {
+    "epochs": 4, "batch_size": 16, "learning_rate": 5e-3, "head_learning_rate": 1e-2, "max_tokens": 32, "seed": 3,
+}  # fmt: skip
+STRATEGIES: list[dict[str, Any]] = [
+    {"strategy": "feature_extraction"},
+    {"strategy": "feature_extraction", "head": "mlp", "epochs": 12},
+    {"strategy": "partial", "freeze_until": "2"},
+    {"strategy": "fine_tuning"},
+    {"strategy": "probe_then_fine_tune"},
+    {"strategy": "probe_then_fine_tune", "freeze_until": "1"},
+    {"strategy": "gradual_unfreezing", "epochs": 12},
+    {"strategy": "lora"},
+    {"strategy": "lora", "freeze_until": "1", "lora_merge": False},
+    {"strategy": "bias_only", "learning_rate": 5e-2, "epochs": 12},
+    {"strategy": "norm_only", "learning_rate": 2e-2},
+]
+
+
+def name_of(chosen: dict[str, Any]) -> str:
+    return "-".join(str(value) for value in chosen.values())
+
+
+@dataclass
+class Ran:
+    model: Classifier
+    adapted: Adapted
+    rows: dict[str, InputRows]
+    epochs: list[Epoch] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def sha256(self) -> str:
+        return tensors_sha256(dict(self.model.state_dict()))
+
+
+class PowerCutError(Exception):
+    """Stands in for whatever ends a process in the middle of a training."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "base")
+
+
+def ran(base: Path, folder: Path, cut_at: int | None = None, **chosen: Any) -> Ran:
+    settings = AdaptationSettings(**SETTINGS | chosen)
+    rows = {"train": tiny_rows(base, 256), "validation": tiny_rows(base, 64, seed=1)}
+    model = tiny_classifier(base, seed=settings.seed, head=settings.head)
+    epochs: list[Epoch] = []
+    said: list[str] = []
+    steps: list[int] = []
+
+    def progress(told: Progress) -> None:
+        steps.append(told.step)
+        if len(steps) == cut_at:
+            raise PowerCutError
+
+    def stores(point: FreezePoint) -> AbstractContextManager[FeatureStore]:
+        return FeatureStore(folder / "features" / str(point.first_trainable))
+
+    adapted = Adaptation(
+        model, rows, settings, stores, folder / "checkpoints", Listener(progress, epochs.append, said.append)
+    ).run()
+    return Ran(model, adapted, rows, epochs, said)
+
+
+@pytest.mark.parametrize("chosen", STRATEGIES, ids=name_of)
+def test_every_strategy_learns_and_repeats_itself_to_the_bit(
+    base: Path, tmp_path: Path, chosen: dict[str, Any]
+) -> None:
+    first, second = (ran(base, tmp_path / name, **chosen) for name in ("first", "second"))
+    # A tiny model with random weights learns little, but it learns: a solved head beats chance, training goes down.
+    assert min(epoch.train_loss for epoch in first.epochs) < math.log(2)
+    assert (first.sha256, first.adapted) == (second.sha256, second.adapted)
+    told = first.epochs[1:] if chosen["strategy"] == "probe_then_fine_tune" else first.epochs
+    assert list(first.adapted.epochs) == told
+    assert [epoch.number for epoch in told] == list(range(1, len(told) + 1))
+
+
+@pytest.mark.parametrize("chosen", STRATEGIES, ids=name_of)
+def test_an_adapted_model_answers_the_same_after_it_was_saved_and_loaded(
+    base: Path, tmp_path: Path, chosen: dict[str, Any]
+) -> None:
+    done = ran(base, tmp_path / "run", **chosen)
+    before = predict(done.model, done.rows["validation"], batch_size=8)
+    (tmp_path / "model").mkdir()
+    save_classifier(done.model, done.rows["train"].preprocessor, tmp_path / "model")
+    after = predict(load_classifier(tmp_path / "model"), done.rows["validation"], batch_size=8)
+    assert torch.equal(before, after)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "learns"),
+    [
+        ({"strategy": "feature_extraction"}, ("head.",)),
+        ({"strategy": "partial", "freeze_until": "2"}, ("head.", "backbone.encoder.layer.2.")),
+        ({"strategy": "probe_then_fine_tune", "freeze_until": "2"}, ("head.", "backbone.encoder.layer.2.")),
+    ],
+    ids=str,
+)
+def test_what_is_frozen_keeps_its_bits(
+    base: Path, tmp_path: Path, chosen: dict[str, Any], learns: tuple[str, ...]
+) -> None:
+    done, untouched = ran(base, tmp_path, **chosen), tiny_classifier(base, seed=3).state_dict()
+    changed = {name for name, tensor in done.model.state_dict().items() if not torch.equal(tensor, untouched[name])}
+    assert changed
+    assert all(name.startswith(learns) for name in changed)
+
+
+def test_bias_only_changes_nothing_but_biases_and_norm_only_nothing_but_norms(base: Path, tmp_path: Path) -> None:
+    untouched = tiny_classifier(base, seed=3).state_dict()
+    for strategy, kind in (("bias_only", "bias"), ("norm_only", "LayerNorm.")):
+        done = ran(base, tmp_path / strategy, strategy=strategy)
+        changed = {name for name, tensor in done.model.state_dict().items() if not torch.equal(tensor, untouched[name])}
+        of_backbone = {name for name in changed if name.startswith("backbone.")}
+        assert of_backbone
+        assert all(kind in name for name in of_backbone)
+
+
+def test_unmerged_adapters_leave_the_base_weights_untouched_and_lie_beside_them(base: Path, tmp_path: Path) -> None:
+    done = ran(base, tmp_path, strategy="lora", lora_merge=False)
+    (tmp_path / "model").mkdir()
+    save_classifier(done.model, done.rows["train"].preprocessor, tmp_path / "model")
+    kept, untouched = done.model.backbone.state_dict(), tiny_classifier(base).backbone.state_dict()
+    assert kept.keys() == untouched.keys()
+    assert all(torch.equal(kept[name], untouched[name]) for name in untouched)
+    assert (tmp_path / "model" / "adapters.safetensors").exists()
+
+
+@pytest.mark.parametrize("cut_at", [9, 17, 33, 49, 64])
+def test_gradual_unfreezing_goes_on_after_a_cut_and_ends_with_the_same_weights(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut_at: int
+) -> None:
+    monkeypatch.setattr("graftline.training.CHECKPOINT_SECONDS", 0.0)
+    whole = ran(base, tmp_path / "whole", strategy="gradual_unfreezing")
+    with pytest.raises(PowerCutError):
+        ran(base, tmp_path / "cut", cut_at, strategy="gradual_unfreezing")
+    resumed = ran(base, tmp_path / "cut", strategy="gradual_unfreezing")
+    assert (resumed.sha256, resumed.adapted) == (whole.sha256, whole.adapted)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "stage_epochs", "expected"),
+    [
+        (1, 1, [("fine_tuning", None, 1)]),
+        (2, 1, [("feature_extraction", None, 1), ("fine_tuning", None, 1)]),
+        (3, 1, [("feature_extraction", None, 1), ("partial", "1", 1), ("fine_tuning", None, 1)]),
+        (5, 2, [("feature_extraction", None, 2), ("partial", "1", 2), ("fine_tuning", None, 1)]),
+        (
+            6,
+            1,
+            [
+                ("feature_extraction", None, 1),
+                ("partial", "2", 1),
+                ("partial", "1", 1),
+                ("partial", "1", 1),
+                ("fine_tuning", None, 1),
+                ("fine_tuning", None, 1),
+            ],
+        ),
+        (4, 1, [("feature_extraction", None, 1), ("partial", "2", 1), ("partial", "1", 1), ("fine_tuning", None, 1)]),
+    ],
+)
+def test_stages_unfreeze_from_the_head_down_and_use_every_epoch(
+    base: Path, tmp_path: Path, epochs: int, stage_epochs: int, expected: list[Any]
+) -> None:
+    assert BLOCKS == 3
+    settings = AdaptationSettings(strategy="gradual_unfreezing", epochs=epochs, stage_epochs=stage_epochs)
+    rows = {"train": tiny_rows(base, 8)}
+    adaptation = Adaptation(tiny_classifier(base), rows, settings, lambda _: FeatureStore(tmp_path), tmp_path)
+    assert list(adaptation._stages()) == expected
+
+
+def test_the_frozen_part_runs_once_per_row_whatever_the_epochs_seed_and_penalty(base: Path, tmp_path: Path) -> None:
+    first = ran(base, tmp_path, strategy="feature_extraction")
+    again = ran(base, tmp_path, strategy="feature_extraction", seed=9, head_penalty=0.5)
+    assert any("ran once for 256 train rows, 0 were kept" in said for said in first.said)
+    assert any("ran once for 0 train rows, 256 were kept" in said for said in again.said)
+    assert again.adapted.head_penalty == 0.5
+
+
+class HeadOnly(nn.Module):
+    """A model of which only the head has weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(4, 2)
+
+
+def range_test(features: Tensor, targets: Tensor, head_learning_rate: float) -> tuple[float | None, bool]:
+    """The rate that is found, and whether the model is as before."""
+    torch.manual_seed(0)
+    model = HeadOnly()
+    before = tensors_sha256(dict(model.state_dict()))
+    names = tuple(name for name, _ in model.named_parameters())
+    rate = find_learning_rate(
+        model, FreezePoint(None, (), frozenset(), (), names), rows=FeatureRows(features, targets), plan=Plan(
+            epochs=1, batch_size=16, learning_rate=1e-3, head_learning_rate=head_learning_rate, weight_decay=0.0,
+            warmup_share=0.1, precision="float32", patience=0, seed=0,
+        ), head="head", class_weights=None,
+    )  # fmt: skip
+    return rate, tensors_sha256(dict(model.state_dict())) == before
+
+
+def test_the_range_test_finds_a_rate_at_which_the_loss_falls_and_leaves_the_model_alone() -> None:
+    features = torch.randn(256, 4, generator=torch.Generator().manual_seed(1))
+    targets = (features[:, 0] > 0).long()
+    rate, untouched = range_test(features, targets, head_learning_rate=1e-3)
+    assert untouched
+    assert rate is not None
+    assert 1e-3 < rate < 1
+    # With a head that learns ten times as fast everything happens at a tenth of the rate.
+    faster, _ = range_test(features, targets, head_learning_rate=1e-2)
+    assert faster is not None
+    assert faster < rate
+
+
+def test_the_range_test_finds_nothing_where_there_is_nothing_to_learn() -> None:
+    features = torch.zeros(256, 4)
+    targets = torch.arange(256) % 2
+    assert range_test(features, targets, head_learning_rate=1e-3) == (None, True)
+
+
+def test_a_found_learning_rate_is_used_or_its_absence_told(base: Path, tmp_path: Path) -> None:
+    done = ran(base, tmp_path / "found", strategy="fine_tuning", find_learning_rate=True)
+    told = [said for said in done.said if said.startswith("learning rate: ")]
+    assert len(told) == 1
+    rates: dict[str, Any] = {
+        "learning_rate": done.adapted.learning_rate,
+        "head_learning_rate": 2 * done.adapted.learning_rate,
+    }
+    assert ran(base, tmp_path / "set", strategy="fine_tuning", **rates).sha256 == done.sha256
+
+
+def test_recomputed_activations_change_no_weight(base: Path, tmp_path: Path) -> None:
+    plain, saving = (
+        ran(base, tmp_path / str(recompute), strategy="fine_tuning", gradient_checkpointing=recompute)
+        for recompute in (False, True)
+    )
+    assert saving.sha256 == plain.sha256
+
+
+def test_averaged_epochs_are_told(base: Path, tmp_path: Path) -> None:
+    done = ran(base, tmp_path, strategy="fine_tuning", average="greedy", epochs=6)
+    assert set(done.adapted.members) <= set(range(1, 7))
+    assert (len(done.adapted.members) > 1) == any("the mean of the epochs" in said for said in done.said)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"strategy": "partial"},
+        {"strategy": "fine_tuning", "freeze_until": "2"},
+        {"strategy": "gradual_unfreezing", "freeze_until": "2"},
+        {"strategy": "probe_then_fine_tune", "head": "mlp"},
+    ],
+    ids=name_of,
+)
+def test_settings_that_contradict_each_other_are_refused(chosen: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="strategy"):
+        AdaptationSettings(**chosen)
+
+
+def test_a_cut_that_names_no_block_is_refused(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="names no single block"):
+        ran(base, tmp_path, strategy="lora", freeze_until="encoder.layer.7")
