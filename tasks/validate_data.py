@@ -49,6 +49,7 @@ ACCEPTED, QUARANTINE, PAGE, CHECKS, SUMMARY = (
 # Great Expectations needs half a minute to name half a million rows. Data this faulty is refused in any case, and
 # nobody reads on: beyond it only examples are named, unless data.max_quarantined lets so many pass.
 MOST_ROWS_NAMED_IN_REFUSED_DATA = 5_000
+CLASS_FOLDER_NAMES = ("file", "class folder")
 # A reason is read by who mends the row: longer than the examples in a refusal.
 REASON_CHARACTERS = 200
 # Every few seconds, for pictures.
@@ -85,6 +86,8 @@ class _Findings:
     """What has been seen so far of one table."""
 
     checks: list[Check] = field(default_factory=list)
+    names: tuple[str, ...] = ()
+    """What the rows' values are called where they come from."""
     rows: list[Row] = field(default_factory=list)
     facts: RowFacts | None = None
     reasons: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -140,6 +143,7 @@ def _look_at(workspace: Workspace, settings: DataSettings, findings: _Findings) 
     table, data = table_path(workspace, settings), workspace.root / DATA_FOLDER
     logger.info("validating %s", settings.path)
     if table.is_dir() and settings.kind != "text":
+        findings.names = CLASS_FOLDER_NAMES
         findings.rows = list(read_class_folders(table, data, settings.kind))
         validator = Validator()
     else:
@@ -148,7 +152,8 @@ def _look_at(workspace: Workspace, settings: DataSettings, findings: _Findings) 
         _check_header(validator, header, settings, findings)
         if findings.refused:
             return
-        findings.rows = list(read_rows(table, list(named_columns(settings).values())))
+        findings.names = tuple(named_columns(settings).values())
+        findings.rows = list(read_rows(table, findings.names))
     logger.info("%d rows read", len(findings.rows))
     findings.facts = row_facts(findings.rows, settings, _media_files(data, findings.rows, settings))
     for asset, frame in _row_frames(findings.rows, findings.facts).items():
@@ -276,7 +281,7 @@ def _write_findings(
     *,
     verdict: Literal["accepted", "refused"],
 ) -> None:
-    rows = _quarantined_rows(findings, settings)
+    rows = _quarantined_rows(findings)
     accepted = len(findings.rows) - len(rows)
     page = ValidationPage(
         verdict, settings.path, version.version, version.modified, len(findings.rows), accepted, len(rows),
@@ -291,8 +296,7 @@ def _json_line(value: Mapping[str, JsonValue]) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True) + "\n"
 
 
-def _quarantined_rows(findings: _Findings, settings: DataSettings) -> list[QuarantinedRow]:
-    names = named_columns(settings).values()
+def _quarantined_rows(findings: _Findings) -> list[QuarantinedRow]:
     facts = findings.facts
     ids = {row.line: row_id for row, row_id in zip(facts.rows, facts.ids, strict=True)} if facts else {}
     return [
@@ -300,7 +304,7 @@ def _quarantined_rows(findings: _Findings, settings: DataSettings) -> list[Quara
             row.line,
             _safe(ids.get(row.line)),
             tuple(findings.reasons[row.line]),
-            {printable(name): _safe(value) for name, value in zip(names, row.values, strict=True)}
+            {printable(name): _safe(value) for name, value in zip(findings.names, row.values, strict=True)}
             if row.fault is None
             else {"raw": printable(row.raw)},
         )

@@ -79,7 +79,12 @@ def quarantine(result: ValidatedData) -> dict[str, list[str]]:
     lines = (result.folder.path / "quarantine.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
     assert len(records) == result.quarantined
-    return {record["values"].get("raw") or record["values"]["text"]: record["reasons"] for record in records}
+    return {_name(record["values"]): record["reasons"] for record in records}
+
+
+def _name(values: dict[str, str]) -> str:
+    """The file: of a folder, of a table, or of a row that could not be read."""
+    return values.get("file") or values.get("text") or values["raw"]
 
 
 def write_table(photos: Path, rows: Sequence[Sequence[str]], header: Sequence[str] = ("text", "label")) -> Path:
