@@ -248,6 +248,25 @@ def test_letting_go_of_mapped_pages_changes_no_value(tmp_path: Path, monkeypatch
         assert torch.equal(store.batch(keys[::-1]), values.flip(0))
 
 
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells how much of a file is mapped")
+def test_what_was_read_does_not_stay_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_store, "RESIDENT_BYTES", 1 << 20)
+    keys = [f"row-{row}" for row in range(16)]
+    with FeatureStore(tmp_path / "store") as store:
+        store.add({key: torch.ones(1 << 17) for key in keys})  # 8 MiB in all
+        assert store.missing(keys) == []
+        assert mapped_bytes(tmp_path / "store" / VALUES) <= 2 << 20
+        for key in keys:
+            store.batch([key])
+        assert mapped_bytes(tmp_path / "store" / VALUES) <= 2 << 20
+
+
+def mapped_bytes(path: Path) -> int:
+    lines = Path("/proc/self/smaps").read_text().splitlines()
+    at = next(number for number, line in enumerate(lines) if line.endswith(str(path)))
+    return int(next(line for line in lines[at:] if line.startswith("Rss:")).split()[1]) * 1024
+
+
 def test_needed_bytes_are_what_the_files_grow_by(tmp_path: Path) -> None:
     for precision in PRECISIONS:
         wanted = ragged([3, 0, 5], (2, 4), precision)
