@@ -27,11 +27,21 @@ def sorted_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
-def equal_length_batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
+def bounded_batches(lengths: Sequence[int], most: int) -> list[list[int]]:
+    """Row numbers in batches for prediction, longest first, that come to at most `most` when padded, or are one row."""
+    batches: list[list[int]] = []
+    for row in np.argsort(-np.asarray(lengths), kind="stable").tolist():
+        if not batches or (len(batches[-1]) + 1) * lengths[batches[-1][0]] > most:
+            batches.append([])
+        batches[-1].append(row)
+    return batches
+
+
+def equal_length_batches(lengths: Sequence[int], tokens: int, *, filled: bool = True) -> list[list[int]]:
     """Row numbers in batches of one length, as many as make up `tokens`; the last is filled up with repetitions.
 
     So the shape of a batch follows from the length of its rows alone, whatever other rows there are. Matrix products
-    of another shape may add in another order, and differ in the last bits.
+    of another shape may add in another order, and differ in the last bits. Not `filled`, the last batch is smaller.
     """
     by_length: dict[int, list[int]] = {}
     for row, length in enumerate(lengths):
@@ -39,6 +49,6 @@ def equal_length_batches(lengths: Sequence[int], tokens: int) -> list[list[int]]
     batches = []
     for length, members in sorted(by_length.items(), reverse=True):
         size = max(1, tokens // length)
-        members = members + members[:1] * (-len(members) % size)
+        members = members + members[:1] * (-len(members) % size if filled else 0)
         batches += [members[start : start + size] for start in range(0, len(members), size)]
     return batches

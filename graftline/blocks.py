@@ -87,5 +87,6 @@ def _weights(model: nn.Module) -> int:
 
 
 def _some_names(backbone: nn.Module) -> str:
-    names = [name for name, module in backbone.named_modules() if name.count(".") == 1 and any(module.parameters())]
+    with_weights = [name for name, module in backbone.named_modules() if any(True for _ in module.parameters())]
+    names = [name for name in with_weights if name.count(".") == 1]
     return ", ".join(names[:6] or [name for name, _ in backbone.named_children()])

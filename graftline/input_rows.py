@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from graftline.batching import equal_length_batches
@@ -28,8 +29,9 @@ class InputRows:
         return [self.preprocessor.length(row) for row in self.encoded]
 
     def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
-        """What the model reads of these rows."""
-        return self.preprocessor.collate([self.encoded[row] for row in rows])
+        """What the model reads of these rows, in float32 also where the model computes in bfloat16."""
+        with torch.autocast("cpu", enabled=False):
+            return self.preprocessor.collate([self.encoded[row] for row in rows])
 
     def blank(self, rows: Sequence[int]) -> dict[str, Tensor] | None:
         """What has the shape of that, if it is worth avoiding to read the rows."""

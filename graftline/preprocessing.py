@@ -21,6 +21,7 @@ class Reading:
 
     kind: Kind
     max_tokens: int = 128
+    max_seconds: float = 30.0
 
 
 class Preprocessor(Protocol):

@@ -252,7 +252,7 @@ def _place(item: Any, given: list[Any]) -> int | None:
 
 
 def _input_name(module: nn.Module) -> str:
-    return next(iter(inspect.signature(module.forward).parameters))
+    return next(iter(inspect.signature(module.forward).parameters), "")  # a parametrisation takes none
 
 
 def _first(point: FreezePoint) -> str:

@@ -17,6 +17,7 @@ from transformers import AutoTokenizer
 from graftline.backbones import load_transformers, save_transformers
 from graftline.batching import sorted_batches
 from graftline.digests import lines_sha256
+from graftline.errors import BaseModelRefusedError
 from graftline.family import Family, Pooling
 from graftline.preprocessing import Reading
 
@@ -85,8 +86,17 @@ class TextPreprocessor:
 
 
 def load_text_preprocessor(folder: Path, reading: Reading) -> TextPreprocessor:
-    """The checkpoint's tokenizer, able to pad, on the right: on the left, padding would move a row's positions."""
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    """The checkpoint's tokenizer, able to pad, on the right: on the left, padding would move a row's positions.
+
+    Raises: BaseModelRefusedError if there is none.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, TypeError):
+        raise BaseModelRefusedError(
+            f"{folder.name}: holds no tokenizer that transformers can load, expected the files that the publisher of a"
+            " text model wrote beside its weights; choose a base model of that kind"
+        ) from None
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:
         # Decoders are trained without padding; the mask hides whatever token stands there.

@@ -1,0 +1,243 @@
+"""Image and speech models: loaded whole or refused, saved and loaded without a difference, reading what is real."""
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from graftline.blocks import find_blocks
+from graftline.errors import BaseModelRefusedError, DataRefusedError, SettingsError
+from graftline.families import load_base, load_classifier, load_preprocessor, save_classifier
+from graftline.freezing import freeze, frozen_sha256, train_mode
+from graftline.inference import Predictor
+from graftline.media import Medium
+from graftline.preprocessing import Reading
+from tests.tiny_media import (
+    AUDIO_ARCHITECTURES,
+    IMAGE_ARCHITECTURES,
+    MEDIA_ARCHITECTURES,
+    AudioArchitecture,
+    ImageArchitecture,
+    MediaArchitecture,
+    kind_of,
+    tiny_images,
+    tiny_media_classifier,
+    tiny_media_rows,
+    tiny_sounds,
+    write_tiny_audio_model,
+    write_tiny_image_model,
+    write_tiny_media_model,
+)
+from tests.tiny_models import write_tiny_model
+
+LARGE = ("timm vgg", "timm inception_v3")
+MEDIA = [pytest.param(name, marks=pytest.mark.full if name in LARGE else ()) for name in MEDIA_ARCHITECTURES]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def files(family: MediaArchitecture, rows: int) -> list[bytes]:
+    return (tiny_images if kind_of(family) == "image" else tiny_sounds)(rows)[0]
+
+
+def saved(folder: Path, family: MediaArchitecture) -> Path:
+    base = write_tiny_media_model(folder / "base", family)
+    preprocessor = load_preprocessor(base, Reading(kind_of(family)))
+    save_classifier(tiny_media_classifier(base, family), preprocessor, folder / "saved")
+    return folder / "saved"
+
+
+@pytest.mark.parametrize("family", MEDIA)
+def test_a_saved_model_reads_and_answers_as_the_one_that_was_saved(tmp_path: Path, family: MediaArchitecture) -> None:
+    folder = saved(tmp_path, family)
+    model, rows = tiny_media_classifier(tmp_path / "base", family), tiny_media_rows(tmp_path / "base", family, 4)
+    again, preprocessor = load_classifier(folder), load_preprocessor(folder)
+    read = preprocessor.collate(preprocessor.encode(files(family, 4)))
+    with torch.no_grad():
+        assert torch.equal(again(**read), model.eval()(**rows.batch(range(4))))
+    assert all(torch.equal(again.state_dict()[name], tensor) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("family", MEDIA)
+def test_an_input_gets_the_probabilities_that_it_gets_in_other_company(
+    tmp_path: Path, family: MediaArchitecture
+) -> None:
+    predictor, inputs = Predictor(saved(tmp_path, family)), files(family, 6)
+    together = predictor.probabilities(inputs)
+    assert len({tuple(row) for row in together.round(5)}) > 1
+    for place, content in enumerate(inputs):
+        assert predictor.probabilities([content])[0] == pytest.approx(together[place], abs=1e-5)
+
+
+@pytest.mark.parametrize("family", ["timm resnet", "wav2vec2"])
+def test_bytes_base64_and_paths_are_the_same_input(tmp_path: Path, family: MediaArchitecture) -> None:
+    predictor, (content,) = Predictor(saved(tmp_path, family)), files(family, 1)
+    path = tmp_path / "a file"
+    path.write_bytes(content)
+    forms = [content, bytearray(content), base64.b64encode(content).decode(), str(path), path]
+    assert len({tuple(row) for row in predictor.probabilities(forms).round(9)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("nowhere.png", r"input 1 is 'nowhere\.png', expected the bytes of an image, their base64 text, or the path"),
+        (None, "input 1 is None, expected"),
+        ("", "input 1 is '', expected"),
+        (7, "input 1 is 7, expected"),
+        (b"no image", r"input 1: no image that can be read \(no readable PNG, JPEG or WebP image"),
+    ],
+)
+def test_what_is_no_image_is_named_by_its_place(tmp_path: Path, wrong: object, said: str) -> None:
+    predictor = Predictor(saved(tmp_path, "timm resnet"))
+    with pytest.raises(ValueError, match=said):
+        predictor.probabilities([files("timm resnet", 1)[0], wrong])
+
+
+def test_what_is_no_sound_is_named_by_its_place(tmp_path: Path) -> None:
+    predictor = Predictor(saved(tmp_path, "hubert"))
+    with pytest.raises(ValueError, match=r"input 1: no sound that can be read \(.*leave it out or mend it"):
+        predictor.probabilities([*files("hubert", 1), files("hubert", 1)[0][:200]])
+
+
+def test_a_sound_too_short_for_the_convolutions_is_refused(tmp_path: Path) -> None:
+    base = write_tiny_audio_model(tmp_path / "base", "hubert")
+    preprocessor = load_preprocessor(base, Reading("audio", max_seconds=0.01))
+    with pytest.raises(ValueError, match=r"input 0: 160 samples at 16000 Hz, of which the model hears nothing"):
+        preprocessor.encode(files("hubert", 1))
+
+
+def test_a_file_that_changed_after_it_was_validated_is_refused(tmp_path: Path) -> None:
+    base = write_tiny_image_model(tmp_path / "base", "timm resnet")
+    preprocessor = load_preprocessor(base, Reading("image"))
+    (tmp_path / "a.png").write_bytes(files("timm resnet", 1)[0])
+    rows = preprocessor.encode([Medium("data/a.png", tmp_path / "a.png", sha256="0" * 64)])
+    with pytest.raises(DataRefusedError, match=r"data/a\.png: the file has sha256 .*, expected 000000000000"):
+        preprocessor.collate(rows)
+
+
+@pytest.mark.parametrize("family", [name for name in AUDIO_ARCHITECTURES if name != "wav2vec2 group norm"])
+def test_a_sound_is_heard_alike_beside_a_longer_one(tmp_path: Path, family: AudioArchitecture) -> None:
+    base = write_tiny_audio_model(tmp_path / "base", family)
+    model, rows = tiny_media_classifier(base, family).eval(), tiny_media_rows(base, family, 3)
+    with torch.no_grad():
+        together = model(**rows.batch(range(3)))
+        alone = torch.cat([model(**rows.batch([row])) for row in range(3)])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_sounds_of_group_normed_models_are_predicted_beside_equally_long_ones_only(tmp_path: Path) -> None:
+    base = write_tiny_audio_model(tmp_path / "base", "wav2vec2 group norm")
+    rows = tiny_media_rows(base, "wav2vec2 group norm", 7)
+    batches = rows.preprocessor.batches(rows.lengths)
+    assert sorted(row for batch in batches for row in batch) == list(range(7))
+    assert all(len({rows.lengths[row] for row in batch}) == 1 for batch in batches)
+
+
+@pytest.mark.parametrize("family", AUDIO_ARCHITECTURES)
+def test_only_so_many_seconds_are_heard(tmp_path: Path, family: AudioArchitecture) -> None:
+    base = write_tiny_audio_model(tmp_path / "base", family)
+    whole, cut = (load_preprocessor(base, Reading("audio", max_seconds=seconds)) for seconds in (30.0, 0.1))
+    model, contents = tiny_media_classifier(base, family).eval(), files(family, 2)
+    with torch.no_grad():
+        first, second = (model(**reader.collate(reader.encode(contents))) for reader in (whole, cut))
+    assert not torch.allclose(first, second, atol=1e-4)
+    assert whole.key(whole.encode(contents)[0]) != cut.key(cut.encode(contents)[0])
+
+
+@pytest.mark.parametrize("family", MEDIA)
+def test_a_checkpoint_that_lacks_a_tensor_is_refused(tmp_path: Path, family: MediaArchitecture) -> None:
+    base = write_tiny_media_model(tmp_path / "base", family)
+    weights = load_file(base / "model.safetensors")
+    name = next(name for name in weights if name.endswith("weight") and "decoder" not in name)
+    lacking = {key: tensor for key, tensor in weights.items() if key != name}
+    save_file(lacking, base / "model.safetensors", {"format": "pt"})
+    with pytest.raises(BaseModelRefusedError, match=r"base: the weights lack 1 tensors of .*graftline lock"):
+        tiny_media_classifier(base, family)
+
+
+def test_the_old_classifier_of_a_timm_checkpoint_is_left_out(tmp_path: Path) -> None:
+    base = write_tiny_image_model(tmp_path / "base", "timm resnet")
+    weights = load_file(base / "model.safetensors")
+    save_file(weights | {"head.weight": torch.zeros(3, 96)}, base / "model.safetensors")
+    tiny_media_classifier(base, "timm resnet")
+    save_file(weights | {"layer9.weight": torch.zeros(3)}, base / "model.safetensors")
+    with pytest.raises(BaseModelRefusedError, match=r"hold 1 tensors that ResNet has no place for \(first: layer9"):
+        tiny_media_classifier(base, "timm resnet")
+
+
+def test_an_architecture_that_timm_does_not_know_is_refused(tmp_path: Path) -> None:
+    base = write_tiny_image_model(tmp_path / "base", "timm resnet")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"architecture": "resnet_of_tomorrow"}))
+    with pytest.raises(BaseModelRefusedError, match=r"the architecture 'resnet_of_tomorrow', which timm .* does not"):
+        tiny_media_classifier(base, "timm resnet")
+
+
+@pytest.mark.parametrize(
+    ("kind", "family", "said"),
+    [
+        ("text", "timm resnet", r"is test_resnet of timm, a model of images, but data\.kind is text"),
+        ("audio", "timm resnet", r"is test_resnet of timm, a model of images, but data\.kind is audio"),
+        ("audio", "resnet", "holds no feature extractor"),
+        ("text", "hubert", "holds no tokenizer"),
+        ("image", "bert", "holds no image processor"),
+        ("audio", "bert", "holds no feature extractor"),
+    ],
+)
+def test_a_model_of_another_kind_is_refused(tmp_path: Path, kind: str, family: str, said: str) -> None:
+    if family == "bert":
+        base = write_tiny_model(tmp_path / "base")
+    else:
+        base = write_tiny_media_model(tmp_path / "base", family)  # type: ignore[arg-type]
+    with pytest.raises(BaseModelRefusedError, match=said):
+        load_preprocessor(base, Reading(kind))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("family", [name for name in IMAGE_ARCHITECTURES if name not in LARGE])
+def test_frozen_batch_norm_statistics_stay_and_are_part_of_the_digest(
+    tmp_path: Path, family: ImageArchitecture
+) -> None:
+    base = write_tiny_image_model(tmp_path / "base", family)
+    model, rows = tiny_media_classifier(base, family), tiny_media_rows(base, family, 4)
+    batch = rows.batch(range(4))
+    point = freeze(model, "partial", find_blocks(model)[-1], head="head", example=batch)
+    before = frozen_sha256(model, point)
+    statistics = {name: tensor.clone() for name, tensor in model.named_buffers() if "running" in name}
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1, weight_decay=0.1)
+    train_mode(model, point)
+    for _ in range(2):
+        nn.functional.cross_entropy(model(**batch), rows.targets).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+    assert frozen_sha256(model, point) == before
+    frozen = [name for name in statistics if name.rpartition(".")[0] in point.frozen_modules]
+    assert all(torch.equal(model.get_buffer(name), statistics[name]) for name in frozen)
+    assert bool(frozen) == ("resnet" in family or "efficientnet" in family)
+    for name in frozen[:1]:
+        model.get_buffer(name).add_(1e-3)
+        assert frozen_sha256(model, point) != before
+
+
+def test_a_declared_pattern_says_which_modules_are_blocks(tmp_path: Path) -> None:
+    base = write_tiny_image_model(tmp_path / "base", "timm convnext")
+    model = load_base(base, ["a", "b"], reading=Reading("image"), seed=0, block_pattern=r"stages\.\d+")
+    assert find_blocks(model) == tuple(f"backbone.stages.{stage}" for stage in range(4))
+
+
+def test_a_declared_pattern_that_fits_nothing_is_refused_with_names_that_there_are(tmp_path: Path) -> None:
+    base = write_tiny_image_model(tmp_path / "base", "timm convnext")
+    model = load_base(base, ["a", "b"], reading=Reading("image"), seed=0, block_pattern=r"layers\.\d+")
+    with pytest.raises(SettingsError, match=r"'layers\\\\.\\\\d\+' fits 0 modules .* ConvNeXt.* called stem\.0"):
+        find_blocks(model)

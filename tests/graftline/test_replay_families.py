@@ -1,0 +1,259 @@
+"""Replay in every family and at every freeze point: what runs once is all that is frozen, and nothing is lost by it."""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from graftline import image_models, sound_models
+from graftline.blocks import find_blocks
+from graftline.classifier import Classifier
+from graftline.feature_store import FeatureStore
+from graftline.freezing import FreezePoint, Strategy, freeze
+from graftline.input_rows import InputRows, ReplayedRows, fill, plan_for, row_keys
+from graftline.replay import capture, replaying
+from graftline.training import Epoch, Plan, Rows, train
+from tests.tiny_media import (
+    AUDIO_ARCHITECTURES,
+    IMAGE_ARCHITECTURES,
+    MEDIA_ARCHITECTURES,
+    MediaArchitecture,
+    tiny_media_classifier,
+    tiny_media_rows,
+    write_tiny_media_model,
+)
+from tests.tiny_models import ARCHITECTURES, tiny_classifier, tiny_rows, write_tiny_model
+
+# No smaller ones of these can be made: a second or two for each pass.
+LARGE = ("timm vgg", "timm inception_v3")
+FAMILIES = [
+    pytest.param(name, marks=pytest.mark.full if name in LARGE else ())
+    for name in (*ARCHITECTURES, *MEDIA_ARCHITECTURES)
+]
+MEDIA = [pytest.param(name, marks=pytest.mark.full if name in LARGE else ()) for name in MEDIA_ARCHITECTURES]
+PLAN = Plan(
+    epochs=2, batch_size=4, learning_rate=1e-3, head_learning_rate=1e-2, weight_decay=0.01, warmup_share=0.1,
+    precision="float32", patience=0, seed=3,
+)  # fmt: skip
+Cut = tuple[Strategy, str | None]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A tiny model of one family, and rows for it."""
+
+    model: Classifier
+    rows: Callable[[int, int], InputRows]
+
+    def cuts(self) -> list[Cut]:
+        """Every freeze point that there is."""
+        count = len(find_blocks(self.model))
+        return [*(("partial", str(number)) for number in range(1, count)), ("feature_extraction", None)]
+
+    def freeze(self, cut: Cut) -> FreezePoint:
+        return freeze(self.model, *cut, head="head", example=self.rows(2, 0).batch([0, 1]))
+
+
+def tiny(folder: Path, family: str) -> Tiny:
+    if family in ARCHITECTURES:
+        base = write_tiny_model(folder / "base", family)
+        return Tiny(tiny_classifier(base), lambda count, seed: tiny_rows(base, count, seed=seed))
+    chosen = cast("MediaArchitecture", family)
+    base = write_tiny_media_model(folder / "base", chosen)
+    return Tiny(
+        tiny_media_classifier(base, chosen), lambda count, seed: tiny_media_rows(base, chosen, count, seed=seed)
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_replayed_logits_are_those_of_the_plain_pass_at_every_freeze_point(tmp_path: Path, family: str) -> None:
+    case = tiny(tmp_path, family)
+    rows = case.rows(4, 0)
+    batch, blank = rows.batch(range(4)), rows.blank(range(4))
+    assert len(case.cuts()) >= 3
+    for cut in case.cuts():
+        point = case.freeze(cut)
+        entering = capture(case.model, point, batch)
+        with torch.no_grad():
+            plain = case.model.eval()(**batch)
+            with replaying(case.model, point, plan_for(case.model, point, rows)) as give:
+                give(entering)
+                assert torch.equal(case.model(**(blank or batch)), plain), cut
+                give(entering.roll(1, 0))
+                assert not torch.equal(case.model(**(blank or batch)), plain), cut
+            assert torch.equal(case.model(**batch), plain), f"{cut}: the model is not as it was"
+
+
+@dataclass(frozen=True)
+class CapturedRows:
+    """Rows whose frozen part is captured by a twin model in the very batch in which it is replayed."""
+
+    rows: InputRows
+    twin: Classifier
+    point: FreezePoint
+    give: Callable[[Tensor], None]
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        return self.rows.lengths
+
+    @property
+    def targets(self) -> Tensor:
+        return self.rows.targets
+
+    def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            self.give(capture(self.twin, self.point, self.rows.batch(rows)))
+        output: Tensor = model(**(self.rows.blank(rows) or self.rows.batch(rows)))
+        return output
+
+
+def trained(model: Classifier, point: FreezePoint, sides: Sequence[Rows], folder: Path, plan: Plan) -> list[Epoch]:
+    rows, validation = sides
+    return train(
+        model, point, rows=rows, validation=validation, plan=plan, head="head", class_weights=None, folder=folder
+    )
+
+
+def both_trainings(
+    tmp_path: Path, case: Tiny, cut: Cut, plan: Plan
+) -> tuple[list[Epoch], list[Epoch], dict[str, Tensor], dict[str, Tensor]]:
+    """The epochs and the weights of a plain training, and of one that replays what a twin of the model captures."""
+    point = case.freeze(cut)
+    sides = [case.rows(10, 0), case.rows(6, 1)]
+    plain, replayed, twin = (copy.deepcopy(case.model) for _ in range(3))
+    name = f"{cut[0]}-{cut[1]}"
+    plain_epochs = trained(plain, point, sides, tmp_path / f"plain-{name}", plan)
+    with replaying(replayed, point, plan_for(replayed, point, sides[0])) as give:
+        captured = [CapturedRows(side, twin, point, give) for side in sides]
+        epochs = trained(replayed, point, captured, tmp_path / f"replayed-{name}", plan)
+    return plain_epochs, epochs, dict(plain.state_dict()), dict(replayed.state_dict())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_replayed_training_ends_with_the_weights_and_losses_of_the_plain_one(tmp_path: Path, family: str) -> None:
+    # Bit for bit, dropout included: the frozen part draws no random numbers in either.
+    case = tiny(tmp_path, family)
+    cuts = case.cuts() if family not in LARGE else [case.cuts()[0], case.cuts()[-2], case.cuts()[-1]]
+    for cut in cuts:
+        plain_epochs, epochs, plain, replayed = both_trainings(tmp_path, case, cut, PLAN)
+        assert epochs == plain_epochs, cut
+        assert [name for name, tensor in replayed.items() if not torch.equal(tensor, plain[name])] == [], cut
+        assert any(not torch.equal(tensor, plain[name]) for name, tensor in case.model.state_dict().items())
+
+
+# bfloat16 keeps 8 bits, so that each rounding moves a number by up to 1/256 of itself; here some ten of them add up.
+# What is kept was computed in float32; in a plain pass, what is in front of the cut is rounded in every layer.
+BFLOAT16_TOLERANCE = 10 / 256
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_in_bfloat16_replayed_logits_stay_within_rounding_of_the_plain_ones(tmp_path: Path, family: str) -> None:
+    case = tiny(tmp_path, family)
+    rows = case.rows(6, 0)
+    batch, blank = rows.batch(range(6)), rows.blank(range(6))
+    for cut in case.cuts():
+        point = case.freeze(cut)
+        entering = capture(case.model, point, batch)
+        with torch.no_grad():
+            exact = case.model.eval()(**batch)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                plain = case.model(**batch).float()
+                with replaying(case.model, point, plan_for(case.model, point, rows)) as give:
+                    give(entering)
+                    replayed = case.model(**(blank or batch)).float()
+        allowed = BFLOAT16_TOLERANCE * float(exact.abs().max())
+        assert float((replayed - plain).abs().max()) <= allowed, cut
+        assert float((replayed - exact).abs().max()) <= allowed, cut
+
+
+@pytest.mark.parametrize(
+    "family", [*ARCHITECTURES, *AUDIO_ARCHITECTURES, "timm vit", "timm convnext", "vit", "convnext"]
+)
+def test_in_bfloat16_the_losses_of_a_replayed_training_stay_within_rounding(tmp_path: Path, family: str) -> None:
+    # Not where batches of four are normalised: a BatchNorm divides by their spread, which magnifies any rounding.
+    case = tiny(tmp_path, family)
+    plan = replace(PLAN, precision="bfloat16", learning_rate=1e-4)
+    for cut in (case.cuts()[0], case.cuts()[-1]):
+        plain, replayed, *_ = both_trainings(tmp_path, case, cut, plan)
+        for one, other in zip(plain, replayed, strict=True):
+            assert other.train_loss == pytest.approx(one.train_loss, abs=BFLOAT16_TOLERANCE), cut
+            assert other.validation_loss == pytest.approx(one.validation_loss, abs=BFLOAT16_TOLERANCE), cut
+
+
+@pytest.mark.parametrize("family", MEDIA)
+def test_no_file_is_decoded_in_a_replay(tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = tiny(tmp_path, family)
+    rows, point = case.rows(4, 0), case.freeze(case.cuts()[0])
+    plan = plan_for(case.model, point, rows)
+    plain = case.model.eval()(**rows.batch([3, 0]))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a file was decoded")
+
+    with FeatureStore(tmp_path / "store") as store:
+        keys = row_keys(rows)
+        fill(store, case.model, point, rows, keys)
+        monkeypatch.setattr(image_models, "decode_image", refuse)
+        monkeypatch.setattr(sound_models, "decode_sound", refuse)
+        with replaying(case.model, point, plan) as give:
+            logits = ReplayedRows(rows, store, keys, give).logits(case.model.eval(), [3, 0])
+    assert torch.allclose(logits, plain, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", MEDIA)
+def test_the_frozen_convolutions_do_not_run_in_a_replay(tmp_path: Path, family: str) -> None:
+    case = tiny(tmp_path, family)
+    rows, point = case.rows(4, 0), case.freeze(case.cuts()[-2])
+    batch, blank = rows.batch(range(4)), rows.blank(range(4))
+    assert blank is not None
+    entering = capture(case.model, point, batch)
+    ran: list[str] = []
+    with replaying(case.model, point, plan_for(case.model, point, rows)) as give:
+        give(entering)
+        case.model(**blank)  # a module that hands its input on is asked once
+        for name in point.frozen_modules:
+            module = case.model.get_submodule(name)
+            if isinstance(module, nn.Conv1d | nn.Conv2d):
+                module.register_forward_hook(lambda *_, name=name: ran.append(name))
+        case.model(**blank)
+        assert [name for name in ran if "forward" not in case.model.get_submodule(name).__dict__] == []
+
+
+@pytest.mark.parametrize("family", [name for name in IMAGE_ARCHITECTURES if name not in LARGE])
+def test_what_is_kept_of_an_image_has_the_same_bits_whatever_rows_it_is_computed_with(
+    tmp_path: Path, family: str
+) -> None:
+    _has_same_bits_in_other_company(tmp_path, family)
+
+
+@pytest.mark.parametrize("family", AUDIO_ARCHITECTURES)
+def test_what_is_kept_of_a_sound_has_the_same_bits_whatever_rows_it_is_computed_with(
+    tmp_path: Path, family: str
+) -> None:
+    _has_same_bits_in_other_company(tmp_path, family)
+
+
+def _has_same_bits_in_other_company(tmp_path: Path, family: str) -> None:
+    case = tiny(tmp_path, family)
+    rows, point = case.rows(9, 0), case.freeze(case.cuts()[0])
+    keys = row_keys(rows)
+    with FeatureStore(tmp_path / "all") as at_once, FeatureStore(tmp_path / "some") as bit_by_bit:
+        fill(at_once, case.model, point, rows, keys)
+        for chosen in ([5], [8, 1, 7, 0], [2, 3, 4, 6]):
+            part = replace(rows, encoded=[rows.encoded[row] for row in chosen], targets=rows.targets[chosen])
+            fill(bit_by_bit, case.model, point, part, row_keys(part))
+        assert all(torch.equal(at_once.batch([key]), bit_by_bit.batch([key])) for key in keys)
