@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast
@@ -13,20 +13,20 @@ from torch import Tensor, nn
 from graftline.blocks import find_blocks
 from graftline.classifier import Classifier
 from graftline.errors import GraftlineError, SettingsError
-from graftline.feature_store import FeatureStore
+from graftline.feature_store import FeatureStore, FeatureStoreFullError
 from graftline.freezing import FreezePoint, Strategy, freeze, frozen_sha256
-from graftline.input_rows import InputRows, ReplayedRows, fill, plan_for, row_keys
+from graftline.input_rows import InputRows, ReplayedRows, fill, plan_for, row_keys, run_through
 from graftline.linear_head import solve_head
 from graftline.lora import add_lora, merge_lora
+from graftline.objective import Objective, objective_for
 from graftline.replay import replaying
-from graftline.settings import AdaptationSettings
+from graftline.settings import PRIMARY_SCORE, AdaptationSettings
 from graftline.training import (
     Epoch,
     Plan,
     Progress,
     Rows,
     average_greedily,
-    balanced_weights,
     best_epoch,
     find_learning_rate,
     train,
@@ -196,59 +196,71 @@ class Adaptation:
         """The rows to train on: as they are if nothing can be kept, otherwise from what the frozen part gave once."""
         if point.first_trainable is None:
             yield self.rows
-        elif point.first_trainable == HEAD:
+            return
+        if point.first_trainable == HEAD:
             yield self._features(point)
-        else:
-            plan = plan_for(self.model, point, self.rows["train"])
-            with self._filled(point) as (store, keys), replaying(self.model, point, plan) as give:
-                yield {split: ReplayedRows(rows, store, keys[split], give) for split, rows in self.rows.items()}
+            return
+        plan = plan_for(self.model, point, self.rows["train"])
+        with ExitStack() as opened:
+            kept = self._filled(point, opened)
+            if kept is None:
+                yield self.rows
+                return
+            store, keys = kept
+            give = opened.enter_context(replaying(self.model, point, plan))
+            yield {split: ReplayedRows(rows, store, keys[split], give) for split, rows in self.rows.items()}
 
     def _features(self, point: FreezePoint) -> Mapping[str, FeatureRows]:
-        with self._filled(point) as (store, keys):
-            return {split: FeatureRows(store.batch(keys[split]), rows.targets) for split, rows in self.rows.items()}
+        with ExitStack() as opened:
+            kept = self._filled(point, opened)
+            if kept is None:
+                # One vector per row has room in memory where the files of all runs have none on the disk.
+                opened.close()
+                precision = self.settings.precision
+                vectors = {split: run_through(self.model, point, rows, precision) for split, rows in self.rows.items()}
+            else:
+                vectors = {split: kept[0].batch(keys).float() for split, keys in kept[1].items()}
+        return {split: FeatureRows(vectors[split], rows.targets) for split, rows in self.rows.items()}
 
-    @contextmanager
-    def _filled(self, point: FreezePoint) -> Iterator[tuple[FeatureStore, Mapping[str, list[str]]]]:
-        with self.stores(point) as store:
+    def _filled(self, point: FreezePoint, opened: ExitStack) -> tuple[FeatureStore, Mapping[str, list[str]]] | None:
+        """The store with all rows in it, open as long as `opened`; None, and told, if there is no room for them."""
+        try:
+            store = opened.enter_context(self.stores(point))
             keys = {split: row_keys(rows) for split, rows in self.rows.items()}
             for split, rows in self.rows.items():
-                ran = fill(store, self.model, point, rows, keys[split])
+                ran = fill(store, self.model, point, rows, keys[split], precision=self.settings.precision)
                 self.listener.say(f"frozen part: ran once for {ran} {split} rows, {len(keys[split]) - ran} were kept")
-            yield store, keys
+            for name in store.evicted:
+                self.listener.say(f"frozen part: what was kept in {name}, the least recently used, made room")
+        except FeatureStoreFullError as error:
+            self.listener.say(f"{error}; the frozen part runs in every epoch")
+            return None
+        return store, keys
 
     def _solve(self, rows: Mapping[str, FeatureRows]) -> tuple[Epoch, float]:
         """Put the optimal linear head into the model."""
-        layer, settings = self.model.output_layer, self.settings
-        weights = self._class_weights()
-
-        def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
-            return nn.functional.cross_entropy(
-                logits, targets, weight=None if weights is None else weights.to(logits),
-                label_smoothing=settings.label_smoothing,
-            )  # fmt: skip
-
+        layer, objective = self.model.output_layer, self._objective()
         held = rows["validation"]
         solved = solve_head(
             rows["train"].features, rows["train"].targets, validation=(held.features, held.targets),
-            outputs=layer.out_features, loss_of=loss_of, validation_loss_of=nn.functional.cross_entropy,
-            penalty=settings.head_penalty or None,
+            outputs=layer.out_features, loss_of=objective.loss, validation_loss_of=objective.validation_loss,
+            penalty=self.settings.head_penalty or None,
         )  # fmt: skip
         with torch.no_grad():
             layer.weight.copy_(solved.weight)
             layer.bias.copy_(solved.bias)
-            predicted = layer(held.features).argmax(1)
-        accuracy = float((predicted == held.targets).float().mean())
-        epoch = Epoch(1, solved.train_loss, solved.validation_loss, accuracy)
-        self.listener.say(
-            f"head: solved with an L2 penalty of {solved.penalty:.2g}, validation accuracy {accuracy:.4f}"
-        )
+            score = objective.score(layer(held.features), held.targets)
+        epoch = Epoch(1, solved.train_loss, solved.validation_loss, score)
+        name = PRIMARY_SCORE[self.model.outputs.task].replace("_", " ")
+        self.listener.say(f"head: solved with an L2 penalty of {solved.penalty:.2g}, validation {name} {score:.4f}")
         self.listener.finished_epoch(epoch)
         return epoch, solved.penalty
 
-    def _class_weights(self) -> Tensor | None:
-        if self.settings.class_weights == "none":
-            return None
-        return balanced_weights(self.rows["train"].targets, len(self.model.labels))
+    def _objective(self) -> Objective:
+        return objective_for(
+            self.model.outputs, self.rows["train"].targets,
+            balanced=self.settings.class_weights == "balanced", label_smoothing=self.settings.label_smoothing,
+        )  # fmt: skip
 
     def _plan(self) -> Plan:
         settings = self.settings
@@ -262,7 +274,6 @@ class Adaptation:
             precision=settings.precision,
             patience=settings.patience,
             seed=settings.seed,
-            label_smoothing=settings.label_smoothing,
             schedule=settings.schedule,
             layer_decay=settings.layer_decay,
             l2_sp=settings.l2_sp,
@@ -274,7 +285,7 @@ class Adaptation:
         self, point: FreezePoint, rows: Mapping[str, Rows], plan: Plan, folder: Path, before: int = 0
     ) -> tuple[list[Epoch], tuple[int, ...], float]:
         """Train behind the freeze point. Returns: epochs, numbered on from `before`, those averaged, the rate."""
-        weights, listener = self._class_weights(), self.listener
+        objective, listener = self._objective(), self.listener
         train_rows, held = rows["train"], rows["validation"]
         if self.settings.gradient_checkpointing:
             _recompute_activations(self.model.backbone)
@@ -286,12 +297,14 @@ class Adaptation:
 
         epochs = train(
             self.model, point, rows=train_rows, validation=held, plan=plan, head=HEAD,
-            class_weights=weights, folder=folder, report=listener.progress,
+            objective=objective, folder=folder, report=listener.progress,
             finished_epoch=lambda epoch: listener.finished_epoch(numbered(epoch)),
         )  # fmt: skip
         members = [best_epoch(epochs).number]
         if plan.keep_epochs:
-            members = average_greedily(self.model, epochs, validation=held, plan=plan, folder=folder)
+            members = average_greedily(
+                self.model, epochs, validation=held, objective=objective, plan=plan, folder=folder
+            )
             if len(members) > 1:
                 listener.say(f"weights: the mean of the epochs {', '.join(map(str, members))}")
         return [numbered(epoch) for epoch in epochs], tuple(number + before for number in members), plan.learning_rate
@@ -299,7 +312,7 @@ class Adaptation:
     def _with_found_rate(self, plan: Plan, point: FreezePoint, rows: Rows) -> Plan:
         """The plan with both rates scaled to what a range test found."""
         rate = find_learning_rate(
-            self.model, point, rows=rows, plan=plan, head=HEAD, class_weights=self._class_weights()
+            self.model, point, rows=rows, plan=plan, head=HEAD, objective=self._objective()
         )  # fmt: skip
         if rate is None:
             self.listener.say(f"learning rate: the range test saw the loss fall at no rate; kept {plan.learning_rate}")

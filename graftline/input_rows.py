@@ -1,5 +1,6 @@
 """Encoded inputs as rows to train on, either through the whole model or from the kept output of its frozen part."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from graftline.batching import equal_length_batches
 from graftline.feature_store import FeatureStore
 from graftline.freezing import FreezePoint
+from graftline.precision import Precision, autocast
 from graftline.preprocessing import Encoded, Preprocessor
 from graftline.replay import ReplayPlan, capture, plan_replay
 
@@ -60,7 +62,7 @@ class ReplayedRows:
         return self.rows.targets
 
     def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
-        self.give(self.store.batch([self.keys[row] for row in rows]))
+        self.give(self.store.batch([self.keys[row] for row in rows]).float())
         output: Tensor = model(**(self.rows.blank(rows) or self.rows.batch(rows)))
         return output
 
@@ -79,18 +81,48 @@ def row_keys(rows: InputRows) -> list[str]:
     return [rows.preprocessor.key(row) for row in rows.encoded]
 
 
-def fill(store: FeatureStore, model: nn.Module, point: FreezePoint, rows: InputRows, keys: Sequence[str]) -> int:
+def fill(
+    store: FeatureStore,
+    model: nn.Module,
+    point: FreezePoint,
+    rows: InputRows,
+    keys: Sequence[str],
+    *,
+    precision: Precision = "float32",
+) -> int:
     """Run the frozen part for the rows that the store lacks. Returns: how many rows that were.
 
     A row's entry has the same bits whichever rows it is computed with, today or in another run: it runs among rows of
     its own length, so without padding, and in a batch whose size follows from that length alone.
+    Raises: FeatureStoreFullError, before all is computed, if there is no room for all.
     """
     place = {key: row for row, key in enumerate(keys)}
     missing = [place[key] for key in store.missing(keys)]
-    lengths = rows.lengths
-    for batch in equal_length_batches([lengths[row] for row in missing], rows.preprocessor.batch_length):
+    lengths = [rows.lengths[row] for row in missing]
+    for number, batch in enumerate(equal_length_batches(lengths, rows.preprocessor.batch_length)):
         chosen = [missing[member] for member in batch]
-        captured = capture(model, point, rows.batch(chosen))
+        with autocast(precision):
+            captured = capture(model, point, rows.batch(chosen))
+        if number == 0:
+            shape = tuple(captured.shape[1:])
+            store.reserve(store.needed_bytes(_scaled(shape, length / lengths[batch[0]]) for length in lengths))
         # A last, smaller batch was filled up with rows that are in it already.
         store.add({keys[row]: entry for row, entry in zip(chosen, captured, strict=True)})
     return len(missing)
+
+
+def run_through(model: nn.Module, point: FreezePoint, rows: InputRows, precision: Precision) -> Tensor:
+    """What enters the first trainable module, if that is one vector per row: (rows, width), bits as `fill` keeps."""
+    vectors = torch.empty(0)
+    for batch in equal_length_batches(rows.lengths, rows.preprocessor.batch_length):
+        with autocast(precision):
+            captured = capture(model, point, rows.batch(batch)).float()
+        if not vectors.numel():
+            vectors = torch.empty(len(rows.encoded), captured.shape[1])
+        vectors[batch] = captured
+    return vectors
+
+
+def _scaled(shape: tuple[int, ...], factor: float) -> tuple[int, ...]:
+    """The shape of an entry of a row that is so many times as long: tokens and frames grow with it, vectors do not."""
+    return shape if len(shape) == 1 else (math.ceil(shape[0] * factor), *shape[1:])

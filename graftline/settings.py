@@ -194,6 +194,11 @@ class AdaptationSettings(Section, title="Adaptation"):
     """Longer inputs are cut to this many tokens."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 is faster where the processor has instructions for it, and a little less exact."""
+    feature_precision: Literal["float32", "bfloat16"] = "float32"
+    """In which precision the frozen part's output is kept: bfloat16 takes half the space and rounds to 3 digits."""
+    feature_gigabytes: Annotated[float, Field(ge=0, le=100_000)] = 20.0
+    """What all kept outputs of frozen parts may take on the disk together; the least recently used go first. Where
+    one alone would take more, its frozen part runs in every epoch instead."""
     patience: Annotated[int, Field(ge=0, le=100)] = 0
     """Stop after this many epochs without improvement on the validation rows. 0: train all epochs."""
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0

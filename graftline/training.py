@@ -1,10 +1,10 @@
-"""Training a classifier behind its freeze point: seeded, resumable, with the best epoch kept."""
+"""Training a model behind its freeze point: seeded, resumable, with the best epoch kept."""
 
 import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol, cast
@@ -19,6 +19,8 @@ from graftline.batching import shuffled_batches, sorted_batches
 from graftline.checkpoints import newest_checkpoint, save_checkpoint
 from graftline.errors import GraftlineError
 from graftline.freezing import FreezePoint, train_mode
+from graftline.objective import Objective
+from graftline.precision import Precision, autocast
 
 # A kill costs at most this much work, and writing a checkpoint takes about a second.
 CHECKPOINT_SECONDS = 60.0
@@ -42,7 +44,7 @@ class Rows(Protocol):
     @property
     def targets(self) -> Tensor: ...
     def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
-        """The model's output for these rows: (rows, classes)."""
+        """The model's output for these rows: (rows, outputs)."""
         ...
 
 
@@ -56,10 +58,9 @@ class Plan:
     head_learning_rate: float
     weight_decay: float
     warmup_share: float
-    precision: Literal["float32", "bfloat16"]
+    precision: Precision
     patience: int
     seed: int
-    label_smoothing: float = 0.0
     schedule: Literal["linear", "cosine"] = "linear"
     layer_decay: float = 1.0
     """Each block learns this much more slowly than the one behind it."""
@@ -78,7 +79,8 @@ class Epoch:
     number: int
     train_loss: float
     validation_loss: float
-    validation_accuracy: float
+    validation_score: float
+    """The task's primary score; higher is better."""
 
 
 @dataclass(frozen=True)
@@ -108,19 +110,18 @@ def train(
     validation: Rows,
     plan: Plan,
     head: str,
-    class_weights: Tensor | None,
+    objective: Objective,
     folder: Path,
     report: Callable[[Progress], None] = lambda _: None,
     finished_epoch: Callable[[Epoch], None] = lambda _: None,
 ) -> list[Epoch]:
-    """Train `model` in place and leave it with the weights of its best epoch (highest accuracy, then lowest loss).
+    """Train `model` in place and leave it with the weights of its best epoch (highest score, then lowest loss).
 
     Checkpoints go to `folder`; a training that finds one there goes on from it and ends with the same weights.
     """
     per_epoch = len(_groups(rows, plan, epoch=0))
     optimizer = _optimizer(model, plan, head, point.depths)
     origin = _origin(model, head) if plan.l2_sp else {}
-    loss_of = nn.CrossEntropyLoss(weight=class_weights, label_smoothing=plan.label_smoothing)
     torch.manual_seed(plan.seed)
     state = _resume(model, point, optimizer, folder)
     started, started_step, last_saved = time.monotonic(), state.step, time.monotonic()
@@ -130,7 +131,7 @@ def train(
             train_mode(model, point)
             for group in _groups(rows, plan, epoch)[state.step - epoch * per_epoch :]:
                 _set_learning_rates(optimizer, plan, state.step, per_epoch * plan.epochs)
-                loss = _step(model, optimizer, rows, group, loss_of, plan, origin)
+                loss = _step(model, optimizer, rows, group, objective, plan, origin)
                 state.step, state.loss_sum = state.step + 1, state.loss_sum + loss
                 in_step = plan.batch_size * plan.accumulation
                 speed = (state.step - started_step) * in_step / (time.monotonic() - started)
@@ -138,7 +139,7 @@ def train(
                 if time.monotonic() - last_saved > CHECKPOINT_SECONDS:
                     _save(model, point, optimizer, state, folder)
                     last_saved = time.monotonic()
-            _finish_epoch(model, point, state, validation, plan, per_epoch)
+            _finish_epoch(model, point, state, validation, objective, plan, per_epoch)
             if plan.keep_epochs:
                 _keep_epoch(model, point, state.epochs, folder / EPOCHS)
             finished_epoch(state.epochs[-1])
@@ -156,7 +157,7 @@ def find_learning_rate(
     rows: Rows,
     plan: Plan,
     head: str,
-    class_weights: Tensor | None,
+    objective: Objective,
 ) -> float | None:
     """A learning rate for the pre-trained part, by a range test (Smith 2015, arXiv 1506.01186), or None.
 
@@ -167,7 +168,6 @@ def find_learning_rate(
     start = {name: tensor.detach().clone() for name, tensor in _learned(model, point).items()}
     flat = replace(plan, layer_decay=1.0)
     optimizer = _optimizer(model, flat, head, point.depths)
-    loss_of = nn.CrossEntropyLoss(weight=class_weights, label_smoothing=plan.label_smoothing)
     torch.manual_seed(plan.seed)
     train_mode(model, point)
     groups = itertools.cycle(_groups(rows, plan, epoch=0))
@@ -180,7 +180,7 @@ def find_learning_rate(
                 for group in optimizer.param_groups:
                     group["lr"] = rate * group["highest"] / plan.learning_rate
                 smoothed = RANGE_SMOOTHING * smoothed + (1 - RANGE_SMOOTHING) * _step(
-                    model, optimizer, rows, next(groups), loss_of, plan, {}
+                    model, optimizer, rows, next(groups), objective, plan, {}
                 )
                 # Corrected for its start at zero, as in Adam.
                 seen.append((smoothed / (1 - RANGE_SMOOTHING ** (step + 1)), rate))
@@ -196,18 +196,18 @@ def find_learning_rate(
 
 
 def average_greedily(
-    model: nn.Module, epochs: Sequence[Epoch], *, validation: Rows, plan: Plan, folder: Path
+    model: nn.Module, epochs: Sequence[Epoch], *, validation: Rows, objective: Objective, plan: Plan, folder: Path
 ) -> list[int]:
     """Replace the weights by the mean of those epochs that do better together than the best one alone.
 
     The greedy soup of Wortsman et al. (2022, arXiv 2203.05482, algorithm 1) over the epochs that `train` kept: from
-    the best one down, an epoch joins if the mean with it has no lower validation accuracy, and of equal accuracy no
-    higher loss. Returns: the numbers of the epochs in the mean; only one if none helped.
+    the best one down, an epoch joins if the mean with it has no lower validation score, and of equal score no higher
+    loss. Returns: the numbers of the epochs in the mean; only one if none helped.
     """
     ranked = sorted(epochs, key=_rank)[:MOST_KEPT_EPOCHS]
     members = [ranked[0].number]
     mean = load_file(_epoch_path(folder / EPOCHS, members[0]))
-    reached = (-ranked[0].validation_accuracy, ranked[0].validation_loss)
+    reached = (-ranked[0].validation_score, ranked[0].validation_loss)
     for epoch in ranked[1:]:
         other = load_file(_epoch_path(folder / EPOCHS, epoch.number))
         # Counters of BatchNorm are whole numbers: they stay those of the best epoch.
@@ -216,9 +216,9 @@ def average_greedily(
             for name, tensor in mean.items()
         }
         model.load_state_dict(tried, strict=False)
-        loss, accuracy = _validate(model, validation, plan)
-        if (-accuracy, loss) <= reached:
-            mean, reached = tried, (-accuracy, loss)
+        loss, score = _validate(model, validation, objective, plan)
+        if (-score, loss) <= reached:
+            mean, reached = tried, (-score, loss)
             members.append(epoch.number)
     model.load_state_dict(mean, strict=False)
     model.eval()
@@ -226,20 +226,12 @@ def average_greedily(
 
 
 def best_epoch(epochs: Sequence[Epoch]) -> Epoch:
-    """The epoch with the highest validation accuracy; of equals the one with the lowest loss, then the earliest."""
+    """The epoch with the highest validation score; of equals the one with the lowest loss, then the earliest."""
     return min(epochs, key=_rank)
 
 
 def _rank(epoch: Epoch) -> tuple[float, float, int]:
-    return -epoch.validation_accuracy, epoch.validation_loss, epoch.number
-
-
-def balanced_weights(targets: Tensor, classes: int) -> Tensor:
-    """Weight of each class, inverse to its frequency, 1 on average over the rows: (classes,).
-
-    A class without rows counts as if it had one: its weight is never used, but stays a number.
-    """
-    return len(targets) / (classes * torch.bincount(targets, minlength=classes).clamp(min=1).float())
+    return -epoch.validation_score, epoch.validation_loss, epoch.number
 
 
 def _groups(rows: Rows, plan: Plan, epoch: int) -> list[list[list[int]]]:
@@ -253,7 +245,7 @@ def _step(
     optimizer: torch.optim.Optimizer,
     rows: Rows,
     group: Sequence[Sequence[int]],
-    loss_of: nn.CrossEntropyLoss,
+    objective: Objective,
     plan: Plan,
     origin: Mapping[str, Tensor],
 ) -> float:
@@ -262,7 +254,7 @@ def _step(
     for batch in group:
         with autocast(plan.precision):
             logits = rows.logits(model, batch)
-        loss = loss_of(logits.float(), rows.targets[list(batch)]) * (len(batch) / total)
+        loss = objective.loss(logits.float(), rows.targets[list(batch)]) * (len(batch) / total)
         if not torch.isfinite(loss):
             raise GraftlineError(
                 f"the training diverged: the loss of a batch of {len(batch)} rows is {float(loss.detach())}, expected a"
@@ -293,27 +285,28 @@ def _pull_towards(origin: Mapping[str, Tensor], trainable: Mapping[str, Tensor],
             gradient.add_(trainable[name].detach() - start, alpha=strength)
 
 
-def autocast(precision: str) -> AbstractContextManager[object]:
-    """Matrix products in bfloat16 where the settings ask for it; weights stay float32."""
-    return torch.autocast("cpu", dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
-
-
 def _finish_epoch(
-    model: nn.Module, point: FreezePoint, state: _State, validation: Rows, plan: Plan, per_epoch: int
+    model: nn.Module,
+    point: FreezePoint,
+    state: _State,
+    validation: Rows,
+    objective: Objective,
+    plan: Plan,
+    per_epoch: int,
 ) -> None:
-    loss, accuracy = _validate(model, validation, plan)
-    epoch = Epoch(len(state.epochs) + 1, state.loss_sum / per_epoch, loss, accuracy)
+    loss, score = _validate(model, validation, objective, plan)
+    epoch = Epoch(len(state.epochs) + 1, state.loss_sum / per_epoch, loss, score)
     state.epochs.append(epoch)
     state.loss_sum = 0.0
     if best_epoch(state.epochs) is epoch:
         state.best = {name: tensor.detach().clone() for name, tensor in _learned(model, point).items()}
 
 
-def _validate(model: nn.Module, validation: Rows, plan: Plan) -> tuple[float, float]:
-    """Log loss and accuracy of the validation rows."""
-    logits = predict(model, validation, batch_size=plan.batch_size, precision=plan.precision)
-    loss = float(nn.functional.cross_entropy(logits, validation.targets))
-    return loss, float((logits.argmax(1) == validation.targets).float().mean())
+def _validate(model: nn.Module, validation: Rows, objective: Objective, plan: Plan) -> tuple[float, float]:
+    """Loss and score of the validation rows."""
+    outputs = predict(model, validation, batch_size=plan.batch_size, precision=plan.precision)
+    loss = float(objective.validation_loss(outputs, validation.targets))
+    return loss, objective.score(outputs, validation.targets)
 
 
 def _keep_epoch(model: nn.Module, point: FreezePoint, epochs: Sequence[Epoch], folder: Path) -> None:
@@ -331,8 +324,8 @@ def _epoch_path(folder: Path, number: int) -> Path:
     return folder / f"epoch-{number:04d}.safetensors"
 
 
-def predict(model: nn.Module, rows: Rows, *, batch_size: int, precision: str = "float32") -> Tensor:
-    """The model's output for all rows, in row order: (rows, classes)."""
+def predict(model: nn.Module, rows: Rows, *, batch_size: int, precision: Precision = "float32") -> Tensor:
+    """The model's output for all rows, in row order: (rows, outputs)."""
     model.eval()
     logits = torch.empty(0)
     with torch.no_grad(), autocast(precision):

@@ -17,6 +17,7 @@ from graftline.digests import tensors_sha256
 from graftline.errors import SettingsError
 from graftline.families import load_classifier, save_classifier
 from graftline.feature_store import FeatureStore
+from graftline.feature_stores import open_feature_store
 from graftline.freezing import FreezePoint
 from graftline.input_rows import InputRows
 from graftline.settings import AdaptationSettings
@@ -75,7 +76,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("models") / "base")
 
 
-def ran(base: Path, folder: Path, cut_at: int | None = None, **chosen: Any) -> Ran:
+def ran(base: Path, folder: Path, cut_at: int | None = None, *, limit_bytes: int = 1 << 30, **chosen: Any) -> Ran:
     settings = AdaptationSettings(**SETTINGS | chosen)
     rows = {"train": tiny_rows(base, 256), "validation": tiny_rows(base, 64, seed=1)}
     model = tiny_classifier(base, seed=settings.seed, head=settings.head)
@@ -89,7 +90,10 @@ def ran(base: Path, folder: Path, cut_at: int | None = None, **chosen: Any) -> R
             raise PowerCutError
 
     def stores(point: FreezePoint) -> AbstractContextManager[FeatureStore]:
-        return FeatureStore(folder / "features" / str(point.first_trainable))
+        return open_feature_store(
+            folder / "features", str(point.first_trainable), precision=settings.feature_precision,
+            limit_bytes=limit_bytes,
+        )  # fmt: skip
 
     adapted = Adaptation(
         model, rows, settings, stores, folder / "checkpoints", Listener(progress, epochs.append, said.append)
@@ -252,6 +256,36 @@ def test_the_range_test_finds_nothing_where_there_is_nothing_to_learn() -> None:
     features = torch.zeros(256, 4)
     targets = torch.arange(256) % 2
     assert range_test(features, targets, head_learning_rate=1e-3) == (None, True)
+
+
+def test_without_room_for_features_the_head_comes_out_the_same(base: Path, tmp_path: Path) -> None:
+    kept = ran(base, tmp_path / "kept", strategy="feature_extraction")
+    full = ran(base, tmp_path / "full", strategy="feature_extraction", limit_bytes=100)
+    assert full.sha256 == kept.sha256
+    assert any("the frozen part runs in every epoch" in said for said in full.said)
+
+
+def test_without_room_for_features_training_goes_on_and_says_so(base: Path, tmp_path: Path) -> None:
+    kept = ran(base, tmp_path / "kept", strategy="partial", freeze_until="2")
+    full = ran(base, tmp_path / "full", strategy="partial", freeze_until="2", limit_bytes=100)
+    assert any("the frozen part runs in every epoch" in said for said in full.said)
+    # The batches of another shape round differently, and nothing else differs.
+    losses = [[epoch.train_loss for epoch in done.epochs] for done in (kept, full)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    assert full.adapted.frozen_sha256 == kept.adapted.frozen_sha256
+
+
+def test_features_in_bfloat16_take_half_the_space_and_hardly_move_the_loss(base: Path, tmp_path: Path) -> None:
+    exact, coarse = (
+        ran(base, tmp_path / precision, strategy="feature_extraction", feature_precision=precision, head_penalty=0.1)
+        for precision in ("float32", "bfloat16")
+    )
+    sizes = [
+        (tmp_path / precision / "features" / "head" / "values.bin").stat().st_size
+        for precision in ("float32", "bfloat16")
+    ]
+    assert sizes[1] * 2 == sizes[0]
+    assert coarse.epochs[0].train_loss == pytest.approx(exact.epochs[0].train_loss, abs=1e-3)
 
 
 def test_a_found_learning_rate_is_used_or_its_absence_told(base: Path, tmp_path: Path) -> None:
