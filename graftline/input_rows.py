@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from graftline.batching import equal_length_batches
 from graftline.feature_store import FeatureStore
 from graftline.freezing import FreezePoint
-from graftline.precision import Precision, autocast
+from graftline.precision import Precision, autocast, narrowed
 from graftline.preprocessing import Encoded, Preprocessor
 from graftline.replay import ReplayPlan, capture, plan_replay
 
@@ -98,28 +98,29 @@ def fill(
     """
     place = {key: row for row, key in enumerate(keys)}
     missing = [place[key] for key in store.missing(keys)]
-    lengths = [rows.lengths[row] for row in missing]
-    for number, batch in enumerate(equal_length_batches(lengths, rows.preprocessor.batch_length)):
-        chosen = [missing[member] for member in batch]
-        with autocast(precision):
+    all_lengths = rows.lengths
+    lengths = [all_lengths[row] for row in missing]
+    with autocast(precision), narrowed(model, point.frozen_modules, precision):
+        for number, batch in enumerate(equal_length_batches(lengths, rows.preprocessor.batch_length)):
+            chosen = [missing[member] for member in batch]
             captured = capture(model, point, rows.batch(chosen))
-        if number == 0:
-            shape = tuple(captured.shape[1:])
-            store.reserve(store.needed_bytes(_scaled(shape, length / lengths[batch[0]]) for length in lengths))
-        # A last, smaller batch was filled up with rows that are in it already.
-        store.add({keys[row]: entry for row, entry in zip(chosen, captured, strict=True)})
+            if number == 0:
+                shape = tuple(captured.shape[1:])
+                store.reserve(store.needed_bytes(_scaled(shape, length / lengths[batch[0]]) for length in lengths))
+            # A last, smaller batch was filled up with rows that are in it already.
+            store.add({keys[row]: entry for row, entry in zip(chosen, captured, strict=True)})
     return len(missing)
 
 
 def run_through(model: nn.Module, point: FreezePoint, rows: InputRows, precision: Precision) -> Tensor:
     """What enters the first trainable module, if that is one vector per row: (rows, width), bits as `fill` keeps."""
     vectors = torch.empty(0)
-    for batch in equal_length_batches(rows.lengths, rows.preprocessor.batch_length):
-        with autocast(precision):
+    with autocast(precision), narrowed(model, point.frozen_modules, precision):
+        for batch in equal_length_batches(rows.lengths, rows.preprocessor.batch_length):
             captured = capture(model, point, rows.batch(batch)).float()
-        if not vectors.numel():
-            vectors = torch.empty(len(rows.encoded), captured.shape[1])
-        vectors[batch] = captured
+            if not vectors.numel():
+                vectors = torch.empty(len(rows.encoded), captured.shape[1])
+            vectors[batch] = captured
     return vectors
 
 

@@ -1,9 +1,11 @@
 """In which precision matrix products are computed."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal
 
 import torch
+from torch import nn
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -11,3 +13,26 @@ Precision = Literal["float32", "bfloat16"]
 def autocast(precision: Precision) -> AbstractContextManager[object]:
     """Matrix products in bfloat16 where the settings ask for it; weights stay float32."""
     return torch.autocast("cpu", dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
+
+
+@contextmanager
+def narrowed(model: nn.Module, modules: Iterable[str], precision: Precision) -> Iterator[None]:
+    """Inside, the weights of the matrix products in `modules` are bfloat16, if that is the precision.
+
+    `autocast` rounds the same weights to the same bits, but anew in every call where they do not learn.
+    """
+    layers = [model.get_submodule(name) for name in modules] if precision == "bfloat16" else []
+    tensors = [
+        tensor
+        for layer in layers
+        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d)
+        for tensor in layer.parameters(recurse=False)
+    ]
+    exact = [tensor.data for tensor in tensors]
+    try:
+        for tensor in tensors:
+            tensor.data = tensor.data.bfloat16()
+        yield
+    finally:
+        for tensor, data in zip(tensors, exact, strict=True):
+            tensor.data = data
