@@ -20,7 +20,8 @@ from graftline.linear_head import solve_head
 from graftline.lora import add_lora, merge_lora
 from graftline.objective import Objective, objective_for
 from graftline.replay import replaying
-from graftline.settings import PRIMARY_SCORE, AdaptationSettings
+from graftline.scoring import SCORING, spelt
+from graftline.settings import AdaptationSettings
 from graftline.training import (
     Epoch,
     Plan,
@@ -251,7 +252,7 @@ class Adaptation:
             layer.bias.copy_(solved.bias)
             score = objective.score(layer(held.features), held.targets)
         epoch = Epoch(1, solved.train_loss, solved.validation_loss, score)
-        name = PRIMARY_SCORE[self.model.outputs.task].replace("_", " ")
+        name = spelt(SCORING[self.model.outputs.task].primary)
         self.listener.say(f"head: solved with an L2 penalty of {solved.penalty:.2g}, validation {name} {score:.4f}")
         self.listener.finished_epoch(epoch)
         return epoch, solved.penalty

@@ -1,18 +1,18 @@
 """The one model of every kind: a pre-trained backbone, one vector per row, and a new head."""
 
-from collections.abc import Sequence
 from typing import cast
 
 from torch import Tensor, nn
 
 from graftline.family import Family, HeadKind, Pooling
+from graftline.outputs import Outputs
 
 # The dropout in front of the classification layer that BERT was published with (arXiv 1810.04805, section A.2).
 HEAD_DROPOUT = 0.1
 
 
 class Classifier(nn.Module):
-    """Rows to logits: backbone, one vector per row, and a head that is linear or has one hidden layer.
+    """Rows to outputs: backbone, one vector per row, and a head that is linear or has one hidden layer.
 
     The head stands apart from the backbone so that the vector in front of it can be kept and replayed, whatever the
     architecture.
@@ -24,7 +24,7 @@ class Classifier(nn.Module):
         family: Family,
         *,
         pooling: Pooling,
-        labels: Sequence[str],
+        outputs: Outputs,
         head: HeadKind = "linear",
         block_pattern: str | None = None,
     ) -> None:
@@ -32,11 +32,12 @@ class Classifier(nn.Module):
         self.backbone = backbone
         width = family.width(backbone)
         hidden = [nn.Dropout(HEAD_DROPOUT), nn.Linear(width, width), nn.GELU()] if head == "mlp" else []
-        self.head = nn.Sequential(*hidden, nn.Dropout(HEAD_DROPOUT), nn.Linear(width, len(labels)))
+        self.head = nn.Sequential(*hidden, nn.Dropout(HEAD_DROPOUT), nn.Linear(width, outputs.width))
         self.head_kind = head
         self.family = family
         self.pooling = pooling
-        self.labels = list(labels)
+        self.outputs = outputs
+        """What its outputs mean."""
         self.block_pattern = block_pattern
         """A regular expression over names in the backbone that says which modules are blocks; None: by inspection."""
 
@@ -50,6 +51,6 @@ class Classifier(nn.Module):
         return self.family.vectors(self.backbone, batch, self.pooling)
 
     def forward(self, **batch: Tensor) -> Tensor:
-        """Logits: (batch, labels)."""
-        logits: Tensor = self.head(self.features(**batch))
-        return logits
+        """(batch, outputs)."""
+        outputs: Tensor = self.head(self.features(**batch))
+        return outputs

@@ -1,7 +1,6 @@
 """Models of every kind as folders: which family one is of, a base model with a new head, an adapted model."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +15,7 @@ from graftline.errors import BaseModelRefusedError
 from graftline.family import Family, HeadKind
 from graftline.files import write_json
 from graftline.freezing import has_lora
+from graftline.outputs import Outputs
 from graftline.preprocessing import Preprocessor, Reading
 
 # Beside the backbone's own files: what the libraries of models do not know of.
@@ -24,14 +24,14 @@ DESCRIPTION, HEAD = "graftline.json", "head.safetensors"
 
 def load_base(
     folder: Path,
-    labels: Sequence[str],
+    outputs: Outputs,
     *,
     reading: Reading,
     seed: int,
     head: HeadKind = "linear",
     block_pattern: str | None = None,
 ) -> Classifier:
-    """A base model with a new head for `labels`, whose weights the seed decides.
+    """A base model with a new head for `outputs`, whose weights the seed decides.
 
     Raises: BaseModelRefusedError if the folder lacks weights of the backbone, which would start as noise, or holds a
     model of another kind.
@@ -43,7 +43,7 @@ def load_base(
     adapted = (folder / DESCRIPTION).exists()
     pooling = _description(folder)["pooling"] if adapted else family.pooling(folder, backbone)
     model = Classifier(
-        backbone, family, pooling=pooling, labels=labels, head=head, block_pattern=block_pattern
+        backbone, family, pooling=pooling, outputs=outputs, head=head, block_pattern=block_pattern
     )  # fmt: skip
     nn.init.normal_(model.output_layer.weight, std=0.02)
     nn.init.zeros_(model.output_layer.bias)
@@ -64,7 +64,7 @@ def save_classifier(model: Classifier, preprocessor: Preprocessor, folder: Path)
     preprocessor.save(folder)
     save_file({name: tensor.contiguous() for name, tensor in model.head.state_dict().items()}, folder / HEAD)
     description = {
-        "labels": model.labels,
+        "outputs": asdict(model.outputs),
         "pooling": model.pooling,
         "head": model.head_kind,
         "reading": asdict(preprocessor.reading),
@@ -81,7 +81,7 @@ def load_classifier(folder: Path) -> Classifier:
         family.load(folder),
         family,
         pooling=description["pooling"],
-        labels=description["labels"],
+        outputs=_outputs(description["outputs"]),
         head=description["head"],
     )
     if description["lora"]:
@@ -116,6 +116,10 @@ def _family_of(folder: Path, reading: Reading) -> Family:
     from graftline.sound_models import SPEECH, WHISPER
 
     return WHISPER if read_config(folder).get("model_type") == "whisper" else SPEECH
+
+
+def _outputs(written: dict[str, Any]) -> Outputs:
+    return Outputs(**written | {"labels": tuple(written["labels"])})
 
 
 def _description(folder: Path) -> dict[str, Any]:

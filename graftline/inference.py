@@ -18,7 +18,8 @@ class Predictor:
     def __init__(self, folder: Path) -> None:
         self._model = load_classifier(folder)
         self._preprocessor = load_preprocessor(folder)
-        self.labels = self._model.labels
+        self.kind = self._preprocessor.reading.kind
+        self.labels = list(self._model.outputs.labels)
 
     def probabilities(self, raws: Sequence[Raw]) -> Probabilities:
         """Probability of each label for each input: (inputs, labels), rows add up to 1."""
@@ -26,6 +27,6 @@ class Predictor:
         result: Probabilities = np.zeros((len(rows), len(self.labels)))
         for batch in self._preprocessor.batches([self._preprocessor.length(row) for row in rows]):
             with torch.inference_mode():
-                logits = self._model(**self._preprocessor.collate([rows[row] for row in batch]))
-            result[batch] = torch.softmax(logits.double(), dim=1).numpy()
+                outputs = self._model(**self._preprocessor.collate([rows[row] for row in batch]))
+            result[batch] = self._model.outputs.answers(outputs).numpy()
         return result

@@ -17,7 +17,7 @@ HISTORY = 10
 # Features that never vary carry nothing; dividing by their spread would only blow up rounding errors.
 SMALLEST_SPREAD = 1e-6
 
-# Logits (rows, outputs) and targets to the mean loss of the rows.
+# Outputs (rows, outputs) and targets to the mean loss of the rows.
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 

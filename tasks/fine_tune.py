@@ -16,7 +16,8 @@ from pydantic import JsonValue
 from graftline.digests import json_sha256, tensors_sha256
 from graftline.errors import SettingsError
 from graftline.files import write_json
-from graftline.settings import AdaptationSettings
+from graftline.scoring import SCORING, spelt
+from graftline.settings import AdaptationSettings, Task
 from tasks.artifacts import StepFolder, Workspace, produce
 from tasks.fetch_model import BaseModel, verify_base_model
 from tasks.progress import ProgressBar
@@ -121,6 +122,7 @@ def _build(
     from graftline.adaptation import Adaptation, Listener
     from graftline.families import load_base, load_preprocessor, save_classifier
     from graftline.feature_store import FeatureStore
+    from graftline.outputs import Outputs
     from graftline.preprocessing import Reading
 
     began = time.monotonic()
@@ -128,7 +130,8 @@ def _build(
     verify_base_model(base)
     reading = Reading("text", settings.max_tokens)
     preprocessor = load_preprocessor(base.path, reading)
-    model = load_base(base.path, data.labels, reading=reading, seed=settings.seed, head=settings.head)
+    outputs = Outputs(data.task, data.labels)
+    model = load_base(base.path, outputs, reading=reading, seed=settings.seed, head=settings.head)
     bar = ProgressBar("training", "fine_tune: share of the training steps that are done")
     adapted = Adaptation(
         model=model,
@@ -136,7 +139,7 @@ def _build(
         settings=settings,
         stores=lambda point: FeatureStore(workspace.artifacts / "features" / _store_key(base, point, settings)),
         folder=folder / CHECKPOINTS,
-        listener=Listener(_teller(bar), lambda epoch: _tell_epoch(epoch, finished_epoch), logger.info),
+        listener=Listener(_teller(bar), lambda epoch: _tell_epoch(epoch, data.task, finished_epoch), logger.info),
     ).run()
     logger.info("frozen: %s", adapted.frozen)
     bar.show(1.0)
@@ -151,7 +154,7 @@ def _build(
         "averaged_epochs": list(adapted.members),
         "learning_rate": adapted.learning_rate,
         "head_penalty": adapted.head_penalty,
-        "epochs": [asdict(epoch) for epoch in adapted.epochs],
+        "epochs": [_numbers(epoch, data.task) for epoch in adapted.epochs],
         "seconds": round(time.monotonic() - began, 1),
     }
     write_json(folder / SUMMARY, cast("JsonValue", summary))
@@ -209,12 +212,18 @@ def _teller(bar: ProgressBar) -> Callable[["Progress"], None]:
     return report
 
 
-def _tell_epoch(epoch: "Epoch", finished_epoch: Callable[[dict[str, float]], None]) -> None:
+def _tell_epoch(epoch: "Epoch", task: Task, finished_epoch: Callable[[dict[str, float]], None]) -> None:
     logger.info(
-        "epoch %d: validation accuracy %.4f, log loss %.4f",
-        epoch.number, epoch.validation_accuracy, epoch.validation_loss,
+        "epoch %d: validation %s %.4f, %s %.4f",
+        epoch.number, spelt(SCORING[task].primary), epoch.validation_score, SCORING[task].loss, epoch.validation_loss,
     )  # fmt: skip
-    finished_epoch(asdict(epoch))
+    finished_epoch(_numbers(epoch, task))
+
+
+def _numbers(epoch: "Epoch", task: Task) -> dict[str, float]:
+    """An epoch's numbers with its score under the score's own name, as MLflow and `reports/` show them."""
+    numbers = asdict(epoch)
+    return {**numbers, f"validation_{SCORING[task].primary}": numbers.pop("validation_score")}
 
 
 def _record(folder: StepFolder) -> Checkpoint:

@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModel
 from graftline.classifier import Classifier
 from graftline.families import load_base, load_preprocessor
 from graftline.input_rows import InputRows
+from graftline.outputs import Outputs
 from graftline.preprocessing import Reading
 from graftline.timm_backbones import save_timm
 from tests.media_folders import IMAGE_LABELS, SOUND_LABELS, SOUND_RATE, tiny_image, tiny_sound
@@ -199,7 +200,7 @@ def kind_of(architecture: MediaArchitecture) -> Literal["image", "audio"]:
 
 
 def tiny_media_classifier(folder: Path, architecture: MediaArchitecture, *, seed: int = 0) -> Classifier:
-    return load_base(folder, ["0", "1"], reading=Reading(kind_of(architecture)), seed=seed)
+    return load_base(folder, Outputs("single_label", ("0", "1")), reading=Reading(kind_of(architecture)), seed=seed)
 
 
 def tiny_media_rows(folder: Path, architecture: MediaArchitecture, rows: int, *, seed: int = 0) -> InputRows:

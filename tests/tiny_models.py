@@ -12,6 +12,7 @@ from graftline.classifier import Classifier
 from graftline.families import load_base
 from graftline.family import HeadKind
 from graftline.input_rows import InputRows
+from graftline.outputs import Outputs
 from graftline.preprocessing import Reading
 from graftline.text import TextPreprocessor, load_text_preprocessor
 
@@ -76,7 +77,7 @@ def write_tiny_model(folder: Path, architecture: Architecture = "bert", **config
 
 
 def tiny_classifier(folder: Path, *, seed: int = 0, head: HeadKind = "linear") -> Classifier:
-    return load_base(folder, ["bad", "good"], reading=READING, seed=seed, head=head)
+    return load_base(folder, Outputs("single_label", ("bad", "good")), reading=READING, seed=seed, head=head)
 
 
 def tiny_preprocessor(folder: Path) -> TextPreprocessor:

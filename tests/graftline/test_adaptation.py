@@ -20,6 +20,7 @@ from graftline.feature_store import FeatureStore
 from graftline.feature_stores import open_feature_store
 from graftline.freezing import FreezePoint
 from graftline.input_rows import InputRows
+from graftline.objective import OneLabel
 from graftline.settings import AdaptationSettings
 from graftline.training import Epoch, Plan, Progress, find_learning_rate, predict
 from tests.tiny_models import BLOCKS, tiny_classifier, tiny_rows, write_tiny_model
@@ -234,7 +235,7 @@ def range_test(features: Tensor, targets: Tensor, head_learning_rate: float) -> 
         model, FreezePoint(None, (), frozenset(), (), names), rows=FeatureRows(features, targets), plan=Plan(
             epochs=1, batch_size=16, learning_rate=1e-3, head_learning_rate=head_learning_rate, weight_decay=0.0,
             warmup_share=0.1, precision="float32", patience=0, seed=0,
-        ), head="head", class_weights=None,
+        ), head="head", objective=OneLabel(),
     )  # fmt: skip
     return rate, tensors_sha256(dict(model.state_dict())) == before
 

@@ -16,6 +16,7 @@ from graftline.families import load_base, load_classifier, load_preprocessor, sa
 from graftline.freezing import freeze, frozen_sha256, train_mode
 from graftline.inference import Predictor
 from graftline.media import Medium
+from graftline.outputs import Outputs
 from graftline.preprocessing import Reading
 from tests.tiny_media import (
     AUDIO_ARCHITECTURES,
@@ -232,12 +233,16 @@ def test_frozen_batch_norm_statistics_stay_and_are_part_of_the_digest(
 
 def test_a_declared_pattern_says_which_modules_are_blocks(tmp_path: Path) -> None:
     base = write_tiny_image_model(tmp_path / "base", "timm convnext")
-    model = load_base(base, ["a", "b"], reading=Reading("image"), seed=0, block_pattern=r"stages\.\d+")
+    model = load_base(
+        base, Outputs("single_label", ("a", "b")), reading=Reading("image"), seed=0, block_pattern=r"stages\.\d+"
+    )
     assert find_blocks(model) == tuple(f"backbone.stages.{stage}" for stage in range(4))
 
 
 def test_a_declared_pattern_that_fits_nothing_is_refused_with_names_that_there_are(tmp_path: Path) -> None:
     base = write_tiny_image_model(tmp_path / "base", "timm convnext")
-    model = load_base(base, ["a", "b"], reading=Reading("image"), seed=0, block_pattern=r"layers\.\d+")
+    model = load_base(
+        base, Outputs("single_label", ("a", "b")), reading=Reading("image"), seed=0, block_pattern=r"layers\.\d+"
+    )
     with pytest.raises(SettingsError, match=r"'layers\\\\.\\\\d\+' fits 0 modules .* ConvNeXt.* called stem\.0"):
         find_blocks(model)

@@ -15,6 +15,7 @@ from graftline.errors import SettingsError
 from graftline.feature_store import FeatureStore
 from graftline.freezing import FreezePoint, Strategy, freeze, train_mode
 from graftline.input_rows import InputRows, ReplayedRows, fill, row_keys
+from graftline.objective import OneLabel
 from graftline.replay import capture, plan_replay, replaying
 from graftline.training import Epoch, Plan, Rows, train
 from tests.tiny_models import ARCHITECTURES, Architecture, tiny_classifier, tiny_rows, write_tiny_model
@@ -67,7 +68,7 @@ class CapturedRows:
 def trained(model: Classifier, point: FreezePoint, sides: Sequence[Rows], folder: Path) -> list[Epoch]:
     rows, validation = sides
     return train(
-        model, point, rows=rows, validation=validation, plan=PLAN, head="head", class_weights=None, folder=folder
+        model, point, rows=rows, validation=validation, plan=PLAN, head="head", objective=OneLabel(), folder=folder
     )
 
 

@@ -16,6 +16,7 @@ from graftline.classifier import Classifier
 from graftline.feature_store import FeatureStore
 from graftline.freezing import FreezePoint, Strategy, freeze
 from graftline.input_rows import InputRows, ReplayedRows, fill, plan_for, row_keys
+from graftline.objective import OneLabel
 from graftline.replay import capture, replaying
 from graftline.training import Epoch, Plan, Rows, train
 from tests.tiny_media import (
@@ -124,7 +125,7 @@ class CapturedRows:
 def trained(model: Classifier, point: FreezePoint, sides: Sequence[Rows], folder: Path, plan: Plan) -> list[Epoch]:
     rows, validation = sides
     return train(
-        model, point, rows=rows, validation=validation, plan=plan, head="head", class_weights=None, folder=folder
+        model, point, rows=rows, validation=validation, plan=plan, head="head", objective=OneLabel(), folder=folder
     )
 
 

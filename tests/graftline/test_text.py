@@ -13,6 +13,7 @@ from graftline.classifier import Classifier
 from graftline.errors import BaseModelRefusedError
 from graftline.families import load_base, load_classifier, save_classifier
 from graftline.family import Pooling
+from graftline.outputs import Outputs
 from graftline.preprocessing import Reading
 from graftline.text import load_text_preprocessor, pool
 from tests.tiny_models import (
@@ -157,7 +158,10 @@ def test_an_adapted_model_keeps_its_pooling_when_it_is_adapted_again(tmp_path: P
     model = tiny_classifier(base)
     model.pooling = "first"
     save_classifier(model, tiny_preprocessor(base), tmp_path / "saved")
-    assert load_base(tmp_path / "saved", ["x", "y", "z"], reading=READING, seed=0).pooling == "first"
+    assert (
+        load_base(tmp_path / "saved", Outputs("single_label", ("x", "y", "z")), reading=READING, seed=0).pooling
+        == "first"
+    )
 
 
 def test_a_tokenizer_without_a_padding_token_can_pad(tmp_path: Path) -> None:

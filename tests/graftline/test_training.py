@@ -24,7 +24,8 @@ from graftline.digests import tensors_sha256
 from graftline.errors import GraftlineError
 from graftline.freezing import Strategy, freeze
 from graftline.input_rows import InputRows
-from graftline.training import Epoch, Plan, Progress, average_greedily, balanced_weights, best_epoch, predict, train
+from graftline.objective import Objective, OneLabel, balanced_weights
+from graftline.training import Epoch, Plan, Progress, average_greedily, best_epoch, predict, train
 from tests.tiny_models import tiny_classifier, tiny_rows, write_tiny_model
 
 PLAN = Plan(
@@ -67,7 +68,7 @@ def trained(
     strategy: Strategy = "fine_tuning",
     cut_at_step: int | None = None,
     rows: InputRows | None = None,
-    class_weights: Tensor | None = None,
+    objective: Objective | None = None,
 ) -> Trained:
     def report(progress: Progress) -> None:
         if progress.step == cut_at_step:
@@ -78,7 +79,7 @@ def trained(
     example = chosen.batch([0, 1])
     point = freeze(model, strategy, None, head="head", example=example)
     epochs = train(
-        model, point, rows=chosen, validation=validation, plan=plan, head="head", class_weights=class_weights,
+        model, point, rows=chosen, validation=validation, plan=plan, head="head", objective=objective or OneLabel(),
         folder=checkpoints, report=report,
     )  # fmt: skip
     return Trained(epochs, tensors_sha256(dict(model.state_dict())), model)
@@ -260,7 +261,7 @@ def test_a_class_without_rows_has_a_finite_weight() -> None:
 
 def test_balanced_weights_change_what_is_learned(base: Path, tmp_path: Path) -> None:
     plain = trained(base, tmp_path / "plain")
-    assert trained(base, tmp_path / "weighted", class_weights=torch.tensor([1.0, 9.0])).sha256 != plain.sha256
+    assert trained(base, tmp_path / "weighted", objective=OneLabel(torch.tensor([1.0, 9.0]))).sha256 != plain.sha256
 
 
 @given(steps=st.integers(2, 60), warmup_share=st.floats(0, 0.9))
@@ -311,7 +312,7 @@ def test_prediction_does_not_depend_on_the_batch_size(base: Path) -> None:
 
 def test_a_diverged_training_is_an_error_not_a_model(base: Path, tmp_path: Path) -> None:
     with pytest.raises(GraftlineError, match=r"the training diverged: .* lower adaptation\.learning_rate"):
-        trained(base, tmp_path / "run", class_weights=torch.tensor([float("nan"), 1.0]))
+        trained(base, tmp_path / "run", objective=OneLabel(torch.tensor([float("nan"), 1.0])))
     assert not (tmp_path / "run").exists()
 
 
@@ -320,7 +321,7 @@ def test_progress_counts_every_step_once(base: Path, tmp_path: Path) -> None:
     model, rows = tiny_classifier(base), tiny_rows(base, ROWS)
     point = freeze(model, "fine_tuning", None, head="head", example=rows.batch([0, 1]))
     train(
-        model, point, rows=rows, validation=rows, plan=PLAN, head="head", class_weights=None,
+        model, point, rows=rows, validation=rows, plan=PLAN, head="head", objective=OneLabel(),
         folder=tmp_path / "run", report=seen.append,
     )  # fmt: skip
     assert [progress.step for progress in seen] == list(range(1, STEPS_PER_EPOCH * PLAN.epochs + 1))
@@ -329,7 +330,7 @@ def test_progress_counts_every_step_once(base: Path, tmp_path: Path) -> None:
 
 def test_label_smoothing_bounds_the_loss_by_the_entropy_of_the_smoothed_labels(base: Path, tmp_path: Path) -> None:
     plan = replace(PLAN, epochs=40)
-    smoothed = trained(base, tmp_path / "smooth", replace(plan, label_smoothing=0.3)).epochs[-1].train_loss
+    smoothed = trained(base, tmp_path / "smooth", plan, objective=OneLabel(None, 0.3)).epochs[-1].train_loss
     sharp = trained(base, tmp_path / "sharp", plan).epochs[-1].train_loss
     # Of two classes the right one is asked for with 0.85, the wrong one with 0.15.
     entropy = -(0.85 * np.log(0.85) + 0.15 * np.log(0.15))
@@ -378,7 +379,7 @@ def test_accumulated_batches_make_the_step_of_one_large_batch(base: Path, tmp_pa
     for model, group in zip(models, ([[0, 1, 2], [3, 4, 5, 6, 7]], [list(range(8))]), strict=True):
         model.head[0] = nn.Identity()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        training._step(model, optimizer, rows, group, nn.CrossEntropyLoss(), PLAN, {})
+        training._step(model, optimizer, rows, group, OneLabel(), PLAN, {})
     for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-6)
 
@@ -419,15 +420,17 @@ def test_greedy_averaging_takes_the_mean_of_epochs_that_do_better_together(base:
     validation = tiny_rows(base, 6, seed=1)
     kept = {path.name for path in (tmp_path / "run" / training.EPOCHS).iterdir()}
     assert len(kept) == training.MOST_KEPT_EPOCHS
-    members = average_greedily(result.model, result.epochs, validation=validation, plan=plan, folder=tmp_path / "run")
+    members = average_greedily(
+        result.model, result.epochs, validation=validation, objective=OneLabel(), plan=plan, folder=tmp_path / "run"
+    )
     assert members[0] == best_epoch(result.epochs).number
     weights = [load_file(training._epoch_path(tmp_path / "run" / training.EPOCHS, number)) for number in members]
     for name, tensor in result.model.named_parameters():
         mean = torch.stack([epoch[name] for epoch in weights]).mean(0)
         assert torch.allclose(tensor, mean, atol=1e-6), name
     best = best_epoch(result.epochs)
-    loss, accuracy = training._validate(result.model, validation, plan)
-    assert (-accuracy, loss) <= (-best.validation_accuracy, best.validation_loss)
+    loss, accuracy = training._validate(result.model, validation, OneLabel(), plan)
+    assert (-accuracy, loss) <= (-best.validation_score, best.validation_loss)
 
 
 def test_an_epoch_that_harms_the_mean_stays_out(base: Path, tmp_path: Path) -> None:
@@ -440,6 +443,8 @@ def test_an_epoch_that_harms_the_mean_stays_out(base: Path, tmp_path: Path) -> N
             save_file({name: torch.full_like(tensor, torch.nan) for name, tensor in load_file(path).items()}, path)
     before = tensors_sha256(dict(result.model.state_dict()))
     validation = tiny_rows(base, 6, seed=1)
-    members = average_greedily(result.model, result.epochs, validation=validation, plan=plan, folder=tmp_path / "run")
+    members = average_greedily(
+        result.model, result.epochs, validation=validation, objective=OneLabel(), plan=plan, folder=tmp_path / "run"
+    )
     assert members == [best.number]
     assert tensors_sha256(dict(result.model.state_dict())) == before

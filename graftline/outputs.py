@@ -1,0 +1,67 @@
+"""What a model's outputs mean: one label, any number of labels, or a number."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from graftline.settings import Task
+from graftline.targets import labels_in
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a model says of a row. It is written down beside the model, which would be mute without it."""
+
+    task: Task
+    labels: tuple[str, ...] = ()
+    """Those that it chooses from, in the order of its outputs; none where it gives a number."""
+    mean: float = 0.0
+    """Of the training rows' numbers: a model learns them standardised, which suits its random head."""
+    spread: float = 1.0
+    """Standard deviation of the training rows' numbers."""
+
+    @property
+    def width(self) -> int:
+        """How many outputs there are for each row."""
+        return 1 if self.task == "regression" else len(self.labels)
+
+    def as_learned(self, targets: Tensor) -> Tensor:
+        """Targets from `read_targets` as a loss reads them: int64 (rows,) or float32 (rows, outputs)."""
+        if self.task == "single_label":
+            return targets
+        return ((targets.double() - self.mean) / self.spread).float() if self.task == "regression" else targets.float()
+
+    def answers(self, outputs: Tensor) -> Tensor:
+        """What the outputs (rows, outputs) say, in float64: probabilities, or numbers in the unit of the targets.
+
+        The probabilities of a row add up to 1 if it has one label; otherwise each label has its own.
+        """
+        if self.task == "single_label":
+            return torch.softmax(outputs.double(), dim=1)
+        return outputs.double() * self.spread + self.mean if self.task == "regression" else outputs.double().sigmoid()
+
+
+def outputs_for(task: Task, labels: Sequence[str], train: Tensor) -> Outputs:
+    """The outputs of a new model; `train` are the training rows' targets from `read_targets`."""
+    if task != "regression":
+        return Outputs(task, tuple(labels))
+    # Numbers that are all the same have no spread; any other divisor leaves them at zero.
+    return Outputs(task, mean=float(train.mean()), spread=float(train.std(correction=0)) or 1.0)
+
+
+def read_targets(targets: Sequence[str], task: Task, labels: Sequence[str], separator: str) -> Tensor:
+    """Accepted targets as numbers.
+
+    Returns: the label's place, int64 (rows,); 1 where a row has the label, int64 (rows, labels); or float64 (rows, 1).
+    """
+    if task == "regression":
+        return torch.tensor([float(target) for target in targets], dtype=torch.float64).unsqueeze(1)
+    places = {label: place for place, label in enumerate(labels)}
+    if task == "single_label":
+        return torch.tensor([places[target] for target in targets], dtype=torch.int64)
+    there = torch.zeros(len(targets), len(labels), dtype=torch.int64)
+    for row, target in enumerate(targets):
+        there[row, [places[label] for label in labels_in(target, separator)]] = 1
+    return there
