@@ -1,8 +1,8 @@
-"""Held-out scores of class probabilities, each with a bootstrap interval, also paired between two models."""
+"""Held-out scores, each with a bootstrap interval, also paired between two models."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,22 +39,36 @@ class Score:
 Metric = Callable[[Floats], Floats]
 
 
-def scores(probabilities: Floats, targets: Integers, *, resamples: int, seed: int) -> dict[str, Score]:
-    """Accuracy, macro-F1, log loss and calibration error of (rows, classes) probabilities, with intervals.
+class MetricsOf(Protocol):
+    """The metrics of one model's predictions."""
 
-    The intervals are percentiles over resampled rows (Efron 1979): the simplest that suits all four metrics.
+    def __call__(self, predictions: Floats, targets: NDArray[Any], /) -> dict[str, Metric]: ...
+
+
+def scores(
+    predictions: Floats, targets: NDArray[Any], *, resamples: int, seed: int, of: MetricsOf | None = None
+) -> dict[str, Score]:
+    """The metrics `of` these predictions, with intervals; without `of` those of class probabilities.
+
+    The intervals are percentiles over resampled rows (Efron 1979): the simplest that suits every metric.
     """
-    metrics = metrics_of(probabilities, targets)
+    metrics = (of or metrics_of)(predictions, targets)
     drawn = _resampled(metrics, len(targets), resamples, seed)
     whole = np.ones((1, len(targets)))
     return {name: _score(float(metric(whole)[0]), drawn[name]) for name, metric in metrics.items()}
 
 
 def differences(
-    candidate: Floats, champion: Floats, targets: Integers, *, resamples: int, seed: int
+    candidate: Floats,
+    champion: Floats,
+    targets: NDArray[Any],
+    *,
+    resamples: int,
+    seed: int,
+    of: MetricsOf | None = None,
 ) -> dict[str, Score]:
     """Candidate minus champion on the same rows, both scored on the same resamples (the paired bootstrap)."""
-    first, second = metrics_of(candidate, targets), metrics_of(champion, targets)
+    first, second = ((of or metrics_of)(predictions, targets) for predictions in (candidate, champion))
     paired: dict[str, Metric] = {name: _minus(first[name], second[name]) for name in first}
     drawn = _resampled(paired, len(targets), resamples, seed)
     whole = np.ones((1, len(targets)))
@@ -62,27 +76,18 @@ def differences(
 
 
 def metrics_of(probabilities: Floats, targets: Integers) -> dict[str, Metric]:
-    """The four metrics of one model's probabilities, as functions of how often each row counts.
+    """The metrics of (rows, classes) probabilities, as functions of how often each row counts.
 
-    Raises: GraftlineError for no rows, and for what is no probability: a NaN would count as the first label.
+    Raises: GraftlineError for no rows, and for what is no probability.
     """
+    require_probabilities(probabilities)
     rows, classes = probabilities.shape
-    if faulty := int((~((probabilities >= 0) & (probabilities <= 1 + TOLERANCE)).all(1)).sum()):
-        raise GraftlineError(
-            f"{faulty} of {rows} rows were given values that are no probabilities (NaN, or outside of 0 to 1), so the"
-            " model cannot be scored; its weights are damaged or its training diverged: lower adaptation.learning_rate"
-        )
-    if not rows:
-        raise GraftlineError("there are no rows to score a model on; enlarge data.test_share")
     predicted = probabilities.argmax(1)
     hit = (predicted == targets).astype(float)
     loss = -np.log(np.clip(probabilities[np.arange(rows), targets], EPSILON, 1.0))
     cells = _one_hot(targets * classes + predicted, classes * classes)
     confidence = probabilities.max(1)
-    bins = _one_hot(np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1), CALIBRATION_BINS)
-
-    def mean(values: Floats) -> Metric:
-        return lambda counts: np.asarray(counts @ values / counts.sum(1))
+    bins = _one_hot(calibration_bins(confidence), CALIBRATION_BINS)
 
     def macro_f1(counts: Floats) -> Floats:
         table = (counts @ cells).reshape(-1, classes, classes)
@@ -93,9 +98,9 @@ def metrics_of(probabilities: Floats, targets: Integers) -> dict[str, Metric]:
         return np.asarray(np.abs(counts @ (bins * (hit - confidence)[:, None])).sum(1) / counts.sum(1))
 
     return {
-        "accuracy": mean(hit),
+        "accuracy": mean_of(hit),
         "macro_f1": macro_f1,
-        "log_loss": mean(loss),
+        "log_loss": mean_of(loss),
         "calibration_error": calibration_error,
     }
 
@@ -121,7 +126,7 @@ def per_class(table: Integers) -> list[dict[str, float]]:
 def reliability(probabilities: Floats, targets: Integers) -> list[dict[str, float]]:
     """For each filled confidence bin: mean confidence, share of right predictions, rows."""
     confidence, hit = probabilities.max(1), probabilities.argmax(1) == targets
-    place = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    place = calibration_bins(confidence)
     return [
         {
             "confidence": float(confidence[place == number].mean()),
@@ -137,6 +142,33 @@ def aligned(probabilities: Floats, labels: list[str], wanted: list[str]) -> Floa
     known = {label: place for place, label in enumerate(labels)}
     columns = [probabilities[:, known[label]] if label in known else np.zeros(len(probabilities)) for label in wanted]
     return np.stack(columns, axis=1)
+
+
+def mean_of(values: Floats) -> Metric:
+    """The mean of one value per row."""
+    return lambda counts: np.asarray(counts @ values / counts.sum(1))
+
+
+def calibration_bins(probabilities: Floats) -> Integers:
+    """The bin of each probability."""
+    return np.minimum((probabilities * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+
+
+def require_rows(rows: int) -> None:
+    """Raises: GraftlineError if there are none."""
+    if not rows:
+        raise GraftlineError("there are no rows to score a model on; enlarge data.test_share")
+
+
+def require_probabilities(values: Floats) -> None:
+    """Raises: GraftlineError for no rows, or values that are no probabilities: a NaN would count as the first label."""
+    if faulty := int((~((values >= 0) & (values <= 1 + TOLERANCE)).all(1)).sum()):
+        raise GraftlineError(
+            f"{faulty} of {len(values)} rows were given values that are no probabilities (NaN, or outside of 0 to 1),"
+            " so the model cannot be scored; its weights are damaged or its training diverged: lower"
+            " adaptation.learning_rate"
+        )
+    require_rows(len(values))
 
 
 def _resampled(metrics: Mapping[str, Metric], rows: int, resamples: int, seed: int) -> dict[str, Floats]:

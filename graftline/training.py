@@ -260,7 +260,7 @@ def _step(
                 f"the training diverged: the loss of a batch of {len(batch)} rows is {float(loss.detach())}, expected a"
                 " finite number; lower adaptation.learning_rate or raise adaptation.warmup_share"
             )
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         sum_of_losses += float(loss.detach())
     trainable = _trainable(model)
     if origin:
