@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from graftline.settings import Kind
 from graftline.validation_page import spelt_out, visible
 
 Scores = Mapping[str, Mapping[str, float]]
@@ -24,7 +25,9 @@ class RunReport:
     verdict: str
     reasons: Sequence[str]
     labels: Sequence[str]
+    kind: Kind
     max_tokens: int
+    max_seconds: float
     base_model: str
     base_model_revision: str
     base_model_sha256: str

@@ -191,7 +191,11 @@ class AdaptationSettings(Section, title="Adaptation"):
     lora_merge: bool = True
     """Add the adapters to the weights at the end. Otherwise they stay beside the untouched base weights."""
     max_tokens: Annotated[int, Field(ge=8, le=8192)] = 128
-    """Longer inputs are cut to this many tokens."""
+    """Longer texts are cut to this many tokens."""
+    max_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
+    """Longer sounds are cut to this many seconds."""
+    block_pattern: OptionalText = None
+    """A regular expression over module names that says which are the blocks of an unknown model: blocks[.][0-9]+"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 is faster where the processor has instructions for it, and a little less exact."""
     feature_precision: Literal["float32", "bfloat16"] = "float32"

@@ -14,8 +14,9 @@ from graftline.digests import lines_sha256
 from graftline.errors import RegistryRefusedError
 from graftline.files import write_atomically, write_json
 from graftline.settings import Settings
+from tasks.accepted_rows import LIBRARIES_OF, questions, raw_inputs, read_split
 from tasks.artifacts import StepFolder, Workspace, produce
-from tasks.fine_tune import Checkpoint, read_split, thread_count, use_threads
+from tasks.fine_tune import Checkpoint, thread_count, use_threads
 from tasks.serving import score_in_fresh_process
 from tasks.validate_data import ValidatedData
 
@@ -83,7 +84,7 @@ def evaluate_model(
         workspace,
         STEP,
         depends_on=depends_on,
-        libraries=LIBRARIES,
+        libraries=(*LIBRARIES, *LIBRARIES_OF[data.kind]),
         build=lambda folder: _build(folder, workspace, settings, data, checkpoint, champion),
     )
     return _record(folder, champion)
@@ -103,10 +104,10 @@ def _build(
     from graftline.metrics import confusion, reliability
 
     slices = {name: f"slice.{name}" for name in settings.data.slices}
-    rows = read_split(data, "test", ["row_id", "input", "target", *slices.values()])
+    rows = read_split(data, "test", ["row_id", "target", *slices.values()])
     targets = np.array([data.labels.index(label) for label in rows["target"]])
     use_threads(settings.adaptation)
-    probabilities = Predictor(checkpoint.model).probabilities(rows["input"])
+    probabilities = Predictor(checkpoint.model).probabilities(raw_inputs(workspace, data, "test"))
     logger.info(
         "scoring %d held-out rows, each interval from %d resamples", len(targets), settings.evaluation.bootstrap
     )
@@ -122,7 +123,7 @@ def _build(
         "slices": {name: _slices(rows[column], probabilities, targets, settings) for name, column in slices.items()},
         "majority": _majority(data, targets, settings),
         "predictions_sha256": predictions_sha256(rows["row_id"], probabilities),
-        **_against_champion(workspace, settings, data, champion, rows["input"], probabilities, targets),
+        **_against_champion(workspace, settings, data, champion, probabilities, targets),
     }
     _write_pictures(folder, summary, data)
     _write_predictions(folder, rows, data.labels, probabilities)
@@ -178,7 +179,6 @@ def _against_champion(
     settings: Settings,
     data: ValidatedData,
     champion: Champion | None,
-    texts: list[str],
     probabilities: "Floats",
     targets: "Integers",
 ) -> dict[str, JsonValue]:
@@ -188,7 +188,8 @@ def _against_champion(
     if champion is None:
         return nothing
     try:
-        scored = score_in_fresh_process(workspace, champion.uri, texts, threads=thread_count(settings.adaptation))
+        asked, threads = questions(workspace, data, "test"), thread_count(settings.adaptation)
+        scored = score_in_fresh_process(workspace, champion.uri, asked, threads=threads)
     except RegistryRefusedError as error:
         return nothing | {"obstacle": f"champion version {champion.version} could not be scored: {error}"}
     theirs = aligned(scored.probabilities, scored.labels, list(data.labels))

@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -17,12 +17,13 @@ from graftline.digests import json_sha256, tensors_sha256
 from graftline.errors import SettingsError
 from graftline.files import write_json
 from graftline.scoring import SCORING, spelt
-from graftline.settings import AdaptationSettings, Task
+from graftline.settings import AdaptationSettings, Kind, Task
+from tasks.accepted_rows import LIBRARIES_OF, raw_inputs, read_split
 from tasks.artifacts import StepFolder, Workspace, produce
 from tasks.fetch_model import BaseModel, verify_base_model
 from tasks.progress import ProgressBar
 from tasks.tracking import TrackedRun, log_epoch
-from tasks.validate_data import ACCEPTED, ValidatedData
+from tasks.validate_data import ValidatedData
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from graftline.training import Epoch, Progress
 
 STEP = "fine_tune"
-LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "peft", "timm")
+LIBRARIES = ("torch", "transformers", "safetensors", "numpy", "peft")
 # MLflow finds the checkpoint in the registered model under the folder's own name.
 MODEL, SUMMARY, CHECKPOINTS = "model", "training.json", "checkpoints"
 # Seconds between two lines about progress: often enough to see it live, seldom enough to read.
@@ -87,7 +88,7 @@ def fine_tune(
         workspace,
         STEP,
         depends_on=depends_on,
-        libraries=LIBRARIES,
+        libraries=(*LIBRARIES, *LIBRARIES_OF[data.kind]),
         build=lambda folder: _build(folder, workspace, settings, data, base, log),
         resumable=True,
     )
@@ -99,10 +100,10 @@ def fine_tune(
 
 
 def _refuse_what_cannot_be_trained(data: ValidatedData) -> None:
-    if (data.kind, data.task) != ("text", "single_label"):
+    if data.task != "single_label":
         raise SettingsError(
-            f"data: {data.kind} with the task {data.task} can be validated but not yet trained on, expected data.kind"
-            " text and data.task single_label; set these"
+            f"data: {data.kind} with the task {data.task} can be validated but not yet trained on, expected data.task"
+            " single_label; set it"
         )
 
 
@@ -121,23 +122,31 @@ def _build(
 ) -> None:
     from graftline.adaptation import Adaptation, Listener
     from graftline.families import load_base, load_preprocessor, save_classifier
-    from graftline.feature_store import FeatureStore
+    from graftline.feature_stores import open_feature_store
     from graftline.outputs import Outputs
     from graftline.preprocessing import Reading
 
     began = time.monotonic()
     use_threads(settings)
     verify_base_model(base)
-    reading = Reading("text", settings.max_tokens)
+    reading = Reading(data.kind, settings.max_tokens, settings.max_seconds)
     preprocessor = load_preprocessor(base.path, reading)
     outputs = Outputs(data.task, data.labels)
-    model = load_base(base.path, outputs, reading=reading, seed=settings.seed, head=settings.head)
+    model = load_base(
+        base.path, outputs, reading=reading, seed=settings.seed, head=settings.head,
+        block_pattern=settings.block_pattern,
+    )  # fmt: skip
     bar = ProgressBar("training", "fine_tune: share of the training steps that are done")
     adapted = Adaptation(
         model=model,
-        rows={split: _rows(data, split, preprocessor) for split in ("train", "validation")},
+        rows={split: _rows(workspace, data, split, preprocessor) for split in ("train", "validation")},
         settings=settings,
-        stores=lambda point: FeatureStore(workspace.artifacts / "features" / _store_key(base, point, settings)),
+        stores=lambda point: open_feature_store(
+            workspace.artifacts / "features",
+            _store_key(base, point, settings, data.kind),
+            precision=settings.feature_precision,
+            limit_bytes=round(settings.feature_gigabytes * 1e9),
+        ),
         folder=folder / CHECKPOINTS,
         listener=Listener(_teller(bar), lambda epoch: _tell_epoch(epoch, data.task, finished_epoch), logger.info),
     ).run()
@@ -169,30 +178,23 @@ def use_threads(settings: AdaptationSettings) -> None:
     torch.use_deterministic_algorithms(True)
 
 
-def read_split(data: ValidatedData, split: str, columns: Sequence[str]) -> dict[str, list[str]]:
-    """The accepted rows on one side of the split, in file order, by column."""
-    from pyarrow import parquet
-
-    table = parquet.read_table(data.folder.path / ACCEPTED, columns=list(columns), filters=[("split", "=", split)])
-    return {name: table.column(name).to_pylist() for name in columns}
-
-
-def _rows(data: ValidatedData, split: str, preprocessor: "Preprocessor") -> "InputRows":
+def _rows(workspace: Workspace, data: ValidatedData, split: str, preprocessor: "Preprocessor") -> "InputRows":
     import torch
 
     from graftline.input_rows import InputRows
 
-    columns = read_split(data, split, ["input", "target"])
+    columns = read_split(data, split, ["target"])
     targets = torch.tensor([data.labels.index(label) for label in columns["target"]])
-    return InputRows(preprocessor, preprocessor.encode(columns["input"]), targets)
+    return InputRows(preprocessor, preprocessor.encode(raw_inputs(workspace, data, split)), targets)
 
 
-def _store_key(base: BaseModel, point: "FreezePoint", settings: AdaptationSettings) -> str:
+def _store_key(base: BaseModel, point: "FreezePoint", settings: AdaptationSettings, kind: Kind) -> str:
     """What the frozen part's output depends on, apart from the row."""
     from importlib.metadata import version
 
-    libraries = [version(name) for name in ("torch", "transformers", "tokenizers")]
-    parts: list[JsonValue] = [base.digest, point.first_trainable, thread_count(settings), *libraries]
+    libraries = [version(name) for name in ("torch", "transformers", *LIBRARIES_OF[kind])]
+    computed = [thread_count(settings), settings.precision, settings.feature_precision]
+    parts: list[JsonValue] = [base.digest, point.first_trainable, *computed, *libraries]
     return json_sha256(parts)[:32]
 
 

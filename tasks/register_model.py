@@ -1,6 +1,8 @@
-"""Step 5, register_model: a version in MLflow that takes raw text, proven to answer as the training process did."""
+"""Step 5, register_model: a version in MLflow that takes raw inputs, proven to answer as the training process did."""
 
+import base64
 import importlib.metadata
+import io
 import logging
 import warnings
 from dataclasses import dataclass
@@ -12,10 +14,11 @@ from prefect.cache_policies import NO_CACHE
 
 import graftline
 from graftline.errors import GraftlineError
-from graftline.settings import Settings
+from graftline.settings import Kind, Settings
+from tasks.accepted_rows import LIBRARIES_OF, questions, read_split
 from tasks.artifacts import Outcome, Workspace
 from tasks.evaluate_model import Champion, Evaluation, predictions_sha256
-from tasks.fine_tune import Checkpoint, read_split, thread_count
+from tasks.fine_tune import Checkpoint, thread_count
 from tasks.history import verdict_record
 from tasks.registry import (
     BARRED,
@@ -36,8 +39,9 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
 
-# What the registered model's code imports, directly or through the tokenizer.
-REQUIRED = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas", "pydantic")
+# What the registered model's code imports, beside what inputs of its kind go through.
+REQUIRED = ("mlflow", "torch", "transformers", "safetensors", "numpy", "pandas", "pydantic", "pyyaml")
+REQUIRED_OF: dict[Kind, tuple[str, ...]] = {**LIBRARIES_OF, "image": (*LIBRARIES_OF["image"], "imagehash")}
 NO_RIVAL = "none"
 
 logger = logging.getLogger("graftline.register_model")
@@ -105,9 +109,9 @@ def _register(settings: Settings, run: TrackedRun, checkpoint: Checkpoint) -> "M
             python_model=str(Path(__file__).with_name("served_model.py")),
             artifacts={"model": str(checkpoint.model)},
             code_paths=[str(Path(graftline.__file__).parent)],
-            signature=_signature(),
-            input_example=["An example text."],
-            pip_requirements=requirements(),
+            signature=_signature(settings.data.kind),
+            input_example=[_example(settings.data.kind)],
+            pip_requirements=requirements(settings.data.kind),
         )
     try:
         client.create_registered_model(name)
@@ -120,20 +124,40 @@ def _register(settings: Settings, run: TrackedRun, checkpoint: Checkpoint) -> "M
     return version
 
 
-def _signature() -> "ModelSignature":
+def _signature(kind: Kind) -> "ModelSignature":
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
-    from mlflow.types.schema import Map
+    from mlflow.types.schema import AnyType, Map
 
     label, probabilities = ColSpec(DataType.string, "label"), ColSpec(Map(DataType.double), "probabilities")
     answers: list[ColSpec | TensorSpec] = [label, probabilities]
+    # Bytes or text: MLflow's own binary would take paths for base64.
+    question = DataType.string if kind == "text" else AnyType()  # type: ignore[no-untyped-call]
     # The input has no name, so that a list and a column of any name are welcome.
-    return ModelSignature(Schema([ColSpec(DataType.string)]), Schema(answers))
+    return ModelSignature(Schema([ColSpec(question)]), Schema(answers))
 
 
-def requirements() -> list[str]:
+def _example(kind: Kind) -> str:
+    """An input as a client sends it: a text, or the base64 text of a small grey PNG or of half a second of a tone."""
+    if kind == "text":
+        return "An example text."
+    content = io.BytesIO()
+    if kind == "image":
+        from PIL import Image
+
+        Image.linear_gradient("L").resize((32, 32)).save(content, "PNG")
+    else:
+        import numpy as np
+        import soundfile
+
+        tone = np.sin(np.linspace(0, 440 * np.pi, 8_000))
+        soundfile.write(content, tone, 16_000, format="WAV")
+    return base64.b64encode(content.getvalue()).decode()
+
+
+def requirements(kind: Kind) -> list[str]:
     """The exact versions that the registered model runs with here."""
-    versions = {name: importlib.metadata.version(name) for name in REQUIRED}
+    versions = {name: importlib.metadata.version(name) for name in (*REQUIRED, *REQUIRED_OF[kind])}
     # A build's own suffix (2.13.0+cpu) is on no public index.
     return [f"{name}=={version.partition('+')[0]}" for name, version in versions.items()]
 
@@ -141,11 +165,11 @@ def requirements() -> list[str]:
 def _check_answers(
     workspace: Workspace, settings: Settings, version: "ModelVersion", data: ValidatedData, evaluation: Evaluation
 ) -> None:
-    rows = read_split(data, "test", ["row_id", "input"])
+    row_ids, asked = read_split(data, "test", ["row_id"])["row_id"], questions(workspace, data, "test")
     uri = f"models:/{version.name}/{version.version}"
-    logger.info("asking %s for all %d held-out rows in a fresh process", uri, len(rows["input"]))
-    scored = score_in_fresh_process(workspace, uri, rows["input"], threads=thread_count(settings.adaptation))
-    got = predictions_sha256(rows["row_id"], scored.probabilities)
+    logger.info("asking %s for all %d held-out rows in a fresh process", uri, len(asked))
+    scored = score_in_fresh_process(workspace, uri, asked, threads=thread_count(settings.adaptation))
+    got = predictions_sha256(row_ids, scored.probabilities)
     if scored.labels != list(data.labels) or got != evaluation.predictions_sha256:
         raise GraftlineError(
             f"{uri}: its predictions in a fresh process have digest {got[:12]}, expected"

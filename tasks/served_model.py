@@ -1,16 +1,18 @@
-"""The registered model: raw texts in, a label and probabilities out. MLflow keeps this file and runs it to load one."""
+"""The registered model: raw inputs in, a label and probabilities out. MLflow keeps this file and runs it."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-INPUT_COLUMN = "text"
 
+class AdaptedModel(PythonModel):
+    """Takes inputs as a list, a column or the scoring server's JSON; answers one row per input.
 
-class AdaptedTextModel(PythonModel):
-    """Takes texts as a list, a column or the scoring server's JSON; answers one row per text."""
+    An input is a text; for models of images and sounds bytes, their base64 text, or the path of a readable file.
+    """
 
     def load_context(self, context: PythonModelContext) -> None:
         from graftline.inference import Predictor
@@ -19,7 +21,7 @@ class AdaptedTextModel(PythonModel):
 
     # Without annotations: MLflow reads them as a schema, and any that it knows would forbid some of the input forms.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
-        probabilities = self._predictor.probabilities(texts_of(model_input))
+        probabilities = self._predictor.probabilities(inputs_of(model_input, self._predictor.kind))
         labels = self._predictor.labels
         return pd.DataFrame(
             {
@@ -29,16 +31,11 @@ class AdaptedTextModel(PythonModel):
         )
 
 
-def texts_of(table: pd.DataFrame) -> list[str]:
-    """The texts of a table with one column, or with one called `text`. Raises: ValueError for anything else."""
-    if len(table.columns) > 1 and INPUT_COLUMN not in table.columns:
-        raise ValueError(f"got the columns {list(table.columns)}, expected one column, or one called {INPUT_COLUMN}")
-    column = table[INPUT_COLUMN] if INPUT_COLUMN in table.columns else table.iloc[:, 0]
-    texts = column.tolist()
-    wrong = [place for place, text in enumerate(texts) if not isinstance(text, str)]
-    if wrong:
-        raise ValueError(f"input {wrong[0]} is {texts[wrong[0]]!r}, expected a text; leave it out or give a text")
-    return texts
+def inputs_of(table: pd.DataFrame, column: str) -> list[Any]:
+    """The inputs of a table with one column, or with one called `column`. Raises: ValueError for anything else."""
+    if len(table.columns) > 1 and column not in table.columns:
+        raise ValueError(f"got the columns {list(table.columns)}, expected one column, or one called {column}")
+    return list((table[column] if column in table.columns else table.iloc[:, 0]).tolist())
 
 
-set_model(AdaptedTextModel())
+set_model(AdaptedModel())

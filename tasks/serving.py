@@ -24,23 +24,23 @@ SHOWN_CHARACTERS = 300
 
 @dataclass(frozen=True)
 class Scored:
-    """What a registered model answered: probabilities (texts, labels) with the labels in the model's order."""
+    """What a registered model answered: probabilities (inputs, labels) with the labels in the model's order."""
 
     labels: list[str]
     probabilities: "Floats"
 
 
-def score_in_fresh_process(workspace: Workspace, uri: str, texts: list[str], *, threads: int) -> Scored:
-    """Load the registered model `uri` in a new process and have it predict.
+def score_in_fresh_process(workspace: Workspace, uri: str, questions: list[str], *, threads: int) -> Scored:
+    """Load the registered model `uri` in a new process and have it predict; of files it is told the paths.
 
     Raises: RegistryRefusedError with the last line of what the process said if it cannot.
     """
     import numpy as np
 
     with tempfile.TemporaryDirectory() as scratch:
-        questions, answers = Path(scratch) / "texts.json", Path(scratch) / "answers.json"
-        questions.write_text(json.dumps(texts), encoding="utf-8")
-        command = [sys.executable, "-m", "tasks.ask_registered", uri, str(questions), str(answers), str(threads)]
+        asked, answers = Path(scratch) / "questions.json", Path(scratch) / "answers.json"
+        asked.write_text(json.dumps(questions), encoding="utf-8")
+        command = [sys.executable, "-m", "tasks.ask_registered", uri, str(asked), str(answers), str(threads)]
         environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri(workspace)}
         try:
             done = subprocess.run(  # noqa: S603 - our own interpreter and module
@@ -61,5 +61,5 @@ def _failed(uri: str, said: str) -> RegistryRefusedError:
     why = said if len(said) <= SHOWN_CHARACTERS else said[:SHOWN_CHARACTERS] + "…"
     return RegistryRefusedError(
         f"{uri}: the registered model does not answer in a fresh process ({why});"
-        " expected a label and probabilities for each text; see the version's files in MLflow"
+        " expected a label and probabilities for each input; see the version's files in MLflow"
     )

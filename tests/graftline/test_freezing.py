@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from graftline.blocks import find_blocks
 from graftline.classifier import Classifier
 from graftline.errors import SettingsError
 from graftline.freezing import (
     FreezePoint,
     Strategy,
     execution_order,
-    find_blocks,
     freeze,
     frozen_sha256,
     train_mode,

@@ -12,9 +12,9 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss
 from graftline.errors import RegistryRefusedError
 from graftline.metrics import Floats
 from graftline.settings import Settings
+from tasks.accepted_rows import read_split
 from tasks.artifacts import StepFolder
 from tasks.evaluate_model import Champion, Evaluation, evaluate_model, predictions_sha256
-from tasks.fine_tune import read_split
 from tasks.serving import Scored
 from tests.tiny_project import LABELS, MODEL, Line
 

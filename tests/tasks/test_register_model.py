@@ -83,7 +83,7 @@ def test_a_run_key_is_registered_once(adapted: Line) -> None:
 
 
 def test_the_requirements_are_exact_and_no_build_of_this_machine() -> None:
-    for requirement in requirements():
+    for requirement in requirements("text"):
         name, _, version = requirement.partition("==")
         assert name
         assert version

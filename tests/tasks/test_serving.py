@@ -18,7 +18,7 @@ from mlflow.pyfunc import PyFuncModel, scoring_server
 
 from graftline.errors import RegistryRefusedError
 from graftline.inference import Predictor
-from tasks.served_model import texts_of
+from tasks.served_model import inputs_of
 from tasks.serving import score_in_fresh_process
 from tasks.tracking import tracking_uri
 from tests.tiny_project import LABELS, MODEL, Line, files_of, surroundings
@@ -93,8 +93,8 @@ def test_a_missing_text_is_refused_with_its_place(model: PyFuncModel, missing: o
 
 def test_several_columns_are_refused_unless_one_is_called_text() -> None:
     with pytest.raises(ValueError, match=r"got the columns \['a', 'b'\], expected one column, or one called text"):
-        texts_of(pd.DataFrame({"a": TEXTS, "b": TEXTS}))
-    assert texts_of(pd.DataFrame({"id": ["1", "2", "3"], "text": TEXTS})) == TEXTS
+        inputs_of(pd.DataFrame({"a": TEXTS, "b": TEXTS}), "text")
+    assert inputs_of(pd.DataFrame({"id": ["1", "2", "3"], "text": TEXTS}), "text") == TEXTS
 
 
 def test_no_file_of_the_model_is_a_pickle(files: Path) -> None:
