@@ -80,6 +80,34 @@ def lock(
 
 
 @app.command()
+def convert(
+    source: Annotated[
+        str,
+        typer.Argument(help="package:NAME/FILE, or a path in the project; of a folder its pytorch_model.bin."),
+    ],
+    output: Annotated[str, typer.Option("--output", help="The folder in the project that the base model becomes.")],
+    architecture: Annotated[
+        str | None,
+        typer.Option("--architecture", help="Of timm; without it, config.json beside the weights says what they are."),
+    ] = None,
+    entry: Annotated[
+        str | None, typer.Option("--entry", help="Which dictionary of tensors, where the file holds several.")
+    ] = None,
+    licence: Annotated[str | None, typer.Option("--licence", help="The licence of the weights.")] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Make a locked safetensors base model of a .pth, .pt, .bin or .ckpt file, without running what is in it."""
+
+    def call() -> dict[str, JsonValue]:
+        from flows.convert import convert
+
+        return convert(Path.cwd(), source, output=output, architecture=architecture, entry=entry, licence=licence)
+
+    run_verb(call, summary=lambda result: str(result["summary"]), as_json=as_json, debug=debug)
+
+
+@app.command()
 def promote(
     name: Name, version: Version = None, reason: Reason = None, as_json: AsJson = False, debug: Debug = False
 ) -> None:

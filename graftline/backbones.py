@@ -25,7 +25,7 @@ def load_transformers(folder: Path) -> nn.Module:
 
     Raises: BaseModelRefusedError if the folder lacks weights of the backbone, which would start as noise.
     """
-    with _quiet_transformers():
+    with quiet_transformers():
         backbone, info = AutoModel.from_pretrained(
             folder,
             trust_remote_code=False,
@@ -71,7 +71,7 @@ def incomplete(folder: Path, model: str, noise: list[str]) -> BaseModelRefusedEr
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Without its bar for a load of milliseconds and its table of tensors, which are judged here."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

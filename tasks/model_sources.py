@@ -195,8 +195,11 @@ class BucketSource:
         )
 
 
-def _package(uri: str, name: str, folder: str) -> FolderSource:
-    """A folder inside an installed package, found without importing it: importing runs its code."""
+def installed_package(uri: str, name: str) -> tuple[Path, str, str | None]:
+    """Folder, version and licence of an installed package, found without importing it: importing runs its code.
+
+    Raises: BaseModelRefusedError if it is not installed.
+    """
     # Without dots: to find `a.b`, Python would import `a`.
     spec = importlib.util.find_spec(re.sub(r"[-.]+", "_", name))
     try:
@@ -208,9 +211,13 @@ def _package(uri: str, name: str, folder: str) -> FolderSource:
             f"{uri}: the package {name} is not installed here, expected one that brings the model;"
             f" install it into the environment that runs graftline (pip install {name})"
         )
-    root = _existing(Path(spec.submodule_search_locations[0]) / folder, uri)
     licence = next((metadata[key] for key in ("License-Expression", "License") if key in metadata), None)
-    return FolderSource(uri, root, revision=metadata["Version"], licence=licence)
+    return Path(spec.submodule_search_locations[0]), metadata["Version"], licence
+
+
+def _package(uri: str, name: str, folder: str) -> FolderSource:
+    package, version, licence = installed_package(uri, name)
+    return FolderSource(uri, _existing(package / folder, uri), revision=version, licence=licence)
 
 
 def _existing(folder: Path, uri: str) -> Path:

@@ -1,0 +1,44 @@
+"""`graftline convert`: weights that are not safetensors become a base model that is."""
+
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from tasks.artifacts import Workspace
+from tasks.convert_model import convert_model
+
+
+def convert(
+    root: Path, source: str, *, output: str, architecture: str | None, entry: str | None, licence: str | None
+) -> dict[str, JsonValue]:
+    """Convert and lock the weights that `source` names, and say where each tensor was placed by what.
+
+    A plain function, as `lock` is.
+    """
+    made = convert_model(
+        Workspace(root), source, output=output, architecture=architecture, entry=entry, licence=licence
+    )
+    match, locked = made.conversion.match, made.locked
+    return {
+        "uri": made.uri,
+        "source": made.source,
+        "source_sha256": made.source_sha256,
+        "architecture": made.conversion.architecture,
+        "library": made.conversion.library,
+        "tensors": {
+            "by_name": match.by_name,
+            "by_order": match.by_order,
+            "set_to_zero": match.fresh,
+            "left_out": list(match.left_out),
+        },
+        "licence": locked.licence,
+        "base_model_sha256": locked.digest,
+        "files": len(locked.files),
+        "bytes": locked.bytes,
+        "outcome": made.outcome,
+        "summary": f"{'converted' if made.outcome == 'ran' else 'was converted already:'} {made.source} (sha256"
+        f" {made.source_sha256}) to {made.conversion.architecture}: {match.by_name} tensors by name, {match.by_order}"
+        f" by order, {match.fresh} counters set to 0, {len(match.left_out)} left out; locked {made.uri}:"
+        f" {len(locked.files)} files, {locked.bytes / 1e6:.1f} MB, digest {locked.digest[:12]}, licence"
+        f" {locked.licence}",
+    }
