@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from graftline.metrics import Score
+from graftline.scoring import Scoring
 
 VerdictName = Literal["PROMOTE", "HOLD", "REJECT"]
 
@@ -20,28 +21,31 @@ class Verdict:
 def decide(
     candidate: Mapping[str, Score],
     *,
+    scoring: Scoring,
     difference: Score | None,
     champion: str | None,
-    majority_accuracy: float,
+    baseline: float,
     floors: Mapping[str, float],
     obstacles: Sequence[str],
 ) -> Verdict:
     """Judge a candidate.
 
-    `difference` is its accuracy minus the champion's on the same rows, None if there is no champion. A missed floor, or
-    a model that beats not even the most frequent label, is rejected whatever else holds. `obstacles` are reasons why
-    it must not be promoted although its numbers may be good.
+    `difference` is its primary score minus the champion's on the same rows, None if there is no champion. A missed
+    floor, or a model that does not even beat the `baseline`'s primary score, is rejected whatever else holds.
+    `obstacles` are reasons why it must not be promoted although its numbers may be good.
     """
     faults = [
         f"{name} {candidate[name].value:.4f} is below its floor {floor:.4f}"
         for name, floor in sorted(floors.items())
         if not candidate[name].value >= floor  # so put that a NaN misses it
     ]
-    accuracy = candidate["accuracy"].value
-    if not accuracy > majority_accuracy:
-        faults.append(f"accuracy {accuracy:.4f} does not beat the most frequent label's {majority_accuracy:.4f}")
+    primary = scoring.primary
+    if not candidate[primary].value > baseline:
+        value = candidate[primary].value
+        faults.append(f"{primary} {value:.4f} does not beat {scoring.baseline} {baseline:.4f}")
+    seen = None if difference is None else _shown(primary, difference)
     if difference is not None and difference.high < 0:
-        faults.append(f"worse than champion {champion}: {_shown(difference)}")
+        faults.append(f"worse than champion {champion}: {seen}")
     if faults:
         return Verdict("REJECT", tuple(faults))
     if obstacles:
@@ -49,12 +53,12 @@ def decide(
     if difference is None:
         return Verdict("PROMOTE", ("the first model, and it reaches every floor",))
     if not difference.low > 0:
-        return Verdict("HOLD", (f"not enough evidence against champion {champion}: {_shown(difference)}",))
-    return Verdict("PROMOTE", (f"better than champion {champion}: {_shown(difference)}",))
+        return Verdict("HOLD", (f"not enough evidence against champion {champion}: {seen}",))
+    return Verdict("PROMOTE", (f"better than champion {champion}: {seen}",))
 
 
-def _shown(difference: Score) -> str:
+def _shown(name: str, difference: Score) -> str:
     return (
-        f"accuracy {difference.value:+.4f} on the same rows, 95 % interval"
+        f"{name} {difference.value:+.4f} on the same rows, 95 % interval"
         f" {difference.low:+.4f} to {difference.high:+.4f}"
     )

@@ -9,7 +9,7 @@ import torch
 from graftline.families import load_classifier, load_preprocessor
 from graftline.preprocessing import Raw
 
-Probabilities = np.ndarray[tuple[int, int], np.dtype[np.float64]]
+Predictions = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
 
 class Predictor:
@@ -19,14 +19,14 @@ class Predictor:
         self._model = load_classifier(folder)
         self._preprocessor = load_preprocessor(folder)
         self.kind = self._preprocessor.reading.kind
-        self.labels = list(self._model.outputs.labels)
+        self.outputs = self._model.outputs
 
-    def probabilities(self, raws: Sequence[Raw]) -> Probabilities:
-        """Probability of each label for each input: (inputs, labels), rows add up to 1."""
+    def predict(self, raws: Sequence[Raw]) -> Predictions:
+        """Probability of each label for each input: (inputs, labels); of a regression the numbers: (inputs, 1)."""
         rows = self._preprocessor.encode(raws)
-        result: Probabilities = np.zeros((len(rows), len(self.labels)))
+        result: Predictions = np.zeros((len(rows), self.outputs.width))
         for batch in self._preprocessor.batches([self._preprocessor.length(row) for row in rows]):
             with torch.inference_mode():
                 outputs = self._model(**self._preprocessor.collate([rows[row] for row in batch]))
-            result[batch] = self._model.outputs.answers(outputs).numpy()
+            result[batch] = self.outputs.answers(outputs).numpy()
         return result

@@ -61,6 +61,19 @@ def per_label(probabilities: Floats, targets: Integers) -> list[dict[str, float]
     ]
 
 
+def label_confusion(probabilities: Floats, targets: Integers) -> Integers:
+    """How often each label was and was not there (rows), and was and was not given (columns): (2 labels, 2 labels).
+
+    Labels are not confused with one another: of each there is one table of two by two along the diagonal.
+    """
+    predicted, true = probabilities >= THRESHOLD, targets > 0
+    table = np.zeros((2 * targets.shape[1],) * 2, dtype=np.int64)
+    for label, (given, there) in enumerate(zip(predicted.T, true.T, strict=True)):
+        cells = np.bincount(2 * ~there + ~given, minlength=4)
+        table[2 * label : 2 * label + 2, 2 * label : 2 * label + 2] = cells.reshape(2, 2)
+    return table
+
+
 def label_reliability(probabilities: Floats, targets: Integers) -> list[dict[str, float]]:
     """For each filled bin: mean probability, share of the labels that are there, and how many labels of rows."""
     place = calibration_bins(probabilities)

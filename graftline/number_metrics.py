@@ -3,11 +3,12 @@
 import numpy as np
 
 from graftline.errors import GraftlineError
-from graftline.metrics import Floats, Metric, mean_of, require_rows
+from graftline.metrics import Floats, Integers, Metric, mean_of, require_rows
 
 # A smaller variance than this share of the mean square is the rounding error of equal numbers; and so is a smaller
 # distance from the mean than this share of it.
 NO_SPREAD, ROUNDING = 1e-12, 1e-14
+BINS = 10
 
 
 def metrics_of_numbers(predictions: Floats, targets: Floats) -> dict[str, Metric]:
@@ -41,3 +42,23 @@ def metrics_of_numbers(predictions: Floats, targets: Floats) -> dict[str, Metric
         "mean_absolute_error": mean_of(np.abs(error)),
         "root_mean_squared_error": lambda counts: np.sqrt(mean_squared(counts)),
     }
+
+
+def in_quarters(predictions: Floats, targets: Floats) -> Integers:
+    """How often each quarter of the actual values (rows) was predicted as each (columns): (4, 4)."""
+    edges = np.quantile(targets, [0.25, 0.5, 0.75])
+    places = 4 * np.searchsorted(edges, targets[:, 0]) + np.searchsorted(edges, predictions[:, 0])
+    return np.bincount(places, minlength=16).reshape(4, 4).astype(np.int64)
+
+
+def number_reliability(predictions: Floats, targets: Floats) -> list[dict[str, float]]:
+    """For each tenth of the rows, from low to high predictions: mean prediction, mean actual value, rows."""
+    return [
+        {
+            "confidence": float(predictions[rows].mean()),
+            "accuracy": float(targets[rows].mean()),
+            "rows": len(rows),
+        }
+        for rows in np.array_split(predictions[:, 0].argsort(kind="stable"), BINS)
+        if len(rows)
+    ]

@@ -1,10 +1,10 @@
 """Pictures of an evaluation, as PNG bytes that are equal for equal numbers."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from graftline.metrics import Integers
+from graftline.metrics import Floats, Integers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,7 @@ def confusion_picture(table: Integers, labels: Sequence[str]) -> bytes:
     return _png(figure)
 
 
-def reliability_picture(bins: Sequence[dict[str, float]]) -> bytes:
+def reliability_picture(bins: Sequence[Mapping[str, float]]) -> bytes:
     """Share of right predictions against confidence; the dashed line is perfect calibration."""
     from matplotlib.figure import Figure
 
@@ -56,7 +56,39 @@ def reliability_picture(bins: Sequence[dict[str, float]]) -> bytes:
     return _png(figure)
 
 
-def training_picture(train: Sequence[float], validation: Sequence[float]) -> bytes:
+def label_picture(classes: Sequence[Mapping[str, float]], labels: Sequence[str]) -> bytes:
+    """F1 of each label as a bar, with its precision and recall."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.8, max(2.4, 1.2 + 0.4 * len(labels))), layout="constrained")
+    axes = figure.add_subplot()
+    places = range(len(labels))
+    axes.barh(places, [entry["f1"] for entry in classes], color=FAINT, label="F1")
+    for name, marker in (("precision", "<"), ("recall", ">")):
+        axes.scatter([entry[name] for entry in classes], places, marker=marker, color=ACCENT, label=name, zorder=2)
+    axes.set_yticks(places, [_plain(label) for label in labels])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.02)
+    axes.set_xlabel("share")
+    axes.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+    return _png(figure)
+
+
+def number_picture(predictions: Floats, targets: Floats, name: str) -> bytes:
+    """Each row's predicted number against its actual one; on the dashed line they are equal."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.4, 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    ends = [min(predictions.min(), targets.min()), max(predictions.max(), targets.max())]
+    axes.plot(ends, ends, linestyle="--", color=FAINT)
+    axes.scatter(targets[:, 0], predictions[:, 0], s=12, color=ACCENT, alpha=0.5, linewidths=0)
+    axes.set_xlabel(f"actual {_plain(name)}")
+    axes.set_ylabel(f"predicted {_plain(name)}")
+    return _png(figure)
+
+
+def training_picture(train: Sequence[float], validation: Sequence[float], loss: str = "log loss") -> bytes:
     """Loss on the training and the validation rows after each epoch."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -68,7 +100,7 @@ def training_picture(train: Sequence[float], validation: Sequence[float]) -> byt
     axes.plot(epochs, validation, marker="o", color=ACCENT, label="validation rows")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
-    axes.set_ylabel("log loss")
+    axes.set_ylabel(loss)
     axes.legend(frameon=False)
     return _png(figure)
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from graftline.settings import Kind
+from graftline.scoring import SCORING, spelt
+from graftline.settings import Kind, Task
 from graftline.validation_page import spelt_out, visible
 
 Scores = Mapping[str, Mapping[str, float]]
 
-# Each score with the direction in which it is better.
-SCORE_NAMES = (("accuracy", "higher"), ("macro_f1", "higher"), ("log_loss", "lower"), ("calibration_error", "lower"))
+# A slice is too small for more.
+SCORES_OF_SLICES = 2
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class RunReport:
     reasons: Sequence[str]
     labels: Sequence[str]
     kind: Kind
+    task: Task
     max_tokens: int
     max_seconds: float
     base_model: str
@@ -52,6 +54,7 @@ class RunReport:
     champion_scores: Scores | None
     difference: Scores | None
     majority_label: str
+    """What is always answered without a model, in words."""
     majority_scores: Scores
     classes: Sequence[Mapping[str, str | float]]
     slices: Mapping[str, Sequence[Mapping[str, object]]]
@@ -92,6 +95,9 @@ def _render(template: str, run: RunReport, *, autoescape: bool) -> str:
     environment = Environment(loader=PackageLoader("graftline"), autoescape=autoescape, undefined=StrictUndefined)  # noqa: S701
     environment.filters |= {
         "visible": visible,
+        "spelt": spelt,
+        "value": lambda score: _number(run.task, score["value"]),
+        "interval": lambda score: f"{_number(run.task, score['low'], '')} – {_number(run.task, score['high'], '')}",
         "spelt_out": spelt_out,
         "cell": _cell,
         "score": lambda score: f"{score['value']:.4f} ({score['low']:.4f} – {score['high']:.4f})",
@@ -99,7 +105,15 @@ def _render(template: str, run: RunReport, *, autoescape: bool) -> str:
         "base64": lambda content: base64.b64encode(content).decode(),
         "sentence": lambda text: spelt_out(f"{text[:1].upper()}{text[1:]}."),
     }
-    return environment.get_template(template).render(run=run, facts=facts(run), score_names=SCORE_NAMES)
+    scoring = SCORING[run.task]
+    return environment.get_template(template).render(
+        run=run, facts=facts(run), scoring=scoring, scores_of_slices=list(scoring.better)[:SCORES_OF_SLICES]
+    )
+
+
+def _number(task: Task, primary: float, unit: str = " %") -> str:
+    """A primary score in large letters: shares of rows and labels are percentages, a share of variance is not."""
+    return f"{primary:.3f}" if task == "regression" else f"{100 * primary:.1f}{unit}"
 
 
 def _cell(value: object) -> str:

@@ -1,5 +1,6 @@
 """The one tree of settings: read once from `params.yaml`, frozen, and drawn by Prefect as the form of a run."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -36,6 +37,12 @@ OptionalText = Annotated[
 # What the input of a row is, and what is learned to be said of it.
 Kind = Literal["text", "image", "audio"]
 Task = Literal["single_label", "multi_label", "regression"]
+# Which of a task's held-out scores may have a floor.
+FLOORS_OF: Mapping[Task, tuple[str, ...]] = {
+    "single_label": ("accuracy", "macro_f1"),
+    "multi_label": ("macro_f1",),
+    "regression": ("r2",),
+}
 
 
 class Section(BaseModel):
@@ -251,7 +258,13 @@ class Floors(Section):
     accuracy: Share = 0.0
     """Share of rows whose label is right."""
     macro_f1: Share = 0.0
-    """F1 averaged over the classes, each with the same weight."""
+    """F1 averaged over the classes or labels, each with the same weight."""
+    r2: Share = 0.0
+    """Share of the variance that a regression explains."""
+
+    def of(self, task: Task) -> dict[str, float]:
+        """The floors under the scores of a task."""
+        return {name: floor for name, floor in self.model_dump().items() if name in FLOORS_OF[task]}
 
 
 class GateSettings(Section, title="Gate"):
@@ -276,6 +289,21 @@ class Settings(Section):
     evaluation: EvaluationSettings = EvaluationSettings()
     gate: GateSettings = GateSettings()
     registry: RegistrySettings
+
+    @model_validator(mode="after")
+    def _what_is_set_belongs_to_the_task(self) -> "Settings":
+        task, floors = self.data.task, self.gate.floors
+        if foreign := [name for name, floor in floors.model_dump().items() if floor and name not in FLOORS_OF[task]]:
+            raise ValueError(
+                f"gate.floors.{foreign[0]} {getattr(floors, foreign[0])}: data.task {task} has no such score, expected"
+                f" {' or '.join(FLOORS_OF[task])}; remove it or set it to 0"
+            )
+        if task == "regression" and (self.adaptation.class_weights != "none" or self.adaptation.label_smoothing):
+            raise ValueError(
+                "adaptation.class_weights and adaptation.label_smoothing are about labels, which data.task regression"
+                " has not; set them to none and 0"
+            )
+        return self
 
 
 def read_settings(path: Path, assignments: list[str] | None = None) -> Settings:

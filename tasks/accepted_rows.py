@@ -8,6 +8,8 @@ from tasks.artifacts import Workspace
 from tasks.validate_data import ACCEPTED, ValidatedData
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from graftline.preprocessing import Raw
 
 DATA = "data"
@@ -25,6 +27,13 @@ def read_split(data: ValidatedData, split: str, columns: Sequence[str]) -> dict[
 
     table = parquet.read_table(data.folder.path / ACCEPTED, columns=list(columns), filters=[("split", "=", split)])
     return {name: table.column(name).to_pylist() for name in columns}
+
+
+def split_targets(data: ValidatedData, split: str) -> "Tensor":
+    """The targets of one side of the split, in file order, as `read_targets` has them."""
+    from graftline.outputs import read_targets
+
+    return read_targets(read_split(data, split, ["target"])["target"], data.task, data.labels, data.label_separator)
 
 
 def raw_inputs(workspace: Workspace, data: ValidatedData, split: str) -> "list[Raw]":

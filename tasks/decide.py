@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from graftline import gate
 from graftline.digests import json_sha256
 from graftline.metrics import Score
+from graftline.scoring import SCORING
 from graftline.settings import GateSettings
 from tasks.artifacts import Outcome, Workspace
 from tasks.evaluate_model import Evaluation, Scores
@@ -50,13 +51,15 @@ def decide(workspace: Workspace, settings: GateSettings, candidate: Candidate, e
 
 def judge(settings: GateSettings, evaluation: Evaluation, *, barred: str | None) -> gate.Verdict:
     """The gate's verdict on these numbers."""
-    difference = _scores(evaluation.difference)["accuracy"] if evaluation.difference else None
+    scoring = SCORING[evaluation.task]
+    difference = _scores(evaluation.difference)[scoring.primary] if evaluation.difference else None
     return gate.decide(
         _scores(evaluation.scores),
+        scoring=scoring,
         difference=difference,
         champion=f"version {evaluation.champion.version}" if evaluation.champion else None,
-        majority_accuracy=evaluation.majority_accuracy,
-        floors=settings.floors.model_dump(),
+        baseline=evaluation.baseline,
+        floors=settings.floors.of(evaluation.task),
         obstacles=[obstacle for obstacle in (barred, evaluation.obstacle) if obstacle],
     )
 

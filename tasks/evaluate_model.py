@@ -1,10 +1,9 @@
 """Step 4, evaluate_model: candidate, champion and what costs nothing, scored on exactly the same held-out rows."""
 
 import logging
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -13,24 +12,22 @@ from pydantic import JsonValue
 from graftline.digests import lines_sha256
 from graftline.errors import RegistryRefusedError
 from graftline.files import write_atomically, write_json
-from graftline.settings import Settings
-from tasks.accepted_rows import LIBRARIES_OF, questions, raw_inputs, read_split
+from graftline.scoring import SCORING, spelt
+from graftline.settings import EvaluationSettings, Settings, Task
+from tasks.accepted_rows import LIBRARIES_OF, questions, raw_inputs, read_split, split_targets
 from tasks.artifacts import StepFolder, Workspace, produce
 from tasks.fine_tune import Checkpoint, thread_count, use_threads
 from tasks.serving import score_in_fresh_process
 from tasks.validate_data import ValidatedData
 
 if TYPE_CHECKING:
-    from graftline.metrics import Floats, Integers, Score
+    from numpy.typing import NDArray
+
+    from graftline.metrics import Floats, Score
 
 STEP = "evaluate_model"
 LIBRARIES = ("torch", "transformers", "numpy", "matplotlib")
-SUMMARY, PREDICTIONS, CONFUSION, RELIABILITY = (
-    "evaluation.json",
-    "predictions.parquet",
-    "confusion.png",
-    "reliability.png",
-)
+SUMMARY, PREDICTIONS = "evaluation.json", "predictions.parquet"
 
 Scores = dict[str, dict[str, float]]
 
@@ -54,17 +51,54 @@ class Evaluation:
     """What the held-out rows say; `value`, `low` and `high` of every score."""
 
     folder: StepFolder
+    task: Task
     champion: Champion | None
     scores: Scores
     champion_scores: Scores | None
     difference: Scores | None
     """Candidate minus champion, paired on rows."""
-    majority_accuracy: float
+    baseline: float
+    """The primary score of what needs no model."""
     obstacle: str | None
     """Why the champion could not be scored, if so."""
     predictions_sha256: str
     details: dict[str, JsonValue]
     """All numbers, also those per class and slice."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """Scores predictions for the same rows, always on the same resamples."""
+
+    task: Task
+    targets: "NDArray[Any]"
+    settings: EvaluationSettings
+
+    def of(self, predictions: "Floats") -> JsonValue:
+        from graftline.metrics import scores
+        from graftline.task_metrics import METRICS_OF
+
+        return _plain(
+            scores(
+                predictions, self.targets, resamples=self.settings.bootstrap, seed=self.settings.seed,
+                of=METRICS_OF[self.task],
+            )
+        )  # fmt: skip
+
+    def difference(self, candidate: "Floats", champion: "Floats") -> JsonValue:
+        from graftline.metrics import differences
+        from graftline.task_metrics import METRICS_OF
+
+        return _plain(
+            differences(
+                candidate, champion, self.targets, resamples=self.settings.bootstrap, seed=self.settings.seed,
+                of=METRICS_OF[self.task],
+            )
+        )  # fmt: skip
+
+    def on(self, rows: "NDArray[Any]") -> "Scorer":
+        """For a part of the rows."""
+        return Scorer(self.task, self.targets[rows], self.settings)
 
 
 @task(name="4 evaluate_model", persist_result=False, cache_policy=NO_CACHE)
@@ -76,6 +110,7 @@ def evaluate_model(
         "checkpoint": checkpoint.folder.key,
         "test_rows": data.test_sha256,
         "slices": list(settings.data.slices),
+        "target": settings.data.target,
         "settings": settings.evaluation.model_dump(mode="json"),
         "threads": thread_count(settings.adaptation),
         "champion": champion.uri if champion else None,
@@ -98,80 +133,62 @@ def _build(
     checkpoint: Checkpoint,
     champion: Champion | None,
 ) -> None:
-    import numpy as np
-
+    from graftline.examination import baseline, examine
     from graftline.inference import Predictor
-    from graftline.metrics import confusion, reliability
 
     slices = {name: f"slice.{name}" for name in settings.data.slices}
     rows = read_split(data, "test", ["row_id", "target", *slices.values()])
-    targets = np.array([data.labels.index(label) for label in rows["target"]])
+    targets = split_targets(data, "test").numpy()
+    scores = Scorer(data.task, targets, settings.evaluation)
     use_threads(settings.adaptation)
-    probabilities = Predictor(checkpoint.model).probabilities(raw_inputs(workspace, data, "test"))
+    predictions = Predictor(checkpoint.model).predict(raw_inputs(workspace, data, "test"))
     logger.info(
         "scoring %d held-out rows, each interval from %d resamples", len(targets), settings.evaluation.bootstrap
     )
-    table, bins = confusion(probabilities, targets), reliability(probabilities, targets)
+    seen = examine(data.task, predictions, targets, labels=data.labels, target_name=settings.data.target)
+    without_model, guesses = baseline(data.task, split_targets(data, "train").numpy(), len(targets), data.labels)
+    pictures = {title: f"{title.split()[0].lower()}.png" for title in seen.pictures}
     summary: dict[str, JsonValue] = {
+        "task": data.task,
         "rows": len(targets),
         "labels": list(data.labels),
         "test_sha256": data.test_sha256,
-        "scores": _scores(probabilities, targets, settings),
-        "confusion": table.tolist(),
-        "reliability": cast("JsonValue", bins),
-        "classes": _classes(table, data.labels),
-        "slices": {name: _slices(rows[column], probabilities, targets, settings) for name, column in slices.items()},
-        "majority": _majority(data, targets, settings),
-        "predictions_sha256": predictions_sha256(rows["row_id"], probabilities),
-        **_against_champion(workspace, settings, data, champion, probabilities, targets),
+        "scores": scores.of(predictions),
+        "confusion_names": list(seen.confusion_names),
+        "confusion": seen.confusion.tolist(),
+        "reliability": [dict(entry) for entry in seen.reliability],
+        "classes": [{"label": label, **numbers} for label, numbers in zip(data.labels, seen.classes, strict=True)],
+        "slices": {name: _slices(rows[column], predictions, scores) for name, column in slices.items()},
+        "majority": {"label": without_model, "scores": scores.of(guesses)},
+        "predictions_sha256": predictions_sha256(rows["row_id"], predictions),
+        "pictures": cast("JsonValue", pictures),
+        **_against_champion(workspace, settings, data, champion, predictions, scores),
     }
-    _write_pictures(folder, summary, data)
-    _write_predictions(folder, rows, data.labels, probabilities)
+    for title, name in pictures.items():
+        write_atomically(folder / name, seen.pictures[title])
+    _write_predictions(folder, rows, data.labels, predictions)
     write_json(folder / SUMMARY, summary)
 
 
-def predictions_sha256(row_ids: list[str], probabilities: "Floats") -> str:
-    """One digest over the rows' names and every bit of their probabilities, in order of the names."""
-    by_name = sorted(zip(row_ids, probabilities.astype("<f8"), strict=True), key=lambda row: row[0])
+def predictions_sha256(row_ids: list[str], predictions: "Floats") -> str:
+    """One digest over the rows' names and every bit of what was predicted for them, in order of the names."""
+    by_name = sorted(zip(row_ids, predictions.astype("<f8"), strict=True), key=lambda row: row[0])
     return lines_sha256(part for name, values in by_name for part in (name, values.tobytes().hex()))
-
-
-def _scores(probabilities: "Floats", targets: "Integers", settings: Settings) -> JsonValue:
-    from graftline.metrics import scores
-
-    drawn = scores(probabilities, targets, resamples=settings.evaluation.bootstrap, seed=settings.evaluation.seed)
-    return _plain(drawn)
 
 
 def _plain(scored: "dict[str, Score]") -> JsonValue:
     return {name: cast("JsonValue", score.as_json()) for name, score in scored.items()}
 
 
-def _classes(table: "Integers", labels: tuple[str, ...]) -> JsonValue:
-    from graftline.metrics import per_class
-
-    return [{"label": label, **numbers} for label, numbers in zip(labels, per_class(table), strict=True)]
-
-
-def _slices(values: list[str], probabilities: "Floats", targets: "Integers", settings: Settings) -> JsonValue:
+def _slices(values: list[str], predictions: "Floats", scores: Scorer) -> JsonValue:
     import numpy as np
 
     result: list[JsonValue] = []
     for value in sorted(set(values)):
         chosen = np.array([other == value for other in values])
-        scored = _scores(probabilities[chosen], targets[chosen], settings)
+        scored = scores.on(chosen).of(predictions[chosen])
         result.append({"value": value, "rows": int(chosen.sum()), "scores": scored})
     return result
-
-
-def _majority(data: ValidatedData, targets: "Integers", settings: Settings) -> JsonValue:
-    """What always answering with the training rows' label frequencies would score."""
-    import numpy as np
-
-    counts = Counter(read_split(data, "train", ["target"])["target"])
-    shares = np.array([counts[label] for label in data.labels], dtype=float) / sum(counts.values())
-    scored = _scores(np.tile(shares, (len(targets), 1)), targets, settings)
-    return {"label": data.labels[int(shares.argmax())], "scores": scored}
 
 
 def _against_champion(
@@ -179,10 +196,10 @@ def _against_champion(
     settings: Settings,
     data: ValidatedData,
     champion: Champion | None,
-    probabilities: "Floats",
-    targets: "Integers",
+    predictions: "Floats",
+    scores: Scorer,
 ) -> dict[str, JsonValue]:
-    from graftline.metrics import aligned, differences
+    from graftline.metrics import aligned
 
     nothing: dict[str, JsonValue] = {"champion_scores": None, "difference": None, "obstacle": None}
     if champion is None:
@@ -192,46 +209,43 @@ def _against_champion(
         scored = score_in_fresh_process(workspace, champion.uri, asked, threads=threads)
     except RegistryRefusedError as error:
         return nothing | {"obstacle": f"champion version {champion.version} could not be scored: {error}"}
-    theirs = aligned(scored.probabilities, scored.labels, list(data.labels))
-    drawn = differences(
-        probabilities, theirs, targets, resamples=settings.evaluation.bootstrap, seed=settings.evaluation.seed
-    )
-    return nothing | {"champion_scores": _scores(theirs, targets, settings), "difference": _plain(drawn)}
-
-
-def _write_pictures(folder: Path, summary: dict[str, JsonValue], data: ValidatedData) -> None:
-    import numpy as np
-
-    from graftline.pictures import confusion_picture, reliability_picture
-
-    write_atomically(folder / CONFUSION, confusion_picture(np.array(summary["confusion"]), data.labels))
-    bins = cast("list[dict[str, float]]", summary["reliability"])
-    write_atomically(folder / RELIABILITY, reliability_picture(bins))
+    if scored.task != data.task:
+        return nothing | {
+            "obstacle": f"champion version {champion.version} could not be scored: its task is {scored.task}, not"
+            f" {data.task}; choose another registry.model"
+        }
+    theirs = scored.predictions
+    if data.task != "regression":
+        theirs = aligned(theirs, scored.labels, list(data.labels))
+    return nothing | {"champion_scores": scores.of(theirs), "difference": scores.difference(predictions, theirs)}
 
 
 def _write_predictions(
-    folder: Path, rows: dict[str, list[str]], labels: tuple[str, ...], probabilities: "Floats"
+    folder: Path, rows: dict[str, list[str]], labels: tuple[str, ...], predictions: "Floats"
 ) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
     columns: dict[str, list[str] | Floats] = {"row_id": rows["row_id"], "target": rows["target"]}
-    columns |= {f"probability.{label}": probabilities[:, place] for place, label in enumerate(labels)}
+    names = [f"probability.{label}" for label in labels] or ["prediction"]
+    columns |= dict(zip(names, predictions.T, strict=True))
     parquet.write_table(pa.table(columns), folder / PREDICTIONS)
 
 
 def _record(folder: StepFolder, champion: Champion | None) -> Evaluation:
     summary = cast("dict[str, JsonValue]", folder.read_json(SUMMARY))
-    scores = cast("Scores", summary["scores"])
+    task = cast("Task", summary["task"])
+    scores, primary = cast("Scores", summary["scores"]), SCORING[task].primary
     majority = cast("dict[str, Scores]", summary["majority"])["scores"]
-    logger.info("%s: held-out accuracy %.4f (%s)", STEP, scores["accuracy"]["value"], folder.outcome)
+    logger.info("%s: held-out %s %.4f (%s)", STEP, spelt(primary), scores[primary]["value"], folder.outcome)
     return Evaluation(
         folder=folder,
+        task=task,
         champion=champion,
         scores=scores,
         champion_scores=cast("Scores | None", summary["champion_scores"]),
         difference=cast("Scores | None", summary["difference"]),
-        majority_accuracy=majority["accuracy"]["value"],
+        baseline=majority[primary]["value"],
         obstacle=cast("str | None", summary["obstacle"]),
         predictions_sha256=cast("str", summary["predictions_sha256"]),
         details=summary,

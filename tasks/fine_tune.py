@@ -14,11 +14,10 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
 from graftline.digests import json_sha256, tensors_sha256
-from graftline.errors import SettingsError
 from graftline.files import write_json
 from graftline.scoring import SCORING, spelt
 from graftline.settings import AdaptationSettings, Kind, Task
-from tasks.accepted_rows import LIBRARIES_OF, raw_inputs, read_split
+from tasks.accepted_rows import LIBRARIES_OF, raw_inputs, split_targets
 from tasks.artifacts import StepFolder, Workspace, produce
 from tasks.fetch_model import BaseModel, verify_base_model
 from tasks.progress import ProgressBar
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     import torch
 
     from graftline.freezing import FreezePoint
-    from graftline.input_rows import InputRows
-    from graftline.preprocessing import Preprocessor
     from graftline.training import Epoch, Progress
 
 STEP = "fine_tune"
@@ -72,7 +69,6 @@ def fine_tune(
     A killed training goes on from its last checkpoint and ends with the same weights. Each epoch's numbers go to `run`.
     Raises: SettingsError for a freeze point that does not exist; GraftlineError if a frozen tensor changed.
     """
-    _refuse_what_cannot_be_trained(data)
     depends_on: dict[str, JsonValue] = {
         "data": data.folder.key,
         "base_model": base.digest,
@@ -99,14 +95,6 @@ def fine_tune(
     return checkpoint
 
 
-def _refuse_what_cannot_be_trained(data: ValidatedData) -> None:
-    if data.task != "single_label":
-        raise SettingsError(
-            f"data: {data.kind} with the task {data.task} can be validated but not yet trained on, expected data.task"
-            " single_label; set it"
-        )
-
-
 def thread_count(settings: AdaptationSettings) -> int:
     """How many processor threads to compute with; the last bits of all results depend on it."""
     return settings.threads or os.cpu_count() or 1
@@ -123,7 +111,8 @@ def _build(
     from graftline.adaptation import Adaptation, Listener
     from graftline.families import load_base, load_preprocessor, save_classifier
     from graftline.feature_stores import open_feature_store
-    from graftline.outputs import Outputs
+    from graftline.input_rows import InputRows
+    from graftline.outputs import outputs_for
     from graftline.preprocessing import Reading
 
     began = time.monotonic()
@@ -131,15 +120,22 @@ def _build(
     verify_base_model(base)
     reading = Reading(data.kind, settings.max_tokens, settings.max_seconds)
     preprocessor = load_preprocessor(base.path, reading)
-    outputs = Outputs(data.task, data.labels)
+    targets = {split: split_targets(data, split) for split in ("train", "validation")}
+    outputs = outputs_for(data.task, data.labels, targets["train"])
     model = load_base(
         base.path, outputs, reading=reading, seed=settings.seed, head=settings.head,
         block_pattern=settings.block_pattern,
     )  # fmt: skip
+    rows = {
+        split: InputRows(
+            preprocessor, preprocessor.encode(raw_inputs(workspace, data, split)), outputs.as_learned(read)
+        )
+        for split, read in targets.items()
+    }
     bar = ProgressBar("training", "fine_tune: share of the training steps that are done")
     adapted = Adaptation(
         model=model,
-        rows={split: _rows(workspace, data, split, preprocessor) for split in ("train", "validation")},
+        rows=rows,
         settings=settings,
         stores=lambda point: open_feature_store(
             workspace.artifacts / "features",
@@ -176,16 +172,6 @@ def use_threads(settings: AdaptationSettings) -> None:
 
     torch.set_num_threads(thread_count(settings))
     torch.use_deterministic_algorithms(True)
-
-
-def _rows(workspace: Workspace, data: ValidatedData, split: str, preprocessor: "Preprocessor") -> "InputRows":
-    import torch
-
-    from graftline.input_rows import InputRows
-
-    columns = read_split(data, split, ["target"])
-    targets = torch.tensor([data.labels.index(label) for label in columns["target"]])
-    return InputRows(preprocessor, preprocessor.encode(raw_inputs(workspace, data, split)), targets)
 
 
 def _store_key(base: BaseModel, point: "FreezePoint", settings: AdaptationSettings, kind: Kind) -> str:

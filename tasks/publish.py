@@ -14,10 +14,11 @@ from pydantic import JsonValue
 
 from graftline.files import write_atomically, write_json
 from graftline.report import RunReport, render_card, render_report
+from graftline.scoring import SCORING
 from graftline.settings import Settings
 from tasks.artifacts import Workspace
 from tasks.decide import Decision
-from tasks.evaluate_model import CONFUSION, PREDICTIONS, RELIABILITY, Evaluation
+from tasks.evaluate_model import PREDICTIONS, Evaluation
 from tasks.fetch_model import BaseModel
 from tasks.fine_tune import Checkpoint
 from tasks.progress import in_prefect
@@ -49,9 +50,9 @@ def publish(
     write_atomically(folder / REPORT, render_report(report))
     write_atomically(folder / CARD, render_card(report))
     _write_for_dvc(folder, report, checkpoint, evaluation)
-    pictures = [evaluation.folder.path / name for name in (CONFUSION, RELIABILITY, PREDICTIONS)]
+    files = [evaluation.folder.path / name for name in (*_pictures(evaluation).values(), PREDICTIONS)]
     scores = {f"test_{name}": score["value"] for name, score in evaluation.scores.items()}
-    log_results(run, scores, [folder / REPORT, folder / CARD, *pictures])
+    log_results(run, scores, [folder / REPORT, folder / CARD, *files])
     _describe(run, report)
     _show_in_prefect(workspace, report, data, folder)
     return folder / REPORT
@@ -78,6 +79,7 @@ def _report(
         reasons=decision.reasons,
         labels=data.labels,
         kind=data.kind,
+        task=data.task,
         max_tokens=settings.adaptation.max_tokens,
         max_seconds=settings.adaptation.max_seconds,
         base_model=base.uri,
@@ -108,14 +110,20 @@ def _report(
         classes=cast("list[dict[str, str | float]]", evaluation.details["classes"]),
         slices=cast("dict[str, list[dict[str, object]]]", evaluation.details["slices"]),
         pictures={
-            "Confusion on the held-out rows": (evaluation.folder.path / CONFUSION).read_bytes(),
-            "Reliability of the probabilities": (evaluation.folder.path / RELIABILITY).read_bytes(),
+            **{title: (evaluation.folder.path / name).read_bytes() for title, name in _pictures(evaluation).items()},
             "Training": training_picture(
-                [epoch["train_loss"] for epoch in epochs], [epoch["validation_loss"] for epoch in epochs]
+                [epoch["train_loss"] for epoch in epochs],
+                [epoch["validation_loss"] for epoch in epochs],
+                SCORING[data.task].loss,
             ),
         },
         settings=yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     )
+
+
+def _pictures(evaluation: Evaluation) -> dict[str, str]:
+    """Title to file name."""
+    return cast("dict[str, str]", evaluation.details["pictures"])
 
 
 def _write_for_dvc(folder: Path, report: RunReport, checkpoint: Checkpoint, evaluation: Evaluation) -> None:
@@ -124,10 +132,11 @@ def _write_for_dvc(folder: Path, report: RunReport, checkpoint: Checkpoint, eval
     _write_csv(folder / "training.csv", [dict(epoch) for epoch in checkpoint.epochs])
     _write_csv(folder / "reliability.csv", cast("list[dict[str, float]]", evaluation.details["reliability"]))
     table = cast("list[list[int]]", evaluation.details["confusion"])
+    names = cast("list[str]", evaluation.details["confusion_names"])
     cells = [
         {"actual": actual, "predicted": predicted}
-        for actual, counts in zip(report.labels, table, strict=True)
-        for predicted, count in zip(report.labels, counts, strict=True)
+        for actual, counts in zip(names, table, strict=True)
+        for predicted, count in zip(names, counts, strict=True)
         for _ in range(count)
     ]
     _write_csv(folder / "confusion.csv", cells)

@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 import graftline
 from graftline.errors import GraftlineError
-from graftline.settings import Kind, Settings
+from graftline.settings import Kind, Settings, Task
 from tasks.accepted_rows import LIBRARIES_OF, questions, read_split
 from tasks.artifacts import Outcome, Workspace
 from tasks.evaluate_model import Champion, Evaluation, predictions_sha256
@@ -109,7 +109,7 @@ def _register(settings: Settings, run: TrackedRun, checkpoint: Checkpoint) -> "M
             python_model=str(Path(__file__).with_name("served_model.py")),
             artifacts={"model": str(checkpoint.model)},
             code_paths=[str(Path(graftline.__file__).parent)],
-            signature=_signature(settings.data.kind),
+            signature=_signature(settings.data.kind, settings.data.task),
             input_example=[_example(settings.data.kind)],
             pip_requirements=requirements(settings.data.kind),
         )
@@ -124,17 +124,21 @@ def _register(settings: Settings, run: TrackedRun, checkpoint: Checkpoint) -> "M
     return version
 
 
-def _signature(kind: Kind) -> "ModelSignature":
+def _signature(kind: Kind, task: Task) -> "ModelSignature":
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
-    from mlflow.types.schema import AnyType, Map
+    from mlflow.types.schema import AnyType, Array, Map
 
-    label, probabilities = ColSpec(DataType.string, "label"), ColSpec(Map(DataType.double), "probabilities")
-    answers: list[ColSpec | TensorSpec] = [label, probabilities]
+    probabilities = ColSpec(Map(DataType.double), "probabilities")
+    answers: dict[Task, list[ColSpec | TensorSpec]] = {
+        "single_label": [ColSpec(DataType.string, "label"), probabilities],
+        "multi_label": [ColSpec(Array(DataType.string), "labels"), probabilities],
+        "regression": [ColSpec(DataType.double, "value")],
+    }
     # Bytes or text: MLflow's own binary would take paths for base64.
     question = DataType.string if kind == "text" else AnyType()  # type: ignore[no-untyped-call]
     # The input has no name, so that a list and a column of any name are welcome.
-    return ModelSignature(Schema([ColSpec(question)]), Schema(answers))
+    return ModelSignature(Schema([ColSpec(question)]), Schema(answers[task]))
 
 
 def _example(kind: Kind) -> str:
@@ -169,8 +173,8 @@ def _check_answers(
     uri = f"models:/{version.name}/{version.version}"
     logger.info("asking %s for all %d held-out rows in a fresh process", uri, len(asked))
     scored = score_in_fresh_process(workspace, uri, asked, threads=thread_count(settings.adaptation))
-    got = predictions_sha256(row_ids, scored.probabilities)
-    if scored.labels != list(data.labels) or got != evaluation.predictions_sha256:
+    got = predictions_sha256(row_ids, scored.predictions)
+    if (scored.task, scored.labels) != (data.task, list(data.labels)) or got != evaluation.predictions_sha256:
         raise GraftlineError(
             f"{uri}: its predictions in a fresh process have digest {got[:12]}, expected"
             f" {evaluation.predictions_sha256[:12]} as evaluated; it was not made challenger; please report this"

@@ -5,6 +5,7 @@ from typing import cast
 
 from pydantic import JsonValue
 
+from graftline.scoring import SCORING, spelt
 from tasks.decide import Decision
 from tasks.evaluate_model import Evaluation
 from tasks.fetch_model import BaseModel
@@ -63,7 +64,8 @@ def _summary(
     decision: Decision,
     report: Path,
 ) -> str:
-    accuracy = evaluation.scores["accuracy"]
+    name = SCORING[evaluation.task].primary
+    score = evaluation.scores[name]
     outcomes = (data.folder, base, checkpoint.folder, evaluation.folder, candidate, decision)
     nothing_new = all(step.outcome == "reused" for step in outcomes)
     lines = {
@@ -72,8 +74,8 @@ def _summary(
         "base model": f"{base.uri} ({base.digest[:12]})",
         "frozen": checkpoint.frozen,
         "training": f"{len(checkpoint.epochs)} epochs, best {checkpoint.best_epoch}, {checkpoint.seconds:.0f} s",
-        "accuracy": f"{accuracy['value']:.4f} on {data.split_rows['test']:,} held-out rows"
-        f" (95 % interval {accuracy['low']:.4f} to {accuracy['high']:.4f})",
+        spelt(name): f"{score['value']:.4f} on {data.split_rows['test']:,} held-out rows"
+        f" (95 % interval {score['low']:.4f} to {score['high']:.4f})",
         "verdict": f"{decision.verdict}: {'; '.join(decision.reasons)}",
         "registered": f"{candidate.model} version {candidate.version}"
         + (" (nothing changed since: no step ran again)" if nothing_new else ""),

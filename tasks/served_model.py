@@ -1,4 +1,4 @@
-"""The registered model: raw inputs in, a label and probabilities out. MLflow keeps this file and runs it."""
+"""The registered model: raw inputs in, labels or numbers out. MLflow keeps this file and runs it."""
 
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,20 @@ class AdaptedModel(PythonModel):
 
     # Without annotations: MLflow reads them as a schema, and any that it knows would forbid some of the input forms.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
-        probabilities = self._predictor.probabilities(inputs_of(model_input, self._predictor.kind))
-        labels = self._predictor.labels
-        return pd.DataFrame(
-            {
-                "label": [labels[place] for place in probabilities.argmax(1)],
-                "probabilities": [dict(zip(labels, map(float, row), strict=True)) for row in probabilities],
+        from graftline.label_metrics import THRESHOLD
+
+        predictions = self._predictor.predict(inputs_of(model_input, self._predictor.kind))
+        outputs = self._predictor.outputs
+        if outputs.task == "regression":
+            return pd.DataFrame({"value": predictions[:, 0]})
+        if outputs.task == "multi_label":
+            answers = {
+                "labels": [[outputs.labels[place] for place in row.nonzero()[0]] for row in predictions >= THRESHOLD]
             }
-        )
+        else:
+            answers = {"label": [outputs.labels[place] for place in predictions.argmax(1)]}
+        probabilities = [dict(zip(outputs.labels, map(float, row), strict=True)) for row in predictions]
+        return pd.DataFrame({**answers, "probabilities": probabilities})
 
 
 def inputs_of(table: pd.DataFrame, column: str) -> list[Any]:

@@ -7,9 +7,10 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graftline.errors import RegistryRefusedError
+from graftline.settings import Task
 from tasks.artifacts import Workspace
 from tasks.tracking import tracking_uri
 
@@ -24,10 +25,13 @@ SHOWN_CHARACTERS = 300
 
 @dataclass(frozen=True)
 class Scored:
-    """What a registered model answered: probabilities (inputs, labels) with the labels in the model's order."""
+    """What a registered model answered."""
 
+    task: Task
     labels: list[str]
-    probabilities: "Floats"
+    """In the model's order; none where it answers numbers."""
+    predictions: "Floats"
+    """Probabilities (inputs, labels), or numbers (inputs, 1)."""
 
 
 def score_in_fresh_process(workspace: Workspace, uri: str, questions: list[str], *, threads: int) -> Scored:
@@ -35,8 +39,6 @@ def score_in_fresh_process(workspace: Workspace, uri: str, questions: list[str],
 
     Raises: RegistryRefusedError with the last line of what the process said if it cannot.
     """
-    import numpy as np
-
     with tempfile.TemporaryDirectory() as scratch:
         asked, answers = Path(scratch) / "questions.json", Path(scratch) / "answers.json"
         asked.write_text(json.dumps(questions), encoding="utf-8")
@@ -52,14 +54,23 @@ def score_in_fresh_process(workspace: Workspace, uri: str, questions: list[str],
         if done.returncode != 0 or not answers.exists():
             raise _failed(uri, (done.stderr.strip().splitlines() or ["no message"])[-1])
         answered = json.loads(answers.read_text(encoding="utf-8"))
-    labels = list(answered[0]["probabilities"]) if answered else []
-    values = [[row["probabilities"][label] for label in labels] for row in answered]
-    return Scored(labels, np.array(values, dtype=float).reshape(len(values), len(labels)))
+    return _scored(answered)
+
+
+def _scored(answered: list[dict[str, Any]]) -> Scored:
+    """What the answers say; which columns they have shows the task."""
+    import numpy as np
+
+    if "value" in answered[0]:
+        return Scored("regression", [], np.array([[row["value"]] for row in answered], dtype=float))
+    labels = list(answered[0]["probabilities"])
+    values = np.array([[row["probabilities"][label] for label in labels] for row in answered], dtype=float)
+    return Scored("multi_label" if "labels" in answered[0] else "single_label", labels, values)
 
 
 def _failed(uri: str, said: str) -> RegistryRefusedError:
     why = said if len(said) <= SHOWN_CHARACTERS else said[:SHOWN_CHARACTERS] + "…"
     return RegistryRefusedError(
         f"{uri}: the registered model does not answer in a fresh process ({why});"
-        " expected a label and probabilities for each input; see the version's files in MLflow"
+        " expected labels and probabilities, or a value, for each input; see the version's files in MLflow"
     )

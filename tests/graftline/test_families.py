@@ -75,10 +75,10 @@ def test_an_input_gets_the_probabilities_that_it_gets_in_other_company(
     tmp_path: Path, family: MediaArchitecture
 ) -> None:
     predictor, inputs = Predictor(saved(tmp_path, family)), files(family, 6)
-    together = predictor.probabilities(inputs)
+    together = predictor.predict(inputs)
     assert len({tuple(row) for row in together.round(5)}) > 1
     for place, content in enumerate(inputs):
-        assert predictor.probabilities([content])[0] == pytest.approx(together[place], abs=1e-5)
+        assert predictor.predict([content])[0] == pytest.approx(together[place], abs=1e-5)
 
 
 @pytest.mark.parametrize("family", ["timm resnet", "wav2vec2"])
@@ -87,7 +87,7 @@ def test_bytes_base64_and_paths_are_the_same_input(tmp_path: Path, family: Media
     path = tmp_path / "a file"
     path.write_bytes(content)
     forms = [content, bytearray(content), base64.b64encode(content).decode(), str(path), path]
-    assert len({tuple(row) for row in predictor.probabilities(forms).round(9)}) == 1
+    assert len({tuple(row) for row in predictor.predict(forms).round(9)}) == 1
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,13 @@ def test_bytes_base64_and_paths_are_the_same_input(tmp_path: Path, family: Media
 def test_what_is_no_image_is_named_by_its_place(tmp_path: Path, wrong: object, said: str) -> None:
     predictor = Predictor(saved(tmp_path, "timm resnet"))
     with pytest.raises(ValueError, match=said):
-        predictor.probabilities([files("timm resnet", 1)[0], wrong])
+        predictor.predict([files("timm resnet", 1)[0], wrong])
 
 
 def test_what_is_no_sound_is_named_by_its_place(tmp_path: Path) -> None:
     predictor = Predictor(saved(tmp_path, "hubert"))
     with pytest.raises(ValueError, match=r"input 1: no sound that can be read \(.*leave it out or mend it"):
-        predictor.probabilities([*files("hubert", 1), files("hubert", 1)[0][:200]])
+        predictor.predict([*files("hubert", 1), files("hubert", 1)[0][:200]])
 
 
 def test_a_sound_too_short_for_the_convolutions_is_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from graftline.gate import Verdict, decide
 from graftline.metrics import Score
+from graftline.scoring import SCORING
 
 BETTER, UNSURE, WORSE = Score(0.03, 0.01, 0.05), Score(0.01, -0.01, 0.03), Score(-0.03, -0.05, -0.01)
 TOUCHING_FROM_ABOVE, TOUCHING_FROM_BELOW = Score(0.02, 0.0, 0.04), Score(-0.02, -0.04, 0.0)
@@ -30,9 +31,10 @@ def judge(
 ) -> Verdict:
     return decide(
         {"accuracy": exactly(accuracy), "macro_f1": exactly(macro_f1)},
+        scoring=SCORING["single_label"],
         difference=difference,
         champion=None if difference is None else "reviews version 3",
-        majority_accuracy=majority,
+        baseline=majority,
         floors={"accuracy": floor, "macro_f1": 0.6},
         obstacles=obstacles,
     )
@@ -94,3 +96,19 @@ def test_nothing_is_promoted_past_a_missed_floor_or_without_evidence(
 )
 def test_no_number_that_is_none_promotes_a_model(verdict: Verdict) -> None:
     assert verdict.verdict != "PROMOTE"
+
+
+def test_a_regression_is_judged_by_its_own_primary_score() -> None:
+    explained, difference = {"r2": exactly(0.4)}, Score(0.1, 0.05, 0.15)
+    verdicts = [
+        decide(
+            explained, scoring=SCORING["regression"], difference=difference, champion="version 1", baseline=baseline,
+            floors={"r2": floor}, obstacles=(),
+        )
+        for baseline, floor in ((-0.01, 0.3), (-0.01, 0.5), (0.4, 0.3))
+    ]  # fmt: skip
+    assert [(verdict.verdict, verdict.reasons[0].partition(", 95")[0]) for verdict in verdicts] == [
+        ("PROMOTE", "better than champion version 1: r2 +0.1000 on the same rows"),
+        ("REJECT", "r2 0.4000 is below its floor 0.5000"),
+        ("REJECT", "r2 0.4000 does not beat the training mean's 0.4000"),
+    ]

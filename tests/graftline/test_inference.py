@@ -37,8 +37,8 @@ def saved(folder: Path, architecture: Architecture = "bert") -> Path:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_one_text_gets_the_probabilities_that_it_gets_in_a_batch(tmp_path: Path, architecture: Architecture) -> None:
     predictor, texts = Predictor(saved(tmp_path, architecture)), tiny_texts(8)[0]
-    alone = np.concatenate([predictor.probabilities([text]) for text in texts])
-    assert predictor.probabilities(texts) == pytest.approx(alone, abs=1e-6)
+    alone = np.concatenate([predictor.predict([text]) for text in texts])
+    assert predictor.predict(texts) == pytest.approx(alone, abs=1e-6)
 
 
 def test_probabilities_are_the_softmax_of_the_models_logits(tmp_path: Path) -> None:
@@ -47,26 +47,26 @@ def test_probabilities_are_the_softmax_of_the_models_logits(tmp_path: Path) -> N
     with torch.no_grad():
         logits = load_classifier(folder)(**preprocessor.collate(preprocessor.encode(texts)))
     expected = (logits.double().exp() / logits.double().exp().sum()).numpy()
-    assert Predictor(folder).probabilities(texts) == pytest.approx(expected)
+    assert Predictor(folder).predict(texts) == pytest.approx(expected)
 
 
 def test_rows_come_back_in_the_order_of_the_texts_over_several_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     predictor, texts = Predictor(saved(tmp_path)), tiny_texts(9)[0]
-    forwards = predictor.probabilities(texts)
+    forwards = predictor.predict(texts)
     monkeypatch.setattr(text, "BATCH_ROWS", 2)
-    assert predictor.probabilities(texts[::-1])[::-1] == pytest.approx(forwards, abs=1e-6)
+    assert predictor.predict(texts[::-1])[::-1] == pytest.approx(forwards, abs=1e-6)
     assert len({tuple(row) for row in forwards.round(4)}) > 4
 
 
 def test_rows_add_up_to_one(tmp_path: Path) -> None:
-    assert Predictor(saved(tmp_path)).probabilities(tiny_texts(6)[0]).sum(1) == pytest.approx(np.ones(6))
+    assert Predictor(saved(tmp_path)).predict(tiny_texts(6)[0]).sum(1) == pytest.approx(np.ones(6))
 
 
 def test_no_texts_are_no_rows(tmp_path: Path) -> None:
-    assert Predictor(saved(tmp_path)).probabilities([]).shape == (0, 2)
+    assert Predictor(saved(tmp_path)).predict([]).shape == (0, 2)
 
 
 def test_a_predictor_names_the_labels_of_its_columns(tmp_path: Path) -> None:
-    assert Predictor(saved(tmp_path)).labels == ["bad", "good"]
+    assert Predictor(saved(tmp_path)).outputs.labels == ("bad", "good")

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from torch import Tensor, nn
 
 from graftline.linear_head import PENALTIES, SolvedHead, solve_head
+from graftline.objective import Number, SeveralLabels
 
 loss_of = nn.functional.cross_entropy
 
@@ -41,6 +42,37 @@ def test_the_optimum_is_the_one_that_scikit_learn_finds(penalty: float) -> None:
     ours = (features @ head.weight.T + head.bias).softmax(1).numpy()
     theirs = reference.predict_proba(((features - mean) / spread).numpy())
     assert np.abs(ours - theirs).max() < 1e-3
+
+
+def test_for_numbers_the_optimum_is_scikit_learns_ridge_regression() -> None:
+    features, _ = drawn(200, seed=1)
+    targets = features[:, :1] * 3 + torch.randn(200, 1, generator=torch.Generator().manual_seed(4)) + 5
+    mean, spread, objective = features.mean(0), features.std(0, correction=0), Number()
+    head = solve_head(
+        features, targets, validation=(features, targets), outputs=1, loss_of=objective.loss,
+        validation_loss_of=objective.validation_loss, penalty=0.1,
+    )  # fmt: skip
+    # Scikit-learn's penalty is on the sum of the squares, ours on half of the weights' beside their mean.
+    reference = Ridge(alpha=0.1 / 2 * len(features)).fit(((features - mean) / spread).numpy(), targets.numpy())
+    theirs = reference.predict(((features - mean) / spread).numpy()).ravel()
+    assert (features @ head.weight.T + head.bias)[:, 0].numpy() == pytest.approx(theirs, abs=1e-3)
+
+
+def test_for_several_labels_each_has_the_optimum_of_its_own_logistic_regression() -> None:
+    features, labels = drawn(200, seed=1)
+    targets = torch.stack([labels == 0, labels > 0, labels == 2], dim=1).float()
+    mean, spread, objective = features.double().mean(0), features.double().std(0, correction=0), SeveralLabels()
+    head = solve_head(
+        features, targets, validation=(features, targets), outputs=3, loss_of=objective.loss,
+        validation_loss_of=objective.validation_loss, penalty=0.01,
+    )  # fmt: skip
+    ours = (features @ head.weight.T + head.bias).sigmoid().numpy()
+    scaled = ((features - mean) / spread).numpy()
+    for label in range(3):
+        # The loss is a mean over three labels, so that the penalty counts three times as much for each.
+        reference = LogisticRegression(C=1 / (3 * 0.01 * len(features)), tol=1e-10, max_iter=10_000)
+        theirs = reference.fit(scaled, targets[:, label].numpy()).predict_proba(scaled)[:, 1]
+        assert np.abs(ours[:, label] - theirs).max() < 1e-3
 
 
 def test_the_penalty_is_the_one_with_the_lowest_validation_loss() -> None:

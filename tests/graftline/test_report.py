@@ -18,7 +18,7 @@ def report_of(text: str) -> RunReport:
     """A report in which every free text is `text`."""
     return RunReport(
         model="tiny", version=3, run_id="r1", verdict="HOLD", reasons=[text, "second"], labels=[text, "good"],
-        kind="text", max_tokens=32, max_seconds=30.0,
+        kind="text", task="single_label", max_tokens=32, max_seconds=30.0,
         base_model=text, base_model_revision=text, base_model_sha256="b" * 64, base_model_licence=text,
         data_path=text, data_version="v" * 32, data_modified=True, data_licence=text, rows_read=1201,
         rows_accepted=1200, rows_quarantined=1, split_rows={"train": 1000, "validation": 100, "test": 100},

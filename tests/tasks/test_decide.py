@@ -43,11 +43,12 @@ def evaluation(
     numbers: Scores = {name: _score((accuracy, accuracy, accuracy)) for name in ("accuracy", "macro_f1")}
     return Evaluation(
         folder=StepFolder(Path("nowhere"), "key", "ran"),
+        task="single_label",
         champion=Champion(MODEL, champion) if champion else None,
         scores=numbers,
         champion_scores=numbers if difference else None,
         difference={"accuracy": _score(difference)} if difference else None,
-        majority_accuracy=0.5,
+        baseline=0.5,
         obstacle=obstacle,
         predictions_sha256="p",
         details={"accuracy": accuracy},

@@ -40,7 +40,7 @@ def test_the_scores_are_those_of_the_kept_predictions(adapted: Line) -> None:
 
 
 def test_the_tiny_model_learns_what_decides_about_the_label(adapted: Line) -> None:
-    assert adapted.evaluation.scores["accuracy"]["low"] > adapted.evaluation.majority_accuracy
+    assert adapted.evaluation.scores["accuracy"]["low"] > adapted.evaluation.baseline
 
 
 def test_exactly_the_held_out_rows_are_scored(adapted: Line) -> None:
@@ -62,11 +62,13 @@ def test_the_baseline_knows_the_training_rows_only(adapted: Line) -> None:
     (label, _), *_ = Counter(read_split(adapted.data, "train", ["target"])["target"]).most_common()
     targets, _ = predicted(adapted.evaluation)
     assert majority["label"] == label
-    assert adapted.evaluation.majority_accuracy == pytest.approx(targets.count(label) / len(targets))
+    assert adapted.evaluation.baseline == pytest.approx(targets.count(label) / len(targets))
 
 
 def test_pictures_are_pictures(adapted: Line) -> None:
-    for name in ("confusion.png", "reliability.png"):
+    pictures: Any = adapted.evaluation.details["pictures"]
+    assert len(pictures) == 2
+    for name in pictures.values():
         assert (adapted.evaluation.folder.path / name).read_bytes().startswith(b"\x89PNG")
 
 
@@ -93,7 +95,7 @@ def champion_answers(patch: pytest.MonkeyPatch, answer: Scored | RegistryRefused
 
 def test_a_champion_that_answers_alike_differs_by_nothing(adapted: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     _, probabilities = predicted(adapted.evaluation)
-    champion_answers(monkeypatch, Scored(["good", "bad"], probabilities[:, ::-1]))
+    champion_answers(monkeypatch, Scored("single_label", ["good", "bad"], probabilities[:, ::-1]))
     evaluation = evaluate(adapted, Champion(MODEL, 901))
     assert evaluation.champion_scores == evaluation.scores
     assert evaluation.difference is not None
@@ -105,7 +107,7 @@ def test_the_difference_is_the_candidates_score_minus_the_champions(
 ) -> None:
     targets, _ = predicted(adapted.evaluation)
     always_bad = np.tile([0.9, 0.1], (len(targets), 1))
-    champion_answers(monkeypatch, Scored(["bad", "good"], always_bad))
+    champion_answers(monkeypatch, Scored("single_label", ["bad", "good"], always_bad))
     evaluation = evaluate(adapted, Champion(MODEL, 902))
     assert evaluation.champion_scores is not None
     assert evaluation.difference is not None

@@ -44,9 +44,10 @@ class Registered:
 
     def expected(self) -> list[dict[str, Any]]:
         predictor = Predictor(self.line.checkpoint.model)
+        labels = predictor.outputs.labels
         return [
-            {"label": predictor.labels[row.argmax()], "probabilities": dict(zip(predictor.labels, row, strict=True))}
-            for row in predictor.probabilities(self.paths)
+            {"label": labels[row.argmax()], "probabilities": dict(zip(labels, row, strict=True))}
+            for row in predictor.predict(self.paths)
         ]
 
 

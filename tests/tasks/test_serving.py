@@ -45,7 +45,7 @@ def predict(model: PyFuncModel, form: Any) -> list[dict[str, Any]]:
 
 
 def expected(line: Line, texts: list[str] = TEXTS) -> list[dict[str, Any]]:
-    probabilities = Predictor(line.checkpoint.model).probabilities(texts)
+    probabilities = Predictor(line.checkpoint.model).predict(texts)
     return [
         {"label": LABELS[row.argmax()], "probabilities": dict(zip(LABELS, row.tolist(), strict=True))}
         for row in probabilities
@@ -147,7 +147,7 @@ def test_a_fresh_process_needs_nothing_of_the_project(adapted: Line, files: Path
 def test_a_fresh_process_with_as_many_threads_gives_the_same_bits(adapted: Line) -> None:
     scored = score_in_fresh_process(adapted.workspace, URI, TEXTS, threads=torch.get_num_threads())
     assert scored.labels == list(LABELS)
-    np.testing.assert_array_equal(scored.probabilities, Predictor(adapted.checkpoint.model).probabilities(TEXTS))
+    np.testing.assert_array_equal(scored.predictions, Predictor(adapted.checkpoint.model).predict(TEXTS))
 
 
 @pytest.mark.full

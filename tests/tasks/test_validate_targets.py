@@ -14,12 +14,10 @@ from pyarrow import parquet
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
 from graftline.digests import file_sha256
-from graftline.errors import DataRefusedError, SettingsError
-from graftline.settings import AdaptationSettings, DataSettings
+from graftline.errors import DataRefusedError
+from graftline.settings import DataSettings
 from tasks.artifacts import Workspace
 from tasks.data_version import DataVersion
-from tasks.fetch_model import BaseModel
-from tasks.fine_tune import fine_tune
 from tasks.validate_data import ValidatedData, validate_data
 
 LABELS = ("sad", "long", "loud")
@@ -148,10 +146,3 @@ def test_floating_columns_are_targets_of_regression_only(tmp_path: Path) -> None
     ]
     with pytest.raises(DataRefusedError, match=r"target_column_type .*'double'"):
         run_file(tmp_path, sink.getvalue(), "t.parquet", "single_label")
-
-
-def test_what_can_only_be_validated_is_not_trained_on(tmp_path: Path) -> None:
-    result = run(tmp_path, [(text, str(number)) for number, text in enumerate(texts())], "regression")
-    base = BaseModel("path:base", "", "0" * 64, tmp_path, "CC0", 0, (), "ran")
-    with pytest.raises(SettingsError, match="text with the task regression can be validated but not yet trained on"):
-        fine_tune.fn(Workspace(tmp_path), AdaptationSettings(), result, base)
