@@ -37,8 +37,8 @@ def match_tensors(
 
     By place means: as many tensors as expected, each with the shape, kind of number and last part of the name of the
     one it becomes, and a name that is known stands where it is expected. Last parts are compared because shapes do not
-    tell a norm's weight from its bias. Counters of BatchNorm may be absent. By name, tensors may be left over whose
-    names begin with one of `spare`.
+    tell a norm's weight from its bias; layers of one shape in another order cannot be noticed. Counters of BatchNorm
+    may be absent. By name, tensors may be left over whose names begin with one of `spare`.
     Raises: BaseModelRefusedError with the first difference.
     """
     match = _by_name(tensors, expected, spare)

@@ -26,8 +26,9 @@ PICKLED = "pytorch_model.bin"
 CONFIG = "config.json"
 SHOWN_NAMES = 5
 BY_ORDER = (
-    "\nNames did not say where all tensors belong, so their order did. Shapes cannot show that the architecture also"
-    " pads, activates and\nnormalises as the one in which the weights were trained: its scores do.\n"
+    "\nNames did not say where all tensors belong, so their order did. Shapes show neither that the architecture pads,"
+    " activates and normalises\nas the one in which the weights were trained, nor that layers of one shape come in the"
+    " same order: the scores of its features do.\n"
 )
 
 
@@ -80,7 +81,7 @@ def convert_model(
         partial.mkdir(parents=True)
         try:
             if architecture is None:
-                _copy_description(weights, partial)
+                _copy_description(weights, folder, partial)
             conversion = _convert(weights, partial, architecture, entry)
             known = licence or card_licence(weights.path.parent) or UNKNOWN_LICENCE
             write_atomically(partial / MODEL_CARD, _card(folder.name, weights, conversion, known))
@@ -117,13 +118,18 @@ def _find(workspace: Workspace, source: str) -> _Weights:
     return _Weights(source, path, version, file_sha256(path))
 
 
-def _copy_description(weights: _Weights, partial: Path) -> None:
+def _copy_description(weights: _Weights, folder: Path, partial: Path) -> None:
     """Copy what describes the model: configuration, tokenizer, preprocessing; nothing that holds weights or code."""
     beside = weights.path.parent
     if not (beside / CONFIG).is_file():
         raise SettingsError(
             f"{weights.source}: has no {CONFIG} beside it that says what the weights are of; put the publisher's there,"
             " or name an architecture of timm with --architecture"
+        )
+    if folder.is_relative_to(beside.resolve()):
+        raise SettingsError(
+            f"--output: {folder} lies in the folder of the weights, all of which describes them; expected one outside"
+            f" of {beside}: name another, or move the weights into a folder of their own"
         )
     for name in list_files(beside, weights.source):
         path = Path(name)

@@ -142,7 +142,7 @@ def test_help_imports_none_of_the_heavy_libraries() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0 []"
-    for verb in ("adapt", "promote", "rollback", "history", "reproduce", "lock", "up"):
+    for verb in ("adapt", "promote", "rollback", "history", "reproduce", "lock", "convert", "up"):
         assert verb in done.stdout
 
 
