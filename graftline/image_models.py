@@ -74,7 +74,7 @@ class ImagePreprocessor:
         try:
             return self.transform(decode_image(row.read()))
         except UnreadableImageError as error:
-            raise ValueError(f"{row.name}: no image that can be read ({error}); leave it out or mend it") from None
+            raise row.unreadable("image", error) from None
 
 
 def _timm_preprocessor(folder: Path, reading: Reading) -> ImagePreprocessor:

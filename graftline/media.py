@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graftline.errors import DataRefusedError
+from graftline.media_files import MAX_FILE_BYTES
 
 # Enough of a client's text to recognise it by.
 SHOWN_CHARACTERS = 60
@@ -34,6 +35,8 @@ class Medium:
         if isinstance(self.source, bytes):
             return self.source
         try:
+            if (size_bytes := self.source.stat().st_size) > MAX_FILE_BYTES:
+                raise ValueError(f"{self.name}: the file has {size_bytes:,} bytes, expected at most {MAX_FILE_BYTES:,}")
             content = self.source.read_bytes()
         except OSError as error:
             raise ValueError(f"{self.name}: the file cannot be read ({error.strerror}); give a readable one") from None
@@ -43,6 +46,15 @@ class Medium:
                 " while the line ran: put it back, or run again from the start"
             )
         return content
+
+    def unreadable(self, what: str, error: ValueError) -> ValueError:
+        """The error for bytes that are no `what`, and why.
+
+        Of a file that a client named, nothing is told: the reason may show its first bytes, whatever it is.
+        """
+        is_named_by_client = isinstance(self.source, Path) and self.sha256 is None
+        why = "of another format, damaged or cut off" if is_named_by_client else error
+        return ValueError(f"{self.name}: no {what} that can be read ({why}); leave it out or mend it")
 
     def digest(self) -> str:
         """The sha256 of the bytes."""

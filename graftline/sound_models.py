@@ -47,7 +47,7 @@ class Sound:
         try:
             decoded = decode_sound(self.medium.read(), rate)[: self.samples]
         except UnreadableSoundError as error:
-            raise _unreadable(self.medium, error) from None
+            raise self.medium.unreadable("sound", error) from None
         # The resampler may give one sample less than the length says.
         fitted: Samples = torch.nn.functional.pad(torch.from_numpy(decoded), (0, self.samples - len(decoded))).numpy()
         return fitted
@@ -175,12 +175,8 @@ def _sound(medium: Medium, reading: Reading, rate: int) -> Sound:
     try:
         seconds = sound_seconds(medium.read()) if medium.seconds is None else medium.seconds
     except UnreadableSoundError as error:
-        raise _unreadable(medium, error) from None
+        raise medium.unreadable("sound", error) from None
     return Sound(medium, max(1, round(min(seconds, reading.max_seconds) * rate)))
-
-
-def _unreadable(medium: Medium, error: UnreadableSoundError) -> ValueError:
-    return ValueError(f"{medium.name}: no sound that can be read ({error}); leave it out or mend it")
 
 
 def _real_samples(rows: Sequence[Sound]) -> Tensor:

@@ -106,6 +106,19 @@ def test_what_is_no_image_is_named_by_its_place(tmp_path: Path, wrong: object, s
         predictor.predict([files("timm resnet", 1)[0], wrong])
 
 
+@pytest.mark.parametrize("family", ["timm resnet", "hubert"])
+def test_nothing_is_told_of_a_file_that_a_client_names_and_that_is_something_else(
+    tmp_path: Path, family: MediaArchitecture
+) -> None:
+    predictor = Predictor(saved(tmp_path, family))
+    (tmp_path / "secret").write_bytes(b"password=1234")
+    with pytest.raises(
+        ValueError, match=r"input 0: no (image|sound) that can be read \(of another format, dam"
+    ) as caught:
+        predictor.predict([str(tmp_path / "secret")])
+    assert "password" not in str(caught.value)
+
+
 def test_what_is_no_sound_is_named_by_its_place(tmp_path: Path) -> None:
     predictor = Predictor(saved(tmp_path, "hubert"))
     with pytest.raises(ValueError, match=r"input 1: no sound that can be read \(.*leave it out or mend it"):
