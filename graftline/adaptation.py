@@ -29,11 +29,17 @@ from graftline.training import (
     Rows,
     average_greedily,
     best_epoch,
+    copied,
     find_learning_rate,
+    learned,
+    mixed,
     train,
+    validate,
 )
 
 HEAD = "head"
+# Between the seeds of the runs that are averaged, so that neighbouring seeds in the settings share none.
+SEED_STEP = 1_000_003
 
 
 class Stores(Protocol):
@@ -285,7 +291,40 @@ class Adaptation:
     def _train(
         self, point: FreezePoint, rows: Mapping[str, Rows], plan: Plan, folder: Path, before: int = 0
     ) -> tuple[list[Epoch], tuple[int, ...], float]:
-        """Train behind the freeze point. Returns: epochs, numbered on from `before`, those averaged, the rate."""
+        """Train behind the freeze point. Returns: epochs, numbered on from `before`, those averaged, the rate.
+
+        Several runs start from the same weights and see the rows in other orders; the mean of their weights is taken
+        (Wortsman et al. 2022, arXiv 2203.05482), unless its validation loss is higher than that of the best run.
+        """
+        if self.settings.runs == 1:
+            return self._train_once(point, rows, plan, folder, before)
+        start, mean, best = copied(learned(self.model, point)), dict[str, Tensor](), dict[str, Tensor]()
+        epochs: list[Epoch] = []
+        members: list[tuple[int, ...]] = []
+        for run in range(self.settings.runs):
+            self.model.load_state_dict(start, strict=False)
+            seeded = replace(plan, seed=(plan.seed + run * SEED_STEP) % 2**31)
+            done, kept, rate = self._train_once(point, rows, seeded, folder / f"run-{run}", before + len(epochs))
+            weights = copied(learned(self.model, point))
+            mean = mixed(mean, weights, 1 / (run + 1)) if mean else weights
+            if best_epoch([*epochs, *done]) in done:
+                best = weights
+            epochs, members = [*epochs, *done], [*members, kept]
+        self.model.load_state_dict(mean, strict=False)
+        loss, score = validate(self.model, rows["validation"], self._objective(), plan)
+        alone = best_epoch(epochs)
+        self.listener.say(
+            f"weights: the mean of {self.settings.runs} runs has validation loss {loss:.4f}, score"
+            f" {score:.4f}; the best run alone {alone.validation_loss:.4f}, {alone.validation_score:.4f}"
+        )
+        if loss <= alone.validation_loss:
+            return epochs, tuple(number for of_run in members for number in of_run), rate
+        self.model.load_state_dict(best, strict=False)
+        return epochs, next(of_run for of_run in members if alone.number in of_run), rate
+
+    def _train_once(
+        self, point: FreezePoint, rows: Mapping[str, Rows], plan: Plan, folder: Path, before: int
+    ) -> tuple[list[Epoch], tuple[int, ...], float]:
         objective, listener = self._objective(), self.listener
         train_rows, held = rows["train"], rows["validation"]
         if self.settings.gradient_checkpointing:

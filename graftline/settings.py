@@ -187,6 +187,10 @@ class AdaptationSettings(Section, title="Adaptation"):
     average: Literal["none", "greedy"] = "none"
     """greedy: the weights are the mean of those epochs that do better together on the validation rows than the best
     one alone (arXiv 2203.05482)."""
+    runs: Annotated[int, Field(ge=1, le=100)] = 1
+    """Trainings from the same start, each with another order of the rows, whose weights are averaged (model soup,
+    arXiv 2203.05482): better than the same number of epochs in one, and less a matter of the seed. Best from a head
+    that was solved: runs from a random one may end too far apart to be averaged."""
     lora_rank: Annotated[int, Field(ge=1, le=1024)] = 8
     """Rank of the adapters. The paper found 4 to 8 enough (table 6)."""
     lora_alpha: Annotated[float, Field(gt=0, le=4096)] = 16.0
@@ -234,6 +238,12 @@ class AdaptationSettings(Section, title="Adaptation"):
                 f"strategy {self.strategy} with freeze_until {self.freeze_until!r}: partial needs freeze_until (for"
                 f" example 3), {', '.join(CUT_STRATEGIES[1:])} may have it, the other strategies must leave it empty"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _only_trainings_are_repeated(self) -> "AdaptationSettings":
+        if self.runs > 1 and self.strategy == "feature_extraction" and self.head == "linear":
+            raise ValueError(f"runs {self.runs} with a solved head: it comes out the same each time; set runs to 1")
         return self
 
     @model_validator(mode="after")

@@ -165,7 +165,7 @@ def find_learning_rate(
     smoothed loss has grown to `RANGE_STOP` times its first value. The rate a tenth of that with the lowest loss is
     still well in the falling part, as fastai takes it. None: the loss fell at no rate. The model is left as it was.
     """
-    start = {name: tensor.detach().clone() for name, tensor in _learned(model, point).items()}
+    start = copied(learned(model, point))
     flat = replace(plan, layer_decay=1.0)
     optimizer = _optimizer(model, flat, head, point.depths)
     torch.manual_seed(plan.seed)
@@ -210,19 +210,29 @@ def average_greedily(
     reached = (-ranked[0].validation_score, ranked[0].validation_loss)
     for epoch in ranked[1:]:
         other = load_file(_epoch_path(folder / EPOCHS, epoch.number))
-        # Counters of BatchNorm are whole numbers: they stay those of the best epoch.
-        tried = {
-            name: tensor.lerp(other[name], 1 / (len(members) + 1)) if tensor.is_floating_point() else tensor
-            for name, tensor in mean.items()
-        }
+        tried = mixed(mean, other, 1 / (len(members) + 1))
         model.load_state_dict(tried, strict=False)
-        loss, score = _validate(model, validation, objective, plan)
+        loss, score = validate(model, validation, objective, plan)
         if (-score, loss) <= reached:
             mean, reached = tried, (-score, loss)
             members.append(epoch.number)
     model.load_state_dict(mean, strict=False)
     model.eval()
     return members
+
+
+def mixed(first: Mapping[str, Tensor], second: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Tensors between two sets, of which `share` is the second's."""
+    # Counters of BatchNorm are whole numbers: they stay those of the first.
+    return {
+        name: tensor.lerp(second[name], share) if tensor.is_floating_point() else tensor
+        for name, tensor in first.items()
+    }
+
+
+def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors as they are now, whatever becomes of them."""
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
 def best_epoch(epochs: Sequence[Epoch]) -> Epoch:
@@ -294,15 +304,15 @@ def _finish_epoch(
     plan: Plan,
     per_epoch: int,
 ) -> None:
-    loss, score = _validate(model, validation, objective, plan)
+    loss, score = validate(model, validation, objective, plan)
     epoch = Epoch(len(state.epochs) + 1, state.loss_sum / per_epoch, loss, score)
     state.epochs.append(epoch)
     state.loss_sum = 0.0
     if best_epoch(state.epochs) is epoch:
-        state.best = {name: tensor.detach().clone() for name, tensor in _learned(model, point).items()}
+        state.best = copied(learned(model, point))
 
 
-def _validate(model: nn.Module, validation: Rows, objective: Objective, plan: Plan) -> tuple[float, float]:
+def validate(model: nn.Module, validation: Rows, objective: Objective, plan: Plan) -> tuple[float, float]:
     """Loss and score of the validation rows."""
     outputs = predict(model, validation, batch_size=plan.batch_size, precision=plan.precision)
     loss = float(objective.validation_loss(outputs, validation.targets))
@@ -314,7 +324,7 @@ def _keep_epoch(model: nn.Module, point: FreezePoint, epochs: Sequence[Epoch], f
     folder.mkdir(parents=True, exist_ok=True)
     path = _epoch_path(folder, epochs[-1].number)
     partial = path.with_suffix(".partial")
-    save_file({name: tensor.detach().contiguous() for name, tensor in _learned(model, point).items()}, partial)
+    save_file({name: tensor.detach().contiguous() for name, tensor in learned(model, point).items()}, partial)
     partial.rename(path)
     for epoch in sorted(epochs, key=_rank)[MOST_KEPT_EPOCHS:]:
         _epoch_path(folder, epoch.number).unlink(missing_ok=True)
@@ -376,7 +386,7 @@ def _trainable(model: nn.Module) -> dict[str, Tensor]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def _learned(model: nn.Module, point: FreezePoint) -> dict[str, Tensor]:
+def learned(model: nn.Module, point: FreezePoint) -> dict[str, Tensor]:
     """What training changes: the trainable parameters, and the BatchNorm statistics behind the freeze point."""
     still = point.frozen_modules | {name.rpartition(".")[0] for name in point.frozen_parameters}
     statistics = {
@@ -389,7 +399,7 @@ def _learned(model: nn.Module, point: FreezePoint) -> dict[str, Tensor]:
 
 
 def _save(model: nn.Module, point: FreezePoint, optimizer: torch.optim.Optimizer, state: _State, folder: Path) -> None:
-    tensors = {f"model/{name}": tensor for name, tensor in _learned(model, point).items()}
+    tensors = {f"model/{name}": tensor for name, tensor in learned(model, point).items()}
     tensors |= {f"best/{name}": tensor for name, tensor in state.best.items()}
     for name, parameter in _trainable(model).items():
         tensors |= {f"optimizer/{name}/{slot}": value for slot, value in optimizer.state[parameter].items()}
@@ -411,7 +421,7 @@ def _resume(model: nn.Module, point: FreezePoint, optimizer: torch.optim.Optimiz
             " start again"
         )
     with torch.no_grad():
-        for name, tensor in _learned(model, point).items():
+        for name, tensor in learned(model, point).items():
             tensor.copy_(checkpoint.tensors[f"model/{name}"])
         for name, parameter in _trainable(model).items():
             optimizer.state[parameter] = dict(_below(checkpoint.tensors, f"optimizer/{name}/"))

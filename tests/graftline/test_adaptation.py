@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from graftline.adaptation import Adaptation, Adapted, FeatureRows, Listener
+from graftline.adaptation import SEED_STEP, Adaptation, Adapted, FeatureRows, Listener
 from graftline.classifier import Classifier
 from graftline.digests import tensors_sha256
 from graftline.errors import SettingsError
@@ -22,7 +22,7 @@ from graftline.freezing import FreezePoint
 from graftline.input_rows import InputRows
 from graftline.objective import OneLabel
 from graftline.settings import AdaptationSettings
-from graftline.training import Epoch, Plan, Progress, find_learning_rate, predict
+from graftline.training import Epoch, Plan, Progress, best_epoch, find_learning_rate, predict
 from tests.tiny_models import BLOCKS, tiny_classifier, tiny_rows, write_tiny_model
 
 SETTINGS: dict[str, Any] = {
@@ -314,10 +314,54 @@ def test_averaged_epochs_are_told(base: Path, tmp_path: Path) -> None:
     assert (len(done.adapted.members) > 1) == any("the mean of the epochs" in said for said in done.said)
 
 
+def test_runs_start_alike_see_other_orders_and_their_mean_is_taken_if_it_does_no_worse(
+    base: Path, tmp_path: Path
+) -> None:
+    chosen: dict[str, Any] = {"strategy": "probe_then_fine_tune", "epochs": 1, "learning_rate": 1e-3}
+    several = ran(base, tmp_path / "several", runs=3, **chosen)
+    alone = [ran(base, tmp_path / str(run), seed=3 + run * SEED_STEP, **chosen).model.state_dict() for run in range(3)]
+    assert [epoch.number for epoch in several.adapted.epochs] == [1, 2, 3]
+    assert several.adapted.members == (1, 2, 3)
+    assert len({tensors_sha256(dict(state)) for state in alone}) == 3
+    for name, tensor in several.model.state_dict().items():
+        mean = torch.stack([state[name].double() for state in alone]).mean(0)
+        assert torch.allclose(tensor.double(), mean, atol=1e-6), name
+    assert any("the mean of 3 runs has validation loss" in said for said in several.said)
+
+
+def test_a_mean_that_does_worse_than_the_best_run_is_not_taken(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def worse(*_: object) -> tuple[float, float]:
+        return 99.0, 0.0
+
+    monkeypatch.setattr("graftline.adaptation.validate", worse)
+    done = ran(base, tmp_path, strategy="fine_tuning", epochs=1, runs=2)
+    (number,) = done.adapted.members
+    assert number == best_epoch(done.epochs).number
+    held = done.rows["validation"]
+    loss = OneLabel().validation_loss(predict(done.model, held, batch_size=8), held.targets)
+    assert float(loss) == pytest.approx(best_epoch(done.epochs).validation_loss, abs=1e-5)
+
+
+@pytest.mark.parametrize("cut_at", [5, 20, 33, 47])
+def test_several_runs_go_on_after_a_cut_and_end_with_the_same_weights(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut_at: int
+) -> None:
+    monkeypatch.setattr("graftline.training.CHECKPOINT_SECONDS", 0.0)
+    chosen: dict[str, Any] = {"strategy": "fine_tuning", "epochs": 1, "runs": 3}
+    whole = ran(base, tmp_path / "whole", **chosen)
+    with pytest.raises(PowerCutError):
+        ran(base, tmp_path / "cut", cut_at, **chosen)
+    resumed = ran(base, tmp_path / "cut", **chosen)
+    assert (resumed.sha256, resumed.adapted) == (whole.sha256, whole.adapted)
+
+
 @pytest.mark.parametrize(
     "chosen",
     [
         {"strategy": "partial"},
+        {"strategy": "feature_extraction", "runs": 2},
         {"strategy": "fine_tuning", "freeze_until": "2"},
         {"strategy": "gradual_unfreezing", "freeze_until": "2"},
         {"strategy": "probe_then_fine_tune", "head": "mlp"},

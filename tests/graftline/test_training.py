@@ -429,7 +429,7 @@ def test_greedy_averaging_takes_the_mean_of_epochs_that_do_better_together(base:
         mean = torch.stack([epoch[name] for epoch in weights]).mean(0)
         assert torch.allclose(tensor, mean, atol=1e-6), name
     best = best_epoch(result.epochs)
-    loss, accuracy = training._validate(result.model, validation, OneLabel(), plan)
+    loss, accuracy = training.validate(result.model, validation, OneLabel(), plan)
     assert (-accuracy, loss) <= (-best.validation_score, best.validation_loss)
 
 
