@@ -11,13 +11,18 @@ POOL_BATCHES = 50
 
 
 def shuffled_batches(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
-    """Row numbers in batches for one epoch: every row once, lengths alike within a batch, batches shuffled."""
+    """Row numbers in batches for one epoch: every row once, lengths alike within a batch, batches shuffled.
+
+    A single row that is left over joins the batch before it: a BatchNorm has nothing to learn from one row.
+    """
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(lengths))
     pool_rows = POOL_BATCHES * batch_size
     pools = [order[start : start + pool_rows] for start in range(0, len(order), pool_rows)]
     by_length = np.concatenate([pool[np.argsort(np.take(lengths, pool), kind="stable")] for pool in pools])
     batches = [by_length[start : start + batch_size].tolist() for start in range(0, len(by_length), batch_size)]
+    if len(batches) > 1 and len(batches[-1]) == 1 < batch_size:
+        batches[-2:] = [batches[-2] + batches[-1]]
     return [batches[place] for place in random.permutation(len(batches))]
 
 

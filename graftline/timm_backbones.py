@@ -1,5 +1,6 @@
 """Backbones of timm from folders as timm and Hugging Face write them, whole or refused."""
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +20,8 @@ from graftline.files import write_json
 WEIGHTS = "model.safetensors"
 # What checkpoints hold beside the backbone and their classifier: the second classifier of Inception.
 AUXILIARY = "AuxLogits"
+# What timm itself takes apart from the architecture's arguments: with these a configuration could name other files.
+LOADING = set(inspect.signature(timm.create_model).parameters) - {"kwargs"}
 # Where the weights came from is no longer true of them once they were adapted.
 ORIGINS = {"url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "custom_load"}
 
@@ -35,9 +38,13 @@ def load_timm(folder: Path) -> nn.Module:
             f"{folder.name}: {CONFIG} names the architecture {architecture!r}, which timm {timm.__version__} does not"
             " know; choose another base model"
         )
-    backbone: nn.Module = timm.create_model(
-        architecture, num_classes=0, pretrained_cfg=described, **config.get("model_args") or {}
-    )
+    arguments = config.get("model_args") or {}
+    if loading := sorted(LOADING & arguments.keys()):
+        raise BaseModelRefusedError(
+            f"{folder.name}: model_args in {CONFIG} holds {loading[0]!r}, which decides where weights come from,"
+            " expected only arguments of the architecture; choose another base model or remove it and run `graftline lock`"
+        )
+    backbone: nn.Module = timm.create_model(architecture, num_classes=0, pretrained_cfg=described, **arguments)
     _load_exactly(backbone, folder, described)
     return backbone.float()
 

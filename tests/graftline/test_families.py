@@ -191,6 +191,15 @@ def test_the_old_classifier_of_a_timm_checkpoint_is_left_out(tmp_path: Path) -> 
         tiny_media_classifier(base, "timm resnet")
 
 
+@pytest.mark.parametrize("argument", ["checkpoint_path", "pretrained", "cache_dir"])
+def test_a_configuration_that_names_other_weights_is_refused(tmp_path: Path, argument: str) -> None:
+    base = write_tiny_image_model(tmp_path / "base", "timm resnet")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"model_args": {argument: "/elsewhere"}}))
+    with pytest.raises(BaseModelRefusedError, match=f"holds '{argument}', which decides where weights come from"):
+        tiny_media_classifier(base, "timm resnet")
+
+
 def test_an_architecture_that_timm_does_not_know_is_refused(tmp_path: Path) -> None:
     base = write_tiny_image_model(tmp_path / "base", "timm resnet")
     config = json.loads((base / "config.json").read_text())
