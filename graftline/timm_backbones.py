@@ -42,7 +42,7 @@ def load_timm(folder: Path) -> nn.Module:
     if loading := sorted(LOADING & arguments.keys()):
         raise BaseModelRefusedError(
             f"{folder.name}: model_args in {CONFIG} holds {loading[0]!r}, which decides where weights come from,"
-            " expected only arguments of the architecture; choose another base model or remove it and run `graftline lock`"
+            " expected arguments of the architecture; choose another base model, or remove it and run `graftline lock`"
         )
     backbone: nn.Module = timm.create_model(architecture, num_classes=0, pretrained_cfg=described, **arguments)
     _load_exactly(backbone, folder, described)
