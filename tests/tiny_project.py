@@ -179,13 +179,13 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A project folder with nothing in it but a connected MLflow store."""
-    return _connected(tmp_path, empty_store, monkeypatch)
+    return connected(tmp_path, empty_store, monkeypatch)
 
 
 @pytest.fixture
 def adapted(adapted_once: Line, monkeypatch: pytest.MonkeyPatch) -> Line:
     """A tiny project after its first run. Tests may read it; whoever changes something puts it back."""
-    _forget_servers(monkeypatch)
+    forget_servers(monkeypatch)
     connect(adapted_once.workspace)
     return adapted_once
 
@@ -194,12 +194,13 @@ def adapted(adapted_once: Line, monkeypatch: pytest.MonkeyPatch) -> Line:
 def adapted_once(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Line]:
     with pytest.MonkeyPatch.context() as patch:
         root = write_project(tmp_path_factory.mktemp("adapted") / "project")
-        _connected(root, empty_store, patch)
+        connected(root, empty_store, patch)
         yield run_line(root)
 
 
-def _connected(root: Path, empty_store: Path, patch: pytest.MonkeyPatch) -> Workspace:
-    _forget_servers(patch)
+def connected(root: Path, empty_store: Path, patch: pytest.MonkeyPatch) -> Workspace:
+    """The project in `root` with an MLflow store of its own."""
+    forget_servers(patch)
     (root / "mlflow").mkdir()
     shutil.copy(empty_store, root / "mlflow" / "mlflow.db")
     workspace = Workspace(root)
@@ -207,7 +208,7 @@ def _connected(root: Path, empty_store: Path, patch: pytest.MonkeyPatch) -> Work
     return workspace
 
 
-def _forget_servers(patch: pytest.MonkeyPatch) -> None:
+def forget_servers(patch: pytest.MonkeyPatch) -> None:
     """Also the store that MLflow itself wrote into the environment when a test before connected to it."""
     for name in SERVERS:
         patch.delenv(name, raising=False)
