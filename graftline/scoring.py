@@ -52,4 +52,4 @@ SCORING: Mapping[Task, Scoring] = {
 
 def spelt(score: str) -> str:
     """A score's name for a reader."""
-    return {"r2": "R²"}.get(score, score.replace("_", " ").replace("f1", "F1"))
+    return {"r2": "R²"}.get(score, score.replace("_f1", "-F1").replace("_", " "))

@@ -211,7 +211,8 @@ def _tell_epoch(epoch: "Epoch", task: Task, finished_epoch: Callable[[dict[str, 
 def _numbers(epoch: "Epoch", task: Task) -> dict[str, float]:
     """An epoch's numbers with its score under the score's own name, as MLflow and `reports/` show them."""
     numbers = asdict(epoch)
-    return {**numbers, f"validation_{SCORING[task].primary}": numbers.pop("validation_score")}
+    score = numbers.pop("validation_score")
+    return numbers | {f"validation_{SCORING[task].primary}": score}
 
 
 def _record(folder: StepFolder) -> Checkpoint:

@@ -21,6 +21,7 @@ from sklearn.metrics import f1_score, mean_absolute_error, r2_score
 
 from graftline.errors import SettingsError
 from graftline.inference import Predictor
+from graftline.scoring import SCORING
 from graftline.settings import Task, read_settings
 from tasks.accepted_rows import read_split, split_targets
 from tasks.evaluate_model import Champion, evaluate_model
@@ -151,7 +152,7 @@ def _check_what_clients_get(line: Line) -> None:
 
 def _check_what_people_see(line: Line) -> None:
     report, card = line.report.read_text(encoding="utf-8"), (line.workspace.reports / "model_card.md").read_text()
-    name = {"multi_label": "macro F1", "regression": "R²"}[line.evaluation.task]
+    name = {"multi_label": "macro-F1", "regression": "R²"}[line.evaluation.task]
     for part in (f"held-out {name}", "PROMOTE: tiny version 1", "Per source", *line.evaluation.details["pictures"]):  # type: ignore[misc]
         assert part in report
     answers = {"multi_label": "any of the labels `bad`, `good` and a probability", "regression": "with a number."}
@@ -162,19 +163,19 @@ def _check_what_people_see(line: Line) -> None:
     )
     assert name in result["summary"]
     epoch = MlflowClient().get_run(line.run.run_id).data.metrics
-    assert f"epoch_validation_{ {'macro F1': 'macro_f1', 'R²': 'r2'}[name] }" in epoch
+    assert f"epoch_validation_{ {'macro-F1': 'macro_f1', 'R²': 'r2'}[name] }" in epoch
 
 
 def _check_what_dvc_plots(line: Line) -> None:
-    rows = {}
+    rows, primary = {}, SCORING[line.evaluation.task].primary
     for file, columns in (
-        ("training.csv", {"number", "train_loss", "validation_loss"}),
+        ("training.csv", {"number", "train_loss", "validation_loss", f"validation_{primary}"}),
         ("reliability.csv", {"confidence", "accuracy", "rows"}),
         ("confusion.csv", {"actual", "predicted"}),
     ):
         with (line.workspace.reports / file).open(encoding="utf-8", newline="") as opened:
             rows[file] = list(csv.DictReader(opened))
-        assert columns <= set(rows[file][0])
+        assert set(rows[file][0]) == columns
     held_out = line.data.split_rows["test"]
     # Each label of each row is there or not; a number lies in one quarter.
     assert len(rows["confusion.csv"]) == held_out * (2 if line.evaluation.task == "multi_label" else 1)
