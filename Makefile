@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Options for pip, such as an index of your own.
 PIP_OPTIONS ?=
+# Options for `make bench`, such as --rows 400; `.venv/bin/python -m benchmarks.speed --help` shows all.
+BENCH_OPTIONS ?=
 
-.PHONY: run test test-fast check lock chromium clean
+.PHONY: run test test-fast check bench lock chromium clean
 
 run: $(STAMP)
 	@$(BIN)/graftline adapt
@@ -22,6 +24,9 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.speed $(BENCH_OPTIONS)
 
 $(STAMP): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "graftline: found no Python 3.11, 3.12 or 3.13; install one or name it: make PYTHON=/path/to/python run"; exit 2; }
