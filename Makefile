@@ -14,7 +14,7 @@ run: $(STAMP)
 	@$(BIN)/graftline adapt
 
 test: $(STAMP) chromium
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-fast: $(STAMP)
 	@$(BIN)/python -m pytest -m "not full"
