@@ -15,9 +15,9 @@ from benchmarks.trainer import Recipe, best_recipe, train_text
 from graftline.settings import AdaptationSettings
 
 EPOCHS = 5
-# A random head under frozen features needs steps a hundred times as large as fine-tuning: Trainer's own 5e-5 hardly
-# moves it, which does not depend on the time that it takes.
-HEAD_RATE = 1e-2
+# Of 5e-5 to 1e-1 the rate with the best accuracy on 320 of these texts under the mean of the tokens. Trainer's own 5e-5
+# leaves the head at chance. The time that a step takes does not depend on it.
+HEAD_RATE = 3e-2
 OURS, FLOAT32, PENALTY, HEAD = "ours", "ours, float32", "ours, another penalty", "ours, another head and seed"
 DEFAULTS, OWN_RATE, BEST = "Trainer, defaults", "Trainer, defaults with its own rate", "Trainer, best"
 ENCODE = "encode + logistic regression"
