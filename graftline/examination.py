@@ -13,7 +13,7 @@ from graftline.number_metrics import in_quarters, number_reliability
 from graftline.pictures import confusion_picture, label_picture, number_picture, reliability_picture
 from graftline.settings import Task
 
-QUARTERS = ("1 lowest quarter", "2", "3", "4 highest quarter")
+QUARTERS = ("1 lowest", "2", "3", "4 highest")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def examine(
         names = [name for label in labels for name in (label, f"not {label}")]
         pictures = {
             "Labels on the held-out rows": label_picture(classes, labels),
-            "Reliability of the probabilities": reliability_picture(bins),
+            "Reliability of the probabilities": reliability_picture(bins, "probability", "share that has the label"),
         }
         return Examination(names, label_confusion(predictions, targets), bins, classes, pictures)
     table, bins = confusion(predictions, targets), reliability(predictions, targets)

@@ -33,8 +33,10 @@ def confusion_picture(table: Integers, labels: Sequence[str]) -> bytes:
     return _png(figure)
 
 
-def reliability_picture(bins: Sequence[Mapping[str, float]]) -> bytes:
-    """Share of right predictions against confidence; the dashed line is perfect calibration."""
+def reliability_picture(
+    bins: Sequence[Mapping[str, float]], predicted: str = "confidence", seen: str = "share that is right"
+) -> bytes:
+    """What was seen against what was predicted; the dashed line is perfect calibration."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.4, 3.6), layout="constrained")
@@ -49,10 +51,10 @@ def reliability_picture(bins: Sequence[Mapping[str, float]]) -> bytes:
         color=ACCENT,
         alpha=0.7,
     )
-    axes.set_xlim(min(0.45, *(entry["confidence"] for entry in bins)), 1.02)
+    axes.set_xlim(min(0.45, *(entry["confidence"] - 0.03 for entry in bins)), 1.02)
     axes.set_ylim(0, 1.05)
-    axes.set_xlabel("confidence (size of a point: rows)")
-    axes.set_ylabel("share that is right")
+    axes.set_xlabel(f"{predicted} (size of a point: rows)")
+    axes.set_ylabel(seen)
     return _png(figure)
 
 
