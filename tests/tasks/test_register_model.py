@@ -45,7 +45,7 @@ def answers(evaluation: Evaluation, patch: pytest.MonkeyPatch, *, change: float 
     def score(_: object, uri: str, texts: list[str], *, threads: int) -> Scored:
         asked.append(uri)
         assert len(texts) == len(values)
-        return Scored(list(LABELS), values)
+        return Scored("single_label", list(LABELS), values)
 
     patch.setattr(step, "score_in_fresh_process", score)
     return asked
