@@ -15,7 +15,7 @@ from graftline.classifier import Classifier
 from graftline.errors import GraftlineError, SettingsError
 from graftline.feature_store import FeatureStore, FeatureStoreFullError
 from graftline.freezing import FreezePoint, Strategy, freeze, frozen_sha256
-from graftline.input_rows import InputRows, ReplayedRows, fill, plan_for, row_keys, run_through
+from graftline.input_rows import InputRows, ReplayedRows, fill, joined, plan_for, row_keys, run_through
 from graftline.linear_head import solve_head
 from graftline.lora import add_lora, merge_lora
 from graftline.objective import Objective, objective_for
@@ -234,9 +234,10 @@ class Adaptation:
         try:
             store = opened.enter_context(self.stores(point))
             keys = {split: row_keys(rows) for split, rows in self.rows.items()}
-            for split, rows in self.rows.items():
-                ran = fill(store, self.model, point, rows, keys[split], precision=self.settings.precision)
-                self.listener.say(f"frozen part: ran once for {ran} {split} rows, {len(keys[split]) - ran} were kept")
+            # All at once: rows of one length share batches, whichever side they are on.
+            together, of_all = joined(list(self.rows.values())), [key for split in self.rows for key in keys[split]]
+            ran = fill(store, self.model, point, together, of_all, precision=self.settings.precision)
+            self.listener.say(f"frozen part: ran once for {ran} rows, {len(of_all) - ran} were kept")
             for name in store.evicted:
                 self.listener.say(f"frozen part: what was kept in {name}, the least recently used, made room")
         except FeatureStoreFullError as error:

@@ -81,6 +81,12 @@ def row_keys(rows: InputRows) -> list[str]:
     return [rows.preprocessor.key(row) for row in rows.encoded]
 
 
+def joined(parts: Sequence[InputRows]) -> InputRows:
+    """The rows of all parts, which have one preprocessor, in order."""
+    encoded = [row for part in parts for row in part.encoded]
+    return InputRows(parts[0].preprocessor, encoded, torch.cat([part.targets for part in parts]))
+
+
 def fill(
     store: FeatureStore,
     model: nn.Module,
