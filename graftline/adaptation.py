@@ -10,6 +10,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from graftline.augmentation import views_of
 from graftline.blocks import find_blocks
 from graftline.classifier import Classifier
 from graftline.errors import GraftlineError, SettingsError
@@ -79,7 +80,9 @@ class FeatureRows:
     """Rows that are nothing but the vector in front of the head; the backbone does not run."""
 
     features: Tensor
+    """(rows, width); of rows with views all in the first view, then all in the next."""
     targets: Tensor
+    views: int = 1
 
     @property
     def lengths(self) -> Sequence[int]:
@@ -88,6 +91,12 @@ class FeatureRows:
     def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
         logits: Tensor = cast("Classifier", model).head(self.features[list(rows)])
         return logits
+
+    def in_epoch(self, epoch: int) -> "FeatureRows":
+        """The rows in the view of this epoch."""
+        count = len(self.features) // self.views
+        part = slice(epoch % self.views * count, (epoch % self.views + 1) * count)
+        return FeatureRows(self.features[part], self.targets[part])
 
 
 @dataclass(frozen=True)
@@ -202,7 +211,7 @@ class Adaptation:
     def _prepared(self, point: FreezePoint) -> Iterator[Mapping[str, Rows]]:
         """The rows to train on: as they are if nothing can be kept, otherwise from what the frozen part gave once."""
         if point.first_trainable is None:
-            yield self.rows
+            yield self._seen
             return
         if point.first_trainable == HEAD:
             yield self._features(point)
@@ -211,31 +220,45 @@ class Adaptation:
         with ExitStack() as opened:
             kept = self._filled(point, opened)
             if kept is None:
-                yield self.rows
+                yield self._seen
                 return
             store, keys = kept
             give = opened.enter_context(replaying(self.model, point, plan))
-            yield {split: ReplayedRows(rows, store, keys[split], give) for split, rows in self.rows.items()}
+            yield {split: ReplayedRows(rows, store, keys[split], give) for split, rows in self._seen.items()}
 
     def _features(self, point: FreezePoint) -> Mapping[str, FeatureRows]:
+        in_views = {split: rows.in_all_views() for split, rows in self._seen.items()}
         with ExitStack() as opened:
             kept = self._filled(point, opened)
             if kept is None:
                 # One vector per row has room in memory where the files of all runs have none on the disk.
                 opened.close()
                 precision = self.settings.precision
-                vectors = {split: run_through(self.model, point, rows, precision) for split, rows in self.rows.items()}
+                vectors = {split: run_through(self.model, point, rows, precision) for split, rows in in_views.items()}
             else:
                 vectors = {split: kept[0].batch(keys).float() for split, keys in kept[1].items()}
-        return {split: FeatureRows(vectors[split], rows.targets) for split, rows in self.rows.items()}
+        return {
+            split: FeatureRows(vectors[split], rows.targets, max(1, len(self._seen[split].views)))
+            for split, rows in in_views.items()
+        }
+
+    @property
+    def _seen(self) -> Mapping[str, InputRows]:
+        """The rows, those to learn from in their random views: as many as a solved head learns from, or epochs show."""
+        settings = self.settings
+        solved = settings.head == "linear" and settings.strategy in ("feature_extraction", "probe_then_fine_tune")
+        count = settings.views if solved else min(settings.views, settings.epochs * settings.runs)
+        views = views_of(settings.augmentation, seed=settings.seed, count=count)
+        return {**self.rows, "train": replace(self.rows["train"], views=views)}
 
     def _filled(self, point: FreezePoint, opened: ExitStack) -> tuple[FeatureStore, Mapping[str, list[str]]] | None:
         """The store with all rows in it, open as long as `opened`; None, and told, if there is no room for them."""
         try:
             store = opened.enter_context(self.stores(point))
-            keys = {split: row_keys(rows) for split, rows in self.rows.items()}
+            in_views = {split: rows.in_all_views() for split, rows in self._seen.items()}
+            keys = {split: row_keys(rows) for split, rows in in_views.items()}
             # All at once: rows of one length share batches, whichever side they are on.
-            together, of_all = joined(list(self.rows.values())), [key for split in self.rows for key in keys[split]]
+            together, of_all = joined(list(in_views.values())), [key for of_split in keys.values() for key in of_split]
             ran = fill(store, self.model, point, together, of_all, precision=self.settings.precision)
             self.listener.say(f"frozen part: ran once for {ran} rows, {len(of_all) - ran} were kept")
             for name in store.evicted:
@@ -338,7 +361,7 @@ class Adaptation:
 
         epochs = train(
             self.model, point, rows=train_rows, validation=held, plan=plan, head=HEAD,
-            objective=objective, folder=folder, report=listener.progress,
+            objective=objective, folder=folder, epochs_before=before, report=listener.progress,
             finished_epoch=lambda epoch: listener.finished_epoch(numbered(epoch)),
         )  # fmt: skip
         members = [best_epoch(epochs).number]

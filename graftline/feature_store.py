@@ -221,11 +221,6 @@ def full_disk_told(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def view_keys(key: str, views: int) -> list[str]:
-    """Keys for so many random views of the row with this key: a view's key is also the seed of what is random in it."""
-    return [f"{key} view {number}" for number in range(views)]
-
-
 def _equal_rows(
     items: NDArray[np.signedinteger], starts: NDArray[np.int64], shape: tuple[int, ...]
 ) -> NDArray[np.signedinteger]:

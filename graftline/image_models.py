@@ -1,7 +1,7 @@
 """Image models: the checkpoint's own preprocessing, and one vector per image from what its backbone says."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ import graftline.torchvision_import  # noqa: F401 - must come before timm and tr
 from timm.data import create_transform, resolve_data_config
 from transformers import AutoImageProcessor
 
+from graftline.augmentation import View, augmented_image, named
 from graftline.backbones import load_transformers, read_config, save_transformers
 from graftline.batching import sorted_batches
 from graftline.digests import lines_sha256
@@ -51,8 +52,12 @@ class ImagePreprocessor:
         return 1
 
     def key(self, row: Medium) -> str:
-        """A digest of the file's bytes."""
-        return lines_sha256([str(BATCH_IMAGES), row.digest()])[:32]
+        """A digest of the file's bytes and of the view."""
+        return lines_sha256([str(BATCH_IMAGES), row.digest(), *named(row.view)])[:32]
+
+    def in_view(self, row: Medium, view: View) -> Medium:
+        """The image, cropped and lit at random once it is decoded."""
+        return replace(row, view=view)
 
     def collate(self, rows: Sequence[Medium]) -> dict[str, Tensor]:
         """The pictures decoded: (batch, 3, height, width). Raises: ValueError for one that cannot be decoded."""
@@ -72,9 +77,10 @@ class ImagePreprocessor:
 
     def _pixels(self, row: Medium) -> Tensor:
         try:
-            return self.transform(decode_image(row.read()))
+            picture = decode_image(row.read())
         except UnreadableImageError as error:
             raise row.unreadable("image", error) from None
+        return self.transform(picture if row.view is None else augmented_image(picture, self.key(row)))
 
 
 def _timm_preprocessor(folder: Path, reading: Reading) -> ImagePreprocessor:

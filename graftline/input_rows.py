@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from graftline.augmentation import View
 from graftline.batching import equal_length_batches
 from graftline.feature_store import FeatureStore
 from graftline.freezing import FreezePoint
@@ -25,6 +26,8 @@ class InputRows:
     preprocessor: Preprocessor
     encoded: Sequence[Encoded]
     targets: Tensor
+    views: tuple[View, ...] = ()
+    """The random views in which epochs see the rows; none: as they are."""
 
     @property
     def lengths(self) -> Sequence[int]:
@@ -43,6 +46,18 @@ class InputRows:
         output: Tensor = model(**self.batch(rows))
         return output
 
+    def in_epoch(self, epoch: int) -> "InputRows":
+        """The rows as this epoch sees them, from 0: in their first view, in the next one, then from the first again."""
+        return self._in_view(self.views[epoch % len(self.views)]) if self.views else self
+
+    def in_all_views(self) -> "InputRows":
+        """All rows in their first view, then all in the next; as they are if they have no views."""
+        return joined([self._in_view(view) for view in self.views]) if self.views else self
+
+    def _in_view(self, view: View) -> "InputRows":
+        encoded = [self.preprocessor.in_view(row, view) for row in self.encoded]
+        return InputRows(self.preprocessor, encoded, self.targets)
+
 
 @dataclass(frozen=True)
 class ReplayedRows:
@@ -51,6 +66,7 @@ class ReplayedRows:
     rows: InputRows
     store: FeatureStore
     keys: Sequence[str]
+    """In the store; those of `rows.in_all_views()`, if the rows have views."""
     give: Callable[[Tensor], None]
 
     @property
@@ -65,6 +81,12 @@ class ReplayedRows:
         self.give(self.store.batch([self.keys[row] for row in rows]).float())
         output: Tensor = model(**(self.rows.blank(rows) or self.rows.batch(rows)))
         return output
+
+    def in_epoch(self, epoch: int) -> "ReplayedRows":
+        """The rows as this epoch sees them, with the keys of its view."""
+        count, views = len(self.rows.encoded), max(1, len(self.rows.views))
+        first = epoch % views * count
+        return replace(self, rows=self.rows.in_epoch(epoch), keys=self.keys[first : first + count])
 
 
 def plan_for(model: nn.Module, point: FreezePoint, rows: InputRows) -> ReplayPlan:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from graftline.augmentation import View
 from graftline.errors import DataRefusedError
 from graftline.media_files import MAX_FILE_BYTES
 
@@ -26,6 +27,8 @@ class Medium:
     """What the digest of the bytes must be; None: it was never recorded."""
     seconds: float | None = None
     """How long the sound is, if that is known."""
+    view: View | None = None
+    """In which random view it is seen; None: as it is."""
 
     def read(self) -> bytes:
         """The bytes.

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from graftline.augmentation import View
 from graftline.settings import Kind
 
 # What a client or a table gives: a text; bytes, base64 or a path; a Medium.
@@ -43,7 +44,11 @@ class Preprocessor(Protocol):
         ...
 
     def key(self, row: Encoded) -> str:
-        """A name for what the model reads of the row."""
+        """A name for what the model reads of the row, in hexadecimal digits."""
+        ...
+
+    def in_view(self, row: Encoded, view: View) -> Encoded:
+        """The row as it is seen in one of its random views. Raises: SettingsError if such inputs have none."""
         ...
 
     def collate(self, rows: Sequence[Encoded]) -> dict[str, Tensor]:

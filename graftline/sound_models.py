@@ -1,8 +1,8 @@
 """Speech models: sounds as the checkpoint's own feature extractor reads them, and the mean over their real frames."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ import graftline.torchvision_import  # noqa: F401 - must come before transformer
 from transformers import AutoConfig, AutoFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from graftline.augmentation import View, augmented_sound, named
 from graftline.backbones import incomplete, load_transformers, read_config, save_transformers
 from graftline.batching import bounded_batches, equal_length_batches
 from graftline.digests import lines_sha256
@@ -85,14 +86,18 @@ class SpeechPreprocessor:
         return row.samples
 
     def key(self, row: Sound) -> str:
-        """A digest of the file's bytes and of how much is read of them."""
-        return lines_sha256([str(BATCH_SECONDS), row.medium.digest(), str(row.samples)])[:32]
+        """A digest of the file's bytes, of how much is read of them, and of the view."""
+        return lines_sha256([str(BATCH_SECONDS), *_read_of(row)])[:32]
+
+    def in_view(self, row: Sound, view: View) -> Sound:
+        """The sound, changed at random once it is decoded."""
+        return replace(row, medium=replace(row.medium, view=view))
 
     def collate(self, rows: Sequence[Sound]) -> dict[str, Tensor]:
         """The sounds decoded, and which samples are real: each (batch, longest row)."""
         rate = self.extractor.sampling_rate
         values = self.extractor(
-            [row.decode(rate) for row in rows],
+            [_heard(row, rate, self.key) for row in rows],
             sampling_rate=rate,
             padding=True,
             return_attention_mask=True,  # without it, the padding counts in each sound's mean and variance
@@ -144,13 +149,17 @@ class WhisperPreprocessor:
         return self.frames
 
     def key(self, row: Sound) -> str:
-        """A digest of the file's bytes and of how much is read of them."""
-        return lines_sha256([str(BATCH_WHISPER_SOUNDS), row.medium.digest(), str(row.samples)])[:32]
+        """A digest of the file's bytes, of how much is read of them, and of the view."""
+        return lines_sha256([str(BATCH_WHISPER_SOUNDS), *_read_of(row)])[:32]
+
+    def in_view(self, row: Sound, view: View) -> Sound:
+        """The sound, changed at random once it is decoded."""
+        return replace(row, medium=replace(row.medium, view=view))
 
     def collate(self, rows: Sequence[Sound]) -> dict[str, Tensor]:
         """Spectrograms (batch, mels, 2 frames), and which frames hold sound (batch, frames)."""
         rate = self.extractor.sampling_rate
-        values = self.extractor([row.decode(rate) for row in rows], sampling_rate=rate, return_tensors="pt")
+        values = self.extractor([_heard(row, rate, self.key) for row in rows], sampling_rate=rate, return_tensors="pt")
         return {FEATURES: values[FEATURES], MASK: self._real_frames(rows)}
 
     def blank(self, rows: Sequence[Sound]) -> dict[str, Tensor]:
@@ -177,6 +186,16 @@ def _sound(medium: Medium, reading: Reading, rate: int) -> Sound:
     except UnreadableSoundError as error:
         raise medium.unreadable("sound", error) from None
     return Sound(medium, max(1, round(min(seconds, reading.max_seconds) * rate)))
+
+
+def _read_of(row: Sound) -> list[str]:
+    return [row.medium.digest(), str(row.samples), *named(row.medium.view)]
+
+
+def _heard(row: Sound, rate: int, key_of: Callable[[Sound], str]) -> Samples:
+    """The samples as the model is to hear them, in the row's view."""
+    samples = row.decode(rate)
+    return samples if row.medium.view is None else augmented_sound(samples, rate, key_of(row))
 
 
 def _real_samples(rows: Sequence[Sound]) -> Tensor:

@@ -14,10 +14,11 @@ import graftline.torchvision_import  # noqa: F401 - must come before transformer
 # isort: split
 from transformers import AutoTokenizer
 
+from graftline.augmentation import View
 from graftline.backbones import load_transformers, save_transformers
 from graftline.batching import sorted_batches
 from graftline.digests import lines_sha256
-from graftline.errors import BaseModelRefusedError
+from graftline.errors import BaseModelRefusedError, SettingsError
 from graftline.family import Family, Pooling
 from graftline.preprocessing import Reading
 
@@ -68,6 +69,13 @@ class TextPreprocessor:
         """A digest of the tokens."""
         # The size of the batches is part of it, because the last bits of what is kept depend on it.
         return lines_sha256([str(CAPTURE_TOKENS), json.dumps(row, sort_keys=True)])[:32]
+
+    def in_view(self, row: Tokens, view: View) -> Tokens:  # noqa: ARG002 - of no text
+        """Raises: SettingsError."""
+        raise SettingsError(
+            f"adaptation.augmentation {view.augmentation}: texts have no random views, images and sounds have; set it"
+            " to none where data.kind is text"
+        )
 
     def collate(self, rows: Sequence[Tokens]) -> dict[str, Tensor]:
         """Tensors of shape (batch, longest row), padded on the tokenizer's side, which is the right."""

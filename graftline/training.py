@@ -43,6 +43,10 @@ class Rows(Protocol):
     def lengths(self) -> Sequence[int]: ...
     @property
     def targets(self) -> Tensor: ...
+    def in_epoch(self, epoch: int) -> "Rows":
+        """The rows as this epoch sees them, counted from 0; as many, and each as long, in every epoch."""
+        ...
+
     def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
         """The model's output for these rows: (rows, outputs)."""
         ...
@@ -112,14 +116,16 @@ def train(
     head: str,
     objective: Objective,
     folder: Path,
+    epochs_before: int = 0,
     report: Callable[[Progress], None] = lambda _: None,
     finished_epoch: Callable[[Epoch], None] = lambda _: None,
 ) -> list[Epoch]:
     """Train `model` in place and leave it with the weights of its best epoch (highest score, then lowest loss).
 
-    Checkpoints go to `folder`; a training that finds one there goes on from it and ends with the same weights.
+    Checkpoints go to `folder`; a training that finds one there goes on from it and ends with the same weights. The
+    views of the rows go on from those that `epochs_before` this training have shown.
     """
-    per_epoch = len(_groups(rows, plan, epoch=0))
+    per_epoch = len(_groups(rows.in_epoch(epochs_before), plan, epoch=0))
     optimizer = _optimizer(model, plan, head, point.depths)
     origin = _origin(model, head) if plan.l2_sp else {}
     torch.manual_seed(plan.seed)
@@ -129,9 +135,10 @@ def train(
         while not _is_done(state.epochs, plan):
             epoch = len(state.epochs)
             train_mode(model, point)
-            for group in _groups(rows, plan, epoch)[state.step - epoch * per_epoch :]:
+            seen = rows.in_epoch(epochs_before + epoch)
+            for group in _groups(seen, plan, epoch)[state.step - epoch * per_epoch :]:
                 _set_learning_rates(optimizer, plan, state.step, per_epoch * plan.epochs)
-                loss = _step(model, optimizer, rows, group, objective, plan, origin)
+                loss = _step(model, optimizer, seen, group, objective, plan, origin)
                 state.step, state.loss_sum = state.step + 1, state.loss_sum + loss
                 in_step = plan.batch_size * plan.accumulation
                 speed = (state.step - started_step) * in_step / (time.monotonic() - started)
@@ -165,7 +172,7 @@ def find_learning_rate(
     smoothed loss has grown to `RANGE_STOP` times its first value. The rate a tenth of that with the lowest loss is
     still well in the falling part, as fastai takes it. None: the loss fell at no rate. The model is left as it was.
     """
-    start = copied(learned(model, point))
+    rows, start = rows.in_epoch(0), copied(learned(model, point))
     flat = replace(plan, layer_decay=1.0)
     optimizer = _optimizer(model, flat, head, point.depths)
     torch.manual_seed(plan.seed)

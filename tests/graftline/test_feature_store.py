@@ -15,7 +15,7 @@ from torch import Tensor
 
 from graftline import feature_store
 from graftline.feature_index import FeatureIndex, StoredPrecision, new_records
-from graftline.feature_store import INDEX, VALUES, FeatureStore, FeatureStoreFullError, view_keys
+from graftline.feature_store import INDEX, VALUES, FeatureStore, FeatureStoreFullError
 from tests.model_folders import flip_byte
 
 PRECISIONS: tuple[StoredPrecision, ...] = ("float32", "bfloat16")
@@ -328,8 +328,3 @@ def test_the_index_finds_what_a_dictionary_would(adds: list[list[str]]) -> None:
     asked = [str(number) for number in range(31)]
     records, found = index.find(asked)
     assert {k: int(r["offset_bytes"]) for k, r, hit in zip(asked, records, found, strict=True) if hit} == expected
-
-
-def test_view_keys_differ_between_rows_and_views_and_stay_when_views_are_added() -> None:
-    assert len({*view_keys("a", 3), *view_keys("b", 3)}) == 6
-    assert view_keys("a", 5)[:3] == view_keys("a", 3)

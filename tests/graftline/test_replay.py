@@ -58,6 +58,9 @@ class CapturedRows:
     def targets(self) -> Tensor:
         return self.rows.targets
 
+    def in_epoch(self, epoch: int) -> "CapturedRows":
+        return replace(self, rows=self.rows.in_epoch(epoch))
+
     def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
         batch = self.rows.batch(rows)
         assert callable(self.give)

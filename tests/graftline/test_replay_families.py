@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from graftline import image_models, sound_models
+from graftline.augmentation import views_of
 from graftline.blocks import find_blocks
 from graftline.classifier import Classifier
 from graftline.feature_store import FeatureStore
@@ -115,6 +116,9 @@ class CapturedRows:
     def targets(self) -> Tensor:
         return self.rows.targets
 
+    def in_epoch(self, epoch: int) -> "CapturedRows":
+        return replace(self, rows=self.rows.in_epoch(epoch))
+
     def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
         with torch.autocast("cpu", enabled=False):
             self.give(capture(self.twin, self.point, self.rows.batch(rows)))
@@ -154,6 +158,21 @@ def test_a_replayed_training_ends_with_the_weights_and_losses_of_the_plain_one(t
         assert epochs == plain_epochs, cut
         assert [name for name, tensor in replayed.items() if not torch.equal(tensor, plain[name])] == [], cut
         assert any(not torch.equal(tensor, plain[name]) for name, tensor in case.model.state_dict().items())
+
+
+@pytest.mark.parametrize("family", ["timm resnet", "wav2vec2", "whisper"])
+def test_a_replayed_training_on_random_views_ends_with_the_weights_and_losses_of_the_plain_one(
+    tmp_path: Path, family: str
+) -> None:
+    plain_case, plan = tiny(tmp_path, family), replace(PLAN, epochs=3)
+    views = views_of("light", seed=5, count=2)
+    case = Tiny(plain_case.model, lambda count, seed: replace(plain_case.rows(count, seed), views=views))
+    for cut in (case.cuts()[0], case.cuts()[-1]):
+        plain_epochs, epochs, plain, replayed = both_trainings(tmp_path / "views", case, cut, plan)
+        assert epochs == plain_epochs, cut
+        assert [name for name, tensor in replayed.items() if not torch.equal(tensor, plain[name])] == [], cut
+        without, *_ = both_trainings(tmp_path / "none", plain_case, cut, plan)
+        assert without != plain_epochs, f"{cut}: the views change nothing"
 
 
 # bfloat16 keeps 8 bits, so that each rounding moves a number by up to 1/256 of itself; here some ten of them add up.

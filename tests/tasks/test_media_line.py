@@ -17,6 +17,7 @@ from mlflow.pyfunc import PyFuncModel, scoring_server
 
 from graftline.inference import Predictor
 from graftline.settings import Kind
+from tasks.accepted_rows import read_split
 from tasks.artifacts import Workspace
 from tasks.fetch_model import lock_model
 from tests.media_folders import write_tiny_images, write_tiny_sounds
@@ -157,3 +158,18 @@ def test_every_family_goes_through_the_whole_line(workspace: Workspace, kind: Ki
     line = run_line(write_media_project(workspace.root, kind, base, epochs=1))
     assert line.candidate.version == 1
     assert line.report.exists()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", ["image", "audio"])
+def test_a_line_with_random_views_keeps_each_of_them_and_serves_rows_as_they_are(
+    workspace: Workspace, kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="graftline.fine_tune")
+    root = write_media_project(workspace.root, kind, BASES[kind], epochs=2, augmentation="light", views=2)
+    line = run_line(root)
+    # Registration has compared the answers of a fresh process for the held-out files with those that were scored.
+    assert line.candidate.version == 1
+    train, validation = (len(read_split(line.data, side, ["input"])["input"]) for side in ("train", "validation"))
+    ran = 2 * train + validation
+    assert f"frozen part: ran once for {ran} rows, 0 were kept" in caplog.text

@@ -222,9 +222,10 @@ def test_a_fresh_process_answers_with_the_same_bits(line: Line) -> None:
         ("single_label", "gate.floors.r2=0.5", r"gate\.floors\.r2 0\.5: .* expected accuracy or macro_f1"),
         ("regression", "adaptation.class_weights=balanced", r"about labels, which data\.task regression has not"),
         ("regression", "adaptation.label_smoothing=0.1", r"about labels, which data\.task regression has not"),
+        ("single_label", "adaptation.augmentation=light", r"texts have no random views, images and sounds have"),
     ],
 )
-def test_settings_that_do_not_belong_to_the_task_are_refused(
+def test_settings_that_do_not_belong_to_the_data_are_refused(
     tmp_path: Path, task: Task, assignment: str, message: str
 ) -> None:
     params = {"data": {"path": "a.csv", "task": task}, "base_model": {"uri": "path:base"}, "registry": {"model": "m"}}
