@@ -15,14 +15,14 @@ from graftline.blocks import find_blocks
 from graftline.classifier import Classifier
 from graftline.errors import GraftlineError, SettingsError
 from graftline.feature_store import FeatureStore, FeatureStoreFullError
-from graftline.freezing import FreezePoint, Strategy, freeze, frozen_sha256
+from graftline.freezing import FreezePoint, freeze, frozen_sha256
 from graftline.input_rows import InputRows, ReplayedRows, fill, joined, plan_for, row_keys, run_through
 from graftline.linear_head import solve_head
 from graftline.lora import add_lora, merge_lora
 from graftline.objective import Objective, objective_for
 from graftline.replay import replaying
 from graftline.scoring import SCORING, spelt
-from graftline.settings import AdaptationSettings
+from graftline.settings import AdaptationSettings, Strategy
 from graftline.training import (
     Epoch,
     Plan,

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,17 +10,8 @@ from torch import Tensor, nn
 from graftline.blocks import find_blocks
 from graftline.digests import tensors_sha256
 from graftline.errors import SettingsError
+from graftline.settings import Strategy
 
-Strategy = Literal[
-    "feature_extraction",
-    "partial",
-    "fine_tuning",
-    "probe_then_fine_tune",
-    "gradual_unfreezing",
-    "lora",
-    "bias_only",
-    "norm_only",
-]
 Batch = Mapping[str, Tensor]
 # What the norm layers of torch, timm and transformers end in: LayerNorm, BatchNorm2d, GroupNorm, T5LayerNorm, RMSNorm.
 NORMS = ("LayerNorm", "LayerNorm2d", "BatchNorm1d", "BatchNorm2d", "BatchNormAct2d", "GroupNorm", "RMSNorm")

@@ -46,7 +46,8 @@ class RunReport:
     frozen: str
     frozen_sha256: str
     weights_sha256: str
-    best_epoch: int
+    kept_epochs: Sequence[int]
+    """Whose weights the model has: of one epoch, or the mean of several."""
     epochs: int
     training_seconds: float
     scores: Scores
@@ -72,6 +73,13 @@ def render_card(run: RunReport) -> str:
     return _render("model_card.md", run, autoescape=False)
 
 
+def kept(epochs: Sequence[int]) -> str:
+    """Which epochs' weights the model has, in words."""
+    if len(epochs) == 1:
+        return f"best {epochs[0]}"
+    return f"weights the mean of {', '.join(map(str, sorted(epochs)))}"
+
+
 def facts(run: RunReport) -> list[tuple[str, str]]:
     """How the model was made, as names and values."""
     modified = ", modified (bars promotion)" if run.data_modified else ""
@@ -85,7 +93,7 @@ def facts(run: RunReport) -> list[tuple[str, str]]:
         ("split", sides),
         ("strategy", run.strategy),
         ("frozen", f"{run.frozen}; digest before and after training {run.frozen_sha256}"),
-        ("training", f"{run.epochs} epochs, best {run.best_epoch}, {run.training_seconds:.0f} s"),
+        ("training", f"{run.epochs} epochs, {kept(run.kept_epochs)}, {run.training_seconds:.0f} s"),
         ("weights", f"sha256 {run.weights_sha256}"),
         ("MLflow run", run.run_id),
     ]

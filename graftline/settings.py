@@ -19,6 +19,16 @@ from pydantic import (
 
 from graftline.errors import SettingsError
 
+Strategy = Literal[
+    "feature_extraction",
+    "partial",
+    "fine_tuning",
+    "probe_then_fine_tune",
+    "gradual_unfreezing",
+    "lora",
+    "bias_only",
+    "norm_only",
+]
 # The strategies that may begin behind a block; the first one has to.
 CUT_STRATEGIES = ("partial", "probe_then_fine_tune", "lora", "bias_only", "norm_only")
 
@@ -136,16 +146,7 @@ class BaseModelSettings(Section, title="Base model"):
 class AdaptationSettings(Section, title="Adaptation"):
     """What is frozen and how the rest is trained."""
 
-    strategy: Literal[
-        "feature_extraction",
-        "partial",
-        "fine_tuning",
-        "probe_then_fine_tune",
-        "gradual_unfreezing",
-        "lora",
-        "bias_only",
-        "norm_only",
-    ] = "fine_tuning"
+    strategy: Strategy = "fine_tuning"
     """feature_extraction: only the head. partial: what lies behind freeze_until. fine_tuning: everything.
     probe_then_fine_tune: the head first, solved to its optimum, then everything (LP-FT, arXiv 2202.10054).
     gradual_unfreezing: from the head down, in stages (ULMFiT, arXiv 1801.06146). lora: low-rank adapters beside

@@ -36,6 +36,10 @@ RANGE_FALL = 0.97
 MAX_GRADIENT_NORM = 1.0
 
 
+class DivergedError(GraftlineError):
+    """The loss is no longer a finite number."""
+
+
 class Rows(Protocol):
     """Rows that a model can be trained on, by row number."""
 
@@ -193,13 +197,15 @@ def find_learning_rate(
                 seen.append((smoothed / (1 - RANGE_SMOOTHING ** (step + 1)), rate))
                 if seen[-1][0] > RANGE_STOP * seen[0][0]:
                     break
-    except GraftlineError:
-        pass  # it diverged, which is what the test is for
+    except DivergedError:
+        pass  # which is what the test is for
     finally:
         model.load_state_dict(start, strict=False)
     # The first batches decide alone what the smoothed loss is, so by chance it may be low there.
-    lowest, rate = min(seen[RANGE_STEPS // 10 :], default=(math.inf, 0.0))
-    return rate / 10 if lowest < RANGE_FALL * seen[0][0] else None
+    settled = seen[RANGE_STEPS // 10 :]
+    if not settled or min(settled)[0] >= RANGE_FALL * seen[0][0]:
+        return None
+    return min(settled)[1] / 10
 
 
 def average_greedily(
@@ -273,7 +279,7 @@ def _step(
             logits = rows.logits(model, batch)
         loss = objective.loss(logits.float(), rows.targets[list(batch)]) * (len(batch) / total)
         if not torch.isfinite(loss):
-            raise GraftlineError(
+            raise DivergedError(
                 f"the training diverged: the loss of a batch of {len(batch)} rows is {float(loss.detach())}, expected a"
                 " finite number; lower adaptation.learning_rate or raise adaptation.warmup_share"
             )

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 
 from graftline.digests import json_sha256, tensors_sha256
 from graftline.files import write_json
+from graftline.report import kept
 from graftline.scoring import SCORING, spelt
 from graftline.settings import AdaptationSettings, Kind, Task
 from tasks.accepted_rows import LIBRARIES_OF, raw_inputs, split_targets
@@ -25,8 +26,7 @@ from tasks.tracking import TrackedRun, log_epoch
 from tasks.validate_data import ValidatedData
 
 if TYPE_CHECKING:
-    import torch
-
+    from graftline.adaptation import Adapted
     from graftline.freezing import FreezePoint
     from graftline.training import Epoch, Progress
 
@@ -51,7 +51,8 @@ class Checkpoint:
     """Digest of all frozen parameters and buffers, the same before and after training."""
     frozen: str
     """What was frozen, in words."""
-    best_epoch: int
+    kept_epochs: tuple[int, ...]
+    """Whose weights the model has: of one epoch, or the mean of several."""
     epochs: tuple[dict[str, float], ...]
     seconds: float
 
@@ -126,16 +127,15 @@ def _build(
         base.path, outputs, reading=reading, seed=settings.seed, head=settings.head,
         block_pattern=settings.block_pattern,
     )  # fmt: skip
-    rows = {
-        split: InputRows(
-            preprocessor, preprocessor.encode(raw_inputs(workspace, data, split)), outputs.as_learned(read)
-        )
-        for split, read in targets.items()
-    }
+
+    def rows_of(split: str) -> InputRows:
+        raws = raw_inputs(workspace, data, split)
+        return InputRows(preprocessor, preprocessor.encode(raws), outputs.as_learned(targets[split]))
+
     bar = ProgressBar("training", "fine_tune: share of the training steps that are done")
     adapted = Adaptation(
         model=model,
-        rows=rows,
+        rows={split: rows_of(split) for split in targets},
         settings=settings,
         stores=lambda point: open_feature_store(
             workspace.artifacts / "features",
@@ -148,22 +148,24 @@ def _build(
     ).run()
     logger.info("frozen: %s", adapted.frozen)
     bar.show(1.0)
-    state = {name: cast("torch.Tensor", tensor) for name, tensor in model.state_dict().items()}
-    weights_sha256 = tensors_sha256(state)
+    # Before it is saved: adapters that are not merged are taken out of the model for that.
+    weights_sha256 = tensors_sha256(dict(model.state_dict()))
     save_classifier(model, preprocessor, folder / MODEL)
-    summary = {
+    write_json(folder / SUMMARY, _summary(adapted, weights_sha256, data, round(time.monotonic() - began, 1)))
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # a solved head needs none
+
+
+def _summary(adapted: "Adapted", weights_sha256: str, data: ValidatedData, seconds: float) -> JsonValue:
+    return {
         "weights_sha256": weights_sha256,
         "frozen_sha256": adapted.frozen_sha256,
         "frozen": adapted.frozen,
-        "best_epoch": adapted.members[0],
-        "averaged_epochs": list(adapted.members),
+        "kept_epochs": list(adapted.members),
         "learning_rate": adapted.learning_rate,
         "head_penalty": adapted.head_penalty,
-        "epochs": [_numbers(epoch, data.task) for epoch in adapted.epochs],
-        "seconds": round(time.monotonic() - began, 1),
+        "epochs": [cast("JsonValue", _numbers(epoch, data.task)) for epoch in adapted.epochs],
+        "seconds": seconds,
     }
-    write_json(folder / SUMMARY, cast("JsonValue", summary))
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # a solved head needs none
 
 
 def use_threads(settings: AdaptationSettings) -> None:
@@ -217,14 +219,21 @@ def _numbers(epoch: "Epoch", task: Task) -> dict[str, float]:
 
 def _record(folder: StepFolder) -> Checkpoint:
     summary = cast("dict[str, JsonValue]", folder.read_json(SUMMARY))
-    logger.info("%s: best epoch %s (%s)", STEP, summary["best_epoch"], folder.outcome)
+    kept_epochs = tuple(cast("list[int]", summary["kept_epochs"]))
+    logger.info(
+        "%s: %s of %d epochs (%s)",
+        STEP,
+        kept(kept_epochs),
+        len(cast("list[object]", summary["epochs"])),
+        folder.outcome,
+    )
     return Checkpoint(
         folder=folder,
         model=folder.path / MODEL,
         weights_sha256=cast("str", summary["weights_sha256"]),
         frozen_sha256=cast("str", summary["frozen_sha256"]),
         frozen=cast("str", summary["frozen"]),
-        best_epoch=cast("int", summary["best_epoch"]),
+        kept_epochs=kept_epochs,
         epochs=tuple(cast("list[dict[str, float]]", summary["epochs"])),
         seconds=cast("float", summary["seconds"]),
     )

@@ -98,7 +98,7 @@ def _report(
         frozen=checkpoint.frozen,
         frozen_sha256=checkpoint.frozen_sha256,
         weights_sha256=checkpoint.weights_sha256,
-        best_epoch=checkpoint.best_epoch,
+        kept_epochs=checkpoint.kept_epochs,
         epochs=len(epochs),
         training_seconds=checkpoint.seconds,
         scores=evaluation.scores,

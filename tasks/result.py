@@ -5,6 +5,7 @@ from typing import cast
 
 from pydantic import JsonValue
 
+from graftline.report import kept
 from graftline.scoring import SCORING, spelt
 from tasks.decide import Decision
 from tasks.evaluate_model import Evaluation
@@ -73,7 +74,7 @@ def _summary(
         "rows": f"{data.read:,} read = {data.accepted:,} accepted + {data.quarantined:,} quarantined",
         "base model": f"{base.uri} ({base.digest[:12]})",
         "frozen": checkpoint.frozen,
-        "training": f"{len(checkpoint.epochs)} epochs, best {checkpoint.best_epoch}, {checkpoint.seconds:.0f} s",
+        "training": f"{len(checkpoint.epochs)} epochs, {kept(checkpoint.kept_epochs)}, {checkpoint.seconds:.0f} s",
         spelt(name): f"{score['value']:.4f} on {data.split_rows['test']:,} held-out rows"
         f" (95 % interval {score['low']:.4f} to {score['high']:.4f})",
         "verdict": f"{decision.verdict}: {'; '.join(decision.reasons)}",

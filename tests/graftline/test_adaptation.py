@@ -289,6 +289,11 @@ def test_features_in_bfloat16_take_half_the_space_and_hardly_move_the_loss(base:
     assert coarse.epochs[0].train_loss == pytest.approx(exact.epochs[0].train_loss, abs=1e-3)
 
 
+def test_the_range_test_outlives_a_loss_that_is_no_number_at_once() -> None:
+    features = torch.full((256, 4), torch.inf)
+    assert range_test(features, torch.arange(256) % 2, head_learning_rate=1e-3) == (None, True)
+
+
 def test_a_found_learning_rate_is_used_or_its_absence_told(base: Path, tmp_path: Path) -> None:
     done = ran(base, tmp_path / "found", strategy="fine_tuning", find_learning_rate=True)
     told = [said for said in done.said if said.startswith("learning rate: ")]

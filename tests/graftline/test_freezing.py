@@ -12,12 +12,12 @@ from graftline.classifier import Classifier
 from graftline.errors import SettingsError
 from graftline.freezing import (
     FreezePoint,
-    Strategy,
     execution_order,
     freeze,
     frozen_sha256,
     train_mode,
 )
+from graftline.settings import Strategy
 from tests.tiny_models import (
     ARCHITECTURES,
     BLOCK_LIST,

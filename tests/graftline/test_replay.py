@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from graftline.classifier import Classifier
 from graftline.errors import SettingsError
 from graftline.feature_store import FeatureStore
-from graftline.freezing import FreezePoint, Strategy, freeze, train_mode
+from graftline.freezing import FreezePoint, freeze, train_mode
 from graftline.input_rows import InputRows, ReplayedRows, fill, row_keys
 from graftline.objective import OneLabel
 from graftline.replay import capture, plan_replay, replaying
+from graftline.settings import Strategy
 from graftline.training import Epoch, Plan, Rows, train
 from tests.tiny_models import ARCHITECTURES, Architecture, tiny_classifier, tiny_rows, write_tiny_model
 

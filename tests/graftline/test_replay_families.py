@@ -15,10 +15,11 @@ from graftline.augmentation import views_of
 from graftline.blocks import find_blocks
 from graftline.classifier import Classifier
 from graftline.feature_store import FeatureStore
-from graftline.freezing import FreezePoint, Strategy, freeze
+from graftline.freezing import FreezePoint, freeze
 from graftline.input_rows import InputRows, ReplayedRows, fill, plan_for, row_keys
 from graftline.objective import OneLabel
 from graftline.replay import capture, replaying
+from graftline.settings import Strategy
 from graftline.training import Epoch, Plan, Rows, train
 from tests.tiny_media import (
     AUDIO_ARCHITECTURES,

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from graftline.report import RunReport, render_card, render_report
+from graftline.report import RunReport, kept, render_card, render_report
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'`|*_[a](javascript:alert(3)){{ 7*7 }}\u202egnp.exe"
 SCORE = {"value": 0.9, "low": 0.8, "high": 0.95}
@@ -22,7 +22,7 @@ def report_of(text: str) -> RunReport:
         base_model=text, base_model_revision=text, base_model_sha256="b" * 64, base_model_licence=text,
         data_path=text, data_version="v" * 32, data_modified=True, data_licence=text, rows_read=1201,
         rows_accepted=1200, rows_quarantined=1, split_rows={"train": 1000, "validation": 100, "test": 100},
-        strategy="partial", frozen=text, frozen_sha256="f" * 64, weights_sha256="w" * 64, best_epoch=2, epochs=3,
+        strategy="partial", frozen=text, frozen_sha256="f" * 64, weights_sha256="w" * 64, kept_epochs=(2,), epochs=3,
         training_seconds=12.3, scores=SCORES, champion="version 2", champion_scores=SCORES, difference=SCORES,
         majority_label=text, majority_scores=SCORES,
         classes=[{"label": text, "precision": 0.5, "recall": 0.5, "f1": 0.5, "rows": 7}],
@@ -115,3 +115,8 @@ def test_a_text_of_several_lines_stays_in_its_line_of_the_card() -> None:
 @pytest.mark.parametrize("part", ["version 3", "**HOLD**", "CC0", "1,201 read", "0.8000 to 0.9500", "cut to 32 tokens"])
 def test_the_model_card_tells_what_a_reader_of_the_registry_needs(part: str) -> None:
     assert part in render_card(report_of("CC0"))
+
+
+def test_the_report_says_whose_weights_the_model_has() -> None:
+    assert kept((2,)) == "best 2"
+    assert kept((3, 1, 2)) == "weights the mean of 1, 2, 3"

@@ -22,9 +22,10 @@ from graftline import training
 from graftline.checkpoints import TENSORS
 from graftline.digests import tensors_sha256
 from graftline.errors import GraftlineError
-from graftline.freezing import Strategy, freeze
+from graftline.freezing import freeze
 from graftline.input_rows import InputRows
 from graftline.objective import Objective, OneLabel, balanced_weights
+from graftline.settings import Strategy
 from graftline.training import Epoch, Plan, Progress, average_greedily, best_epoch, predict, train
 from tests.tiny_models import tiny_classifier, tiny_rows, write_tiny_model
 
