@@ -73,6 +73,11 @@ def adapt(task: Task, settings: AdaptationSettings, *, features: Path | None = N
     return Adapted(model, preprocessor, seconds, stores.seconds)
 
 
+def with_openvino(settings: AdaptationSettings) -> AdaptationSettings:
+    """The same, with OpenVINO in front of the freeze point."""
+    return settings.model_copy(update={"runtime": "openvino"})
+
+
 def adapted_outcome(task: Task, settings: AdaptationSettings, *, features: Path | None = None) -> Outcome:
     """How long it takes to adapt the model, and how good it is then, in float32, as it would be registered."""
     adapted = adapt(task, settings, features=features)

@@ -10,10 +10,10 @@ from benchmarks.task import Labelled, Task
 from graftline.preprocessing import Reading
 
 REVIEWS = Path("data/reviews.csv")
-MAX_TOKENS = 128
-# A text ends as soon as it has so many words, drawn evenly: with the snippet that went beyond, and 1.3 tokens per word,
-# that comes to 100 tokens on average.
-FEWEST_WORDS, MOST_WORDS = 46, 80
+MAX_TOKENS = 256
+# A text ends as soon as it has so many times the words of a snippet that is drawn for it: lengths vary as those of the
+# snippets do. With the snippet that went beyond, and 1.3 tokens per word, that comes to 100 tokens on average.
+LONGER = 3.4
 SEED = 0
 
 
@@ -56,10 +56,10 @@ def long_review_task(
 def _joined(snippets: Sequence[str], random: np.random.Generator) -> list[str]:
     texts: list[str] = []
     held: list[str] = []
-    words, enough = 0, 0
+    words, enough = 0, 0.0
     for place in random.permutation(len(snippets)):
         if not held:
-            words, enough = 0, int(random.integers(FEWEST_WORDS, MOST_WORDS + 1))
+            words, enough = 0, LONGER * len(snippets[int(random.integers(len(snippets)))].split())
         held.append(snippets[place])
         words += len(snippets[place].split())
         if words >= enough:

@@ -22,8 +22,11 @@ from graftline.families import load_classifier, save_classifier
 from graftline.inference import Predictor
 from graftline.settings import AdaptationSettings
 
-OURS, BEST = "Predictor", "pipeline, best"
-ROWS = (Row("batch prediction of the registered model", OURS, BEST, target=2, least_accuracy=0.995),)
+OURS, FAST, FASTER, BEST = "Predictor", "Predictor, fast precision", "Predictor, OpenVINO", "pipeline, best"
+ROWS = tuple(
+    Row("batch prediction of the registered model", ours, BEST, target=2, least_accuracy=0.995)
+    for ours in (OURS, FAST, FASTER)
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def measure(bench: Bench, task: Task) -> Mapping[str, Measured]:
         right = sum(label == expected[text] for label, text in zip(labels, rows.train.inputs, strict=True))
         return Outcome(seconds, right / len(labels))
 
-    def of_ours(rows: Task, _: int) -> Outcome:
+    def of_ours(predictor: Predictor, rows: Task) -> Outcome:
         began = time.perf_counter()
         probabilities = predictor.predict(rows.train.inputs)
         seconds = time.perf_counter() - began
@@ -72,11 +75,14 @@ def measure(bench: Bench, task: Task) -> Mapping[str, Measured]:
         return compared(labels, rows, time.perf_counter() - began)
 
     few = task.small(WARM_UP_ROWS)
-    predictor = Predictor(folder)
+    exact, fast = Predictor(folder), Predictor(folder, precision=bench.fast)
+    faster = Predictor(folder, precision=bench.fast, runtime="openvino")
     ways = [_Pipeline(folder, setup, task) for setup in CANDIDATES]
     best = fastest(ways, lambda way: of_pipeline(way, few).seconds)
-    sides = [
-        Side(OURS, "as it is registered", of_ours),
+    sides: list[Side[Task]] = [
+        Side(OURS, "float32, as it is registered", lambda rows, _: of_ours(exact, rows)),
+        Side(FAST, bench.fast, lambda rows, _: of_ours(fast, rows)),
+        Side(FASTER, bench.fast, lambda rows, _: of_ours(faster, rows)),
         Side(BEST, best.setup.what, lambda rows, _: of_pipeline(best, rows)),
     ]
     return by_turns(bench, sides, task, small=few)

@@ -27,6 +27,7 @@ from benchmarks.long_reviews import REVIEWS, long_review_task, read_snippets
 from benchmarks.machine import describe, fast_precision
 from benchmarks.results import Result, read_results, write_results
 from benchmarks.task import Task
+from benchmarks.tones import tone_task, write_whisper
 from graftline.settings import Kind
 
 COMPARISONS = (
@@ -35,6 +36,7 @@ COMPARISONS = (
     text_fine_tuning.HALF,
     text_fine_tuning.WHOLE,
     media_features.IMAGES,
+    media_features.SPEECH,
     prediction.COMPARISON,
 )
 HERE = Path(__file__).parent
@@ -70,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "image": lambda: digit_task(
                 write_efficientnet(Path(scratch) / "efficientnet"), rows=size.rows, test_rows=size.test_rows
             ),
+            "audio": lambda: tone_task(
+                write_whisper(Path(scratch) / "whisper"), rows=size.rows, test_rows=size.test_rows
+            ),
         }
         run(comparisons, makers, size, out=chosen.out, scratch=Path(scratch), threads=chosen.threads)
 
@@ -100,8 +105,8 @@ def run(
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1600, help="labelled rows that every side is given")
-    parser.add_argument("--test-rows", type=int, default=500, help="rows that accuracies are measured on")
+    parser.add_argument("--rows", type=int, default=400, help="labelled rows that every side is given")
+    parser.add_argument("--test-rows", type=int, default=300, help="rows that accuracies are measured on")
     parser.add_argument("--repeats", type=int, default=5, help="repetitions of every side, each with its own seed")
     parser.add_argument("--threads", type=int, default=2, help="processor threads for every side")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=[one.name for one in COMPARISONS],

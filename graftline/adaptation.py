@@ -233,8 +233,8 @@ class Adaptation:
             if kept is None:
                 # One vector per row has room in memory where the files of all runs have none on the disk.
                 opened.close()
-                precision = self.settings.precision
-                vectors = {split: run_through(self.model, point, rows, precision) for split, rows in in_views.items()}
+                way = self.settings.precision, self.settings.runtime
+                vectors = {split: run_through(self.model, point, rows, *way) for split, rows in in_views.items()}
             else:
                 vectors = {split: kept[0].batch(keys).float() for split, keys in kept[1].items()}
         return {
@@ -259,7 +259,10 @@ class Adaptation:
             keys = {split: row_keys(rows) for split, rows in in_views.items()}
             # All at once: rows of one length share batches, whichever side they are on.
             together, of_all = joined(list(in_views.values())), [key for of_split in keys.values() for key in of_split]
-            ran = fill(store, self.model, point, together, of_all, precision=self.settings.precision)
+            ran = fill(
+                store, self.model, point, together, of_all,
+                precision=self.settings.precision, runtime=self.settings.runtime,
+            )  # fmt: skip
             self.listener.say(f"frozen part: ran once for {ran} rows, {len(of_all) - ran} were kept")
             for name in store.evicted:
                 self.listener.say(f"frozen part: what was kept in {name}, the least recently used, made room")

@@ -5,19 +5,32 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from graftline.families import load_classifier, load_preprocessor
+from graftline.openvino_runtime import Forward, compiled
+from graftline.precision import Precision, autocast
 from graftline.preprocessing import Raw
+from graftline.replay import Batch
+from graftline.settings import Runtime
+
+# So probabilities, of which the largest may be small, are compared as they are.
+LEAST_SCALE = 1.0
 
 Predictions = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
 
 class Predictor:
-    """An adapted model, loaded from its folder."""
+    """An adapted model, loaded from its folder.
 
-    def __init__(self, folder: Path) -> None:
+    It is evaluated in float32 by PyTorch; another precision or runtime is faster and answers a little differently.
+    """
+
+    def __init__(self, folder: Path, *, precision: Precision = "float32", runtime: Runtime = "torch") -> None:
         self._model = load_classifier(folder)
         self._preprocessor = load_preprocessor(folder)
+        self._precision, self._runtime = precision, runtime
+        self._by_openvino: Forward | None = None
         self.kind = self._preprocessor.reading.kind
         self.outputs = self._model.outputs
 
@@ -26,7 +39,22 @@ class Predictor:
         rows = self._preprocessor.encode(raws)
         result: Predictions = np.zeros((len(rows), self.outputs.width))
         for batch in self._preprocessor.batches([self._preprocessor.length(row) for row in rows]):
-            with torch.inference_mode():
-                outputs = self._model(**self._preprocessor.collate([rows[row] for row in batch]))
-            result[batch] = self.outputs.answers(outputs).numpy()
+            with torch.inference_mode(), autocast(self._precision):
+                answers = self._answers(self._preprocessor.collate([rows[row] for row in batch]))
+            result[batch] = answers.numpy()
         return result
+
+    def _answers(self, batch: Batch) -> Tensor:
+        if self._runtime == "torch":
+            return self._by_torch(batch)
+        if self._by_openvino is None:
+            # A half as well, so that it is seen to run batches of another shape than the one it was made with.
+            few = {name: tensor[: (len(tensor) + 1) // 2] for name, tensor in batch.items()}
+            self._by_openvino = compiled(
+                self._by_torch, self._model, [batch, few],
+                what="runtime openvino", precision=self._precision, least_scale=LEAST_SCALE,
+            )  # fmt: skip
+        return self._by_openvino(batch)
+
+    def _by_torch(self, batch: Batch) -> Tensor:
+        return self.outputs.answers(self._model(**batch).float())

@@ -1,7 +1,7 @@
 """Encoded inputs as rows to train on, either through the whole model or from the kept output of its frozen part."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,9 +11,11 @@ from graftline.augmentation import View
 from graftline.batching import equal_length_batches
 from graftline.feature_store import FeatureStore
 from graftline.freezing import FreezePoint
-from graftline.precision import Precision, autocast, narrowed
+from graftline.frozen_part import frozen_part
+from graftline.precision import Precision
 from graftline.preprocessing import Encoded, Preprocessor
-from graftline.replay import ReplayPlan, capture, plan_replay
+from graftline.replay import ReplayPlan, plan_replay
+from graftline.settings import Runtime
 
 # Rows on which it is proven that the model can be replayed.
 PROOF_ROWS = 2
@@ -117,39 +119,62 @@ def fill(
     keys: Sequence[str],
     *,
     precision: Precision = "float32",
+    runtime: Runtime = "torch",
 ) -> int:
     """Run the frozen part for the rows that the store lacks. Returns: how many rows that were.
 
-    A row's entry has the same bits whichever rows it is computed with, today or in another run: it runs among rows of
-    its own length, so without padding, and in a batch whose size follows from that length alone.
-    Raises: FeatureStoreFullError, before all is computed, if there is no room for all.
+    A row's entry has the same bits whichever rows it is computed with, today or in another run: it runs padded as its
+    own length demands, among rows of that padded length, in a batch whose size follows from it alone.
+    Raises: FeatureStoreFullError, before all is computed, if there is no room for all; SettingsError if the runtime
+    cannot run the model.
     """
     place = {key: row for row, key in enumerate(keys)}
     missing = [place[key] for key in store.missing(keys)]
     all_lengths = rows.lengths
     lengths = [all_lengths[row] for row in missing]
-    with autocast(precision), narrowed(model, point.frozen_modules, precision):
-        for number, batch in enumerate(equal_length_batches(lengths, rows.preprocessor.batch_length)):
-            chosen = [missing[member] for member in batch]
-            captured = capture(model, point, rows.batch(chosen))
-            if number == 0:
-                shape = tuple(captured.shape[1:])
-                store.reserve(store.needed_bytes(_scaled(shape, length / lengths[batch[0]]) for length in lengths))
-            # A last, smaller batch was filled up with rows that are in it already.
-            store.add({keys[row]: entry for row, entry in zip(chosen, captured, strict=True)})
+    for number, (batch, entries) in enumerate(_run(model, point, rows, missing, precision, runtime)):
+        if number == 0:
+            shape, length = tuple(entries[0].shape), lengths[batch[0]]
+            store.reserve(store.needed_bytes(_scaled(shape, other / length) for other in lengths))
+        # A last, smaller batch was filled up with rows that are in it already.
+        store.add({keys[missing[member]]: entry for member, entry in zip(batch, entries, strict=True)})
     return len(missing)
 
 
-def run_through(model: nn.Module, point: FreezePoint, rows: InputRows, precision: Precision) -> Tensor:
+def run_through(
+    model: nn.Module, point: FreezePoint, rows: InputRows, precision: Precision, runtime: Runtime = "torch"
+) -> Tensor:
     """What enters the first trainable module, if that is one vector per row: (rows, width), bits as `fill` keeps."""
     vectors = torch.empty(0)
-    with autocast(precision), narrowed(model, point.frozen_modules, precision):
-        for batch in equal_length_batches(rows.lengths, rows.preprocessor.batch_length):
-            captured = capture(model, point, rows.batch(batch)).float()
-            if not vectors.numel():
-                vectors = torch.empty(len(rows.encoded), captured.shape[1])
-            vectors[batch] = captured
+    for batch, entries in _run(model, point, rows, range(len(rows.encoded)), precision, runtime):
+        if not vectors.numel():
+            vectors = torch.empty(len(rows.encoded), entries[0].shape[0])
+        vectors[batch] = torch.stack(entries).float()
     return vectors
+
+
+def _run(
+    model: nn.Module, point: FreezePoint, rows: InputRows, chosen: Sequence[int], precision: Precision, runtime: Runtime
+) -> Iterator[tuple[list[int], list[Tensor]]]:
+    """Run the frozen part for the chosen rows. Yields: places among these, and of each what is to be kept of it."""
+    if not chosen:
+        return
+    padded = InputRows(rows.preprocessor, [rows.preprocessor.padded(rows.encoded[row]) for row in chosen], rows.targets)
+    own, lengths = [rows.preprocessor.length(rows.encoded[row]) for row in chosen], padded.lengths
+
+    def examples() -> list[dict[str, Tensor]]:
+        order = sorted(range(len(lengths)), key=lengths.__getitem__)
+        return [padded.batch([order[-1]] * 2), padded.batch([order[0]] * 3)]
+
+    with frozen_part(model, point, examples=examples, precision=precision, runtime=runtime) as run:
+        for batch in equal_length_batches(lengths, rows.preprocessor.batch_length):
+            captured = run(padded.batch(batch))
+            # What stands where a row was padded says nothing; one vector per row has no such places.
+            is_ragged = captured.ndim > 2 and captured.shape[1] == lengths[batch[0]]
+            yield (
+                batch,
+                [entry[: own[member]] if is_ragged else entry for member, entry in zip(batch, captured, strict=True)],
+            )
 
 
 def _scaled(shape: tuple[int, ...], factor: float) -> tuple[int, ...]:

@@ -43,6 +43,10 @@ class Preprocessor(Protocol):
         """What batches are grouped by: rows of equal length need no padding beside each other."""
         ...
 
+    def padded(self, row: Encoded) -> Encoded:
+        """The row as the frozen part runs it: padded to one of few lengths where a mask hides the padding."""
+        ...
+
     def key(self, row: Encoded) -> str:
         """A name for what the model reads of the row, in hexadecimal digits."""
         ...

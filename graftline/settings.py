@@ -48,6 +48,7 @@ OptionalText = Annotated[
 Kind = Literal["text", "image", "audio"]
 Task = Literal["single_label", "multi_label", "regression"]
 Augmentation = Literal["none", "light"]
+Runtime = Literal["torch", "openvino"]
 # Which of a task's held-out scores may have a floor.
 FLOORS_OF: Mapping[Task, tuple[str, ...]] = {
     "single_label": ("accuracy", "macro_f1"),
@@ -219,6 +220,9 @@ class AdaptationSettings(Section, title="Adaptation"):
     """A regular expression over module names that says which are the blocks of an unknown model: blocks[.][0-9]+"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 is faster where the processor has instructions for it, and a little less exact."""
+    runtime: Runtime = "torch"
+    """What runs the frozen part. openvino is faster on processors, needs pip install "graftline[openvino]", and is
+    compared with torch on a few rows first: a model that it cannot run, or runs differently, is an error."""
     feature_precision: Literal["float32", "bfloat16"] = "float32"
     """In which precision the frozen part's output is kept: bfloat16 takes half the space and rounds to 3 digits."""
     feature_gigabytes: Annotated[float, Field(ge=0, le=100_000)] = 20.0

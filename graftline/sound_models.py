@@ -85,6 +85,10 @@ class SpeechPreprocessor:
         """Samples."""
         return row.samples
 
+    def padded(self, row: Sound) -> Sound:
+        """As it is: not every such model has a mask that would hide silence."""
+        return row
+
     def key(self, row: Sound) -> str:
         """A digest of the file's bytes, of how much is read of them, and of the view."""
         return lines_sha256([str(BATCH_SECONDS), *_read_of(row)])[:32]
@@ -147,6 +151,10 @@ class WhisperPreprocessor:
     def length(self, row: Sound) -> int:  # noqa: ARG002 - of every sound
         """Frames, of every sound as many."""
         return self.frames
+
+    def padded(self, row: Sound) -> Sound:
+        """As it is: all have as many frames."""
+        return row
 
     def key(self, row: Sound) -> str:
         """A digest of the file's bytes, of how much is read of them, and of the view."""

@@ -27,6 +27,8 @@ Tokens = dict[str, list[int]]
 
 # Tokens that are run through the frozen part at a time: enough to fill the processor, little enough for its caches.
 CAPTURE_TOKENS = 512
+# So many leading bits say to what length a text is padded there: from 8 tokens on to 8 lengths between two powers of 2.
+LENGTH_BITS = 4
 # Texts that are predicted at a time, for the same reason.
 BATCH_ROWS = 64
 # What sentence-transformers calls them: until its version 5 a flag for each, since then one mode.
@@ -65,10 +67,21 @@ class TextPreprocessor:
         """Tokens."""
         return len(row["input_ids"])
 
+    def padded(self, row: Tokens) -> Tokens:
+        """The tokens up to the next of few lengths: a multiple of a power of 2, at most an eighth more, 3 % on average.
+
+        Few rows have exactly the same length, and batches of one or two rows cost far more than a little padding.
+        """
+        length = self.length(row)
+        step = max(1, 2 ** (length.bit_length() - LENGTH_BITS))
+        missing = min(-length % step, max(0, self.reading.max_tokens - length))
+        filling = {"input_ids": self.tokenizer.pad_token_id, "token_type_ids": self.tokenizer.pad_token_type_id}
+        return {name: values + [filling.get(name, 0)] * missing for name, values in row.items()}
+
     def key(self, row: Tokens) -> str:
         """A digest of the tokens."""
-        # The size of the batches is part of it, because the last bits of what is kept depend on it.
-        return lines_sha256([str(CAPTURE_TOKENS), json.dumps(row, sort_keys=True)])[:32]
+        # The sizes of batches and paddings are part of it, because the last bits of what is kept depend on them.
+        return lines_sha256([f"{CAPTURE_TOKENS} {LENGTH_BITS}", json.dumps(row, sort_keys=True)])[:32]
 
     def in_view(self, row: Tokens, view: View) -> Tokens:  # noqa: ARG002 - of no text
         """Raises: SettingsError."""

@@ -180,8 +180,9 @@ def _store_key(base: BaseModel, point: "FreezePoint", settings: AdaptationSettin
     """What the frozen part's output depends on, apart from the row."""
     from importlib.metadata import version
 
-    libraries = [version(name) for name in ("torch", "transformers", "numpy", *LIBRARIES_OF[kind])]
-    computed = [thread_count(settings), settings.precision, settings.feature_precision]
+    of_runtime = () if settings.runtime == "torch" else (settings.runtime,)
+    libraries = [version(name) for name in ("torch", "transformers", "numpy", *LIBRARIES_OF[kind], *of_runtime)]
+    computed = [thread_count(settings), settings.precision, settings.feature_precision, settings.runtime]
     parts: list[JsonValue] = [base.digest, point.first_trainable, *computed, *libraries]
     return json_sha256(parts)[:32]
 

@@ -10,16 +10,18 @@ import torch
 
 from benchmarks.arithmetic import useful_gflop
 from benchmarks.comparing import Bench, Measured, Outcome, Row, Side, by_turns, ratios, shortfalls
-from benchmarks.long_reviews import FEWEST_WORDS, long_review_task
+from benchmarks.long_reviews import LONGER, long_review_task
 from benchmarks.results import BEGIN, END, NOT_YET, PAGE, PICTURE, read_results, tables, write_results
 from benchmarks.speed import COMPARISONS, Size, run
 from benchmarks.task import Labelled, Task
+from benchmarks.tones import tone_task
 from graftline.preprocessing import Reading
-from tests.tiny_media import tiny_images, write_tiny_image_model
+from tests.tiny_media import tiny_images, write_tiny_audio_model, write_tiny_image_model
 from tests.tiny_models import BLOCKS, READING, WIDTH, tiny_preprocessor, tiny_texts, write_tiny_model
 
 ROWS, TEST_ROWS, REPEATS = 12, 6, 1
 INTERMEDIATE = 24
+WORDS = 10
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +47,10 @@ def image_task(folder: Path) -> Task:
     return Task(base, Reading("image"), ("0", "1"), train, test)
 
 
+def sound_task(folder: Path) -> Task:
+    return tone_task(write_tiny_audio_model(folder / "sound model", "whisper"), rows=ROWS, test_rows=TEST_ROWS)
+
+
 def measured(*seconds: float, accuracies: tuple[float, ...] = (), work: float = 1.0) -> Measured:
     return Measured("", seconds, (work,) * len(seconds), accuracies)
 
@@ -56,7 +62,11 @@ def test_every_comparison_fills_its_lines_of_the_table(tmp_path: Path, monkeypat
     out.mkdir()
     scratch.mkdir()
     (out / PAGE).write_text(f"before\n{BEGIN}\nold\n{END}\nbehind\n")
-    makers = {"text": lambda: text_task(tmp_path), "image": lambda: image_task(tmp_path)}
+    makers = {
+        "text": lambda: text_task(tmp_path),
+        "image": lambda: image_task(tmp_path),
+        "audio": lambda: sound_task(tmp_path),
+    }
     run(
         COMPARISONS, makers, Size(ROWS, TEST_ROWS, REPEATS),  # type: ignore[arg-type]
         out=out, scratch=scratch, threads=1, peak_seconds=0.001,
@@ -138,7 +148,7 @@ def test_useful_work_is_that_of_the_matrix_products_of_each_text_alone(tmp_path:
 
 
 def test_long_texts_are_made_of_snippets_of_their_label_each_used_once(tmp_path: Path) -> None:
-    snippets = [(f"{'good' if row % 2 else 'bad'}{row} a b c d e f g h i", "ab"[row % 2]) for row in range(400)]
+    snippets = [(f"{'good' if row % 2 else 'bad'}{row} a b c d e f g h i", "ab"[row % 2]) for row in range(160)]
     task = long_review_task(snippets, tmp_path, rows=20, test_rows=10)
     texts = [*task.train.inputs, *task.test.inputs]
     targets = [*task.train.targets, *task.test.targets]
@@ -146,7 +156,7 @@ def test_long_texts_are_made_of_snippets_of_their_label_each_used_once(tmp_path:
     used = Counter(word for text in texts for word in text.split() if word.startswith(("good", "bad")))
     assert set(used.values()) == {1}
     for text, target in zip(texts, targets, strict=True):
-        assert len(text.split()) >= FEWEST_WORDS
+        assert len(text.split()) >= LONGER * WORDS
         assert ("bad" in text, "good" in text) == (target == 0, target == 1)
     with pytest.raises(ValueError, match="lower --rows"):
-        long_review_task(snippets, tmp_path, rows=200, test_rows=10)
+        long_review_task(snippets, tmp_path, rows=60, test_rows=10)

@@ -1,0 +1,126 @@
+"""OpenVINO in place of PyTorch for what does not learn: on processors its kernels lose less around the products."""
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from types import ModuleType
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from graftline.errors import SettingsError
+from graftline.precision import Precision
+from graftline.replay import Batch
+
+Forward = Callable[[Batch], Tensor]
+
+# How far an answer may lie from PyTorch's in float32, as a share of the largest value: what reordered sums come to, and
+# what bfloat16 with its 8 bits does to a network of some depth (the same bound as for bfloat16 in PyTorch).
+TOLERANCE: Mapping[Precision, float] = {"float32": 1e-4, "bfloat16": 10 / 256}
+PRECISION_HINT: Mapping[Precision, str] = {"float32": "f32", "bfloat16": "bf16"}
+
+
+def compiled(
+    plain: Forward,
+    module: nn.Module,
+    examples: Sequence[Batch],
+    *,
+    what: str,
+    precision: Precision,
+    least_scale: float = 1e-12,
+) -> Forward:
+    """`plain`, which runs `module` in eval mode, as a network of OpenVINO for batches of any shape.
+
+    The first example is traced; on all of them, which should differ in shape, the answer is compared with PyTorch's.
+    Differences are taken as shares of the largest value, or of `least_scale` if that is larger.
+    Raises: SettingsError if OpenVINO is not installed, cannot convert the model, or answers differently. `what` names
+    the setting that asked for it.
+    """
+    if find_spec("openvino") is None:
+        raise SettingsError(
+            f'{what}: OpenVINO is not installed; run pip install "graftline[openvino]", or set it to torch'
+        )
+    try:
+        forward = _converted(plain, module, examples[0], precision)
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            far = max(_distance(forward(example), plain(example), least_scale) for example in examples)
+    except Exception as error:  # whatever it stumbles over means one thing: not this model
+        raise SettingsError(
+            f"{what}: OpenVINO cannot run {type(module).__name__} ({type(error).__name__}:"
+            f" {str(error).strip().splitlines()[-1][:200]}); set it to torch"
+        ) from error
+    if not far <= TOLERANCE[precision]:
+        raise SettingsError(
+            f"{what}: OpenVINO's answer differs from PyTorch's by {far:.2g} of the largest value, expected at most"
+            f" {TOLERANCE[precision]:.2g} in {precision}; set it to torch"
+        )
+    return forward
+
+
+def _converted(plain: Forward, module: nn.Module, example: Batch, precision: Precision) -> Forward:
+    # Without it OpenVINO uses a stub: it would report to its makers what was converted, and how that failed.
+    sys.modules["openvino_telemetry"] = cast("ModuleType", None)
+    import openvino
+
+    names = list(example)
+    traced = _Positional(plain, module, names).eval()
+    with warnings.catch_warnings(), torch.no_grad(), torch.autocast("cpu", enabled=False), _without_cache(module):
+        # That other shapes may run differently is what the comparison is for.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        network = openvino.convert_model(traced, example_input=tuple(example.values()))
+    request = (
+        openvino.Core()
+        .compile_model(
+            network,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": PRECISION_HINT[precision],
+                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                "PERFORMANCE_HINT": "LATENCY",
+            },
+        )
+        .create_infer_request()
+    )
+
+    def forward(batch: Batch) -> Tensor:
+        answers = request.infer([batch[name].numpy() for name in names], share_inputs=True)
+        # The request writes its next answer into the same memory.
+        return torch.from_numpy(answers[0].copy())
+
+    return forward
+
+
+def _distance(answer: Tensor, expected: Tensor, least_scale: float) -> float:
+    """The largest difference as a share of the largest value; infinite between different shapes."""
+    if answer.shape != expected.shape:
+        return float("inf")
+    return float((answer.float() - expected.float()).abs().max() / expected.abs().max().clamp_min(least_scale))
+
+
+class _Positional(nn.Module):
+    """A module whose forward takes tensors by position, as the tracer wants it."""
+
+    def __init__(self, plain: Forward, module: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.module = module  # the tracer looks for weights below the traced module
+        self._plain, self._names = plain, names
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return self._plain(dict(zip(self._names, tensors, strict=True)))
+
+
+@contextmanager
+def _without_cache(module: nn.Module) -> Iterator[None]:
+    """Inside, decoders keep no keys and values for a next token that is never asked for."""
+    of_parts = {id(config): config for part in module.modules() if (config := getattr(part, "config", None))}
+    configs = [config for config in of_parts.values() if getattr(config, "use_cache", False)]
+    for config in configs:
+        config.use_cache = False
+    try:
+        yield
+    finally:
+        for config in configs:
+            config.use_cache = True
