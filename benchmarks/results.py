@@ -107,8 +107,10 @@ def picture(comparisons: Sequence[Comparison], results: Results) -> bytes:
 def _rows(comparisons: Sequence[Comparison], results: Results) -> Iterator[tuple[Row, Mapping[str, Measured]]]:
     for comparison in comparisons:
         result = results.get(comparison.name)
+        sides = result.sides if result else {}
         for row in comparison.rows:
-            yield row, result.sides if result else {}
+            # A side may have been added since the comparison was measured.
+            yield row, sides if {row.ours, row.against} <= sides.keys() else {}
 
 
 def _target_line(row: Row, sides: Mapping[str, Measured]) -> str:

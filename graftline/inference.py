@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -27,6 +28,13 @@ class Predictor:
     """
 
     def __init__(self, folder: Path, *, precision: Precision = "float32", runtime: Runtime = "torch") -> None:
+        """Raises: ValueError for a precision or runtime that there is not: MLflow hands on whatever it is given."""
+        for what, value, known in (
+            ("precision", precision, get_args(Precision)),
+            ("runtime", runtime, get_args(Runtime)),
+        ):
+            if value not in known:
+                raise ValueError(f"{what} {value!r}: there is none of that name, expected {' or '.join(known)}")
         self._model = load_classifier(folder)
         self._preprocessor = load_preprocessor(folder)
         self._precision, self._runtime = precision, runtime

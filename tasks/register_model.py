@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 REQUIRED = ("mlflow", "torch", "transformers", "safetensors", "numpy", "pandas", "pydantic", "pyyaml")
 REQUIRED_OF: dict[Kind, tuple[str, ...]] = {**LIBRARIES_OF, "image": (*LIBRARIES_OF["image"], "imagehash")}
 NO_RIVAL = "none"
+# How a registered model computes unless whoever loads it says otherwise.
+AS_EVALUATED = {"precision": "float32", "runtime": "torch"}
 
 logger = logging.getLogger("graftline.register_model")
 
@@ -108,6 +110,7 @@ def _register(settings: Settings, run: TrackedRun, checkpoint: Checkpoint) -> "M
             name="model",
             python_model=str(Path(__file__).with_name("served_model.py")),
             artifacts={"model": str(checkpoint.model)},
+            model_config=dict(AS_EVALUATED),
             code_paths=[str(Path(graftline.__file__).parent)],
             signature=_signature(settings.data.kind, settings.data.task),
             input_example=[_example(settings.data.kind)],

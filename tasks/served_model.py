@@ -17,7 +17,8 @@ class AdaptedModel(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         from graftline.inference import Predictor
 
-        self._predictor = Predictor(Path(context.artifacts["model"]))
+        # Whoever loads it may choose a faster way: mlflow.pyfunc.load_model(..., model_config={...}).
+        self._predictor = Predictor(Path(context.artifacts["model"]), **context.model_config)
 
     # Without annotations: MLflow reads them as a schema, and any that it knows would forbid some of the input forms.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002

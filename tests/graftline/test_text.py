@@ -210,3 +210,16 @@ def test_an_empty_text_has_logits_also_where_the_tokenizer_makes_nothing_of_it(
 def test_rows_carry_what_the_model_reads(bert: Path) -> None:
     rows = tiny_rows(bert, 4)
     assert [set(row) for row in rows.encoded] == [{"input_ids", "attention_mask"}] * 4
+
+
+def test_texts_are_padded_to_few_lengths_for_the_frozen_part(bert: Path) -> None:
+    preprocessor = load_text_preprocessor(bert, Reading("text", max_tokens=500))
+    of_length = {}
+    for length in range(1, 501):
+        row = preprocessor.padded({"input_ids": [5] * length, "attention_mask": [1] * length})
+        of_length[length] = len(row["input_ids"])
+        assert row["input_ids"] == [5] * length + [preprocessor.tokenizer.pad_token_id] * (of_length[length] - length)
+        assert row["attention_mask"] == [1] * length + [0] * (of_length[length] - length)
+    assert all(length <= padded <= min(500, length * 5 / 4) for length, padded in of_length.items())
+    assert len({padded for length, padded in of_length.items() if 64 < length <= 128}) == 4
+    assert sum(of_length.values()) / sum(of_length) < 1.08

@@ -52,6 +52,15 @@ def expected(line: Line, texts: list[str] = TEXTS) -> list[dict[str, Any]]:
     ]
 
 
+def test_whoever_loads_it_may_choose_a_faster_way(adapted: Line) -> None:
+    faster: Any = mlflow.pyfunc.load_model(URI, model_config={"runtime": "openvino", "precision": "float32"})
+    for answer, plain in zip(predict(faster, TEXTS), expected(adapted), strict=True):
+        assert answer["label"] == plain["label"]
+        assert answer["probabilities"] == pytest.approx(plain["probabilities"], abs=1e-4)
+    with pytest.raises(Exception, match="precision 'int8': there is none of that name, expected float32 or bfloat16"):
+        mlflow.pyfunc.load_model(URI, model_config={"precision": "int8"})
+
+
 @pytest.mark.parametrize(
     "form",
     [TEXTS, np.array(TEXTS), pd.Series(TEXTS), pd.Series(TEXTS, name="review"), pd.DataFrame({"text": TEXTS}),

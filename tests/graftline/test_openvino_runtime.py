@@ -1,0 +1,135 @@
+"""OpenVINO in front of the freeze point and in prediction: as PyTorch answers, or refused."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from graftline import openvino_runtime
+from graftline.adaptation import HEAD
+from graftline.errors import SettingsError
+from graftline.families import save_classifier
+from graftline.feature_store import FeatureStore
+from graftline.freezing import freeze
+from graftline.inference import Predictor
+from graftline.input_rows import fill, row_keys, run_through
+from graftline.openvino_runtime import TOLERANCE
+from graftline.precision import Precision
+from tests.tiny_media import tiny_media_classifier, tiny_media_rows, write_tiny_media_model
+from tests.tiny_models import ARCHITECTURES, tiny_classifier, tiny_preprocessor, tiny_rows, tiny_texts, write_tiny_model
+
+ROWS = 9
+TEXT_AND_MEDIA = ["bert", "gpt2", "timm resnet", "whisper"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def tiny(folder: Path, family: str):  # type: ignore[no-untyped-def]
+    """A model, and rows for it."""
+    if family in ARCHITECTURES:
+        write_tiny_model(folder / "base", family)
+        return tiny_classifier(folder / "base").eval(), tiny_rows(folder / "base", ROWS)
+    write_tiny_media_model(folder / "base", family)  # type: ignore[arg-type]
+    return (
+        tiny_media_classifier(folder / "base", family).eval(),  # type: ignore[arg-type]
+        tiny_media_rows(folder / "base", family, ROWS),  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize("family", TEXT_AND_MEDIA)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("strategy", ["feature_extraction", "partial"])
+def test_what_is_kept_lies_as_near_to_pytorchs_as_it_says(
+    tmp_path: Path, family: str, precision: Precision, strategy: str
+) -> None:
+    model, rows = tiny(tmp_path, family)
+    until = "1" if strategy == "partial" else None
+    point = freeze(model, strategy, until, head=HEAD, example=rows.batch([0, 1]))  # type: ignore[arg-type]
+    keys = row_keys(rows)
+    with FeatureStore(tmp_path / "a") as plain, FeatureStore(tmp_path / "b") as other:
+        assert fill(plain, model, point, rows, keys) == len(set(keys))
+        assert fill(other, model, point, rows, keys, precision=precision, runtime="openvino") == len(set(keys))
+        expected, got = ([store.batch([key]) for key in keys] for store in (plain, other))
+    scale = max(float(entry.abs().max()) for entry in expected)
+    for one, two in zip(expected, got, strict=True):
+        assert one.shape == two.shape
+        assert float((one - two).abs().max()) <= TOLERANCE[precision] * scale
+
+
+@pytest.mark.parametrize("family", TEXT_AND_MEDIA)
+def test_an_entry_has_the_same_bits_whatever_rows_it_is_computed_with(tmp_path: Path, family: str) -> None:
+    model, rows = tiny(tmp_path, family)
+    point = freeze(model, "feature_extraction", None, head=HEAD, example=rows.batch([0, 1]))
+    together = run_through(model, point, rows, "float32", "openvino")
+    for chosen in ([5], [8, 1, 7, 0], [2, 3, 4, 6]):
+        part = replace(rows, encoded=[rows.encoded[row] for row in chosen], targets=rows.targets[chosen])
+        assert torch.equal(run_through(model, point, part, "float32", "openvino"), together[chosen])
+
+
+@pytest.mark.parametrize("family", ["wav2vec2", "efficientnet"])
+def test_a_model_that_openvino_runs_differently_is_refused(tmp_path: Path, family: str) -> None:
+    model, rows = tiny(tmp_path, family)
+    point = freeze(model, "feature_extraction", None, head=HEAD, example=rows.batch([0, 1]))
+    with (
+        FeatureStore(tmp_path / "store") as store,
+        pytest.raises(
+            SettingsError,
+            match=r"adaptation.runtime openvino: OpenVINO.* differs from PyTorch's by .* of the largest value,"
+            r" expected at most 0\.0001 in float32; set it to torch",
+        ),
+    ):
+        fill(store, model, point, rows, row_keys(rows), runtime="openvino")
+
+
+def test_a_model_that_openvino_cannot_convert_is_refused_with_its_reason(tmp_path: Path) -> None:
+    class Asking(torch.nn.Module):
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            sizes: torch.Tensor = torch.linalg.eigvals(values).abs()  # an operation that OpenVINO does not have
+            return sizes
+
+    module = Asking()
+    with pytest.raises(SettingsError, match=r"frozen: OpenVINO cannot run Asking \(.+\); set it to torch"):
+        openvino_runtime.compiled(
+            lambda batch: module(batch["values"]), module, [{"values": torch.eye(2)}, {"values": torch.eye(3)}],
+            what="frozen", precision="float32",
+        )  # fmt: skip
+
+
+def test_without_openvino_one_is_told_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, rows = tiny(tmp_path, "bert")
+    point = freeze(model, "feature_extraction", None, head=HEAD, example=rows.batch([0, 1]))
+    monkeypatch.setattr(openvino_runtime, "find_spec", lambda _: None)
+    with pytest.raises(SettingsError, match=r'not installed; run pip install "graftline\[openvino\]", or set it to to'):
+        run_through(model, point, rows, "float32", "openvino")
+
+
+def test_nothing_is_reported_to_the_makers_of_openvino(tmp_path: Path) -> None:
+    assert importlib.util.find_spec("openvino.tools.ovc.telemetry_stub") is not None
+    model, rows = tiny(tmp_path, "bert")
+    point = freeze(model, "feature_extraction", None, head=HEAD, example=rows.batch([0, 1]))
+    run_through(model, point, rows, "float32", "openvino")
+    converter = sys.modules["openvino.tools.ovc.convert_impl"]
+    assert converter.tm.__name__ == "openvino.tools.ovc.telemetry_stub"
+    assert not [name for name in sys.modules if name.startswith("openvino_telemetry.")]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_predictor_answers_nearly_alike(tmp_path: Path, precision: Precision) -> None:
+    base = write_tiny_model(tmp_path / "base")
+    save_classifier(tiny_classifier(base), tiny_preprocessor(base), tmp_path / "model")
+    texts = tiny_texts(70)[0]  # in two batches
+    expected = Predictor(tmp_path / "model").predict(texts)
+    got = Predictor(tmp_path / "model", precision=precision, runtime="openvino").predict(texts)
+    assert float(np.abs(got - expected).max()) <= TOLERANCE[precision]
+    assert not np.array_equal(got, expected)
