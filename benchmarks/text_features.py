@@ -30,6 +30,7 @@ ROWS = (
     *(Row("feature extraction, 5 epochs' worth", ours, DEFAULTS, target=40) for ours in (OURS, FASTER)),
     *(Row("feature extraction, 5 epochs' worth", ours, BEST, target=0.9 * EPOCHS) for ours in (OURS, FASTER)),
     *(Row("feature extraction, float32", ours, ENCODE, target=2.8) for ours in (FLOAT32, FASTER_FLOAT32)),
+    *(Row("feature extraction", ours, ENCODE) for ours in (OURS, FASTER)),
     Row("new regularisation on stored features", PENALTY, DEFAULTS, target=100, most_seconds=3),
     Row("new head and seed on stored features", HEAD, DEFAULTS, target=100, most_seconds=3),
 )

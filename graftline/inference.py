@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from graftline.families import load_classifier, load_preprocessor
-from graftline.openvino_runtime import Forward, compiled
+from graftline.openvino_runtime import Network, compiled
 from graftline.precision import Precision, autocast
-from graftline.preprocessing import Raw
+from graftline.preprocessing import Encoded, Raw
 from graftline.replay import Batch
 from graftline.settings import Runtime
 
@@ -38,7 +38,7 @@ class Predictor:
         self._model = load_classifier(folder)
         self._preprocessor = load_preprocessor(folder)
         self._precision, self._runtime = precision, runtime
-        self._by_openvino: Forward | None = None
+        self._network: Network | None = None
         self.kind = self._preprocessor.reading.kind
         self.outputs = self._model.outputs
 
@@ -46,23 +46,25 @@ class Predictor:
         """Probability of each label for each input: (inputs, labels); of a regression the numbers: (inputs, 1)."""
         rows = self._preprocessor.encode(raws)
         result: Predictions = np.zeros((len(rows), self.outputs.width))
-        for batch in self._preprocessor.batches([self._preprocessor.length(row) for row in rows]):
+        batches = self._preprocessor.batches([self._preprocessor.length(row) for row in rows])
+        if self._runtime == "openvino" and rows:
+            in_order = [row for batch in batches for row in batch]
+            result[in_order] = torch.cat(self._by_openvino([rows[row] for row in in_order])).numpy()
+            return result
+        for batch in batches:
             with torch.inference_mode(), autocast(self._precision):
-                answers = self._answers(self._preprocessor.collate([rows[row] for row in batch]))
+                answers = self._by_torch(self._preprocessor.collate([rows[row] for row in batch]))
             result[batch] = answers.numpy()
         return result
 
-    def _answers(self, batch: Batch) -> Tensor:
-        if self._runtime == "torch":
-            return self._by_torch(batch)
-        if self._by_openvino is None:
-            # A half as well, so that it is seen to run batches of another shape than the one it was made with.
-            few = {name: tensor[: (len(tensor) + 1) // 2] for name, tensor in batch.items()}
-            self._by_openvino = compiled(
-                self._by_torch, self._model, [batch, few],
-                what="runtime openvino", precision=self._precision, least_scale=LEAST_SCALE,
-            )  # fmt: skip
-        return self._by_openvino(batch)
-
     def _by_torch(self, batch: Batch) -> Tensor:
         return self.outputs.answers(self._model(**batch).float())
+
+    def _by_openvino(self, rows: Sequence[Encoded]) -> list[Tensor]:
+        if self._network is None:
+            examples = [self._preprocessor.collate([row]) for row in (rows[0], rows[-1])]
+            self._network = compiled(
+                self._by_torch, self._model, examples,
+                what="runtime openvino", precision=self._precision, least_scale=LEAST_SCALE,
+            )  # fmt: skip
+        return self._network(self._preprocessor.collate([row]) for row in rows)

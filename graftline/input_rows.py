@@ -11,12 +11,14 @@ from graftline.augmentation import View
 from graftline.batching import equal_length_batches
 from graftline.feature_store import FeatureStore
 from graftline.freezing import FreezePoint
-from graftline.frozen_part import frozen_part
-from graftline.precision import Precision
+from graftline.openvino_runtime import compiled
+from graftline.precision import Precision, autocast, narrowed
 from graftline.preprocessing import Encoded, Preprocessor
-from graftline.replay import ReplayPlan, plan_replay
+from graftline.replay import ReplayPlan, capture, plan_replay
 from graftline.settings import Runtime
 
+# Rows that OpenVINO computes before they are written to the store.
+ROWS_AT_ONCE = 64
 # Rows on which it is proven that the model can be replayed.
 PROOF_ROWS = 2
 
@@ -124,7 +126,8 @@ def fill(
     """Run the frozen part for the rows that the store lacks. Returns: how many rows that were.
 
     A row's entry has the same bits whichever rows it is computed with, today or in another run: it runs padded as its
-    own length demands, among rows of that padded length, in a batch whose size follows from it alone.
+    own length demands, among rows of that padded length, in a batch whose size follows from it alone; with OpenVINO
+    it runs alone.
     Raises: FeatureStoreFullError, before all is computed, if there is no room for all; SettingsError if the runtime
     cannot run the model.
     """
@@ -149,32 +152,47 @@ def run_through(
     for batch, entries in _run(model, point, rows, range(len(rows.encoded)), precision, runtime):
         if not vectors.numel():
             vectors = torch.empty(len(rows.encoded), entries[0].shape[0])
-        vectors[batch] = torch.stack(entries).float()
+        vectors[batch] = torch.stack(list(entries)).float()
     return vectors
 
 
 def _run(
     model: nn.Module, point: FreezePoint, rows: InputRows, chosen: Sequence[int], precision: Precision, runtime: Runtime
-) -> Iterator[tuple[list[int], list[Tensor]]]:
+) -> Iterator[tuple[Sequence[int], Sequence[Tensor]]]:
     """Run the frozen part for the chosen rows. Yields: places among these, and of each what is to be kept of it."""
     if not chosen:
         return
+    if runtime == "openvino":
+        yield from _run_alone(model, point, rows, chosen, precision)
+        return
     padded = InputRows(rows.preprocessor, [rows.preprocessor.padded(rows.encoded[row]) for row in chosen], rows.targets)
     own, lengths = [rows.preprocessor.length(rows.encoded[row]) for row in chosen], padded.lengths
-
-    def examples() -> list[dict[str, Tensor]]:
-        order = sorted(range(len(lengths)), key=lengths.__getitem__)
-        return [padded.batch([order[-1]] * 2), padded.batch([order[0]] * 3)]
-
-    with frozen_part(model, point, examples=examples, precision=precision, runtime=runtime) as run:
+    with autocast(precision), narrowed(model, point.frozen_modules, precision):
         for batch in equal_length_batches(lengths, rows.preprocessor.batch_length):
-            captured = run(padded.batch(batch))
+            captured = capture(model, point, padded.batch(batch))
             # What stands where a row was padded says nothing; one vector per row has no such places.
             is_ragged = captured.ndim > 2 and captured.shape[1] == lengths[batch[0]]
             yield (
                 batch,
                 [entry[: own[member]] if is_ragged else entry for member, entry in zip(batch, captured, strict=True)],
             )
+
+
+def _run_alone(
+    model: nn.Module, point: FreezePoint, rows: InputRows, chosen: Sequence[int], precision: Precision
+) -> Iterator[tuple[Sequence[int], Sequence[Tensor]]]:
+    """The same with OpenVINO, which needs no batches to fill the processor."""
+    all_lengths = rows.lengths
+    # Longest first, so that too large a row fails at once; neighbours of one shape also spare OpenVINO some work.
+    order = sorted(range(len(chosen)), key=lambda place: -all_lengths[chosen[place]])
+    network = compiled(
+        lambda batch: capture(model, point, batch), model,
+        [rows.batch([chosen[place]]) for place in (order[0], order[-1])],
+        what="adaptation.runtime openvino", precision=precision,
+    )  # fmt: skip
+    for start in range(0, len(order), ROWS_AT_ONCE):
+        places = order[start : start + ROWS_AT_ONCE]
+        yield places, [answer[0] for answer in network(rows.batch([chosen[place]]) for place in places)]
 
 
 def _scaled(shape: tuple[int, ...], factor: float) -> tuple[int, ...]:

@@ -2,11 +2,11 @@
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,14 @@ from graftline.precision import Precision
 from graftline.replay import Batch
 
 Forward = Callable[[Batch], Tensor]
+# What answers several inputs, in their order; it takes the next one while it computes.
+Network = Callable[[Iterable[Batch]], list[Tensor]]
 
 # How far an answer may lie from PyTorch's in float32, as a share of the largest value: what reordered sums come to, and
 # what bfloat16 with its 8 bits does to a network of some depth (the same bound as for bfloat16 in PyTorch).
 TOLERANCE: Mapping[Precision, float] = {"float32": 1e-4, "bfloat16": 10 / 256}
+# Inputs that lie ready for each core, so that none waits for Python.
+QUEUED = 2
 PRECISION_HINT: Mapping[Precision, str] = {"float32": "f32", "bfloat16": "bf16"}
 
 
@@ -31,8 +35,11 @@ def compiled(
     what: str,
     precision: Precision,
     least_scale: float = 1e-12,
-) -> Forward:
-    """`plain`, which runs `module` in eval mode, as a network of OpenVINO for batches of any shape.
+) -> Network:
+    """`plain`, which runs `module` in eval mode, as a network of OpenVINO for inputs of any shape.
+
+    Each core computes an input of its own, so that rows need no company to fill the processor: each may be given alone,
+    without padding, and its answer has the same bits whatever is computed beside it.
 
     The first example is traced; on all of them, which should differ in shape, the answer is compared with PyTorch's.
     Differences are taken as shares of the largest value, or of `least_scale` if that is larger.
@@ -44,9 +51,11 @@ def compiled(
             f'{what}: OpenVINO is not installed; run pip install "graftline[openvino]", or set it to torch'
         )
     try:
-        forward = _converted(plain, module, examples[0], precision)
+        network = _converted(plain, module, examples[0], precision)
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
-            far = max(_distance(forward(example), plain(example), least_scale) for example in examples)
+            expected = [plain(example) for example in examples]
+        pairs = zip(network(examples), expected, strict=True)
+        far = max(_distance(answer, right, least_scale) for answer, right in pairs)
     except Exception as error:  # whatever it stumbles over means one thing: not this model
         raise SettingsError(
             f"{what}: OpenVINO cannot run {type(module).__name__} ({type(error).__name__}:"
@@ -57,10 +66,10 @@ def compiled(
             f"{what}: OpenVINO's answer differs from PyTorch's by {far:.2g} of the largest value, expected at most"
             f" {TOLERANCE[precision]:.2g} in {precision}; set it to torch"
         )
-    return forward
+    return network
 
 
-def _converted(plain: Forward, module: nn.Module, example: Batch, precision: Precision) -> Forward:
+def _converted(plain: Forward, module: nn.Module, example: Batch, precision: Precision) -> Network:
     # Without it OpenVINO uses a stub: it would report to its makers what was converted, and how that failed.
     sys.modules["openvino_telemetry"] = cast("ModuleType", None)
     import openvino
@@ -72,27 +81,33 @@ def _converted(plain: Forward, module: nn.Module, example: Batch, precision: Pre
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         # OpenVINO would trace it twice and compare; the answers are compared anyway.
         graph = torch.jit.trace(positional, tuple(example.values()), check_trace=False)  # type: ignore[no-untyped-call]
-        network = openvino.convert_model(graph, example_input=tuple(example.values()))
-    request = (
-        openvino.Core()
-        .compile_model(
-            network,
-            "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": PRECISION_HINT[precision],
-                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-                "PERFORMANCE_HINT": "LATENCY",
-            },
-        )
-        .create_infer_request()
+        converted = openvino.convert_model(graph, example_input=tuple(example.values()))
+    threads = torch.get_num_threads()
+    compiled_model = openvino.Core().compile_model(
+        converted,
+        "CPU",
+        {
+            "INFERENCE_PRECISION_HINT": PRECISION_HINT[precision],
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": threads,
+        },
     )
+    queue = openvino.AsyncInferQueue(compiled_model, QUEUED * threads)
+    answers: dict[int, Tensor] = {}
 
-    def forward(batch: Batch) -> Tensor:
-        answers = request.infer([batch[name].numpy() for name in names], share_inputs=True)
+    def keep(request: Any, place: int) -> None:
         # The request writes its next answer into the same memory.
-        return torch.from_numpy(answers[0].copy())
+        answers[place] = torch.from_numpy(request.get_output_tensor(0).data.copy())
 
-    return forward
+    queue.set_callback(keep)
+
+    def network(batches: Iterable[Batch]) -> list[Tensor]:
+        for place, batch in enumerate(batches):
+            queue.start_async([batch[name].numpy() for name in names], place)
+        queue.wait_all()
+        return [answers.pop(place) for place in range(len(answers))]
+
+    return network
 
 
 def _distance(answer: Tensor, expected: Tensor, least_scale: float) -> float:

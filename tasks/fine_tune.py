@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -85,7 +86,7 @@ def fine_tune(
         workspace,
         STEP,
         depends_on=depends_on,
-        libraries=(*LIBRARIES, *LIBRARIES_OF[data.kind]),
+        libraries=(*LIBRARIES, *_libraries(settings, data.kind)),
         build=lambda folder: _build(folder, workspace, settings, data, base, log),
         resumable=True,
     )
@@ -180,11 +181,16 @@ def _store_key(base: BaseModel, point: "FreezePoint", settings: AdaptationSettin
     """What the frozen part's output depends on, apart from the row."""
     from importlib.metadata import version
 
-    of_runtime = () if settings.runtime == "torch" else (settings.runtime,)
-    libraries = [version(name) for name in ("torch", "transformers", "numpy", *LIBRARIES_OF[kind], *of_runtime)]
+    libraries = [version(name) for name in ("torch", "transformers", "numpy", *_libraries(settings, kind))]
     computed = [thread_count(settings), settings.precision, settings.feature_precision, settings.runtime]
     parts: list[JsonValue] = [base.digest, point.first_trainable, *computed, *libraries]
     return json_sha256(parts)[:32]
+
+
+def _libraries(settings: AdaptationSettings, kind: Kind) -> tuple[str, ...]:
+    """What else the result depends on. Whoever asks for OpenVINO and lacks it is told so where it is used."""
+    is_there = settings.runtime == "openvino" and find_spec("openvino") is not None
+    return (*LIBRARIES_OF[kind], "openvino") if is_there else LIBRARIES_OF[kind]
 
 
 def _teller(bar: ProgressBar) -> Callable[["Progress"], None]:
