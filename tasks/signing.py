@@ -51,7 +51,7 @@ class Signing:
         if record.signature is None:
             return "is not signed, but must be" if self.required(model, record.number, before) else None
         if not record.signature_holds:
-            return "its signature does not fit its content: it was edited"
+            return "has a signature that does not fit its content: it was edited"
         if self.trusted_keys and record.public_key not in self.trusted_keys:
             return f"is signed with the key {record.public_key}, which is not one of the trusted keys"
         return None

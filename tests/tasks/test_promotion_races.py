@@ -67,7 +67,7 @@ def promote_and_be_killed(root: Path, step: str) -> None:
         ("tasks.history.sync_folder", RECORDED, NEW),
         ("tasks.settling.note_newest", RECORDED, NEW),
         ("tasks.settling.set_champion", RECORDED, NEW),
-        ("tasks.registry.champion_of", NEW, NEW)  ,  # the alias is read back
+        ("tasks.registry.champion_of", NEW, NEW),  # when the alias is read back
         ("tasks.settling.note_verdict", NEW, NEW),
         ("tasks.settling.note_carried_out", NEW, NEW),
         ("pathlib.Path.replace", NEW, NEW),
