@@ -86,13 +86,13 @@ def test_there_is_one_answer(workspace: Workspace) -> None:
 def test_while_it_waits_it_is_neither_promoted_nor_overridden(workspace: Workspace) -> None:
     ask(workspace)
     for call in (promote, override):
-        with pytest.raises(RegistryRefusedError, match="version 2: waits for an approval until .* `graftline approve"):
+        with pytest.raises(RegistryRefusedError, match=r"version 2: waits for an approval until .* `graftline approve"):
             call(workspace, MODEL, 2, "a test")
 
 
 def test_an_answer_after_the_deadline_is_refused_and_the_record_says_that_none_came(workspace: Workspace) -> None:
     asked = ask(workspace)
-    with pytest.raises(RegistryRefusedError, match="waited for an answer until .* so it stays on HOLD"):
+    with pytest.raises(RegistryRefusedError, match=r"waited for an answer until .* so it stays on HOLD"):
         answer_approval(workspace, MODEL, 2, answer("approve", later_seconds=DAY_SECONDS + 60))
     newest = read_history(workspace, MODEL)[-1]
     assert (newest.action, newest.verdict, newest.answer) == ("approval", "HOLD", None)
@@ -134,7 +134,7 @@ def test_an_alias_moved_by_hand_meanwhile_holds_too(workspace: Workspace) -> Non
 @pytest.mark.parametrize("reason", ["", "  ", "x" * 501])
 def test_an_answer_without_a_reason_is_refused_and_can_be_given_again(workspace: Workspace, reason: str) -> None:
     ask(workspace)
-    with pytest.raises(SettingsError, match="the reason .*, expected 1 to 500 printable characters"):
+    with pytest.raises(SettingsError, match=r"the reason .*, expected 1 to 500 printable characters"):
         answer_approval(workspace, MODEL, 2, answer("approve", reason=reason))
     assert answer_approval(workspace, MODEL, 2, answer("approve")).verdict == "PROMOTE"
 
