@@ -51,6 +51,7 @@ def record_verdict(
 ) -> Record:
     """Record the gate's verdict; PROMOTE moves the champion, or is HOLD until a person approves.
 
+    Returns: the record of the present verdict, which is an earlier one if the version was judged already.
     Raises: RegistryRefusedError if the champion is not `rival` any more, with which the version was compared.
     """
     due = approval.due() if approval and verdict == "PROMOTE" else None
@@ -59,6 +60,8 @@ def record_verdict(
         reasons = (f"the gate says PROMOTE, but the policy wants a person's approval, until {due}", *reasons)
     with deciding(workspace, model):
         records = settled(workspace, model)
+        if (known := verdict_of(records, get_version(model, version))) is not None:
+            return known
         before = champion_of(model)
         if verdict == "PROMOTE" or due:
             _require_champion(model, before, rival, version)

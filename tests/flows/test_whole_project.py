@@ -23,6 +23,7 @@ README = (PROJECT / "README.md").read_text(encoding="utf-8")
 SCRIPTS = sysconfig.get_path("scripts")
 SERVE_SECONDS = 120
 # `up` has its own tests; the first lines of README set up what CI set up already; an S3 bucket is nobody's to name.
+REFUSABLE = ("promote", "override", "approve", "rollback")
 ELSEWHERE = ("make", ".", "curl", "graftline up", "MLFLOW_TRACKING_URI=", "dvc push")
 
 
