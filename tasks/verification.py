@@ -136,7 +136,8 @@ def _read_one(path: Path, number: int, known: Mapping[int, str]) -> tuple[Record
 def _chain_faults(records: list[Record]) -> list[Finding]:
     """Where a record does not name the one before it; which of the two was changed the digests alone cannot tell."""
     findings = []
-    for before, record in zip([None, *records[:-1]], records, strict=True):
+    before: Record | None = None
+    for record in records:
         if record.previous_sha256 != (before.sha256 if before else None):
             what = (
                 f"does not follow on record {before.number}" if before else "names a record before it, but is the first"
@@ -144,6 +145,7 @@ def _chain_faults(records: list[Record]) -> list[Finding]:
             findings.append(Finding(record.number, f"{what}: one was edited, removed, reordered or added"))
         elif before and record.form < before.form:
             findings.append(Finding(record.number, "has an earlier form than the one before: it was added or replaced"))
+        before = record
     return findings
 
 
