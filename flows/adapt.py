@@ -1,13 +1,16 @@
 """The whole line: raw data to a model that is promoted, held or rejected."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from prefect import flow
 from pydantic import JsonValue
 
+from flows.approval import wait_for_approval
 from flows.console import show_progress
 from graftline.settings import Settings
+from tasks.approval import required_approval
 from tasks.artifacts import Workspace
 from tasks.data_version import data_version
 from tasks.decide import decide
@@ -38,6 +41,10 @@ def adapt(settings: Settings) -> dict[str, JsonValue]:
             champion = champion_to_beat(workspace, settings, run)
             evaluation = evaluate_model(workspace, settings, data, checkpoint, champion)
             candidate = register_model(workspace, settings, run, data, checkpoint, evaluation)
-            decision = decide(workspace, settings.gate, candidate, evaluation)
+            decision = decide(workspace, settings.gate, candidate, evaluation, required_approval(workspace))
+            report = publish(workspace, settings, run, data, base, checkpoint, evaluation, candidate, decision)
+        if decision.due:  # after the run's lock was given back: it may take days
+            decision = wait_for_approval(workspace, candidate, evaluation, decision)
+            run = replace(run, finished=False)  # what a person decides changes its pages
             report = publish(workspace, settings, run, data, base, checkpoint, evaluation, candidate, decision)
     return result_of(data, base, checkpoint, evaluation, candidate, decision, report, time.monotonic() - began)

@@ -27,6 +27,8 @@ LOST_RUNS = "End lost runs"
 ADAPT = "adapt/adapt"
 UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
+# It has no process and sends no heartbeats until someone answers.
+WAITING = "Suspended"
 
 
 def prepare(params: Path) -> None:
@@ -45,8 +47,7 @@ def prepare(params: Path) -> None:
             if planned.id and planned.schedule in switched_on:
                 client.update_deployment_schedule(deployment.id, planned.id, active=True)
         _end_lost_runs(client)
-        if not client.read_automations_by_name(LOST_RUNS):
-            _end_lost_runs_automation().create()
+        _set_end_of_lost_runs(client)
 
 
 def form_values(settings: Settings) -> JsonValue:
@@ -82,6 +83,16 @@ def _end_lost_runs(client: SyncPrefectClient) -> None:
         client.set_flow_run_state(run.id, lost, force=True)
 
 
+def _set_end_of_lost_runs(client: SyncPrefectClient) -> None:
+    """Give the server the rule in its present form; one that someone switched off in the page stays so."""
+    rule = _end_lost_runs_automation()
+    found = client.read_automations_by_name(LOST_RUNS)
+    if not found:
+        rule.create()
+    for present in found:
+        client.update_automation(present.id, rule.model_copy(update={"enabled": present.enabled}))
+
+
 def _end_lost_runs_automation() -> Automation:
     """The rule that ends a run whose process died without a word (https://docs.prefect.io/v3/advanced/detect-zombie-flows)."""
     return Automation(
@@ -89,7 +100,7 @@ def _end_lost_runs_automation() -> Automation:
         description="Ends a run that has sent no heartbeat for a while: its process is gone.",
         trigger=EventTrigger(
             after={"prefect.flow-run.heartbeat"},
-            expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{state}" for state in ENDED)},
+            expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{state}" for state in (*ENDED, WAITING))},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,

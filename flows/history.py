@@ -1,12 +1,15 @@
-"""What was decided about a registered model: who, when, from, to, why."""
+"""What was decided about a registered model: who, when, from, to, why; and whether that was tampered with."""
 
 from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import JsonValue
 
-from tasks import registry
+from graftline.errors import RegistryRefusedError
+from tasks import promotion
 from tasks.artifacts import Workspace
+from tasks.records import Record
+from tasks.verification import verify
 
 
 def history(name: str) -> dict[str, JsonValue]:
@@ -14,17 +17,42 @@ def history(name: str) -> dict[str, JsonValue]:
 
     A plain function: it only reads, and a flow would start a server for it.
     """
-    records, champion = registry.history(Workspace(Path.cwd()), name)
-    lines = [
-        f"{record.number:>4}  {record.when}  {record.who}  {record.action}"
-        f"{' ' + record.verdict if record.verdict else ''}  version {record.version}"
-        f"  champion {record.champion_before or 'none'} -> {record.champion_after or 'none'}  {record.why}"
-        for record in records
-    ]
+    records, champion = promotion.history(Workspace(Path.cwd()), name)
     present = f"champion: {'version ' + str(champion) if champion else 'none'}"
     return {
         "model": name,
         "champion": champion,
         "records": [asdict(record) for record in records],
-        "summary": "\n".join([*lines, present]),
+        "summary": "\n".join([*map(_line, records), present]),
     }
+
+
+def verified_history(name: str) -> dict[str, JsonValue]:
+    """How many records of model `name` were checked.
+
+    Raises: RegistryRefusedError naming every record and alias that is not as Graftline left it.
+    """
+    proof = verify(Workspace(Path.cwd()), name)
+    if proof.findings:
+        raise RegistryRefusedError(
+            f"{name}: its history was changed outside of Graftline, {len(proof.findings)} findings in"
+            f" {proof.records} records: {'; '.join(map(str, proof.findings))}; find out who did that, and restore"
+            f" mlflow/history/{name} and the registry from a backup"
+        )
+    signed = f", {proof.signed} of them signed" if proof.signed else ""
+    unfinished = "; the newest is still to be carried out, which the next command does" if proof.unfinished else ""
+    return {
+        "model": name,
+        "records": proof.records,
+        "signed": proof.signed,
+        "summary": f"{name}: {proof.records} records checked{signed}: unbroken, and the champion is where the newest"
+        f" puts it{unfinished}",
+    }
+
+
+def _line(record: Record) -> str:
+    return (
+        f"{record.number:>4}  {record.when}  {record.who}  {record.action}"
+        f"{' ' + record.verdict if record.verdict else ''}  version {record.version}"
+        f"  champion {record.champion_before or 'none'} -> {record.champion_after or 'none'}  {record.why}"
+    )

@@ -7,7 +7,7 @@ from prefect import flow
 from pydantic import JsonValue
 
 from flows.console import show_progress
-from tasks import registry
+from tasks import promotion
 from tasks.artifacts import Workspace
 
 
@@ -15,5 +15,5 @@ from tasks.artifacts import Workspace
 def rollback(name: str, reason: str = "rolled back by hand") -> dict[str, JsonValue]:
     """Move the alias `champion` of model `name` back to the champion before, and record who, when and why."""
     with show_progress():
-        record = registry.rollback(Workspace(Path.cwd()), name, reason)
+        record = promotion.rollback(Workspace(Path.cwd()), name, reason)
     return {"model": name, **asdict(record)}

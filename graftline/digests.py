@@ -36,9 +36,13 @@ def folder_sha256(folder: Path, pattern: str = "*") -> str:
 
 
 def json_sha256(value: JsonValue) -> str:
-    """The SHA-256 of a value's canonical JSON: sorted keys, no spaces, UTF-8, no NaN."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    """The SHA-256 of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def canonical_json(value: JsonValue) -> bytes:
+    """The one way to write a value: sorted keys, no spaces, UTF-8, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def lines_sha256(lines: Iterable[str]) -> str:

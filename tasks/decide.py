@@ -11,11 +11,12 @@ from graftline.digests import json_sha256
 from graftline.metrics import Score
 from graftline.scoring import SCORING
 from graftline.settings import GateSettings
+from tasks.approval import Approval
 from tasks.artifacts import Outcome, Workspace
 from tasks.evaluate_model import Evaluation, Scores
-from tasks.history import Record, append_record, verdict_record
+from tasks.promotion import record_verdict, repair
 from tasks.register_model import Candidate
-from tasks.registry import BARRED, REASONS, VERDICT, champion_of, get_version, move_champion, repair
+from tasks.registry import BARRED, VERDICT, get_version, note_verdict, verdict_of
 
 logger = logging.getLogger("graftline.decide")
 
@@ -27,26 +28,38 @@ class Decision:
     verdict: str
     reasons: tuple[str, ...]
     outcome: Outcome
+    due: str | None = None
+    """Until when a person may approve it (UTC, ISO 8601), if that is waited for."""
 
 
 @task(name="6 decide", persist_result=False, cache_policy=NO_CACHE)
-def decide(workspace: Workspace, settings: GateSettings, candidate: Candidate, evaluation: Evaluation) -> Decision:
-    """Judge the candidate once; a better one becomes champion.
+def decide(
+    workspace: Workspace,
+    settings: GateSettings,
+    candidate: Candidate,
+    evaluation: Evaluation,
+    approval: Approval | None = None,
+) -> Decision:
+    """Judge the candidate once; a better one becomes champion, or waits for `approval`.
 
     The record comes first, then the alias, the version's tags last: what a kill cuts short the next start finishes.
     Raises: RegistryRefusedError if the champion changed since the comparison: then another comparison is due.
     """
     records = repair(workspace, candidate.model)
-    tags = get_version(candidate.model, candidate.version).tags
-    record = verdict_record(records, candidate.version)
-    if record is not None and record.verdict is not None and VERDICT in tags:
-        return Decision(record.verdict, tuple(tags[REASONS].split("\n")), "reused")
-    verdict = judge(settings, evaluation, barred=tags.get(BARRED))
+    version = get_version(candidate.model, candidate.version)
+    record = verdict_of(records, version)
+    outcome: Outcome = "reused" if record is not None and VERDICT in version.tags else "ran"
     if record is None:
-        _record(workspace, candidate, evaluation, verdict, records)
-    _tag(candidate, verdict)
-    logger.info("%s: %s", verdict.verdict, "; ".join(verdict.reasons))
-    return Decision(verdict.verdict, verdict.reasons, "ran")
+        verdict = judge(settings, evaluation, barred=version.tags.get(BARRED))
+        record = record_verdict(
+            workspace, candidate.model, version=candidate.version, verdict=verdict.verdict, reasons=verdict.reasons,
+            rival=evaluation.champion.version if evaluation.champion else None, approval=approval,
+            evaluation_sha256=json_sha256(evaluation.details),
+            policy_sha256=json_sha256(settings.model_dump(mode="json")),
+        )  # fmt: skip
+        logger.info("%s: %s", record.verdict, record.why)
+    note_verdict(candidate.model, record)
+    return Decision(str(record.verdict), record.reasons, outcome, record.due)
 
 
 def judge(settings: GateSettings, evaluation: Evaluation, *, barred: str | None) -> gate.Verdict:
@@ -62,34 +75,6 @@ def judge(settings: GateSettings, evaluation: Evaluation, *, barred: str | None)
         floors=settings.floors.of(evaluation.task),
         obstacles=[obstacle for obstacle in (barred, evaluation.obstacle) if obstacle],
     )
-
-
-def _record(
-    workspace: Workspace, candidate: Candidate, evaluation: Evaluation, verdict: gate.Verdict, records: list[Record]
-) -> None:
-    rival = evaluation.champion.version if evaluation.champion else None
-    why, digest = "; ".join(verdict.reasons), json_sha256(evaluation.details)
-    if verdict.verdict == "PROMOTE":
-        move_champion(
-            workspace, candidate.model, to=candidate.version, action="verdict", why=why,
-            verdict=verdict.verdict, evaluation_sha256=digest, expected=rival, check_expected=True,
-        )  # fmt: skip
-        return
-    champion = champion_of(candidate.model)
-    append_record(
-        workspace, candidate.model, after=records, action="verdict", version=candidate.version,
-        champion_before=champion, champion_after=champion, why=why, verdict=verdict.verdict,
-        evaluation_sha256=digest,
-    )  # fmt: skip
-
-
-def _tag(candidate: Candidate, verdict: gate.Verdict) -> None:
-    from mlflow import MlflowClient
-
-    client = MlflowClient()
-    number = str(candidate.version)
-    client.set_model_version_tag(candidate.model, number, REASONS, "\n".join(verdict.reasons))
-    client.set_model_version_tag(candidate.model, number, VERDICT, verdict.verdict)
 
 
 def _scores(plain: Scores) -> dict[str, Score]:

@@ -1,66 +1,42 @@
 """The history of a registered model: numbered records, each written once, each naming the one before it."""
 
 import getpass
-import json
 import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from graftline.digests import json_sha256
 from graftline.errors import RegistryRefusedError
 from graftline.files import sync_folder, write_atomically
+from graftline.signatures import Signer
 from tasks.artifacts import Workspace
+from tasks.records import Entry, Record, parse_record
 
-Action = Literal["verdict", "promote", "rollback"]
 # Moving an alias takes a second; who holds the lock for so long was paused.
 LOCK_SECONDS = 60
-
-
-@dataclass(frozen=True)
-class Record:
-    """One decision: who, when, from which champion to which, and why."""
-
-    number: int
-    when: str
-    """UTC, ISO 8601."""
-    who: str
-    action: Action
-    verdict: str | None
-    version: int
-    """The version that was judged or moved."""
-    champion_before: int | None
-    champion_after: int | None
-    why: str
-    evaluation_sha256: str | None
-    previous_sha256: str | None
-    """Digest of the record before this one."""
-
-    @property
-    def moves(self) -> bool:
-        """Whether the champion changes with it."""
-        return self.champion_before != self.champion_after
 
 
 def read_history(workspace: Workspace, model: str) -> list[Record]:
     """All records, oldest first. Raises: RegistryRefusedError if one was edited or is missing."""
     records: list[Record] = []
     previous: str | None = None
-    for number, path in enumerate(sorted(_folder(workspace, model).glob("*.json")), start=1):
+    for number, path in enumerate(record_files(workspace, model), start=1):
+        content = path.read_bytes()
         try:
-            record = Record(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError):
+            record = parse_record(content)
+        except ValueError:
             raise _broken(path, "is not a record of this history") from None
         if record.number != number or record.previous_sha256 != previous:
             raise _broken(path, f"does not follow on record {number - 1}: a record was edited or removed")
-        previous = _sha256(record)
+        if record.content != content:
+            raise _broken(path, "was edited or removed")
+        previous = record.sha256
         records.append(record)
     _check_marks(workspace, model, records)
     return records
@@ -69,7 +45,7 @@ def read_history(workspace: Workspace, model: str) -> list[Record]:
 @contextmanager
 def deciding(workspace: Workspace, model: str) -> Iterator[None]:
     """Keep other processes from moving this model's champion. Raises: RegistryRefusedError if one does not end."""
-    folder = _folder(workspace, model)
+    folder = history_folder(workspace, model)
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock", timeout=LOCK_SECONDS)
     try:
@@ -85,44 +61,33 @@ def deciding(workspace: Workspace, model: str) -> Iterator[None]:
         lock.release()
 
 
-def append_record(
-    workspace: Workspace,
-    model: str,
-    *,
-    after: list[Record],
-    action: Action,
-    version: int,
-    champion_before: int | None,
-    champion_after: int | None,
-    why: str,
-    verdict: str | None = None,
-    evaluation_sha256: str | None = None,
-) -> Record:
-    """Write the record that follows on `after`; of several writers only one can.
-
-    Raises: RegistryRefusedError if another writer was first.
-    """
+def next_record(after: list[Record], entry: Entry, signer: Signer | None = None) -> Record:
+    """The record that follows on `after`; it is not written yet."""
     record = Record(
+        **{field.name: getattr(entry, field.name) for field in fields(Entry)},
         number=len(after) + 1,
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         who=f"{_user()}@{platform.node()}",
-        action=action,
-        verdict=verdict,
-        version=version,
-        champion_before=champion_before,
-        champion_after=champion_after,
-        why=why,
-        evaluation_sha256=evaluation_sha256,
-        previous_sha256=_sha256(after[-1]) if after else None,
+        previous_sha256=after[-1].sha256 if after else None,
     )
-    folder = _folder(workspace, model)
+    return record if signer is None else record.signed_by(signer)
+
+
+def write_record(workspace: Workspace, model: str, record: Record) -> None:
+    """Write a record under its number; of several writers only one can.
+
+    Raises: RegistryRefusedError if another writer was first.
+    """
+    folder = history_folder(workspace, model)
     folder.mkdir(parents=True, exist_ok=True)
-    content = (json.dumps(asdict(record), indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
     draft = folder / f".{record.number:06d}.{uuid4().hex}.draft"
-    draft.write_bytes(content)
+    with draft.open("wb") as file:
+        file.write(record.content)
+        file.flush()
+        os.fsync(file.fileno())
     try:
         # A link appears whole or not at all, and only for the first who asks.
-        os.link(draft, folder / f"{record.number:06d}.json")
+        os.link(draft, record_file(workspace, model, record.number))
     except FileExistsError:
         raise RegistryRefusedError(
             f"{model}: someone else decided about this model at the same moment (record {record.number});"
@@ -131,24 +96,70 @@ def append_record(
     finally:
         draft.unlink()
     sync_folder(folder)
-    if not record.moves:
-        note_carried_out(workspace, model, record)
-    return record
+
+
+def remove_drafts(workspace: Workspace, model: str) -> None:
+    """Remove what killed writers left. Only while no one else decides."""
+    for draft in history_folder(workspace, model).glob(".*.draft"):
+        draft.unlink(missing_ok=True)
 
 
 def is_carried_out(workspace: Workspace, model: str, record: Record) -> bool:
-    """Whether the champion was seen where the record puts it: from then on it is elsewhere by someone else's doing."""
+    """Whether all that follows from a record was done once: what differs afterwards is someone else's doing."""
     return _mark(workspace, model, record.number).exists()
 
 
 def note_carried_out(workspace: Workspace, model: str, record: Record) -> None:
     """Mark a record as carried out. The mark holds its digest, which no later record vouches for yet."""
-    write_atomically(_mark(workspace, model, record.number), _sha256(record) + "\n")
+    write_atomically(_mark(workspace, model, record.number), record.sha256 + "\n")
 
 
-def verdict_record(records: list[Record], version: int) -> Record | None:
-    """The record of the verdict on a version, if it was judged."""
-    return next((record for record in records if record.action == "verdict" and record.version == version), None)
+def marks(workspace: Workspace, model: str) -> dict[int, str]:
+    """The digests of the records that were carried out, by number."""
+    found = history_folder(workspace, model).glob("*.done")
+    return {int(path.stem): path.read_text(encoding="utf-8").strip() for path in found if path.stem.isdecimal()}
+
+
+def champions(records: list[Record]) -> list[Record]:
+    """The records that made the champions that can be gone back to, the present one last."""
+    stack: list[Record] = []
+    for record in records:
+        if not record.moves or record.champion_after is None:
+            continue
+        if record.action == "rollback":
+            stack.pop()
+        else:
+            stack.append(record)
+    return stack
+
+
+def newest_move(records: list[Record]) -> Record | None:
+    """The record that made the present champion, if all went through Graftline."""
+    return next((record for record in reversed(records) if record.moves), None)
+
+
+def history_folder(workspace: Workspace, model: str) -> Path:
+    return workspace.root / "mlflow" / "history" / model
+
+
+def record_file(workspace: Workspace, model: str, number: int) -> Path:
+    return history_folder(workspace, model) / f"{number:06d}.json"
+
+
+def record_files(workspace: Workspace, model: str) -> list[Path]:
+    """The files of all records in the order of their names."""
+    return sorted(history_folder(workspace, model).glob("*.json"))
+
+
+def _check_marks(workspace: Workspace, model: str, records: list[Record]) -> None:
+    digests = {record.number: record.sha256 for record in records}
+    for number, digest in sorted(marks(workspace, model).items()):
+        if digests.get(number) != digest:
+            raise _broken(record_file(workspace, model, number), "was edited or removed")
+
+
+def _mark(workspace: Workspace, model: str, number: int) -> Path:
+    return history_folder(workspace, model) / f"{number:06d}.done"
 
 
 def _user() -> str:
@@ -158,40 +169,8 @@ def _user() -> str:
         return f"uid {os.getuid()}"  # a container's user need not have a name
 
 
-def champions(records: list[Record]) -> list[int]:
-    """The champions that can be gone back to, the present one last."""
-    stack: list[int] = []
-    for record in records:
-        if not record.moves or record.champion_after is None:
-            continue
-        if record.action == "rollback":
-            stack.pop()
-        else:
-            stack.append(record.champion_after)
-    return stack
-
-
-def _check_marks(workspace: Workspace, model: str, records: list[Record]) -> None:
-    digests = {record.number: _sha256(record) for record in records}
-    for path in sorted(_folder(workspace, model).glob("*.done")):
-        if digests.get(int(path.stem)) != path.read_text(encoding="utf-8").strip():
-            raise _broken(path.with_suffix(".json"), "was edited or removed")
-
-
-def _mark(workspace: Workspace, model: str, number: int) -> Path:
-    return _folder(workspace, model) / f"{number:06d}.done"
-
-
-def _folder(workspace: Workspace, model: str) -> Path:
-    return workspace.root / "mlflow" / "history" / model
-
-
-def _sha256(record: Record) -> str:
-    return json_sha256(asdict(record))
-
-
 def _broken(path: Path, what: str) -> RegistryRefusedError:
     return RegistryRefusedError(
-        f"{path}: {what}; expected an unbroken chain of records;"
-        " restore the file from a backup before deciding anything"
+        f"{path}: {what}; expected an unbroken chain of records; `graftline history {path.parent.name} --verify` lists"
+        " all that is wrong; restore the files from a backup before deciding anything"
     )

@@ -19,17 +19,19 @@ from tasks.accepted_rows import LIBRARIES_OF, questions, read_split
 from tasks.artifacts import Outcome, Workspace
 from tasks.evaluate_model import Champion, Evaluation, predictions_sha256
 from tasks.fine_tune import Checkpoint, thread_count
-from tasks.history import verdict_record
+from tasks.promotion import repair
 from tasks.registry import (
     BARRED,
     CHALLENGER,
     CHECKED,
+    DATA_VERSION,
     RIVAL,
     RUN_KEY,
     VERDICT,
+    WEIGHTS,
     champion_of,
     find_version,
-    repair,
+    verdict_of,
 )
 from tasks.serving import score_in_fresh_process
 from tasks.tracking import TrackedRun
@@ -65,7 +67,7 @@ def champion_to_beat(workspace: Workspace, settings: Settings, run: TrackedRun) 
     model = settings.registry.model
     version = find_version(model, run.run_key)
     records = repair(workspace, model)
-    if version is not None and verdict_record(records, int(version.version)):
+    if version is not None and verdict_of(records, version):
         rival = version.tags[RIVAL]
         return None if rival == NO_RIVAL else Champion(model, int(rival))
     champion = champion_of(model)
@@ -121,7 +123,7 @@ def _register(settings: Settings, run: TrackedRun, checkpoint: Checkpoint) -> "M
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    tags = {RUN_KEY: run.run_key, "graftline.weights_sha256": checkpoint.weights_sha256}
+    tags = {RUN_KEY: run.run_key, WEIGHTS: checkpoint.weights_sha256}
     version = client.create_model_version(name, logged.model_uri, run.run_id, tags=tags, model_id=logged.model_id)
     logger.info("registered %s version %s", name, version.version)
     return version
@@ -195,7 +197,7 @@ def _note(version: "ModelVersion", data: ValidatedData, evaluation: Evaluation) 
         "graftline.predictions_sha256": evaluation.predictions_sha256,
         "graftline.test_sha256": data.test_sha256,
         "graftline.split_sha256": data.split_sha256,
-        "graftline.data_version": data.data.version,
+        DATA_VERSION: data.data.version,
     }
     if data.data.modified:
         tags[BARRED] = f"its data differs from the version that data.dvc names ({', '.join(data.data.differing)})"

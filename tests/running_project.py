@@ -26,6 +26,7 @@ STOP_SECONDS = 60
 class Running:
     """A started `graftline up`."""
 
+    project: Path
     process: subprocess.Popen[str]
     prefect: str
     mlflow: str
@@ -61,7 +62,7 @@ def graftline_up(project: Path) -> Iterator[Running]:
     )
     try:
         _wait_until_up(process)
-        yield Running(process, f"http://127.0.0.1:{prefect_port}", f"http://127.0.0.1:{mlflow_port}", mark)
+        yield Running(project, process, f"http://127.0.0.1:{prefect_port}", f"http://127.0.0.1:{mlflow_port}", mark)
     finally:
         for number in (signal.SIGTERM, signal.SIGKILL):
             for pid in marked_processes(mark):

@@ -201,7 +201,7 @@ def adapted_once(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) ->
 def connected(root: Path, empty_store: Path, patch: pytest.MonkeyPatch) -> Workspace:
     """The project in `root` with an MLflow store of its own."""
     forget_servers(patch)
-    (root / "mlflow").mkdir()
+    (root / "mlflow").mkdir(parents=True)
     shutil.copy(empty_store, root / "mlflow" / "mlflow.db")
     workspace = Workspace(root)
     connect(workspace)

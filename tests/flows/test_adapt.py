@@ -161,6 +161,9 @@ def test_modified_data_bars_the_promotion_also_by_hand(root: Path) -> None:
     assert champion_of(MODEL) is None
     refused = graftline(root, "promote", MODEL, "--version", "1")
     assert refused.returncode == 6
+    assert "tiny version 1: has the verdict HOLD, expected PROMOTE (its data differs" in refused.stderr
+    refused = graftline(root, "override", MODEL, "--version", "1", "--reason", "a test")
+    assert refused.returncode == 6
     assert "tiny version 1: may not be promoted: its data differs" in refused.stderr
 
 

@@ -8,11 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 from typer.testing import CliRunner, Result
 
 from flows.cli import app
+from tasks.approval import Approval
+from tasks.artifacts import Workspace
+from tasks.history import record_file
+from tasks.promotion import record_verdict
 from tests.model_folders import flip_byte
-from tests.tiny_project import graftline, write_data_pointer, write_project
+from tests.registered import move_by_hand, register
+from tests.tiny_project import connected, graftline, write_data_pointer, write_project
 
 HEAVY = ("torch", "transformers", "mlflow", "prefect", "pandas", "numpy", "dvc", "great_expectations")
 
@@ -103,11 +109,58 @@ def test_a_base_model_that_is_not_locked_ends_with_4(prefect_server: None, root:
     assert "run `graftline lock`" in refused(["adapt", "--set", "base_model.uri=path:other"], 4)
 
 
-@pytest.mark.parametrize("verb", ["promote", "rollback", "history", "reproduce"])
-def test_an_unknown_model_ends_with_6(root: Path, empty_store: Path, verb: str) -> None:
+@pytest.mark.parametrize(
+    ("verb", "options"),
+    [("promote", []), ("rollback", []), ("history", []), ("history", ["--verify"]), ("reproduce", []),
+     ("override", ["--version", "1", "--reason", "a"]), ("approve", ["--version", "1", "--reason", "a", "--by", "A"])],
+)  # fmt: skip
+def test_an_unknown_model_ends_with_6(root: Path, empty_store: Path, verb: str, options: list[str]) -> None:
     (root / "mlflow").mkdir()
     shutil.copy(empty_store, root / "mlflow" / "mlflow.db")
-    assert refused([verb, "tinny"], 6).startswith("tinny: no such registered model, the registry has none;")
+    assert refused([verb, "tinny", *options], 6).startswith("tinny: no such registered model, the registry has none;")
+
+
+@pytest.fixture
+def registered(root: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A version on HOLD, and one that a person may let pass within the day."""
+    workspace = connected(root, empty_store, monkeypatch)
+    register(workspace, "HOLD", None)
+    record_verdict(
+        workspace, "tiny", version=2, verdict="PROMOTE", reasons=("better",), rival=None, evaluation_sha256="e",
+        policy_sha256="p", approval=Approval(86_400),
+    )  # fmt: skip
+    return workspace
+
+
+def succeeded(*arguments: str) -> dict[str, JsonValue]:
+    done = CliRunner().invoke(app, [*arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    result: dict[str, JsonValue] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def test_what_was_held_is_overridden_with_a_reason_and_not_promoted(registered: Workspace) -> None:
+    assert "has the verdict HOLD, expected PROMOTE" in refused(["promote", "tiny", "--version", "1"], 6)
+    override = ["override", "tiny", "--version", "1", "--reason"]
+    assert "the reason of an override is blank" in refused([*override, " "], 2)
+    result = succeeded(*override, "urgent")
+    assert (result["action"], result["verdict"], result["champion_after"]) == ("override", "HOLD", 1)
+
+
+def test_a_promotion_that_waits_is_approved_from_the_command_line(registered: Workspace) -> None:
+    result = succeeded("approve", "tiny", "--version", "2", "--by", "Ada", "--reason", "I looked")
+    assert (result["action"], result["verdict"], result["champion_after"]) == ("approval", "PROMOTE", 2)
+    again = ["approve", "tiny", "--version", "2", "--by", "Ada", "--reason", "no", "--reject"]
+    assert "does not wait for an approval, its verdict is PROMOTE" in refused(again, 6)
+
+
+def test_verify_counts_the_records_or_ends_with_6_and_names_what_is_wrong(registered: Workspace) -> None:
+    assert succeeded("history", "tiny", "--verify")["records"] == 2
+    record_file(registered, "tiny", 1).unlink()
+    move_by_hand(1)
+    said = refused(["history", "tiny", "--verify"], 6)
+    assert "record 1 was removed" in said
+    assert "the alias champion is at version 1, but by the history at none" in said
 
 
 def test_a_server_that_does_not_answer_ends_with_6(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +195,18 @@ def test_help_imports_none_of_the_heavy_libraries() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0 []"
-    for verb in ("adapt", "promote", "rollback", "history", "reproduce", "lock", "convert", "up"):
+    for verb in (
+        "adapt",
+        "promote",
+        "override",
+        "approve",
+        "rollback",
+        "history",
+        "reproduce",
+        "lock",
+        "convert",
+        "up",
+    ):
         assert verb in done.stdout
 
 

@@ -223,7 +223,7 @@ def registry(project: Path, address: str, verb: str) -> str:
 def small_project(tmp_path: Path) -> Path:
     project = copy_project(tmp_path / "project")
     (project / "flows" / "adapt.py").write_text(SLOW_ADAPT)
-    for name in ("promote", "rollback"):
+    for name in ("promote", "override", "rollback"):
         (project / "flows" / f"{name}.py").write_text(QUICK_FLOW.replace("NAME", name))
     return project
 

@@ -23,6 +23,7 @@ README = (PROJECT / "README.md").read_text(encoding="utf-8")
 SCRIPTS = sysconfig.get_path("scripts")
 SERVE_SECONDS = 120
 # `up` has its own tests; the first lines of README set up what CI set up already; an S3 bucket is nobody's to name.
+REFUSABLE = ("promote", "override", "approve", "rollback")
 ELSEWHERE = ("make", ".", "curl", "graftline up", "MLFLOW_TRACKING_URI=", "dvc push")
 
 
@@ -101,8 +102,10 @@ def test_dvc_runs_an_experiment_with_another_setting(project: Path, versions: li
     for line in block.splitlines()
 ) if c and not c.startswith(ELSEWHERE)])  # fmt: skip
 def test_the_commands_of_the_readme_work(project: Path, versions: list[dict[str, object]], command: str) -> None:
-    # A promotion or rollback may have nothing to do here; then the refusal is the right answer.
-    refusable = command.startswith(("graftline promote", "graftline rollback"))
+    # These may have nothing to do here; then the refusal is the right answer.
+    refusable = command.startswith(
+        tuple(f"graftline {verb}" for verb in ("promote", "override", "approve", "rollback"))
+    )
     for part in command.split("&&"):
         if not part.strip().startswith(ELSEWHERE):
             run(project, part.strip(), expected=(0, 6) if refusable else (0,))

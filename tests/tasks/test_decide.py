@@ -9,13 +9,15 @@ from mlflow import MlflowClient
 from graftline.errors import RegistryRefusedError
 from graftline.settings import Floors, GateSettings
 from tasks import decide as step
-from tasks import registry
+from tasks import settling
 from tasks.artifacts import StepFolder, Workspace
 from tasks.decide import Decision
 from tasks.evaluate_model import Champion, Evaluation, Scores
-from tasks.history import Record, read_history
+from tasks.history import read_history
+from tasks.promotion import repair
+from tasks.records import Record
 from tasks.register_model import Candidate
-from tasks.registry import BARRED, CHAMPION, REASONS, VERDICT, champion_of, repair
+from tasks.registry import BARRED, CHAMPION, REASONS, VERDICT, champion_of
 
 MODEL = "tiny"
 NO_FILES = "s3://nowhere/model"  # nothing here loads a version
@@ -149,13 +151,13 @@ def killed_in(name: str, workspace: Workspace, judged: Candidate, numbers: Evalu
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry if name == "_set_champion" else step, name, kill)
+        patch.setattr(settling, name, kill)
         with pytest.raises(KeyboardInterrupt):
             step.decide.fn(workspace, FLOOR, judged, numbers)
     return read_history(workspace, MODEL)
 
 
-@pytest.mark.parametrize("killed", ["_set_champion", "_tag"])
+@pytest.mark.parametrize("killed", ["set_champion", "note_verdict"])
 def test_a_promotion_killed_after_its_record_is_finished_and_recorded_once(workspace: Workspace, killed: str) -> None:
     second = with_a_champion(workspace)
     records = killed_in(killed, workspace, second, evaluation(1, BETTER))
@@ -166,7 +168,7 @@ def test_a_promotion_killed_after_its_record_is_finished_and_recorded_once(works
 
 def test_a_verdict_killed_before_its_tags_is_finished_and_recorded_once(workspace: Workspace) -> None:
     second = with_a_champion(workspace)
-    records = killed_in("_tag", workspace, second, evaluation(1, WORSE))
+    records = killed_in("note_verdict", workspace, second, evaluation(1, WORSE))
     assert judge(workspace, second, evaluation(1, WORSE)).verdict == "REJECT"
     assert read_history(workspace, MODEL) == records
 

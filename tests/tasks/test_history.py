@@ -7,26 +7,37 @@ from pathlib import Path
 
 import pytest
 
+from graftline.digests import json_sha256
 from graftline.errors import RegistryRefusedError
 from tasks.artifacts import Workspace
-from tasks.history import Action, Record, append_record, champions, deciding, note_carried_out, read_history
+from tasks.history import (
+    champions,
+    deciding,
+    next_record,
+    note_carried_out,
+    read_history,
+    record_file,
+    write_record,
+)
+from tasks.records import Action, Entry, Record
+from tests.registered import MODEL, write_first_form
 
-MODEL = "tiny"
+
+def entry(before: int | None, after: int, action: Action = "promote", why: str = "a test") -> Entry:
+    return Entry(action=action, version=after, champion_before=before, champion_after=after, why=why)
 
 
 def append(root: Path, before: int | None, after: int, action: Action = "promote", why: str = "a test") -> Record:
     """The next record, carried out."""
     workspace = Workspace(root)
-    record = append_record(
-        workspace, MODEL, after=read_history(workspace, MODEL), action=action, version=after,
-        champion_before=before, champion_after=after, why=why,
-    )  # fmt: skip
+    record = next_record(read_history(workspace, MODEL), entry(before, after, action, why))
+    write_record(workspace, MODEL, record)
     note_carried_out(workspace, MODEL, record)
     return record
 
 
-def record_file(root: Path, number: int) -> Path:
-    return root / "mlflow" / "history" / MODEL / f"{number:06d}.json"
+def file_of(root: Path, number: int) -> Path:
+    return record_file(Workspace(root), MODEL, number)
 
 
 def three_records(root: Path) -> None:
@@ -49,7 +60,23 @@ def test_a_record_tells_who_when_and_which_record_it_follows(tmp_path: Path) -> 
     assert "@" in first.who
     assert first.when.endswith("+00:00")
     assert first.previous_sha256 is None
-    assert second.previous_sha256 is not None
+    assert second.previous_sha256 == first.sha256
+
+
+def test_a_record_is_canonical_json_and_its_digest_is_that_of_its_file(tmp_path: Path) -> None:
+    record = append(tmp_path, None, 1, why="é — <b>")
+    (line,) = file_of(tmp_path, 1).read_text(encoding="utf-8").splitlines()
+    assert line == json.dumps(json.loads(line), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert record.sha256 == json_sha256(json.loads(line))
+
+
+def test_records_of_the_first_form_are_read_and_followed_on(tmp_path: Path) -> None:
+    write_first_form(tmp_path, {}, {"action": "verdict", "why": "è"})
+    newest = append(tmp_path, 2, 3)
+    records = read_history(Workspace(tmp_path), MODEL)
+    assert [record.form for record in records] == [1, 1, 2]
+    assert records[1].reasons == ("è",)
+    assert newest.previous_sha256 == json_sha256(json.loads(file_of(tmp_path, 2).read_text(encoding="utf-8")))
 
 
 def test_of_writers_that_follow_on_the_same_record_one_wins(tmp_path: Path) -> None:
@@ -59,10 +86,7 @@ def test_of_writers_that_follow_on_the_same_record_one_wins(tmp_path: Path) -> N
 
     def write(version: int) -> bool:
         try:
-            append_record(
-                workspace, MODEL, after=known, action="promote", version=version, champion_before=1,
-                champion_after=version, why=f"writer {version}",
-            )  # fmt: skip
+            write_record(workspace, MODEL, next_record(known, entry(1, version, why=f"writer {version}")))
         except RegistryRefusedError as error:
             assert "someone else decided about this model at the same moment (record 2)" in str(error)  # noqa: PT017
             return False
@@ -76,26 +100,30 @@ def test_of_writers_that_follow_on_the_same_record_one_wins(tmp_path: Path) -> N
 
 def test_no_draft_is_left_behind(tmp_path: Path) -> None:
     three_records(tmp_path)
-    assert not list(record_file(tmp_path, 1).parent.glob(".*.draft"))
+    assert not list(file_of(tmp_path, 1).parent.glob(".*.draft"))
 
 
 def _edit(path: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"why": "another reason"}))
 
 
+def _add_a_space(path: Path) -> None:
+    path.write_text(" " + path.read_text())
+
+
 @pytest.mark.parametrize("number", [1, 2, 3])
-@pytest.mark.parametrize("harm", [_edit, Path.unlink])
+@pytest.mark.parametrize("harm", [_edit, _add_a_space, Path.unlink])
 def test_an_edited_or_removed_record_is_refused(tmp_path: Path, harm: Callable[[Path], None], number: int) -> None:
     three_records(tmp_path)
-    harm(record_file(tmp_path, number))
+    harm(file_of(tmp_path, number))
     with pytest.raises(RegistryRefusedError, match=r"(: a record|json:) was edited or removed; expected an unb"):
         read_history(Workspace(tmp_path), MODEL)
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"number": 1}', "no JSON"])
+@pytest.mark.parametrize("content", ["", "[]", '{"number": 1}', "no JSON", '"\\ud800"', '{"form": 2, "number": "1"}'])
 def test_a_file_that_is_no_record_is_refused(tmp_path: Path, content: str) -> None:
     append(tmp_path, None, 1)
-    record_file(tmp_path, 1).write_text(content)
+    file_of(tmp_path, 1).write_text(content)
     with pytest.raises(RegistryRefusedError, match=r"000001\.json: is not a record of this history; expected an unbro"):
         read_history(Workspace(tmp_path), MODEL)
 
@@ -104,7 +132,7 @@ def test_a_rollback_takes_the_newest_champion_off_the_stack(tmp_path: Path) -> N
     three_records(tmp_path)
     append(tmp_path, 3, 2, "rollback")
     append(tmp_path, 2, 4)
-    assert champions(read_history(Workspace(tmp_path), MODEL)) == [1, 2, 4]
+    assert [record.version for record in champions(read_history(Workspace(tmp_path), MODEL))] == [1, 2, 4]
 
 
 def test_a_process_that_does_not_stop_deciding_is_not_waited_for_without_end(

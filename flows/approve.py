@@ -1,0 +1,23 @@
+"""Answering a promotion that waits for a person's approval, where no page of Prefect asks for it."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from tasks import promotion
+from tasks.artifacts import Workspace
+from tasks.records import Answer
+
+
+def approve(name: str, version: int, *, by: str, reason: str, reject: bool) -> dict[str, JsonValue]:
+    """Record what `by` says to version `version` of model `name`; an approved one becomes champion.
+
+    A plain function: in Prefect the run that waits asks by itself.
+    """
+    answer = Answer(
+        "reject" if reject else "approve", by, reason, datetime.now(UTC).isoformat(timespec="seconds")
+    )  # fmt: skip
+    record = promotion.answer_approval(Workspace(Path.cwd()), name, version, answer)
+    return {"model": name, **asdict(record), "summary": f"{name} version {version}: {record.verdict}: {record.why}"}

@@ -1,0 +1,25 @@
+"""Making a version its model's champion against the gate's verdict, by a person's word that stands in the history."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+from prefect import flow
+from pydantic import JsonValue
+
+from flows.console import show_progress
+from tasks import promotion
+from tasks.artifacts import Workspace
+
+
+@flow(name="override", persist_result=False)
+def override(
+    name: str, version: int, reason: str, despite: Literal["modified-data"] | None = None
+) -> dict[str, JsonValue]:
+    """Move the alias `champion` of model `name` to `version`, whose verdict is HOLD or REJECT, with who, when, why.
+
+    `despite` is needed where its data bar it: they differ from the version that data.dvc names.
+    """
+    with show_progress():
+        record = promotion.override(Workspace(Path.cwd()), name, version, reason, despite)
+    return {"model": name, **asdict(record)}
