@@ -7,6 +7,7 @@ from prefect import flow
 from pydantic import JsonValue
 
 from flows.console import show_progress
+from graftline.policy import read_policy
 from graftline.settings import Settings
 from tasks.artifacts import Workspace
 from tasks.data_version import data_version
@@ -29,15 +30,17 @@ def adapt(settings: Settings) -> dict[str, JsonValue]:
     """
     began = time.monotonic()
     workspace = Workspace(Path.cwd())
+    policy = read_policy(workspace.policy)
+    policy.require_fit(settings.data.task)
     with show_progress():
         version = data_version(workspace, settings.data)
         data = validate_data(workspace, settings.data, version)
         base = fetch_model(workspace, settings.base_model.uri)
-        with tracked_run(workspace, settings, data, base) as run:
+        with tracked_run(workspace, settings, policy, data, base) as run:
             checkpoint = fine_tune(workspace, settings.adaptation, data, base, run)
             champion = champion_to_beat(workspace, settings, run)
             evaluation = evaluate_model(workspace, settings, data, checkpoint, champion)
             candidate = register_model(workspace, settings, run, data, checkpoint, evaluation)
-            decision = decide(workspace, settings.gate, candidate, evaluation)
-            report = publish(workspace, settings, run, data, base, checkpoint, evaluation, candidate, decision)
+            decision = decide(workspace, policy, candidate, evaluation)
+            report = publish(workspace, settings, policy, run, data, base, checkpoint, evaluation, candidate, decision)
     return result_of(data, base, checkpoint, evaluation, candidate, decision, report, time.monotonic() - began)

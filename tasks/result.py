@@ -31,6 +31,11 @@ def result_of(
         "version": candidate.version,
         "verdict": decision.verdict,
         "reasons": list(decision.reasons),
+        "axes": [
+            {"axis": axis.name, "outcome": axis.outcome, "blocks": axis.blocks, "sentence": axis.sentence}
+            for axis in decision.axes
+        ],
+        "rows_enough": decision.rows_enough,
         "scores": cast("JsonValue", evaluation.scores),
         "rows": {"read": data.read, "accepted": data.accepted, "quarantined": data.quarantined},
         "data_version": data.data.version,

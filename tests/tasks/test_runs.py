@@ -23,7 +23,7 @@ from tests.tiny_project import ROWS, Line
 def another_run(line: Line, seed: int) -> Iterator[TrackedRun]:
     """The run of settings that no other test uses."""
     settings = read_settings(line.workspace.root / "params.yaml", [f"evaluation.seed={seed}"])
-    with tracked_run(line.workspace, settings, line.data, line.base) as run:
+    with tracked_run(line.workspace, settings, Policy(), line.data, line.base) as run:
         yield run
 
 
@@ -59,7 +59,9 @@ def test_every_epoch_is_in_mlflow_once_with_its_number(adapted: Line, name: str)
 
 def test_a_second_start_finds_the_finished_run_and_writes_nothing_to_it(adapted: Line) -> None:
     before = logged(adapted.run.run_id).to_dictionary()
-    with tracked_run(adapted.workspace, adapted.settings, adapted.data, adapted.base) as run:
+    with tracked_run(
+        adapted.workspace, adapted.settings, read_policy(adapted.workspace.policy), adapted.data, adapted.base
+    ) as run:
         assert (run.run_id, run.finished) == (adapted.run.run_id, True)
     assert logged(adapted.run.run_id).to_dictionary() == before
 
