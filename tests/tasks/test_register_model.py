@@ -12,6 +12,7 @@ from pyarrow import parquet
 from safetensors.torch import load_file, save_file
 
 from graftline.errors import GraftlineError
+from graftline.policy import Policy
 from graftline.settings import read_settings
 from tasks import register_model as step
 from tasks.evaluate_model import Evaluation

@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from graftline.errors import DataRefusedError
+from graftline.policy import Policy, read_policy
 from graftline.settings import Settings, read_settings
 from tasks import runs
 from tasks.registry import RUN_KEY
@@ -41,7 +42,7 @@ def test_the_finished_run_holds_settings_counts_scores_epochs_and_pages(adapted:
     run = logged(adapted.run.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params["adaptation.learning_rate"] == "0.005"
-    assert run.data.params["gate.floors.accuracy"] == "0.75"
+    assert run.data.params["policy.floors.accuracy"] == "0.75"
     metrics = run.data.metrics
     assert (metrics["rows_read"], metrics["rows_accepted"], metrics["rows_quarantined"]) == (ROWS + 1, ROWS, 1)
     assert metrics["test_accuracy"] == adapted.evaluation.scores["accuracy"]["value"]
@@ -71,6 +72,13 @@ def test_other_settings_have_another_run(adapted: Line) -> None:
         assert run.run_id != adapted.run.run_id
         assert logged(run.run_id).info.status == "RUNNING"
     assert logged(run.run_id).info.status == "FINISHED"
+
+
+def test_another_policy_has_another_run(adapted: Line) -> None:
+    stricter = Policy(wanted_difference=0.01)
+    with tracked_run(adapted.workspace, adapted.settings, stricter, adapted.data, adapted.base) as run:
+        assert run.run_id != adapted.run.run_id
+    assert provenance_of(run.run_id)["policy_sha256"] == stricter.sha256
 
 
 def test_a_run_that_fails_is_failed_and_is_gone_on_with(adapted: Line) -> None:
