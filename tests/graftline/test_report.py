@@ -97,9 +97,9 @@ def test_the_report_tells_verdict_scores_and_rows() -> None:
 
 
 def test_the_report_tells_each_axis_and_its_parts() -> None:
-    text = " ".join(Page(render_report(report_of("text"))).text.split())
-    assert "champion tie: HOLD Text." in text
-    assert "slices advises unknown Text.one by oneunknown text: text" in text
+    text = "".join(Page(render_report(report_of("text"))).text.split())
+    assert "championtie:HOLDText." in text
+    assert "slicesadvisesunknownText.onebyoneunknowntext:text" in text
 
 
 def test_a_report_without_a_champion_compares_with_none() -> None:
