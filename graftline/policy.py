@@ -92,15 +92,6 @@ class Effects(Section):
     """Within the limits of time and memory."""
 
 
-class Approval(Section):
-    """Whether a person has the last word."""
-
-    required: bool = False
-    """A candidate that would be promoted is held until a person approves."""
-    hours: Annotated[float, Field(gt=0, le=24 * 90)] = 24.0
-    """No answer within this time leaves it held."""
-
-
 class Policy(Section):
     """What a candidate must show before it becomes champion."""
 
@@ -120,7 +111,9 @@ class Policy(Section):
     negative_transfer: NegativeTransfer = NegativeTransfer()
     limits: Limits = Limits()
     effects: Effects = Effects()
-    approval: Approval = Approval()
+    approval_within_hours: Annotated[float, Field(gt=0, le=24 * 90)] | None = None
+    """A candidate that would be promoted is held until a person approves, and stays held without an answer in so many
+    hours. Empty: the verdict is enough."""
 
     @property
     def sha256(self) -> str:

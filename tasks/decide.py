@@ -73,7 +73,7 @@ def judge(policy: Policy, evaluation: Evaluation, *, barred: str | None, unfair:
         baselines=evaluation.baselines,
         policy=policy,
     )
-    if verdict.verdict != "PROMOTE" or not policy.approval.required:
+    if verdict.verdict != "PROMOTE" or policy.approval_within_hours is None:
         return verdict
     why = "the policy asks for a person's approval: `graftline promote NAME --version N` gives it"
     waiting = Axis("approval", "unknown", why, "HOLD")

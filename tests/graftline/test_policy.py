@@ -38,7 +38,7 @@ def test_this_projects_own_policy_has_the_floor_of_its_data() -> None:
         ("significance: .nan", r"significance: nan: Input should be"),
         ("effects: {slices: ignore}", r"effects\.slices: 'ignore': Input should be 'block' or 'advise'"),
         ("effects: {champion: advise}", r"effects\.champion: 'advise': Extra inputs are not permitted"),
-        ("approval: {hours: -1}", r"approval\.hours: -1: Input should be greater than 0"),
+        ("approval_within_hours: -1", r"approval_within_hours: -1: Input should be greater than 0"),
         ("- floors", r"holds list, expected keys such as floors:"),
         ("floors: [", r"not readable as YAML"),
     ],

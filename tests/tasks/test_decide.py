@@ -11,7 +11,7 @@ from graftline.comparison import Comparison
 from graftline.errors import RegistryRefusedError
 from graftline.metrics import Difference, Score
 from graftline.paired import Gains
-from graftline.policy import Approval, Floors, Policy
+from graftline.policy import Floors, Policy
 from tasks import decide as step
 from tasks import registry
 from tasks.artifacts import StepFolder, Workspace
@@ -168,7 +168,7 @@ def test_the_version_says_by_which_policy_and_how_each_axis_came_out(workspace: 
 
 
 def test_a_person_may_have_the_last_word(workspace: Workspace) -> None:
-    policy, judged = Policy(approval=Approval(required=True)), candidate()
+    policy, judged = Policy(approval_within_hours=24), candidate()
     decision = step.decide.fn(workspace, policy, judged, evaluation())
     assert decision.verdict == "HOLD"
     assert "asks for a person's approval" in decision.reasons[0]
