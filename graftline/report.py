@@ -18,6 +18,19 @@ SCORES_OF_SLICES = 2
 
 
 @dataclass(frozen=True)
+class Beside:
+    """One baseline in the report: what it reaches, or why it was not computed."""
+
+    name: str
+    score: Mapping[str, float] | None
+    """Its main score."""
+    difference: Mapping[str, float] | None
+    """The model's main score minus that, paired on rows."""
+    why: str | None = None
+    """Why it was left out, if it was."""
+
+
+@dataclass(frozen=True)
 class RunReport:
     """Everything that the page and the card tell about one run."""
 
@@ -60,6 +73,7 @@ class RunReport:
     majority_label: str
     """What is always answered without a model, in words."""
     majority_scores: Scores
+    baselines: Sequence[Beside]
     classes: Sequence[Mapping[str, str | float]]
     slices: Mapping[str, Sequence[Mapping[str, object]]]
     pictures: Mapping[str, bytes]

@@ -68,6 +68,7 @@ def judge(policy: Policy, evaluation: Evaluation, *, barred: str | None, unfair:
             {name: Score(**numbers) for name, numbers in evaluation.scores.items()},
             unfair=[unfair] if unfair else [],
             barred=barred,
+            left_out=evaluation.left_out,
         ),
         rival,
         baselines=evaluation.baselines,

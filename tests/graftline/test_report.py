@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from graftline.axes import Axis, Part
-from graftline.report import RunReport, kept, render_card, render_report
+from graftline.report import Beside, RunReport, kept, render_card, render_report
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'`|*_[a](javascript:alert(3)){{ 7*7 }}\u202egnp.exe"
 SCORE = {"value": 0.9, "low": 0.8, "high": 0.95}
@@ -31,6 +31,7 @@ def report_of(text: str) -> RunReport:
         strategy="partial", frozen=text, frozen_sha256="f" * 64, weights_sha256="w" * 64, kept_epochs=(2,), epochs=3,
         training_seconds=12.3, scores=SCORES, champion="version 2", champion_scores=SCORES, difference=SCORES,
         majority_label=text, majority_scores=SCORES,
+        baselines=[Beside(text, SCORE, SCORE), Beside(text, None, None, text)],
         classes=[{"label": text, "precision": 0.5, "recall": 0.5, "f1": 0.5, "rows": 7}],
         slices={text: [{"value": text, "rows": 7, "scores": SCORES}]}, pictures={"Confusion": PIXEL},
         settings=f"data:\n  licence: {text}\n",

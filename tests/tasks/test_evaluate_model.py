@@ -26,7 +26,7 @@ def predicted(evaluation: Evaluation) -> tuple[list[str], Floats]:
 
 
 def evaluate(line: Line, champion: Champion | None) -> Evaluation:
-    return evaluate_model.fn(line.workspace, line.settings, line.data, line.checkpoint, champion)
+    return evaluate_model.fn(line.workspace, line.settings, line.data, line.checkpoint, line.baselines, champion)
 
 
 def test_the_scores_are_those_of_the_kept_predictions(adapted: Line) -> None:
@@ -161,7 +161,7 @@ def test_the_same_candidate_champion_and_rows_are_scored_once(adapted: Line) -> 
 
 def test_another_seed_of_the_resamples_is_another_evaluation_of_the_same_predictions(adapted: Line) -> None:
     settings = Settings.model_validate(adapted.settings.model_dump() | {"evaluation": {"bootstrap": 100, "seed": 1}})
-    other = evaluate_model.fn(adapted.workspace, settings, adapted.data, adapted.checkpoint, None)
+    other = evaluate_model.fn(adapted.workspace, settings, adapted.data, adapted.checkpoint, adapted.baselines, None)
     assert other.folder.outcome == "ran"
     assert other.predictions_sha256 == adapted.evaluation.predictions_sha256
     assert other.scores["accuracy"]["value"] == adapted.evaluation.scores["accuracy"]["value"]
