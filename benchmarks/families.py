@@ -118,7 +118,7 @@ def _write_project(root: Path, name: str) -> dict[str, Any]:
     write_data_pointer(root)
     lock_model(Workspace(root), "path:base")
     settings = {"data": data, "base_model": {"uri": "path:base"}, "evaluation": {"bootstrap": 100},
-                "gate": {"floors": {}}, "registry": {"model": "tiny"}}  # fmt: skip
+                "registry": {"model": "tiny"}}  # fmt: skip
     (root / "params.yaml").write_text(yaml.safe_dump(settings))
     (root / ".gitignore").write_text("/artifacts/\n/reports/\n/mlflow/\n/data/\n/.dvc/\n")
     git(root, "init", "--quiet", "--initial-branch", "main")

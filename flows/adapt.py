@@ -9,9 +9,10 @@ from pydantic import JsonValue
 
 from flows.approval import wait_for_approval
 from flows.console import show_progress
+from graftline.policy import read_policy
 from graftline.settings import Settings
-from tasks.approval import required_approval
 from tasks.artifacts import Workspace
+from tasks.baselines import baselines
 from tasks.data_version import data_version
 from tasks.decide import decide
 from tasks.evaluate_model import evaluate_model
@@ -32,19 +33,23 @@ def adapt(settings: Settings) -> dict[str, JsonValue]:
     """
     began = time.monotonic()
     workspace = Workspace(Path.cwd())
+    policy = read_policy(workspace.policy)
+    policy.require_fit(settings.data.task)
     with show_progress():
         version = data_version(workspace, settings.data)
         data = validate_data(workspace, settings.data, version)
         base = fetch_model(workspace, settings.base_model.uri)
-        with tracked_run(workspace, settings, data, base) as run:
+        with tracked_run(workspace, settings, policy, data, base) as run:
             checkpoint = fine_tune(workspace, settings.adaptation, data, base, run)
+            rivals = baselines(workspace, settings, policy.baselines, data, base)
             champion = champion_to_beat(workspace, settings, run)
-            evaluation = evaluate_model(workspace, settings, data, checkpoint, champion)
+            evaluation = evaluate_model(workspace, settings, data, checkpoint, rivals, champion)
             candidate = register_model(workspace, settings, run, data, checkpoint, evaluation)
-            decision = decide(workspace, settings.gate, candidate, evaluation, required_approval(workspace))
-            report = publish(workspace, settings, run, data, base, checkpoint, evaluation, candidate, decision)
+            decision = decide(workspace, policy, candidate, evaluation)
+            report = publish(workspace, settings, policy, run, data, base, checkpoint, evaluation, candidate, decision)
         if decision.due:  # after the run's lock was given back: it may take days
             decision = wait_for_approval(workspace, candidate, evaluation, decision)
             run = replace(run, finished=False)  # what a person decides changes its pages
-            report = publish(workspace, settings, run, data, base, checkpoint, evaluation, candidate, decision)
-    return result_of(data, base, checkpoint, evaluation, candidate, decision, report, time.monotonic() - began)
+            report = publish(workspace, settings, policy, run, data, base, checkpoint, evaluation, candidate, decision)
+    seconds = time.monotonic() - began
+    return result_of(data, base, checkpoint, rivals, evaluation, candidate, decision, report, seconds)

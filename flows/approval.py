@@ -2,6 +2,7 @@
 
 import logging
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -62,7 +63,7 @@ def wait_for_approval(
     answer = Answer(given.decision, given.name, given.reason, _answered_at(run, key))
     record = answer_approval(workspace, candidate.model, candidate.version, answer)
     logger.info("%s: %s", record.verdict, record.why)
-    return Decision(str(record.verdict), record.reasons, "ran", record.due)
+    return replace(decision, verdict=str(record.verdict), reasons=record.reasons, outcome="ran", due=record.due)
 
 
 def _suspendable_run() -> FlowRun | None:
@@ -87,7 +88,7 @@ def _answered_at(run: FlowRun, key: str) -> str:
 
 def _question(candidate: Candidate, evaluation: Evaluation, decision: Decision) -> str:
     """What the form says above its fields, in Markdown."""
-    champion = evaluation.champion_scores
+    champion = evaluation.comparison.scores if evaluation.comparison else {}
     lines = [
         f"**{candidate.model} version {candidate.version}** may become champion until {decision.due}. The gate says:",
         "",
@@ -98,7 +99,7 @@ def _question(candidate: Candidate, evaluation: Evaluation, decision: Decision) 
     ]
     for name, score in evaluation.scores.items():
         shown = f"| {spelt(name)} | {score['value']:.4f} | {score['low']:.4f} to {score['high']:.4f} |"
-        lines.append(shown + (f" {champion[name]['value']:.4f} |" if champion else ""))
+        lines.append(shown + (f" {champion[name].value:.4f} |" if champion else ""))
     return "\n".join(lines)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from graftline.axes import Axis
 from graftline.scoring import SCORING, spelt
 from graftline.settings import Kind, Task
 from graftline.validation_page import spelt_out, visible
@@ -17,6 +18,19 @@ SCORES_OF_SLICES = 2
 
 
 @dataclass(frozen=True)
+class Beside:
+    """One baseline in the report: what it reaches, or why it was not computed."""
+
+    name: str
+    score: Mapping[str, float] | None
+    """Its main score."""
+    difference: Mapping[str, float] | None
+    """The model's main score minus that, paired on rows."""
+    why: str | None = None
+    """Why it was left out, if it was."""
+
+
+@dataclass(frozen=True)
 class RunReport:
     """Everything that the page and the card tell about one run."""
 
@@ -25,6 +39,8 @@ class RunReport:
     run_id: str
     verdict: str
     reasons: Sequence[str]
+    axes: Sequence[Axis]
+    policy_sha256: str
     labels: Sequence[str]
     kind: Kind
     task: Task
@@ -57,6 +73,7 @@ class RunReport:
     majority_label: str
     """What is always answered without a model, in words."""
     majority_scores: Scores
+    baselines: Sequence[Beside]
     classes: Sequence[Mapping[str, str | float]]
     slices: Mapping[str, Sequence[Mapping[str, object]]]
     pictures: Mapping[str, bytes]
@@ -95,6 +112,7 @@ def facts(run: RunReport) -> list[tuple[str, str]]:
         ("frozen", f"{run.frozen}; digest before and after training {run.frozen_sha256}"),
         ("training", f"{run.epochs} epochs, {kept(run.kept_epochs)}, {run.training_seconds:.0f} s"),
         ("weights", f"sha256 {run.weights_sha256}"),
+        ("promotion policy", f"sha256 {run.policy_sha256}"),
         ("MLflow run", run.run_id),
     ]
 
@@ -103,6 +121,7 @@ def _render(template: str, run: RunReport, *, autoescape: bool) -> str:
     environment = Environment(loader=PackageLoader("graftline"), autoescape=autoescape, undefined=StrictUndefined)  # noqa: S701
     environment.filters |= {
         "visible": visible,
+        "state": _state,
         "spelt": spelt,
         "value": lambda score: _number(run.task, score["value"]),
         "interval": lambda score: f"{_number(run.task, score['low'], '')} – {_number(run.task, score['high'], '')}",
@@ -117,6 +136,15 @@ def _render(template: str, run: RunReport, *, autoescape: bool) -> str:
     return environment.get_template(template).render(
         run=run, facts=facts(run), scoring=scoring, scores_of_slices=list(scoring.better)[:SCORES_OF_SLICES]
     )
+
+
+def _state(axis: Axis) -> str:
+    """In which colour an axis stands."""
+    if axis.consequence:
+        return "bad" if axis.consequence == "REJECT" else "warn"
+    if axis.outcome == "unknown":
+        return "empty"
+    return "good" if axis.blocks or axis.outcome != "loss" else "warn"
 
 
 def _number(task: Task, primary: float, unit: str = " %") -> str:

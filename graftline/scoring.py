@@ -19,7 +19,7 @@ class Scoring:
     loss: str
     """What training minimises."""
     baseline: str
-    """Whose primary score a candidate must beat, as a possessive: it needs no model."""
+    """What needs no model, and whose primary score a candidate must beat."""
 
 
 SCORING: Mapping[Task, Scoring] = {
@@ -27,7 +27,7 @@ SCORING: Mapping[Task, Scoring] = {
         primary="accuracy",
         better={"accuracy": HIGHER, "macro_f1": HIGHER, "log_loss": LOWER, "calibration_error": LOWER},
         loss="log loss",
-        baseline="the most frequent label's",
+        baseline="the most frequent label",
     ),
     "multi_label": Scoring(
         primary="macro_f1",
@@ -39,13 +39,13 @@ SCORING: Mapping[Task, Scoring] = {
             "calibration_error": LOWER,
         },
         loss="log loss",
-        baseline="the label frequencies'",
+        baseline="the label frequencies",
     ),
     "regression": Scoring(
         primary="r2",
         better={"r2": HIGHER, "mean_absolute_error": LOWER, "root_mean_squared_error": LOWER},
         loss="squared error",
-        baseline="the training mean's",
+        baseline="the training mean",
     ),
 }
 

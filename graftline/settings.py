@@ -1,6 +1,5 @@
 """The one tree of settings: read once from `params.yaml`, frozen, and drawn by Prefect as the form of a run."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -49,12 +48,6 @@ Kind = Literal["text", "image", "audio"]
 Task = Literal["single_label", "multi_label", "regression"]
 Augmentation = Literal["none", "light"]
 Runtime = Literal["torch", "openvino"]
-# Which of a task's held-out scores may have a floor.
-FLOORS_OF: Mapping[Task, tuple[str, ...]] = {
-    "single_label": ("accuracy", "macro_f1"),
-    "multi_label": ("macro_f1",),
-    "regression": ("r2",),
-}
 
 
 class Section(BaseModel):
@@ -276,27 +269,6 @@ class EvaluationSettings(Section, title="Evaluation"):
     """Start of the random sequence of the resamples."""
 
 
-class Floors(Section):
-    """Lowest held-out scores with which a model may become champion."""
-
-    accuracy: Share = 0.0
-    """Share of rows whose label is right."""
-    macro_f1: Share = 0.0
-    """F1 averaged over the classes or labels, each with the same weight."""
-    r2: Share = 0.0
-    """Share of the variance that a regression explains."""
-
-    def of(self, task: Task) -> dict[str, float]:
-        """The floors under the scores of a task."""
-        return {name: floor for name, floor in self.model_dump().items() if name in FLOORS_OF[task]}
-
-
-class GateSettings(Section, title="Gate"):
-    """What a candidate must reach."""
-
-    floors: Floors = Floors()
-
-
 class RegistrySettings(Section, title="Registry"):
     """Where the result is registered."""
 
@@ -311,18 +283,12 @@ class Settings(Section):
     base_model: BaseModelSettings
     adaptation: AdaptationSettings = AdaptationSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
-    gate: GateSettings = GateSettings()
     registry: RegistrySettings
 
     @model_validator(mode="after")
     def _what_is_set_belongs_to_the_task(self) -> "Settings":
-        task, floors = self.data.task, self.gate.floors
-        if foreign := [name for name, floor in floors.model_dump().items() if floor and name not in FLOORS_OF[task]]:
-            raise ValueError(
-                f"gate.floors.{foreign[0]} {getattr(floors, foreign[0])}: data.task {task} has no such score, expected"
-                f" {' or '.join(FLOORS_OF[task])}; remove it or set it to 0"
-            )
-        if task == "regression" and (self.adaptation.class_weights != "none" or self.adaptation.label_smoothing):
+        adaptation = self.adaptation
+        if self.data.task == "regression" and (adaptation.class_weights != "none" or adaptation.label_smoothing):
             raise ValueError(
                 "adaptation.class_weights and adaptation.label_smoothing are about labels, which data.task regression"
                 " has not; set them to none and 0"
@@ -360,11 +326,16 @@ def parse_settings(tree: JsonValue, source: str) -> Settings:
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'settings'}: {_shown(fault['input'])}: {fault['msg']}"
-            for fault in error.errors()
-        )
+        faults = faults_of(error, "settings")
         raise SettingsError(f"{source}: {faults}; mend it there or with --set section.key=value") from None
+
+
+def faults_of(error: ValidationError, whole: str) -> str:
+    """Every faulty key with what stands there and what is expected; a fault between keys is that of the `whole`."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in fault['loc']) or whole}: {_shown(fault['input'])}: {fault['msg']}"
+        for fault in error.errors()
+    )
 
 
 def _assign(tree: dict[str, JsonValue], assignment: str) -> None:

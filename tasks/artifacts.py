@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from graftline.digests import file_sha256, folder_sha256, json_sha256
 from graftline.files import files_below, sync_folder, write_json
+from graftline.policy import POLICY
 
 Outcome = Literal["ran", "reused"]
 MANIFEST = "manifest.json"
@@ -28,6 +29,11 @@ class Workspace:
     @property
     def artifacts(self) -> Path:
         return self.root / "artifacts"
+
+    @property
+    def policy(self) -> Path:
+        """The promotion policy, if the project has one of its own."""
+        return self.root / POLICY
 
     @property
     def reports(self) -> Path:

@@ -1,6 +1,7 @@
-"""Step 4, evaluate_model: candidate, champion and what costs nothing, scored on exactly the same held-out rows."""
+"""Step 4, evaluate_model: candidate, champion and baselines, scored on exactly the same held-out rows."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -16,6 +17,7 @@ from graftline.scoring import SCORING, spelt
 from graftline.settings import EvaluationSettings, Settings, Task
 from tasks.accepted_rows import LIBRARIES_OF, questions, raw_inputs, read_split, split_targets
 from tasks.artifacts import StepFolder, Workspace, produce
+from tasks.baselines import MAJORITY, Baselines
 from tasks.fine_tune import Checkpoint, thread_count, use_threads
 from tasks.serving import score_in_fresh_process
 from tasks.validate_data import ValidatedData
@@ -23,7 +25,8 @@ from tasks.validate_data import ValidatedData
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from graftline.metrics import Floats, Score
+    from graftline.comparison import Comparison, Slice
+    from graftline.metrics import Floats
 
 STEP = "evaluate_model"
 LIBRARIES = ("torch", "transformers", "numpy", "matplotlib")
@@ -54,11 +57,12 @@ class Evaluation:
     task: Task
     champion: Champion | None
     scores: Scores
-    champion_scores: Scores | None
-    difference: Scores | None
-    """Candidate minus champion, paired on rows."""
-    baseline: float
-    """The primary score of what needs no model."""
+    comparison: "Comparison | None"
+    """The candidate beside the champion, paired on rows."""
+    baselines: "Mapping[str, Comparison]"
+    """The candidate beside each baseline, paired on rows."""
+    left_out: Mapping[str, str]
+    """Baselines that there is no comparison with, and why."""
     obstacle: str | None
     """Why the champion could not be scored, if so."""
     predictions_sha256: str
@@ -73,37 +77,41 @@ class Scorer:
     task: Task
     targets: "NDArray[Any]"
     settings: EvaluationSettings
+    slices: "Sequence[Slice]"
 
     def of(self, predictions: "Floats") -> JsonValue:
+        from graftline.comparison import strata_of
         from graftline.metrics import scores
         from graftline.task_metrics import METRICS_OF
 
-        return _plain(
-            scores(
-                predictions, self.targets, resamples=self.settings.bootstrap, seed=self.settings.seed,
-                of=METRICS_OF[self.task],
-            )
+        scored = scores(
+            predictions, self.targets, resamples=self.settings.bootstrap, seed=self.settings.seed,
+            of=METRICS_OF[self.task], strata=strata_of(self.task, self.targets),
         )  # fmt: skip
+        return {name: cast("JsonValue", score.as_json()) for name, score in scored.items()}
 
-    def difference(self, candidate: "Floats", champion: "Floats") -> JsonValue:
-        from graftline.metrics import differences
-        from graftline.task_metrics import METRICS_OF
+    def compare(self, candidate: "Floats", other: "Floats", against: str) -> JsonValue:
+        """Both on the same resamples, and on the same slices."""
+        from graftline.comparison import compare
 
-        return _plain(
-            differences(
-                candidate, champion, self.targets, resamples=self.settings.bootstrap, seed=self.settings.seed,
-                of=METRICS_OF[self.task],
-            )
-        )  # fmt: skip
+        return compare(
+            self.task, candidate, other, self.targets, against=against, slices=self.slices,
+            resamples=self.settings.bootstrap, seed=self.settings.seed,
+        ).as_json()  # fmt: skip
 
     def on(self, rows: "NDArray[Any]") -> "Scorer":
         """For a part of the rows."""
-        return Scorer(self.task, self.targets[rows], self.settings)
+        return Scorer(self.task, self.targets[rows], self.settings, ())
 
 
 @task(name="4 evaluate_model", persist_result=False, cache_policy=NO_CACHE)
 def evaluate_model(
-    workspace: Workspace, settings: Settings, data: ValidatedData, checkpoint: Checkpoint, champion: Champion | None
+    workspace: Workspace,
+    settings: Settings,
+    data: ValidatedData,
+    checkpoint: Checkpoint,
+    baselines: Baselines,
+    champion: Champion | None,
 ) -> Evaluation:
     """Score the candidate on the held-out rows, and the champion, through its own preprocessing, on the same ones."""
     depends_on: dict[str, JsonValue] = {
@@ -113,6 +121,8 @@ def evaluate_model(
         "target": settings.data.target,
         "settings": settings.evaluation.model_dump(mode="json"),
         "threads": thread_count(settings.adaptation),
+        "baselines": {name: rival.folder.key for name, rival in baselines.rivals.items()},
+        "left_out": dict(baselines.left_out),
         "champion": champion.uri if champion else None,
     }
     folder = produce(
@@ -120,7 +130,7 @@ def evaluate_model(
         STEP,
         depends_on=depends_on,
         libraries=(*LIBRARIES, *LIBRARIES_OF[data.kind]),
-        build=lambda folder: _build(folder, workspace, settings, data, checkpoint, champion),
+        build=lambda folder: _build(folder, workspace, settings, data, checkpoint, baselines, champion),
     )
     return _record(folder, champion)
 
@@ -131,22 +141,23 @@ def _build(
     settings: Settings,
     data: ValidatedData,
     checkpoint: Checkpoint,
+    baselines: Baselines,
     champion: Champion | None,
 ) -> None:
-    from graftline.examination import baseline, examine
+    from graftline.examination import examine
     from graftline.inference import Predictor
 
-    slices = {name: f"slice.{name}" for name in settings.data.slices}
-    rows = read_split(data, "test", ["row_id", "target", *slices.values()])
+    rows = read_split(data, "test", ["row_id", "target"])
     targets = split_targets(data, "test").numpy()
-    scores = Scorer(data.task, targets, settings.evaluation)
+    slices = held_out_slices(data, settings.data.slices)
+    scores = Scorer(data.task, targets, settings.evaluation, [*slices, *class_slices(data, targets)])
     use_threads(settings.adaptation)
     predictions = Predictor(checkpoint.model).predict(raw_inputs(workspace, data, "test"))
     logger.info(
         "scoring %d held-out rows, each interval from %d resamples", len(targets), settings.evaluation.bootstrap
     )
     seen = examine(data.task, predictions, targets, labels=data.labels, target_name=settings.data.target)
-    without_model, guesses = baseline(data.task, split_targets(data, "train").numpy(), len(targets), data.labels)
+    majority = baselines.rivals[MAJORITY]
     pictures = {title: f"{title.split()[0].lower()}.png" for title in seen.pictures}
     summary: dict[str, JsonValue] = {
         "task": data.task,
@@ -158,8 +169,13 @@ def _build(
         "confusion": seen.confusion.tolist(),
         "reliability": [dict(entry) for entry in seen.reliability],
         "classes": [{"label": label, **numbers} for label, numbers in zip(data.labels, seen.classes, strict=True)],
-        "slices": {name: _slices(rows[column], predictions, scores) for name, column in slices.items()},
-        "majority": {"label": without_model, "scores": scores.of(guesses)},
+        "slices": _slice_scores(slices, predictions, scores),
+        "majority": {"label": majority.answers, "scores": scores.of(majority.predictions())},
+        "baselines": {
+            name: scores.compare(predictions, rival.predictions(), rival.against)
+            for name, rival in baselines.rivals.items()
+        },
+        "left_out": dict(baselines.left_out),
         "predictions_sha256": predictions_sha256(rows["row_id"], predictions),
         "pictures": cast("JsonValue", pictures),
         **_against_champion(workspace, settings, data, champion, predictions, scores),
@@ -176,18 +192,37 @@ def predictions_sha256(row_ids: list[str], predictions: "Floats") -> str:
     return lines_sha256(part for name, values in by_name for part in (name, values.tobytes().hex()))
 
 
-def _plain(scored: "dict[str, Score]") -> JsonValue:
-    return {name: cast("JsonValue", score.as_json()) for name, score in scored.items()}
+def held_out_slices(data: ValidatedData, columns: Sequence[str]) -> "list[Slice]":
+    """The parts of the held-out rows that are scored one by one: by the values of columns, and by the input's length.
+
+    Lengths are those of texts and sounds, in quarters of the training rows'.
+    """
+    from graftline.comparison import length_slices, value_slices
+
+    names = {name: f"slice.{name}" for name in columns}
+    values = read_split(data, "test", list(names.values()))
+    found = [part for name, column in names.items() for part in value_slices(name, values[column])]
+    if data.kind == "image":
+        return found
+    column, unit, length = ("seconds", "s", float) if data.kind == "audio" else ("input", "characters", len)
+    test, train = ([length(value) for value in read_split(data, side, [column])[column]] for side in ("test", "train"))
+    return [*length_slices(test, train, column="input length", unit=unit), *found]
 
 
-def _slices(values: list[str], predictions: "Floats", scores: Scorer) -> JsonValue:
-    import numpy as np
+def class_slices(data: ValidatedData, targets: "NDArray[Any]") -> "list[Slice]":
+    """The held-out rows of each label; numbers have none."""
+    from graftline.comparison import Slice
 
-    result: list[JsonValue] = []
-    for value in sorted(set(values)):
-        chosen = np.array([other == value for other in values])
-        scored = scores.on(chosen).of(predictions[chosen])
-        result.append({"value": value, "rows": int(chosen.sum()), "scores": scored})
+    members = [targets == place if targets.ndim == 1 else targets[:, place] > 0 for place in range(len(data.labels))]
+    return [Slice("class", label, rows) for label, rows in zip(data.labels, members, strict=True) if rows.any()]
+
+
+def _slice_scores(slices: "Sequence[Slice]", predictions: "Floats", scores: Scorer) -> JsonValue:
+    result: dict[str, JsonValue] = {part.column: [] for part in slices}
+    for part in slices:
+        scored = scores.on(part.rows).of(predictions[part.rows])
+        rows = int(part.rows.sum())
+        cast("list[JsonValue]", result[part.column]).append({"value": part.value, "rows": rows, "scores": scored})
     return result
 
 
@@ -201,7 +236,7 @@ def _against_champion(
 ) -> dict[str, JsonValue]:
     from graftline.metrics import aligned
 
-    nothing: dict[str, JsonValue] = {"champion_scores": None, "difference": None, "obstacle": None}
+    nothing: dict[str, JsonValue] = {"comparison": None, "obstacle": None}
     if champion is None:
         return nothing
     try:
@@ -217,7 +252,7 @@ def _against_champion(
     theirs = scored.predictions
     if data.task != "regression":
         theirs = aligned(theirs, scored.labels, list(data.labels))
-    return nothing | {"champion_scores": scores.of(theirs), "difference": scores.difference(predictions, theirs)}
+    return nothing | {"comparison": scores.compare(predictions, theirs, f"champion version {champion.version}")}
 
 
 def _write_predictions(
@@ -233,19 +268,21 @@ def _write_predictions(
 
 
 def _record(folder: StepFolder, champion: Champion | None) -> Evaluation:
+    from graftline.comparison import comparison_of
+
     summary = cast("dict[str, JsonValue]", folder.read_json(SUMMARY))
     task = cast("Task", summary["task"])
     scores, primary = cast("Scores", summary["scores"]), SCORING[task].primary
-    majority = cast("dict[str, Scores]", summary["majority"])["scores"]
+    plain = cast("dict[str, JsonValue]", summary["baselines"])
     logger.info("%s: held-out %s %.4f (%s)", STEP, spelt(primary), scores[primary]["value"], folder.outcome)
     return Evaluation(
         folder=folder,
         task=task,
         champion=champion,
         scores=scores,
-        champion_scores=cast("Scores | None", summary["champion_scores"]),
-        difference=cast("Scores | None", summary["difference"]),
-        baseline=majority[primary]["value"],
+        comparison=comparison_of(summary["comparison"]) if summary["comparison"] else None,
+        baselines={name: comparison_of(compared) for name, compared in plain.items()},
+        left_out=cast("dict[str, str]", summary["left_out"]),
         obstacle=cast("str | None", summary["obstacle"]),
         predictions_sha256=cast("str", summary["predictions_sha256"]),
         details=summary,

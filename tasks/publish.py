@@ -3,6 +3,8 @@
 import csv
 import io
 import logging
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
@@ -13,8 +15,10 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
 from graftline.files import write_atomically, write_json
-from graftline.report import RunReport, render_card, render_report
-from graftline.scoring import SCORING
+from graftline.metrics import Score
+from graftline.policy import Policy
+from graftline.report import Beside, RunReport, render_card, render_report
+from graftline.scoring import SCORING, spelt
 from graftline.settings import Settings
 from tasks.artifacts import Workspace
 from tasks.decide import Decision
@@ -27,7 +31,7 @@ from tasks.runs import log_results
 from tasks.tracking import TrackedRun, run_page
 from tasks.validate_data import ValidatedData
 
-REPORT, CARD, METRICS = "report.html", "model_card.md", "metrics.json"
+REPORT, CARD, METRICS, TABLE = "report.html", "model_card.md", "metrics.json", "verdict.json"
 
 logger = logging.getLogger("graftline.publish")
 
@@ -36,6 +40,7 @@ logger = logging.getLogger("graftline.publish")
 def publish(
     workspace: Workspace,
     settings: Settings,
+    policy: Policy,
     run: TrackedRun,
     data: ValidatedData,
     base: BaseModel,
@@ -45,14 +50,15 @@ def publish(
     decision: Decision,
 ) -> Path:
     """Write the pages and numbers of a run into `reports/`, MLflow and Prefect. Returns: the report's path."""
-    report = _report(settings, data, base, checkpoint, evaluation, candidate, decision)
+    report = _report(settings, policy, data, base, checkpoint, evaluation, candidate, decision)
     folder = workspace.reports
     write_atomically(folder / REPORT, render_report(report))
     write_atomically(folder / CARD, render_card(report))
+    write_json(folder / TABLE, _verdict_table(policy, decision))
     _write_for_dvc(folder, report, checkpoint, evaluation)
     files = [evaluation.folder.path / name for name in (*_pictures(evaluation).values(), PREDICTIONS)]
     scores = {f"test_{name}": score["value"] for name, score in evaluation.scores.items()}
-    log_results(run, scores, [folder / REPORT, folder / CARD, *files])
+    log_results(run, scores, [folder / REPORT, folder / CARD, folder / TABLE, *files])
     _describe(run, report)
     _show_in_prefect(workspace, report, data, folder)
     return folder / REPORT
@@ -60,6 +66,7 @@ def publish(
 
 def _report(
     settings: Settings,
+    policy: Policy,
     data: ValidatedData,
     base: BaseModel,
     checkpoint: Checkpoint,
@@ -77,6 +84,8 @@ def _report(
         run_id=candidate.run_id,
         verdict=decision.verdict,
         reasons=decision.reasons,
+        axes=decision.axes,
+        policy_sha256=policy.sha256,
         labels=data.labels,
         kind=data.kind,
         task=data.task,
@@ -103,10 +112,11 @@ def _report(
         training_seconds=checkpoint.seconds,
         scores=evaluation.scores,
         champion=f"champion version {evaluation.champion.version}" if evaluation.champion else None,
-        champion_scores=evaluation.champion_scores,
-        difference=evaluation.difference,
+        champion_scores=_plain(evaluation.comparison.scores) if evaluation.comparison else None,
+        difference=_plain(evaluation.comparison.differences) if evaluation.comparison else None,
         majority_label=str(majority["label"]),
         majority_scores=cast("dict[str, dict[str, float]]", majority["scores"]),
+        baselines=_beside(evaluation),
         classes=cast("list[dict[str, str | float]]", evaluation.details["classes"]),
         slices=cast("dict[str, list[dict[str, object]]]", evaluation.details["slices"]),
         pictures={
@@ -121,9 +131,36 @@ def _report(
     )
 
 
+def _beside(evaluation: Evaluation) -> list[Beside]:
+    """The baselines with their main score, then those that were left out."""
+    primary = SCORING[evaluation.task].primary
+    compared = [
+        Beside(rival.against, rival.scores[primary].as_json(), rival.differences[primary].as_json())
+        for rival in evaluation.baselines.values()
+    ]
+    return compared + [Beside(spelt(name), None, None, why) for name, why in evaluation.left_out.items()]
+
+
+def _plain(scores: Mapping[str, Score]) -> dict[str, dict[str, float]]:
+    return {name: score.as_json() for name, score in scores.items()}
+
+
 def _pictures(evaluation: Evaluation) -> dict[str, str]:
     """Title to file name."""
     return cast("dict[str, str]", evaluation.details["pictures"])
+
+
+def _verdict_table(policy: Policy, decision: Decision) -> JsonValue:
+    """The verdict with every axis and its numbers, for a reader that is a program."""
+    axes: list[JsonValue] = [cast("JsonValue", asdict(axis)) for axis in decision.axes]
+    return {
+        "verdict": decision.verdict,
+        "reasons": list(decision.reasons),
+        "axes": axes,
+        "rows_enough": decision.rows_enough,
+        "policy": policy.model_dump(mode="json"),
+        "policy_sha256": policy.sha256,
+    }
 
 
 def _write_for_dvc(folder: Path, report: RunReport, checkpoint: Checkpoint, evaluation: Evaluation) -> None:
@@ -170,6 +207,8 @@ def _show_in_prefect(workspace: Workspace, report: RunReport, data: ValidatedDat
     rows = [{"rows": name, "count": count} for name, count in _counts(data).items()]
     create_table_artifact(key="validation", table=rows, description=f"What validate_data accepted. {files}")
     create_table_artifact(key="scores", table=_score_rows(report), description=f"Scores on the held-out rows. {files}")
+    axes = [{"axis": axis.name, "outcome": axis.outcome, "what was seen": axis.sentence} for axis in report.axes]
+    create_table_artifact(key="axes", table=axes, description=f"{report.verdict}, axis by axis. {files}")
     create_markdown_artifact(key="verdict", markdown=f"{render_card(report)}\n{files}\n", description=report.verdict)
 
 

@@ -8,6 +8,7 @@ from filelock import FileLock
 from pydantic import JsonValue
 
 from graftline.digests import json_sha256
+from graftline.policy import Policy
 from graftline.settings import Settings
 from tasks.artifacts import Workspace, code_sha256
 from tasks.fetch_model import BaseModel
@@ -21,14 +22,19 @@ PROVENANCE = "provenance.json"
 
 
 @contextmanager
-def tracked_run(workspace: Workspace, settings: Settings, data: ValidatedData, base: BaseModel) -> Iterator[TrackedRun]:
-    """The run that all results of the same run key belong to, however often and in how many processes it is started."""
-    run_key = _run_key(settings, data, base)
+def tracked_run(
+    workspace: Workspace, settings: Settings, policy: Policy, data: ValidatedData, base: BaseModel
+) -> Iterator[TrackedRun]:
+    """The run that all results of the same run key belong to, however often and in how many processes it is started.
+
+    Another policy is another run: what was judged stays judged as it was.
+    """
+    run_key = _run_key(settings, policy, data, base)
     locks = workspace.artifacts / "runs"
     locks.mkdir(parents=True, exist_ok=True)
     with FileLock(locks / f".{run_key}.lock"):
         connect(workspace)
-        run = _find_or_create(workspace, settings, data, base, run_key)
+        run = _find_or_create(workspace, settings, policy, data, base, run_key)
         try:
             yield run
         except BaseException:
@@ -50,12 +56,13 @@ def log_results(run: TrackedRun, metrics: Mapping[str, float], files: Sequence[P
         client.log_artifact(run.run_id, str(file))
 
 
-def _run_key(settings: Settings, data: ValidatedData, base: BaseModel) -> str:
+def _run_key(settings: Settings, policy: Policy, data: ValidatedData, base: BaseModel) -> str:
     parts: dict[str, JsonValue] = {
         "data": data.folder.key,
         "data_modified": data.data.modified,
         "base_model": base.digest,
         "settings": settings.model_dump(mode="json"),
+        "policy": policy.sha256,
         "threads": thread_count(settings.adaptation),
         "code": code_sha256(),
     }
@@ -63,7 +70,7 @@ def _run_key(settings: Settings, data: ValidatedData, base: BaseModel) -> str:
 
 
 def _find_or_create(
-    workspace: Workspace, settings: Settings, data: ValidatedData, base: BaseModel, run_key: str
+    workspace: Workspace, settings: Settings, policy: Policy, data: ValidatedData, base: BaseModel, run_key: str
 ) -> TrackedRun:
     import mlflow
     from mlflow import MlflowClient
@@ -81,11 +88,13 @@ def _find_or_create(
         name = f"{settings.registry.model} {run_key[:8]}"
         run_id = client.create_run(experiment.experiment_id, tags={RUN_KEY: run_key}, run_name=name).info.run_id
     # Also for a run that an earlier start left unfinished: it may have been killed before all of this was written.
-    _describe(workspace, settings, data, base, run_id)
+    _describe(workspace, settings, policy, data, base, run_id)
     return TrackedRun(run_id, run_key, finished=False)
 
 
-def _describe(workspace: Workspace, settings: Settings, data: ValidatedData, base: BaseModel, run_id: str) -> None:
+def _describe(
+    workspace: Workspace, settings: Settings, policy: Policy, data: ValidatedData, base: BaseModel, run_id: str
+) -> None:
     """Write down what it takes to repeat the run, and what it starts from."""
     from mlflow import MlflowClient
 
@@ -93,11 +102,12 @@ def _describe(workspace: Workspace, settings: Settings, data: ValidatedData, bas
     made = provenance(workspace, settings, threads=thread_count(settings.adaptation))
     made |= {"data_version": data.data.version, "data_modified": data.data.modified, "data_sha256": data.data.sha256}
     made |= {"base_model": base.uri, "base_model_revision": base.revision, "base_model_sha256": base.digest}
+    made |= {"policy": policy.model_dump(mode="json"), "policy_sha256": policy.sha256}
     made |= {"split_sha256": data.split_sha256, "test_sha256": data.test_sha256}
     client.log_dict(run_id, made, PROVENANCE)
     for name in ("git_commit", "git_clean", "data_version", "data_modified", "base_model", "base_model_sha256"):
         client.set_tag(run_id, f"graftline.{name}", str(made[name]))
-    for name, value in _flat(settings.model_dump(mode="json")):
+    for name, value in _flat({**settings.model_dump(mode="json"), "policy": policy.model_dump(mode="json")}):
         client.log_param(run_id, name, value)
     client.log_artifact(run_id, str(data.page))
     counts = {"rows_read": data.read, "rows_accepted": data.accepted, "rows_quarantined": data.quarantined}

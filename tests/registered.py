@@ -24,9 +24,11 @@ Verdict = Literal["PROMOTE", "HOLD", "REJECT"]
 def register(workspace: Workspace, *verdicts: Verdict | None, barred: str | None = None) -> None:
     """A version per verdict, None for one that was not judged; no champion is made."""
     client = MlflowClient()
+    experiment = client.get_experiment_by_name("graftline")
+    assert experiment is not None
     if not client.search_registered_models(f"name = '{MODEL}'"):
         client.create_registered_model(MODEL)
-    run = client.create_run(client.get_experiment_by_name("graftline").experiment_id)
+    run = client.create_run(experiment.experiment_id)
     for verdict in verdicts:
         tags = {WEIGHTS: "w" * 64} | ({BARRED: barred} if barred else {})
         made = client.create_model_version(MODEL, NO_FILES, run.info.run_id, tags=tags)

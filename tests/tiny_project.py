@@ -18,8 +18,10 @@ import yaml
 from pydantic import JsonValue
 
 from graftline.files import files_below
+from graftline.policy import POLICY, read_policy
 from graftline.settings import Settings, read_settings
 from tasks.artifacts import Workspace
+from tasks.baselines import Baselines, baselines
 from tasks.data_version import data_version
 from tasks.decide import Decision, decide
 from tasks.evaluate_model import Champion, Evaluation, evaluate_model
@@ -50,6 +52,7 @@ class Line:
     base: BaseModel
     run: TrackedRun
     checkpoint: Checkpoint
+    baselines: Baselines
     champion: Champion | None
     evaluation: Evaluation
     candidate: Candidate
@@ -60,17 +63,19 @@ class Line:
 def run_line(root: Path, assignments: list[str] | None = None) -> Line:
     """The line as flows/adapt.py has it, its tasks as plain functions."""
     workspace, settings = Workspace(root), read_settings(root / "params.yaml", assignments)
+    policy = read_policy(workspace.policy)
     data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
     base = fetch_model.fn(workspace, settings.base_model.uri)
-    with tracked_run(workspace, settings, data, base) as run:
+    with tracked_run(workspace, settings, policy, data, base) as run:
         checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run)
+        rivals = baselines.fn(workspace, settings, policy.baselines, data, base)
         champion = champion_to_beat.fn(workspace, settings, run)
-        evaluation = evaluate_model.fn(workspace, settings, data, checkpoint, champion)
+        evaluation = evaluate_model.fn(workspace, settings, data, checkpoint, rivals, champion)
         candidate = register_model.fn(workspace, settings, run, data, checkpoint, evaluation)
-        decision = decide.fn(workspace, settings.gate, candidate, evaluation)
-        report = publish.fn(workspace, settings, run, data, base, checkpoint, evaluation, candidate, decision)
+        decision = decide.fn(workspace, policy, candidate, evaluation)
+        report = publish.fn(workspace, settings, policy, run, data, base, checkpoint, evaluation, candidate, decision)
     return Line(
-        workspace, settings, data, base, run, checkpoint, champion, evaluation, candidate, decision, report
+        workspace, settings, data, base, run, checkpoint, rivals, champion, evaluation, candidate, decision, report
     )  # fmt: skip
 
 
@@ -78,8 +83,9 @@ def write_project(root: Path) -> Path:
     """A project whose run takes seconds and reaches its floor: one faulty row, one git commit, no server."""
     write_rows(root, ROWS)
     write_data_pointer(root)
-    (root / ".gitignore").write_text("/artifacts/\n/reports/\n/mlflow/\n/data/\n/.dvc/\n")
+    (root / ".gitignore").write_text("/artifacts/\n/reports/\n/mlflow/*\n!/mlflow/promotion.yaml\n/data/\n/.dvc/\n")
     write_tiny_base(root)
+    write_policy(root, floors={"accuracy": 0.75}, baselines=[])
     git(root, "init", "--quiet", "--initial-branch", "main")
     git(root, "add", ".")
     git(root, "commit", "--quiet", "--message", "a tiny project")
@@ -92,6 +98,8 @@ def copy_with_tiny_parts(root: Path) -> Path:
     for folder in ("data", ".git", ".dvc/cache", ".dvc/tmp", "data_remote"):
         shutil.rmtree(root / folder, ignore_errors=True)
     write_tiny_base(root, blocks=4, model="reviews")
+    policy = yaml.safe_load((root / POLICY).read_text(encoding="utf-8"))
+    write_policy(root, **{**policy, "baselines": []})  # on so few rows no model is shown to be better than another
     git(root, "init", "--quiet", "--initial-branch", "main")
     return root
 
@@ -108,6 +116,12 @@ def write_tiny_base(root: Path, *, blocks: int = BLOCKS, model: str = MODEL) -> 
     (root / "params.yaml").write_text(yaml.safe_dump(_params(model), sort_keys=False), encoding="utf-8")
     lock_model(Workspace(root), "path:base")
     shutil.rmtree(root / "artifacts")
+
+
+def write_policy(root: Path, **policy: JsonValue) -> None:
+    """The project's promotion policy."""
+    (root / "mlflow").mkdir(exist_ok=True)
+    (root / "mlflow" / "promotion.yaml").write_text(yaml.safe_dump(policy))
 
 
 def rows_as_csv(rows: int = ROWS, *, seed: int = 0) -> str:
@@ -201,7 +215,7 @@ def adapted_once(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) ->
 def connected(root: Path, empty_store: Path, patch: pytest.MonkeyPatch) -> Workspace:
     """The project in `root` with an MLflow store of its own."""
     forget_servers(patch)
-    (root / "mlflow").mkdir(parents=True)
+    (root / "mlflow").mkdir(parents=True, exist_ok=True)
     shutil.copy(empty_store, root / "mlflow" / "mlflow.db")
     workspace = Workspace(root)
     connect(workspace)
@@ -234,6 +248,5 @@ def _params(model: str) -> JsonValue:
             "threads": 1,
         },
         "evaluation": {"bootstrap": 100},
-        "gate": {"floors": {"accuracy": 0.75}},
         "registry": {"model": model},
     }  # fmt: skip

@@ -82,7 +82,7 @@ def test_a_person_changes_the_strategy_and_the_learning_rate_and_reads_the_verdi
 def test_the_form_is_made_of_dropdowns_numbers_and_explained_short_texts(servers: Running, page: Page) -> None:
     open_form(page, servers)
     labels = page.locator(".schema-form-property__label").all_inner_texts()
-    assert {"Data", "Base Model", "Adaptation", "Gate", "Registry"} <= {plain(label) for label in labels}
+    assert {"Data", "Base Model", "Adaptation", "Evaluation", "Registry"} <= {plain(label) for label in labels}
     assert page.locator(".cm-editor, .p-code-input, .schema-form-property-any-of").count() == 0, "a box of raw JSON"
     without_words = [
         plain(field.locator(".schema-form-property__label").first.inner_text())

@@ -146,6 +146,35 @@ def test_the_interval_does_not_depend_on_how_the_resamples_are_chunked(monkeypat
         assert (chunked[name].low, chunked[name].high) == pytest.approx((score.low, score.high), rel=1e-12)
 
 
+def test_resamples_within_strata_have_each_stratum_as_often_as_the_rows() -> None:
+    strata = np.array([2, 0, 1, 0, 2, 2, 0, 0])
+    (counts,) = metrics.row_counts(strata, 50, seed=0)
+    for stratum in range(3):
+        assert (counts[:, strata == stratum].sum(1) == (strata == stratum).sum()).all()
+    assert counts.mean(0) == pytest.approx(1, abs=0.4)
+    assert (counts == 0).any(0)[strata == 2].all()
+
+
+def test_the_stratified_interval_has_the_width_that_the_strata_leave() -> None:
+    strata = np.arange(400) % 4 == 0
+    hit = np.where(strata, np.arange(400) % 8 == 0, np.arange(400) % 10 != 1)
+    probabilities = np.where(np.eye(2)[hit.astype(int)] == 1, 0.9, 0.1)
+    targets = np.ones(400, dtype=np.int64)
+    score = scores(probabilities, targets, resamples=4000, seed=0, strata=strata.astype(np.int64))["accuracy"]
+    parts = [(part.mean(), hit[part].mean()) for part in (strata, ~strata)]
+    error = math.sqrt(sum(share**2 * p * (1 - p) / (share * 400) for share, p in parts))
+    assert score.high - score.low == pytest.approx(2 * 1.96 * error, rel=0.06)
+
+
+def test_the_p_value_is_the_level_at_which_the_interval_leaves_zero_out() -> None:
+    drawn = np.random.default_rng(0).normal(0.2, 0.1, 999)
+    p = metrics.difference_of(0.2, drawn).p
+    assert p == pytest.approx(2 * (1 + (drawn <= 0).sum()) / 1000)
+    assert metrics.difference_of(-0.2, -drawn).p == p
+    assert metrics.difference_of(0.0, np.zeros(999)).p == 1.0
+    assert metrics.difference_of(math.nan, np.full(999, math.nan)).p == 1.0
+
+
 def test_equal_models_differ_by_exactly_nothing() -> None:
     probabilities, targets = random_rows()
     drawn = differences(probabilities, probabilities.copy(), targets, resamples=200, seed=0)

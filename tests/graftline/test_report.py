@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from graftline.report import RunReport, kept, render_card, render_report
+from graftline.axes import Axis, Part
+from graftline.report import Beside, RunReport, kept, render_card, render_report
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'`|*_[a](javascript:alert(3)){{ 7*7 }}\u202egnp.exe"
 SCORE = {"value": 0.9, "low": 0.8, "high": 0.95}
@@ -17,7 +18,12 @@ PIXEL = b"\x89PNG\r\n\x1a\n"
 def report_of(text: str) -> RunReport:
     """A report in which every free text is `text`."""
     return RunReport(
-        model="tiny", version=3, run_id="r1", verdict="HOLD", reasons=[text, "second"], labels=[text, "good"],
+        model="tiny", version=3, run_id="r1", verdict="HOLD", reasons=[text, "second"],
+        axes=[
+            Axis("champion", "tie", text, "HOLD"),
+            Axis("slices", "unknown", text, parts=[Part(text, "unknown", {"rows": 7}, text)]).as_advice(),
+        ],
+        policy_sha256="p" * 64, labels=[text, "good"],
         kind="text", task="single_label", max_tokens=32, max_seconds=30.0,
         base_model=text, base_model_revision=text, base_model_sha256="b" * 64, base_model_licence=text,
         data_path=text, data_version="v" * 32, data_modified=True, data_licence=text, rows_read=1201,
@@ -25,6 +31,7 @@ def report_of(text: str) -> RunReport:
         strategy="partial", frozen=text, frozen_sha256="f" * 64, weights_sha256="w" * 64, kept_epochs=(2,), epochs=3,
         training_seconds=12.3, scores=SCORES, champion="version 2", champion_scores=SCORES, difference=SCORES,
         majority_label=text, majority_scores=SCORES,
+        baselines=[Beside(text, SCORE, SCORE), Beside(text, None, None, text)],
         classes=[{"label": text, "precision": 0.5, "recall": 0.5, "f1": 0.5, "rows": 7}],
         slices={text: [{"value": text, "rows": 7, "scores": SCORES}]}, pictures={"Confusion": PIXEL},
         settings=f"data:\n  licence: {text}\n",
@@ -88,6 +95,12 @@ def test_the_report_tells_verdict_scores_and_rows() -> None:
                  "+0.9000 (+0.8000 – +0.9500)", "1,201 read, 1,200 accepted, 1 quarantined",
                  "modified (bars promotion)", "graftline reproduce tiny --version 3"):  # fmt: skip
         assert part in text
+
+
+def test_the_report_tells_each_axis_and_its_parts() -> None:
+    text = "".join(Page(render_report(report_of("text"))).text.split())
+    assert "championtie:HOLDText." in text
+    assert "slicesadvisesunknownText.onebyoneunknowntext:text" in text
 
 
 def test_a_report_without_a_champion_compares_with_none() -> None:

@@ -7,6 +7,7 @@ import pytest
 from mlflow import MlflowClient
 
 from graftline.errors import RegistryRefusedError, SettingsError
+from graftline.policy import Policy
 from tasks import promotion
 from tasks.approval import Approval, required_approval
 from tasks.artifacts import Workspace
@@ -139,21 +140,6 @@ def test_an_answer_without_a_reason_is_refused_and_can_be_given_again(workspace:
     assert answer_approval(workspace, MODEL, 2, answer("approve")).verdict == "PROMOTE"
 
 
-@pytest.mark.parametrize(
-    ("text", "approval"),
-    [(None, None), ("", None), ("approval_within_hours: null\n", None), ("other: 1\n", None),
-     ("approval_within_hours: 1.5\n", Approval(5400.0))],
-)  # fmt: skip
-def test_the_policy_says_whether_a_person_must_approve(
-    workspace: Workspace, text: str | None, approval: Approval | None
-) -> None:
-    if text is not None:
-        (workspace.root / "mlflow" / "promotion.yaml").write_text(text)
-    assert required_approval(workspace) == approval
-
-
-@pytest.mark.parametrize("value", ["0", "-1", "true", "soon", ".nan"])
-def test_a_deadline_that_is_none_is_refused(workspace: Workspace, value: str) -> None:
-    (workspace.root / "mlflow" / "promotion.yaml").write_text(f"approval_within_hours: {value}\n")
-    with pytest.raises(SettingsError, match=r"approval_within_hours: .*, expected a number of hours above 0, or null"):
-        required_approval(workspace)
+def test_the_policy_says_whether_a_person_must_approve() -> None:
+    assert required_approval(Policy()) is None
+    assert required_approval(Policy(approval_within_hours=1.5)) == Approval(5400.0)

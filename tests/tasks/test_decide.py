@@ -1,17 +1,21 @@
 """A candidate is judged once; the record comes first, and what a kill cuts short the next start finishes."""
 
+import json
 import logging
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
+from graftline.comparison import Comparison
 from graftline.errors import RegistryRefusedError
-from graftline.settings import Floors, GateSettings
+from graftline.metrics import Difference, Score
+from graftline.paired import Gains
+from graftline.policy import Floors, Policy
 from tasks import decide as step
 from tasks import settling
 from tasks.artifacts import StepFolder, Workspace
-from tasks.decide import Decision
+from tasks.decide import AXES, POLICY_SHA256, Decision
 from tasks.evaluate_model import Champion, Evaluation, Scores
 from tasks.history import read_history
 from tasks.promotion import repair
@@ -21,7 +25,8 @@ from tasks.registry import BARRED, CHAMPION, REASONS, VERDICT, champion_of
 
 MODEL = "tiny"
 NO_FILES = "s3://nowhere/model"  # nothing here loads a version
-FLOOR = GateSettings(floors=Floors(accuracy=0.75))
+FLOOR = Policy(floors=Floors(accuracy=0.75))
+SCORES = ("accuracy", "macro_f1", "log_loss", "calibration_error")
 
 Interval = tuple[float, float, float]
 BETTER, SAME, WORSE = (0.1, 0.05, 0.15), (0.0, -0.05, 0.05), (-0.1, -0.15, -0.05)
@@ -42,23 +47,30 @@ def evaluation(
     accuracy: float = 0.9,
     obstacle: str | None = None,
 ) -> Evaluation:
-    numbers: Scores = {name: _score((accuracy, accuracy, accuracy)) for name in ("accuracy", "macro_f1")}
+    numbers: Scores = {name: {"value": accuracy, "low": accuracy, "high": accuracy} for name in SCORES}
     return Evaluation(
         folder=StepFolder(Path("nowhere"), "key", "ran"),
         task="single_label",
         champion=Champion(MODEL, champion) if champion else None,
         scores=numbers,
-        champion_scores=numbers if difference else None,
-        difference={"accuracy": _score(difference)} if difference else None,
-        baseline=0.5,
+        comparison=compared(f"champion version {champion}", difference) if difference else None,
+        baselines={"majority": compared("the most frequent label", (0.4, 0.3, 0.5))},
+        left_out={},
         obstacle=obstacle,
         predictions_sha256="p",
         details={"accuracy": accuracy},
     )
 
 
-def _score(interval: Interval) -> dict[str, float]:
-    return dict(zip(("value", "low", "high"), interval, strict=True))
+def compared(against: str, difference: Interval) -> Comparison:
+    """On 1,000 rows, with no slices, and no other score that differs."""
+    differences = {name: Difference(0.0, -0.01, 0.01, 1.0) for name in SCORES} | {
+        "accuracy": Difference(*difference, 0.01)
+    }
+    better = round(1000 * max(0.0, difference[0])) + 20
+    worse = round(1000 * max(0.0, -difference[0])) + 20
+    seen = Gains(1000, difference[0], 0.3, better, worse, hits=True)
+    return Comparison(against, dict.fromkeys(SCORES, Score(0.5, 0.4, 0.6)), differences, seen)
 
 
 def judge(workspace: Workspace, judged: Candidate, numbers: Evaluation) -> Decision:
@@ -81,7 +93,8 @@ def with_a_champion(workspace: Workspace) -> Candidate:
 
 def test_the_first_model_that_reaches_its_floors_becomes_champion(workspace: Workspace) -> None:
     decision = judge(workspace, candidate(), evaluation())
-    assert decision == Decision("PROMOTE", ("the first model, and it reaches every floor",), "ran")
+    assert (decision.verdict, decision.reasons) == ("PROMOTE", ("the first model, and it reaches every floor",))
+    assert decision.outcome == "ran"
     assert champion_of(MODEL) == 1
 
 
@@ -117,7 +130,8 @@ def test_a_candidate_is_judged_once(workspace: Workspace) -> None:
     first = candidate()
     judge(workspace, first, evaluation())
     again = step.decide.fn(workspace, FLOOR, first, evaluation(accuracy=0.1))
-    assert again == Decision("PROMOTE", ("the first model, and it reaches every floor",), "reused")
+    assert (again.verdict, again.reasons) == ("PROMOTE", ("the first model, and it reaches every floor",))
+    assert again.outcome == "reused"
     assert len(read_history(workspace, MODEL)) == 1
 
 
@@ -144,6 +158,55 @@ def test_modified_data_holds_the_candidate(workspace: Workspace) -> None:
     MlflowClient().set_model_version_tag(MODEL, "1", BARRED, "its data differs")
     decision = judge(workspace, judged, evaluation())
     assert (decision.verdict, decision.reasons) == ("HOLD", ("its data differs",))
+
+
+def test_the_version_says_by_which_policy_and_how_each_axis_came_out(workspace: Workspace) -> None:
+    second = with_a_champion(workspace)
+    decision = judge(workspace, second, evaluation(1, SAME))
+    tags = MlflowClient().get_model_version(MODEL, str(second.version)).tags
+    assert tags[POLICY_SHA256] == FLOOR.sha256
+    axes = json.loads(tags[AXES])
+    assert axes == {axis.name: axis.outcome for axis in decision.axes}
+    assert (axes["champion"], axes["negative transfer"]) == ("tie", "unknown")
+
+
+def test_a_person_may_have_the_last_word(workspace: Workspace) -> None:
+    policy, judged = Policy(approval_within_hours=24), candidate()
+    decision = step.decide.fn(workspace, policy, judged, evaluation())
+    assert decision.verdict == "HOLD"
+    assert "wants a person's approval" in decision.reasons[0]
+    assert decision.due is not None
+    assert champion_of(MODEL) is None
+
+
+def candidate_of_a_run(**settings: object) -> Candidate:
+    """A version whose run was logged with these settings."""
+    client = MlflowClient()
+    run = client.create_run("0").info.run_id
+    for name, value in settings.items():
+        client.log_param(run, f"data.{name}", value)
+    if not client.search_registered_models(f"name = '{MODEL}'"):
+        client.create_registered_model(MODEL)
+    return Candidate(MODEL, int(client.create_model_version(MODEL, NO_FILES, run).version), run, "ran")
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "verdict"),
+    [
+        ({"test_share": 0.1, "group": "None"}, {"test_share": 0.2, "group": "None"}, "HOLD"),
+        ({"test_share": 0.2, "group": "None"}, {"test_share": 0.2, "group": "person"}, "HOLD"),
+        # Whatever is held out now was held out then.
+        ({"test_share": 0.2, "group": "None"}, {"test_share": 0.1, "group": "None"}, "PROMOTE"),
+        ({"test_share": 0.2, "group": "None"}, {"test_share": 0.2, "group": "None"}, "PROMOTE"),
+    ],
+)
+def test_a_champion_that_may_have_learnt_from_held_out_rows_is_no_measure(
+    workspace: Workspace, then: dict[str, object], now: dict[str, object], verdict: str
+) -> None:
+    judge(workspace, candidate_of_a_run(**then), evaluation())
+    decision = judge(workspace, candidate_of_a_run(**now), evaluation(1, BETTER))
+    assert decision.verdict == verdict
+    assert (verdict == "HOLD") == decision.reasons[0].startswith("the split changed since champion version 1 was made")
 
 
 def killed_in(name: str, workspace: Workspace, judged: Candidate, numbers: Evaluation) -> list[Record]:

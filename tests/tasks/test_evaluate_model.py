@@ -26,7 +26,7 @@ def predicted(evaluation: Evaluation) -> tuple[list[str], Floats]:
 
 
 def evaluate(line: Line, champion: Champion | None) -> Evaluation:
-    return evaluate_model.fn(line.workspace, line.settings, line.data, line.checkpoint, champion)
+    return evaluate_model.fn(line.workspace, line.settings, line.data, line.checkpoint, line.baselines, champion)
 
 
 def test_the_scores_are_those_of_the_kept_predictions(adapted: Line) -> None:
@@ -40,7 +40,7 @@ def test_the_scores_are_those_of_the_kept_predictions(adapted: Line) -> None:
 
 
 def test_the_tiny_model_learns_what_decides_about_the_label(adapted: Line) -> None:
-    assert adapted.evaluation.scores["accuracy"]["low"] > adapted.evaluation.baseline
+    assert adapted.evaluation.baselines["majority"].differences["accuracy"].low > 0
 
 
 def test_exactly_the_held_out_rows_are_scored(adapted: Line) -> None:
@@ -62,7 +62,8 @@ def test_the_baseline_knows_the_training_rows_only(adapted: Line) -> None:
     (label, _), *_ = Counter(read_split(adapted.data, "train", ["target"])["target"]).most_common()
     targets, _ = predicted(adapted.evaluation)
     assert majority["label"] == label
-    assert adapted.evaluation.baseline == pytest.approx(targets.count(label) / len(targets))
+    scores = adapted.evaluation.baselines["majority"].scores
+    assert scores["accuracy"].value == pytest.approx(targets.count(label) / len(targets))
 
 
 def test_pictures_are_pictures(adapted: Line) -> None:
@@ -97,9 +98,11 @@ def test_a_champion_that_answers_alike_differs_by_nothing(adapted: Line, monkeyp
     _, probabilities = predicted(adapted.evaluation)
     champion_answers(monkeypatch, Scored("single_label", ["good", "bad"], probabilities[:, ::-1]))
     evaluation = evaluate(adapted, Champion(MODEL, 901))
-    assert evaluation.champion_scores == evaluation.scores
-    assert evaluation.difference is not None
-    assert {number for score in evaluation.difference.values() for number in score.values()} == {0.0}
+    compared = evaluation.comparison
+    assert compared is not None
+    assert {name: score.as_json() for name, score in compared.scores.items()} == evaluation.scores
+    assert {(score.value, score.low, score.high) for score in compared.differences.values()} == {(0.0, 0.0, 0.0)}
+    assert (compared.gains.better, compared.gains.worse) == (0, 0)
 
 
 def test_the_difference_is_the_candidates_score_minus_the_champions(
@@ -109,12 +112,37 @@ def test_the_difference_is_the_candidates_score_minus_the_champions(
     always_bad = np.tile([0.9, 0.1], (len(targets), 1))
     champion_answers(monkeypatch, Scored("single_label", ["bad", "good"], always_bad))
     evaluation = evaluate(adapted, Champion(MODEL, 902))
-    assert evaluation.champion_scores is not None
-    assert evaluation.difference is not None
-    assert evaluation.champion_scores["accuracy"]["value"] == pytest.approx(targets.count("bad") / len(targets))
-    for name, score in evaluation.difference.items():
-        expected = evaluation.scores[name]["value"] - evaluation.champion_scores[name]["value"]
-        assert score["value"] == pytest.approx(expected)
+    compared = evaluation.comparison
+    assert compared is not None
+    assert compared.scores["accuracy"].value == pytest.approx(targets.count("bad") / len(targets))
+    for name, score in compared.differences.items():
+        assert score.value == pytest.approx(evaluation.scores[name]["value"] - compared.scores[name].value)
+
+
+def test_the_parts_of_the_rows_are_compared_one_by_one(adapted: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    targets, probabilities = predicted(adapted.evaluation)
+    always_bad = np.tile([0.9, 0.1], (len(targets), 1))
+    champion_answers(monkeypatch, Scored("single_label", ["bad", "good"], always_bad))
+    compared = evaluate(adapted, Champion(MODEL, 904)).comparison
+    assert compared is not None
+    parts = {(part.column, part.value): part.gains for part in compared.slices}
+    rows = len(targets)
+    for column in ("class", "source", "input length"):
+        assert sum(gains.rows for (name, _), gains in parts.items() if name == column) == rows
+    right = probabilities.argmax(1) == np.array([LABELS.index(target) for target in targets])
+    good = np.array([target == "good" for target in targets])
+    # The champion is never right about a good row, and always about a bad one.
+    assert (parts["class", "good"].better, parts["class", "good"].worse) == ((right & good).sum(), 0)
+    assert (parts["class", "bad"].better, parts["class", "bad"].worse) == (0, (~right & ~good).sum())
+
+
+def test_the_quarters_of_the_inputs_length_are_those_of_the_training_rows(adapted: Line) -> None:
+    slices: Any = adapted.evaluation.details["slices"]
+    lengths = {side: list(map(len, read_split(adapted.data, side, ["input"])["input"])) for side in ("train", "test")}
+    edges = [int(edge) for edge in np.quantile(lengths["train"], [0.25, 0.5, 0.75], method="inverted_cdf")]
+    found = {part["value"]: part["rows"] for part in slices["input length"]}
+    assert found[f"up to {edges[0]} characters"] == sum(length <= edges[0] for length in lengths["test"])
+    assert found[f"above {edges[2]} characters"] == sum(length > edges[2] for length in lengths["test"])
 
 
 def test_a_champion_that_cannot_be_scored_is_an_obstacle_and_not_an_error(
@@ -123,7 +151,7 @@ def test_a_champion_that_cannot_be_scored_is_an_obstacle_and_not_an_error(
     champion_answers(monkeypatch, RegistryRefusedError("its files are gone"))
     evaluation = evaluate(adapted, Champion(MODEL, 903))
     assert evaluation.obstacle == "champion version 903 could not be scored: its files are gone"
-    assert (evaluation.champion_scores, evaluation.difference) == (None, None)
+    assert evaluation.comparison is None
 
 
 def test_the_same_candidate_champion_and_rows_are_scored_once(adapted: Line) -> None:
@@ -133,7 +161,7 @@ def test_the_same_candidate_champion_and_rows_are_scored_once(adapted: Line) -> 
 
 def test_another_seed_of_the_resamples_is_another_evaluation_of_the_same_predictions(adapted: Line) -> None:
     settings = Settings.model_validate(adapted.settings.model_dump() | {"evaluation": {"bootstrap": 100, "seed": 1}})
-    other = evaluate_model.fn(adapted.workspace, settings, adapted.data, adapted.checkpoint, None)
+    other = evaluate_model.fn(adapted.workspace, settings, adapted.data, adapted.checkpoint, adapted.baselines, None)
     assert other.folder.outcome == "ran"
     assert other.predictions_sha256 == adapted.evaluation.predictions_sha256
     assert other.scores["accuracy"]["value"] == adapted.evaluation.scores["accuracy"]["value"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
+from graftline.policy import read_policy
 from tasks.publish import publish
 from tests.tiny_project import LABELS, MODEL, Line
 
@@ -52,10 +53,24 @@ def test_mlflow_keeps_the_same_report(adapted: Line) -> None:
     assert Path(kept).read_bytes() == adapted.report.read_bytes()
 
 
+def test_every_axis_of_the_verdict_stands_in_report_card_and_file(adapted: Line) -> None:
+    table = json.loads((adapted.workspace.reports / "verdict.json").read_text())
+    card = (adapted.workspace.reports / "model_card.md").read_text(encoding="utf-8")
+    report = adapted.report.read_text(encoding="utf-8")
+    assert [axis["name"] for axis in table["axes"]] == [axis.name for axis in adapted.decision.axes]
+    assert table["policy"]["floors"]["accuracy"] == 0.75
+    for axis in adapted.decision.axes:
+        assert f"| {axis.name} | {axis.outcome} |" in card
+        assert f"<td>{axis.name}</td>" in report
+    tags = MlflowClient().get_model_version(MODEL, "1").tags
+    assert tags["graftline.policy_sha256"] == table["policy_sha256"] == read_policy(adapted.workspace.policy).sha256
+    assert json.loads(tags["graftline.axes"]) == {axis.name: axis.outcome for axis in adapted.decision.axes}
+
+
 def test_publishing_again_writes_the_same_bytes(adapted: Line) -> None:
     before = {path.name: path.read_bytes() for path in adapted.workspace.reports.iterdir()}
     publish.fn(
-        adapted.workspace, adapted.settings, adapted.run, adapted.data, adapted.base, adapted.checkpoint,
-        adapted.evaluation, adapted.candidate, adapted.decision,
+        adapted.workspace, adapted.settings, read_policy(adapted.workspace.policy), adapted.run, adapted.data,
+        adapted.base, adapted.checkpoint, adapted.evaluation, adapted.candidate, adapted.decision,
     )  # fmt: skip
     assert {path.name: path.read_bytes() for path in adapted.workspace.reports.iterdir()} == before

@@ -12,6 +12,7 @@ from pyarrow import parquet
 from safetensors.torch import load_file, save_file
 
 from graftline.errors import GraftlineError
+from graftline.policy import Policy
 from graftline.settings import read_settings
 from tasks import register_model as step
 from tasks.evaluate_model import Evaluation
@@ -27,7 +28,7 @@ from tests.tiny_project import LABELS, MODEL, Line, files_of
 def another_model(line: Line, name: str) -> Iterator[tuple[Line, TrackedRun]]:
     """The same checkpoint under the name of a model of its own."""
     settings = read_settings(line.workspace.root / "params.yaml", [f"registry.model={name}"])
-    with tracked_run(line.workspace, settings, line.data, line.base) as run:
+    with tracked_run(line.workspace, settings, Policy(), line.data, line.base) as run:
         yield dataclasses.replace(line, settings=settings), run
 
 

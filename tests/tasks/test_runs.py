@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from graftline.errors import DataRefusedError
+from graftline.policy import Policy, read_policy
 from graftline.settings import Settings, read_settings
 from tasks import runs
 from tasks.registry import RUN_KEY
@@ -23,7 +24,7 @@ from tests.tiny_project import ROWS, Line
 def another_run(line: Line, seed: int) -> Iterator[TrackedRun]:
     """The run of settings that no other test uses."""
     settings = read_settings(line.workspace.root / "params.yaml", [f"evaluation.seed={seed}"])
-    with tracked_run(line.workspace, settings, line.data, line.base) as run:
+    with tracked_run(line.workspace, settings, Policy(), line.data, line.base) as run:
         yield run
 
 
@@ -41,7 +42,7 @@ def test_the_finished_run_holds_settings_counts_scores_epochs_and_pages(adapted:
     run = logged(adapted.run.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params["adaptation.learning_rate"] == "0.005"
-    assert run.data.params["gate.floors.accuracy"] == "0.75"
+    assert run.data.params["policy.floors.accuracy"] == "0.75"
     metrics = run.data.metrics
     assert (metrics["rows_read"], metrics["rows_accepted"], metrics["rows_quarantined"]) == (ROWS + 1, ROWS, 1)
     assert metrics["test_accuracy"] == adapted.evaluation.scores["accuracy"]["value"]
@@ -59,7 +60,9 @@ def test_every_epoch_is_in_mlflow_once_with_its_number(adapted: Line, name: str)
 
 def test_a_second_start_finds_the_finished_run_and_writes_nothing_to_it(adapted: Line) -> None:
     before = logged(adapted.run.run_id).to_dictionary()
-    with tracked_run(adapted.workspace, adapted.settings, adapted.data, adapted.base) as run:
+    with tracked_run(
+        adapted.workspace, adapted.settings, read_policy(adapted.workspace.policy), adapted.data, adapted.base
+    ) as run:
         assert (run.run_id, run.finished) == (adapted.run.run_id, True)
     assert logged(adapted.run.run_id).to_dictionary() == before
 
@@ -69,6 +72,13 @@ def test_other_settings_have_another_run(adapted: Line) -> None:
         assert run.run_id != adapted.run.run_id
         assert logged(run.run_id).info.status == "RUNNING"
     assert logged(run.run_id).info.status == "FINISHED"
+
+
+def test_another_policy_has_another_run(adapted: Line) -> None:
+    stricter = Policy(wanted_difference=0.01)
+    with tracked_run(adapted.workspace, adapted.settings, stricter, adapted.data, adapted.base) as run:
+        assert run.run_id != adapted.run.run_id
+    assert provenance_of(run.run_id)["policy_sha256"] == stricter.sha256
 
 
 def test_a_run_that_fails_is_failed_and_is_gone_on_with(adapted: Line) -> None:

@@ -38,6 +38,7 @@ from tests.tiny_project import (
     git,
     run_line,
     write_data_pointer,
+    write_policy,
     write_tiny_base,
 )
 
@@ -71,7 +72,7 @@ def write_task_project(root: Path, task: Task) -> Path:
     write_tiny_base(root)
     params = yaml.safe_load((root / "params.yaml").read_text())
     params["data"] |= {"task": task, **SETTINGS[task]["data"]}
-    params["gate"]["floors"] = SETTINGS[task]["floors"]
+    write_policy(root, floors=SETTINGS[task]["floors"], baselines=[])
     params["adaptation"]["epochs"] = SETTINGS[task]["epochs"]
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     (root / ".gitignore").write_text("/artifacts/\n/reports/\n/mlflow/\n/data/\n/.dvc/\n")
@@ -134,7 +135,7 @@ def test_the_line_learns_scores_registers_and_answers(line: Line) -> None:
     else:
         assert scores["r2"] == pytest.approx(r2_score(targets, predictions))
         assert scores["mean_absolute_error"] == pytest.approx(mean_absolute_error(targets, predictions))
-        assert evaluation.baseline <= 0
+        assert evaluation.baselines["majority"].scores["r2"].value <= 0
     # The registered version was asked in a process of its own, and answered with the same bits.
     tags = MlflowClient().get_model_version(MODEL, "1").tags
     assert tags["graftline.predictions_sha256"] == evaluation.predictions_sha256
@@ -159,8 +160,9 @@ def _check_what_people_see(line: Line) -> None:
     assert answers[line.evaluation.task] in card
     assert ("Per label" in report) == (line.evaluation.task == "multi_label")
     result: Any = result_of(
-        line.data, line.base, line.checkpoint, line.evaluation, line.candidate, line.decision, line.report, 1.0
-    )
+        line.data, line.base, line.checkpoint, line.baselines, line.evaluation, line.candidate, line.decision,
+        line.report, 1.0,
+    )  # fmt: skip
     assert name in result["summary"]
     epoch = MlflowClient().get_run(line.run.run_id).data.metrics
     assert f"epoch_validation_{ {'macro-F1': 'macro_f1', 'R²': 'r2'}[name] }" in epoch
@@ -193,15 +195,20 @@ def test_a_second_run_is_compared_with_the_champion_on_the_same_rows(line: Line,
         "tasks.evaluate_model.score_in_fresh_process",
         lambda *_, **__: Scored(line.evaluation.task, labels[::-1], turned),
     )
-    same = evaluate_model.fn(line.workspace, line.settings, line.data, line.checkpoint, Champion(MODEL, 7))
-    assert same.champion_scores == line.evaluation.scores
-    assert same.difference is not None
-    assert {number for score in same.difference.values() for number in score.values()} == {0.0}
+    same = evaluate_model.fn(
+        line.workspace, line.settings, line.data, line.checkpoint, line.baselines, Champion(MODEL, 7)
+    )
+    assert same.comparison is not None
+    assert {name: score.as_json() for name, score in same.comparison.scores.items()} == line.evaluation.scores
+    assert {(score.value, score.low, score.high) for score in same.comparison.differences.values()} == {(0.0, 0.0, 0.0)}
+    assert (same.comparison.gains.better, same.comparison.gains.worse) == (0, 0)
     monkeypatch.setattr(
         "tasks.evaluate_model.score_in_fresh_process", lambda *_, **__: Scored("single_label", ["a"], own[:, :1])
     )
-    other = evaluate_model.fn(line.workspace, line.settings, line.data, line.checkpoint, Champion(MODEL, 8))
-    assert other.difference is None
+    other = evaluate_model.fn(
+        line.workspace, line.settings, line.data, line.checkpoint, line.baselines, Champion(MODEL, 8)
+    )
+    assert other.comparison is None
     assert "champion version 8 could not be scored: its task is single_label" in str(other.obstacle)
 
 
@@ -217,9 +224,6 @@ def test_a_fresh_process_answers_with_the_same_bits(line: Line) -> None:
 @pytest.mark.parametrize(
     ("task", "assignment", "message"),
     [
-        ("regression", "gate.floors.accuracy=0.5", r"gate\.floors\.accuracy 0\.5: data\.task regression has no such"),
-        ("multi_label", "gate.floors.accuracy=0.5", r"no such score, expected macro_f1; remove it or set it to 0"),
-        ("single_label", "gate.floors.r2=0.5", r"gate\.floors\.r2 0\.5: .* expected accuracy or macro_f1"),
         ("regression", "adaptation.class_weights=balanced", r"about labels, which data\.task regression has not"),
         ("regression", "adaptation.label_smoothing=0.1", r"about labels, which data\.task regression has not"),
         ("single_label", "adaptation.augmentation=light", r"texts have no random views, images and sounds have"),
