@@ -108,7 +108,7 @@ def logits(rows: Rows, true_difference: float, some: int, random: np.random.Gene
     shared = np.sqrt(correlation) * random.standard_normal((some, len(rows.targets)))
     models = []
     for gain in (true_difference, 0.0):
-        middle = norm.ppf([kind.accuracy + gain for kind in STRENGTHS])[rows.strength]
+        middle = np.asarray(norm.ppf([kind.accuracy + gain for kind in STRENGTHS]))[rows.strength]
         own = np.sqrt(1 - correlation) * random.standard_normal(shared.shape)
         models.append(np.asarray(SPREAD * (middle + shared + own)))
     return models[0], models[1]
@@ -173,10 +173,10 @@ def _scores(counts: Drawn, rows: Rows, logit: Floats) -> Mapping[str, Drawn]:
     bins = range(CALIBRATION_BINS // 2, CALIBRATION_BINS)
     error = sum(np.abs(_sum(counts, np.where(place == number, surplus, 0))) for number in bins)
     return {
-        "accuracy": right / len(first),
-        "macro_f1": f1,
+        "accuracy": right / np.float32(len(first)),
+        "macro_f1": f1.astype(np.float32),
         "log_loss": _mean(counts, np.logaddexp(0, -logit)),
-        "calibration_error": np.asarray(error / len(first)),
+        "calibration_error": np.asarray(error / np.float32(len(first))),
     }
 
 
