@@ -46,9 +46,11 @@ literature uses; none was chosen by a look at results. *From scratch* is the sam
 anew, with random weights, as a `path:` base model of which everything is trained, with warm-up and a rate that suits
 random weights. Accuracy has its 95 % interval over the held-out rows (bootstrap). What lora adds counts as parameters;
 gradual_unfreezing trains all of them in its last stage. Seconds are those of the step `fine_tune`, the frozen part's
-run included where it was not kept from the lines above; the machine was shared with other work, so they say little more
-than orders of magnitude. Made by `python -m benchmarks.strategies`.
+run included where it was not kept from the lines above, and of a killed run only those since it went on; the machine
+was shared with other work, so they say little more than orders of magnitude. Made by
+`python -m benchmarks.strategies`.
 """
+SPLITS = {"train": "to learn from", "validation": "to choose by", "test": "held out"}
 COLUMNS = ("strategy", "held-out accuracy (95 % interval)", "log loss", "parameters trained",
            "rates: backbone, head", "seconds of training")  # fmt: skip
 
@@ -186,7 +188,7 @@ def page(lines: Lines) -> str:
 
 def _section(project: Project, lines: Mapping[str, Line]) -> str:
     counts = next((line.split_rows for line in lines.values() if line.split_rows), {})
-    sizes = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+    sizes = ", ".join(f"{counts[split]:,} {called}" for split, called in SPLITS.items() if split in counts)
     rows = [COLUMNS, ("---",) * len(COLUMNS)]
     rows += [_cells(name, lines[name]) for name in project.strategies if name in lines]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
@@ -202,7 +204,7 @@ def _cells(name: str, line: Line) -> tuple[str, ...]:
         f"*{name}*" if name == SCRATCH else name,
         f"{line.accuracy:.4f} ({line.low:.4f} to {line.high:.4f})",
         f"{line.log_loss:.3f}",
-        f"{line.trained / line.parameters:.2%} of {line.parameters / 1e6:.1f} million",
+        f"{100 * line.trained / line.parameters:.3g} % of {line.parameters / 1e6:.1f} million",
         "head solved" if solved else f"{settings.learning_rate:g}, {settings.head_learning_rate:g}",
         f"{line.seconds:,.0f}",
     )

@@ -77,9 +77,9 @@ def test_lines_are_kept_and_shown(tmp_path: Path) -> None:
     assert read_lines(kept) == lines
     assert read_lines(tmp_path / "none.json") == {}
     shown = page(lines)
-    assert "| lora | 0.7500 (0.7000 to 0.8000) | 0.500 | 2.00% of 0.0 million | 0.0005, 0.001 | 7 |" in shown
+    assert "| lora | 0.7500 (0.7000 to 0.8000) | 0.500 | 2 % of 0.0 million | 0.0005, 0.001 | 7 |" in shown
     assert "| norm_only | refused: a / b |" in shown
-    assert "Rows: 6 train, 1 validation, 2 test." in shown
+    assert "Rows: 6 to learn from, 1 to choose by, 2 held out." in shown
     assert DIGIT_PROJECT.what in shown
     assert "## Reviews" not in shown
 
