@@ -20,12 +20,7 @@ SEED = 0
 
 def digit_task(base: Path, *, rows: int, test_rows: int) -> Task:
     """Digits in random order. Raises: ValueError if there are too few."""
-    pixels, digits = mnist_data()
-    if len(digits) < rows + test_rows:
-        raise ValueError(f"there are {len(digits)} digits, expected {rows + test_rows}; lower --rows or --test-rows")
-    chosen = np.random.default_rng(SEED).permutation(len(digits))[: rows + test_rows]
-    files = [_png(pixels[row]) for row in chosen]
-    targets = [int(digits[row]) for row in chosen]
+    files, targets = digit_files(rows + test_rows)
     return Task(
         base=base,
         reading=Reading("image"),
@@ -33,6 +28,23 @@ def digit_task(base: Path, *, rows: int, test_rows: int) -> Task:
         train=Labelled(files[:rows], targets[:rows]),
         test=Labelled(files[rows:], targets[rows:]),
     )
+
+
+def write_digits(folder: Path, rows: int) -> None:
+    """Random digits as class folders. Raises: ValueError if there are too few."""
+    for number, (content, digit) in enumerate(zip(*digit_files(rows), strict=True)):
+        path = folder / str(digit) / f"{number:04}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def digit_files(rows: int) -> tuple[list[bytes], list[int]]:
+    """PNG files of random digits, and what they show. Raises: ValueError if there are too few."""
+    pixels, digits = mnist_data()
+    if len(digits) < rows:
+        raise ValueError(f"there are {len(digits)} digits, expected {rows}; lower the number of rows")
+    chosen = np.random.default_rng(SEED).permutation(len(digits))[:rows]
+    return [_png(pixels[row]) for row in chosen], [int(digits[row]) for row in chosen]
 
 
 def write_efficientnet(folder: Path) -> Path:

@@ -5,7 +5,6 @@ It shows that each combination runs, not how well it does: random weights know n
 
 import argparse
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -13,20 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-
 from flows.cli import TELEMETRY_OFF
 
 os.environ.update(TELEMETRY_OFF)
 
+from benchmarks.projects import start_project, working_in
 from graftline.errors import GraftlineError
 from graftline.settings import parse_settings
-from tasks.artifacts import Workspace
-from tasks.fetch_model import lock_model
 from tests.media_folders import write_tiny_images, write_tiny_sounds
 from tests.tiny_media import MEDIA_ARCHITECTURES, MediaArchitecture, kind_of, write_tiny_media_model
 from tests.tiny_models import ARCHITECTURES, write_tiny_model
-from tests.tiny_project import git, write_data_pointer, write_rows
+from tests.tiny_project import write_rows
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "feature_extraction": {},
@@ -76,26 +72,18 @@ def _cells(name: str) -> Iterator[str]:
     """What came of each strategy with this family: its accuracy, or its refusal."""
     from flows.adapt import adapt
 
-    home = Path.cwd()
-    with tempfile.TemporaryDirectory() as scratch:
-        root = Path(scratch)
-        settings = _write_project(root, name)
-        os.chdir(root)
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
-        try:
-            for strategy, more in STRATEGIES.items():
-                settings["adaptation"] = {**_adaptation(), "strategy": strategy, **more}
-                began = time.monotonic()
-                try:
-                    result: Any = adapt(parse_settings(settings, source=name))
-                    cell = f"{result['scores']['accuracy']['value']:.2f}"
-                except GraftlineError as error:
-                    cell = f"refused: {error}"
-                print(f"{name}, {strategy}: {cell} ({time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True)
-                yield cell
-        finally:
-            os.chdir(home)
-            shutil.rmtree(root / "artifacts", ignore_errors=True)
+    with tempfile.TemporaryDirectory() as scratch, working_in(Path(scratch)):
+        settings = _write_project(Path(scratch), name)
+        for strategy, more in STRATEGIES.items():
+            settings["adaptation"] = {**_adaptation(), "strategy": strategy, **more}
+            began = time.monotonic()
+            try:
+                result: Any = adapt(parse_settings(settings, source=name))
+                cell = f"{result['scores']['accuracy']['value']:.2f}"
+            except GraftlineError as error:
+                cell = f"refused: {error}"
+            print(f"{name}, {strategy}: {cell} ({time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True)
+            yield cell
 
 
 def _adaptation() -> dict[str, Any]:
@@ -115,15 +103,9 @@ def _write_project(root: Path, name: str) -> dict[str, Any]:
         write(root / "data" / "files", ROWS)
         write_tiny_media_model(root / "base", architecture)
         data |= {"path": "data/files", "kind": kind}
-    write_data_pointer(root)
-    lock_model(Workspace(root), "path:base")
     settings = {"data": data, "base_model": {"uri": "path:base"}, "evaluation": {"bootstrap": 100},
                 "registry": {"model": "tiny"}}  # fmt: skip
-    (root / "params.yaml").write_text(yaml.safe_dump(settings))
-    (root / ".gitignore").write_text("/artifacts/\n/reports/\n/mlflow/\n/data/\n/.dvc/\n")
-    git(root, "init", "--quiet", "--initial-branch", "main")
-    git(root, "add", ".")
-    git(root, "commit", "--quiet", "--message", "a tiny project")
+    start_project(root, settings, "path:base")
     return settings
 
 

@@ -26,7 +26,7 @@ def predicted(
     balanced: bool = False,
 ) -> Floats:
     """For training, validation and test texts, the first with a good word in their odd rows, the others likewise."""
-    texts = texts or [tiny_texts(len(part), seed=seed)[0] for seed, part in enumerate((*targets, range(40)))]
+    texts = texts or [tiny_texts(len(part), seed=seed)[0] for seed, part in enumerate((*targets, np.arange(40)))]
     named = dict(zip(("train", "validation", "test"), texts, strict=True))
     learnt = dict(zip(("train", "validation"), targets, strict=True))
     return bag_of_words(task, named, learnt, outputs=outputs, balanced=balanced)
