@@ -89,7 +89,6 @@ def _digit_settings() -> dict[str, Any]:
         },
         "base_model": {"uri": f"path:{CONVERTED}"},
         "adaptation": {"batch_size": 16, "learning_rate": 3e-4, "head_learning_rate": 3e-3},
-        "gate": {"floors": {}},
         "registry": {"model": "digits"},
     }  # fmt: skip
 
