@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from graftline.policy import POLICY
 from graftline.settings import Settings, parse_settings
 from tasks.artifacts import Workspace
 from tasks.data_version import data_version
@@ -38,6 +39,9 @@ def start_project(root: Path, settings: Mapping[str, Any], *base_models: str) ->
     write_data_pointer(root)
     for uri in base_models:
         lock_model(Workspace(root), uri)
+    # Only the strategies are of interest here, and training from scratch is one of their lines.
+    (root / POLICY).parent.mkdir(exist_ok=True)
+    (root / POLICY).write_text("baselines: []\n")
     (root / ".gitignore").write_text("".join(f"/{name}/\n" for name in IGNORED))
     (root / PARAMS).write_text(yaml.safe_dump(dict(settings), sort_keys=False))
     git(root, "init", "--quiet", "--initial-branch", "main")
