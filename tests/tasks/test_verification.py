@@ -191,8 +191,8 @@ def test_an_alias_that_had_been_moved_before_a_decision_is_still_found_after_it(
     move_by_hand(3)
     override(decided, MODEL, 2, "a test")
     assert findings(decided) == [
-        "record 7 found version 3 as champion where the records before had left version 1: the alias was moved outside of"
-        " Graftline before it"
+        "record 7 found version 3 as champion where the records before had left version 1: the alias was moved outside"
+        " of Graftline before it"
     ]
 
 
