@@ -76,9 +76,9 @@ def test_a_person_rejects_one_model_and_approves_the_next(servers: Running, page
 def run_until_suspended(page: Page, servers: Running, *, epochs: int) -> None:
     open_form(page, servers)
     fill(page, "Epochs", str(epochs))  # other settings: another version
-    page.get_by_role("button", name="Submit").click()
-    page.locator("a[href*='/runs/flow-run/']").first.click()
-    page.wait_for_url(re.compile("/runs/flow-run/"))
+    with page.expect_response(re.compile("create_flow_run")) as created:
+        page.get_by_role("button", name="Submit").click()
+    page.goto(f"{servers.prefect}/runs/flow-run/{created.value.json()['id']}")
     expect(page.locator(".page-heading-flow-run")).to_contain_text("Suspended", timeout=RUN_SECONDS * 1000)
 
 
