@@ -13,6 +13,7 @@ from tasks.history import deciding, history_folder, read_history
 from tasks.records import Entry
 from tasks.registry import BARRED, CHAMPION, WEIGHTS, champion_of, get_version
 from tasks.settling import append, settled
+from tasks.tracking import EXPERIMENT
 
 MODEL = "tiny"
 # Nothing here loads a version.
@@ -24,10 +25,10 @@ Verdict = Literal["PROMOTE", "HOLD", "REJECT"]
 def register(workspace: Workspace, *verdicts: Verdict | None, barred: str | None = None) -> None:
     """A version per verdict, None for one that was not judged; no champion is made."""
     client = MlflowClient()
-    experiment = client.get_experiment_by_name("graftline")
-    assert experiment is not None
     if not client.search_registered_models(f"name = '{MODEL}'"):
         client.create_registered_model(MODEL)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None  # `connect` has made it
     run = client.create_run(experiment.experiment_id)
     for verdict in verdicts:
         tags = {WEIGHTS: "w" * 64} | ({BARRED: barred} if barred else {})

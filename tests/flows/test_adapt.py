@@ -167,6 +167,24 @@ def test_modified_data_bars_the_promotion_also_by_hand(root: Path) -> None:
     assert "tiny version 1: may not be promoted: its data differs" in refused.stderr
 
 
+def test_a_run_without_a_deployment_that_needs_approval_names_the_command_and_ends_on_hold(root: Path) -> None:
+    (root / "mlflow").mkdir()
+    (root / "mlflow" / "promotion.yaml").write_text("approval_within_hours: 1\n")
+    done = CliRunner().invoke(app, ["adapt", "--json"])
+    held = json.loads(done.stdout.splitlines()[-1])
+    assert (done.exit_code, held["verdict"]) == (0, "HOLD")
+    assert held["reasons"][0].startswith("the gate says PROMOTE, but the policy wants a person's approval, until ")
+    assert f"graftline approve {MODEL} --version 1 --by NAME --reason" in done.stderr
+    connect(Workspace(root))
+    assert champion_of(MODEL) is None
+    approved = CliRunner().invoke(app, ["approve", MODEL, "--version", "1", "--by", "Ada", "--reason", "I looked"])
+    assert approved.exit_code == 0, approved.output
+    assert champion_of(MODEL) == 1
+    again = adapt()
+    assert (again["verdict"], again["reasons"][0]) == ("PROMOTE", "approved by Ada: I looked")
+    assert again["steps"] == dict.fromkeys(STEPS, "reused")
+
+
 def start(root: Path, *arguments: str) -> "subprocess.Popen[str]":
     """`graftline adapt` in a process group of its own."""
     return subprocess.Popen(
