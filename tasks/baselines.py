@@ -188,7 +188,8 @@ def _build(folder: Path, recipe: _Recipe) -> None:
 
     from graftline.training import DivergedError
 
-    began, answers = time.monotonic(), None
+    began = time.monotonic()
+    answers: str | None = None
     logger.info("%s: computing %s", STEP, recipe.against)
     try:
         made = recipe.predict(folder)

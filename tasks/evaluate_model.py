@@ -122,7 +122,7 @@ def evaluate_model(
         "settings": settings.evaluation.model_dump(mode="json"),
         "threads": thread_count(settings.adaptation),
         "baselines": {name: rival.folder.key for name, rival in baselines.rivals.items()},
-        "left_out": dict(baselines.left_out),
+        "left_out": {**baselines.left_out},
         "champion": champion.uri if champion else None,
     }
     folder = produce(
@@ -175,7 +175,7 @@ def _build(
             name: scores.compare(predictions, rival.predictions(), rival.against)
             for name, rival in baselines.rivals.items()
         },
-        "left_out": dict(baselines.left_out),
+        "left_out": {**baselines.left_out},
         "predictions_sha256": predictions_sha256(rows["row_id"], predictions),
         "pictures": cast("JsonValue", pictures),
         **_against_champion(workspace, settings, data, champion, predictions, scores),

@@ -126,7 +126,9 @@ def pretrained(folder: Path, epochs: int = 6) -> None:
         {"train": tiny_rows(folder, 600), "validation": tiny_rows(folder, 60, seed=1)},
     )
     settings = AdaptationSettings(epochs=epochs, learning_rate=5e-3, head_learning_rate=1e-2, max_tokens=32, threads=1)
-    Adaptation(model, rows, settings, stores=lambda _: pytest.fail("nothing is frozen"), folder=folder / "work").run()
+    Adaptation(
+        model, rows, settings, stores=lambda point: pytest.fail(f"{point} needs no store"), folder=folder / "work"
+    ).run()
     shutil.rmtree(folder / "work")
     model.family.save(model.backbone, folder)
 
