@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -141,11 +141,16 @@ def _build(
     slices = held_out_slices(data, settings.data.slices)
     scores = Scorer(data.task, targets, settings.evaluation, [*slices, *class_slices(data, targets)])
     use_threads(settings.adaptation)
-    predictions = Predictor(checkpoint.model).predict(raw_inputs(workspace, data, "test"))
+    predictor = Predictor(checkpoint.model)
+    look = predictor.look(raw_inputs(workspace, data, "test"))
+    predictions = predictor.answers(look.outputs)
+    uncalibrated = replace(predictor.outputs, temperature=1.0).answers(look.outputs).numpy()
     logger.info(
         "scoring %d held-out rows, each interval from %d resamples", len(targets), settings.evaluation.bootstrap
     )
-    seen = examine(data.task, predictions, targets, labels=data.labels, target_name=settings.data.target)
+    seen = examine(
+        data.task, predictions, targets, uncalibrated=uncalibrated, labels=data.labels, target_name=settings.data.target
+    )
     without_model, guesses = baseline(data.task, split_targets(data, "train").numpy(), len(targets), data.labels)
     pictures = {title: f"{title.split()[0].lower()}.png" for title in seen.pictures}
     summary: dict[str, JsonValue] = {
@@ -157,6 +162,11 @@ def _build(
         "confusion_names": list(seen.confusion_names),
         "confusion": seen.confusion.tolist(),
         "reliability": [dict(entry) for entry in seen.reliability],
+        "calibration": {
+            "temperature": checkpoint.temperature,
+            "scores_before": scores.of(uncalibrated),
+            "reliability_before": [dict(entry) for entry in seen.reliability_before],
+        },
         "classes": [{"label": label, **numbers} for label, numbers in zip(data.labels, seen.classes, strict=True)],
         "slices": _slice_scores(slices, predictions, scores),
         "majority": {"label": without_model, "scores": scores.of(guesses)},

@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -54,6 +54,8 @@ class Checkpoint:
     kept_epochs: tuple[int, ...]
     """Whose weights the model has: of one epoch, or the mean of several."""
     epochs: tuple[dict[str, float], ...]
+    temperature: float
+    """Divides the model's outputs; fitted on the validation rows after training."""
     seconds: float
 
 
@@ -110,11 +112,13 @@ def _build(
     finished_epoch: Callable[[dict[str, float]], None],
 ) -> None:
     from graftline.adaptation import Adaptation, Listener
+    from graftline.calibration import fit_temperature
     from graftline.families import load_base, load_preprocessor, save_classifier
     from graftline.feature_stores import open_feature_store
     from graftline.input_rows import InputRows
     from graftline.outputs import outputs_for
     from graftline.preprocessing import Reading
+    from graftline.training import predict
 
     began = time.monotonic()
     use_threads(settings)
@@ -148,16 +152,26 @@ def _build(
     ).run()
     logger.info("frozen: %s", adapted.frozen)
     bar.show(1.0)
+    # In full precision and through the whole model: as it will be served.
+    held = predict(model, rows_of("validation"), batch_size=settings.batch_size)
+    temperature = fit_temperature(data.task, held.double().numpy(), targets["validation"].numpy())
+    logger.info("temperature %.3f, fitted on %d validation rows", temperature, len(held))
+    model.outputs = replace(outputs, temperature=temperature)
     # Before it is saved: adapters that are not merged are taken out of the model for that.
     weights_sha256 = tensors_sha256(dict(model.state_dict()))
     save_classifier(model, preprocessor, folder / MODEL)
-    write_json(folder / SUMMARY, _summary(adapted, weights_sha256, data, round(time.monotonic() - began, 1)))
+    write_json(
+        folder / SUMMARY, _summary(adapted, weights_sha256, temperature, data, round(time.monotonic() - began, 1))
+    )
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # a solved head needs none
 
 
-def _summary(adapted: "Adapted", weights_sha256: str, data: ValidatedData, seconds: float) -> JsonValue:
+def _summary(
+    adapted: "Adapted", weights_sha256: str, temperature: float, data: ValidatedData, seconds: float
+) -> JsonValue:
     return {
         "weights_sha256": weights_sha256,
+        "temperature": temperature,
         "frozen_sha256": adapted.frozen_sha256,
         "frozen": adapted.frozen,
         "kept_epochs": list(adapted.members),
@@ -235,5 +249,6 @@ def _record(folder: StepFolder) -> Checkpoint:
         frozen=cast("str", summary["frozen"]),
         kept_epochs=kept_epochs,
         epochs=tuple(cast("list[dict[str, float]]", summary["epochs"])),
+        temperature=cast("float", summary["temperature"]),
         seconds=cast("float", summary["seconds"]),
     )

@@ -110,7 +110,12 @@ def _report(
         kept_epochs=checkpoint.kept_epochs,
         epochs=len(epochs),
         training_seconds=checkpoint.seconds,
+        temperature=checkpoint.temperature,
         scores=evaluation.scores,
+        uncalibrated_scores=cast(
+            "dict[str, dict[str, float]]",
+            cast("dict[str, JsonValue]", evaluation.details["calibration"])["scores_before"],
+        ),
         champion=f"champion version {evaluation.champion.version}" if evaluation.champion else None,
         champion_scores=_plain(evaluation.comparison.scores) if evaluation.comparison else None,
         difference=_plain(evaluation.comparison.differences) if evaluation.comparison else None,

@@ -1,6 +1,7 @@
 """The candidate's numbers are those of its predictions, and the champion is scored on the same rows."""
 
 import dataclasses
+import json
 from collections import Counter
 from typing import Any
 
@@ -169,3 +170,18 @@ def test_another_seed_of_the_resamples_is_another_evaluation_of_the_same_predict
 
 def reused(folder: StepFolder) -> StepFolder:
     return dataclasses.replace(folder, outcome="reused")
+
+
+def test_the_temperature_is_kept_with_the_model_and_changes_no_label(adapted: Line) -> None:
+    calibration: Any = adapted.evaluation.details["calibration"]
+    described = json.loads((adapted.checkpoint.model / "graftline.json").read_text())
+    temperature = described["outputs"]["temperature"]
+    assert temperature == calibration["temperature"] == adapted.checkpoint.temperature
+    assert temperature != 1
+    for name in ("accuracy", "macro_f1"):
+        assert calibration["scores_before"][name] == adapted.evaluation.scores[name]
+    # Without it the probabilities are the powers of those with it, made to add up to one.
+    targets, probabilities = predicted(adapted.evaluation)
+    powers = probabilities**temperature
+    before = log_loss(targets, powers / powers.sum(1, keepdims=True), labels=list(LABELS))
+    assert calibration["scores_before"]["log_loss"]["value"] == pytest.approx(before)
