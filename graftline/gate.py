@@ -89,8 +89,9 @@ def decide(
     if held:
         verdict = Verdict("HOLD", held, table)
         return Verdict("HOLD", (*held, *_advice(verdict, champion, policy)), table)
-    best = next(axis for axis in table if axis.name == "champion")
-    return Verdict("PROMOTE", (best.sentence,), table)
+    if champion is None:
+        return Verdict("PROMOTE", ("the first model, and it reaches every floor",), table)
+    return Verdict("PROMOTE", tuple(axis.sentence for axis in table if axis.name == "champion"), table)
 
 
 def _axes(
@@ -110,7 +111,7 @@ def _axes(
             axes.slices(champion, policy, tests=tests),
         ]
     elif champion is None:
-        found.append(Axis("champion", "unknown", "the first model, and it reaches every floor"))
+        found.append(Axis("champion", "unknown", "there is no champion to compare with"))
     else:
         found.append(Axis("champion", "unknown", champion.why, "HOLD"))
     found += [
