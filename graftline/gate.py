@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from graftline import axes
+from graftline import axes, conduct
 from graftline.axes import Axis
 from graftline.comparison import Comparison
 from graftline.metrics import Score
@@ -32,6 +32,8 @@ class Evaluated:
     """Why the candidate may not be promoted whatever its numbers, such as modified data."""
     serving: Mapping[str, float] | None = None
     """Measured numbers by the names of the policy's limits."""
+    hostile: Mapping[str, str] | None = None
+    """What became of each hostile request."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def _axes(
             nothing="not compared with training from scratch nor with a frozen base model",
         ),
         axes.serving(candidate.serving, policy),
+        conduct.hostile_requests(candidate.hostile),
         _held_back("test rows", candidate.unfair, "nothing was chosen by the held-out rows"),
         _held_back("data version", [candidate.barred] if candidate.barred else [], "the data are as versioned"),
     ]  # fmt: skip

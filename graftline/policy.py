@@ -90,6 +90,8 @@ class Effects(Section):
     """Better than without transfer."""
     serving: Effect = "block"
     """Within the limits of time and memory."""
+    hostile_requests: Effect = "block"
+    """Whatever is sent to the model, it answers or refuses, and lives on."""
 
 
 class Policy(Section):

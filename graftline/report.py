@@ -19,6 +19,17 @@ SCORES_OF_SLICES = 2
 
 
 @dataclass(frozen=True)
+class Table:
+    """What was found out about a model beside its scores."""
+
+    title: str
+    lead: str
+    """What it means, in a sentence."""
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
 class RunReport:
     """Everything that the page and the card tell about one run."""
 
@@ -66,6 +77,7 @@ class RunReport:
     majority_scores: Scores
     classes: Sequence[Mapping[str, str | float]]
     slices: Mapping[str, Sequence[Mapping[str, object]]]
+    tables: Sequence[Table]
     pictures: Mapping[str, bytes]
     settings: str
 

@@ -17,6 +17,7 @@ from tasks.evaluate_model import Evaluation
 from tasks.history import Record, append_record, verdict_record
 from tasks.register_model import Candidate
 from tasks.registry import BARRED, REASONS, VERDICT, champion_of, get_version, move_champion, repair
+from tasks.serving import Trial
 
 # What Graftline notes on a judged version, beside verdict and reasons.
 POLICY_SHA256, AXES = "graftline.policy_sha256", "graftline.axes"
@@ -49,7 +50,9 @@ def decide(workspace: Workspace, policy: Policy, candidate: Candidate, evaluatio
     records = repair(workspace, candidate.model)
     tags = get_version(candidate.model, candidate.version).tags
     record = verdict_record(records, candidate.version)
-    verdict = judge(policy, evaluation, barred=tags.get(BARRED), unfair=_unfair(candidate, evaluation))
+    verdict = judge(
+        policy, evaluation, barred=tags.get(BARRED), unfair=_unfair(candidate, evaluation), trial=candidate.trial
+    )
     if record is not None and record.verdict is not None and VERDICT in tags:
         return Decision(record.verdict, tuple(tags[REASONS].split("\n")), verdict.axes, verdict.rows_enough, "reused")
     if record is None:
@@ -59,7 +62,9 @@ def decide(workspace: Workspace, policy: Policy, candidate: Candidate, evaluatio
     return Decision(verdict.verdict, verdict.reasons, verdict.axes, verdict.rows_enough, "ran")
 
 
-def judge(policy: Policy, evaluation: Evaluation, *, barred: str | None, unfair: str | None) -> gate.Verdict:
+def judge(
+    policy: Policy, evaluation: Evaluation, *, barred: str | None, unfair: str | None, trial: Trial | None
+) -> gate.Verdict:
     """The gate's verdict on these numbers; one that only a person may carry out is held."""
     rival = evaluation.comparison or (gate.Unscored(evaluation.obstacle) if evaluation.obstacle else None)
     verdict = gate.decide(
@@ -68,6 +73,8 @@ def judge(policy: Policy, evaluation: Evaluation, *, barred: str | None, unfair:
             {name: Score(**numbers) for name, numbers in evaluation.scores.items()},
             unfair=[unfair] if unfair else [],
             barred=barred,
+            serving=trial.limited if trial else None,
+            hostile=trial.hostile if trial else None,
         ),
         rival,
         baselines=evaluation.baselines,

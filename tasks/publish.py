@@ -27,6 +27,7 @@ from tasks.fetch_model import BaseModel
 from tasks.fine_tune import Checkpoint
 from tasks.progress import in_prefect
 from tasks.register_model import Candidate
+from tasks.report_tables import tables_of
 from tasks.runs import log_results
 from tasks.tracking import TrackedRun, run_page
 from tasks.validate_data import ValidatedData
@@ -123,6 +124,7 @@ def _report(
         majority_scores=cast("dict[str, dict[str, float]]", majority["scores"]),
         classes=cast("list[dict[str, str | float]]", evaluation.details["classes"]),
         slices=cast("dict[str, list[dict[str, object]]]", evaluation.details["slices"]),
+        tables=tables_of(evaluation, candidate),
         pictures={
             **{title: (evaluation.folder.path / name).read_bytes() for title, name in _pictures(evaluation).items()},
             "Training": training_picture(

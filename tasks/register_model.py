@@ -3,9 +3,10 @@
 import base64
 import importlib.metadata
 import io
+import json
 import logging
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ from tasks.registry import (
     find_version,
     repair,
 )
-from tasks.serving import score_in_fresh_process
+from tasks.serving import Trial, try_in_fresh_process
 from tasks.tracking import TrackedRun
 from tasks.validate_data import ValidatedData
 
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 REQUIRED = ("mlflow", "torch", "transformers", "safetensors", "numpy", "pandas", "pydantic", "pyyaml")
 REQUIRED_OF: dict[Kind, tuple[str, ...]] = {**LIBRARIES_OF, "image": (*LIBRARIES_OF["image"], "imagehash")}
 NO_RIVAL = "none"
+# How the version does as a server; noted with it, because it is measured once.
+SERVING = "graftline.serving"
 
 logger = logging.getLogger("graftline.register_model")
 
@@ -55,6 +58,8 @@ class Candidate:
     version: int
     run_id: str
     outcome: Outcome
+    trial: Trial | None = None
+    """How it does as a server; none of a version that was judged before this was measured."""
 
 
 @task(name="champion to beat", persist_result=False, cache_policy=NO_CACHE)
@@ -87,12 +92,14 @@ def register_model(
     version = find_version(model, run.run_key)
     if version is not None and VERDICT in version.tags:
         logger.info("register_model: version %s (reused)", version.version)
-        return Candidate(model, int(version.version), run.run_id, "reused")
+        measured = version.tags.get(SERVING)
+        trial = Trial(**json.loads(measured)) if measured else None
+        return Candidate(model, int(version.version), run.run_id, "reused", trial)
     if version is None:
         version = _register(settings, run, checkpoint)
-    _check_answers(workspace, settings, version, data, evaluation)
-    _note(version, data, evaluation)
-    return Candidate(model, int(version.version), run.run_id, "ran")
+    trial = _check_answers(workspace, settings, version, data, evaluation)
+    _note(version, data, evaluation, trial)
+    return Candidate(model, int(version.version), run.run_id, "ran", trial)
 
 
 def _register(settings: Settings, run: TrackedRun, checkpoint: Checkpoint) -> "ModelVersion":
@@ -168,20 +175,21 @@ def requirements(kind: Kind) -> list[str]:
 
 def _check_answers(
     workspace: Workspace, settings: Settings, version: "ModelVersion", data: ValidatedData, evaluation: Evaluation
-) -> None:
+) -> Trial:
     row_ids, asked = read_split(data, "test", ["row_id"])["row_id"], questions(workspace, data, "test")
     uri = f"models:/{version.name}/{version.version}"
     logger.info("asking %s for all %d held-out rows in a fresh process", uri, len(asked))
-    scored = score_in_fresh_process(workspace, uri, asked, threads=thread_count(settings.adaptation))
+    scored, trial = try_in_fresh_process(workspace, uri, asked, threads=thread_count(settings.adaptation))
     got = predictions_sha256(row_ids, scored.predictions)
     if (scored.task, scored.labels) != (data.task, list(data.labels)) or got != evaluation.predictions_sha256:
         raise GraftlineError(
             f"{uri}: its predictions in a fresh process have digest {got[:12]}, expected"
             f" {evaluation.predictions_sha256[:12]} as evaluated; it was not made challenger; please report this"
         )
+    return trial
 
 
-def _note(version: "ModelVersion", data: ValidatedData, evaluation: Evaluation) -> None:
+def _note(version: "ModelVersion", data: ValidatedData, evaluation: Evaluation, trial: Trial) -> None:
     """Everything that `promote` looks at must stand on the version before the alias points to it."""
     from mlflow import MlflowClient
 
@@ -193,6 +201,7 @@ def _note(version: "ModelVersion", data: ValidatedData, evaluation: Evaluation) 
         "graftline.test_sha256": data.test_sha256,
         "graftline.split_sha256": data.split_sha256,
         "graftline.data_version": data.data.version,
+        SERVING: json.dumps(asdict(trial)),
     }
     if data.data.modified:
         tags[BARRED] = f"its data differs from the version that data.dvc names ({', '.join(data.data.differing)})"
