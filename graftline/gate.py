@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from graftline import axes, conduct
 from graftline.axes import Axis
+from graftline.behaviour import Behaviour
 from graftline.comparison import Comparison
 from graftline.metrics import Score
 from graftline.policy import Policy
@@ -34,6 +35,8 @@ class Evaluated:
     """Measured numbers by the names of the policy's limits."""
     hostile: Mapping[str, str] | None = None
     """What became of each hostile request."""
+    behaviour: Behaviour | None = None
+    """How it takes changed inputs and treats groups."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,8 @@ def _axes(
         ),
         axes.serving(candidate.serving, policy),
         conduct.hostile_requests(candidate.hostile),
+        conduct.robustness(candidate.behaviour, policy),
+        conduct.bias(candidate.behaviour, policy),
         _held_back("test rows", candidate.unfair, "nothing was chosen by the held-out rows"),
         _held_back("data version", [candidate.barred] if candidate.barred else [], "the data are as versioned"),
     ]  # fmt: skip

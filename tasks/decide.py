@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 
 from graftline import gate
 from graftline.axes import Axis
+from graftline.behaviour import behaviour_of
 from graftline.digests import json_sha256
 from graftline.metrics import Score
 from graftline.policy import Policy
@@ -75,6 +76,7 @@ def judge(
             barred=barred,
             serving=trial.limited if trial else None,
             hostile=trial.hostile if trial else None,
+            behaviour=behaviour_of(evaluation.details["behaviour"]) if "behaviour" in evaluation.details else None,
         ),
         rival,
         baselines=evaluation.baselines,

@@ -17,6 +17,7 @@ from graftline.scoring import SCORING, spelt
 from graftline.settings import EvaluationSettings, Settings, Task
 from tasks.accepted_rows import LIBRARIES_OF, questions, raw_inputs, read_split, split_targets
 from tasks.artifacts import StepFolder, Workspace, produce
+from tasks.behaviour import Candidate, behaviour_on
 from tasks.fine_tune import Checkpoint, thread_count, use_threads
 from tasks.serving import score_in_fresh_process
 from tasks.validate_data import ValidatedData
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from graftline.metrics import Floats
 
 STEP = "evaluate_model"
-LIBRARIES = ("torch", "transformers", "numpy", "matplotlib")
+LIBRARIES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "fairlearn", "matplotlib")
 SUMMARY, PREDICTIONS = "evaluation.json", "predictions.parquet"
 
 Scores = dict[str, dict[str, float]]
@@ -142,7 +143,8 @@ def _build(
     scores = Scorer(data.task, targets, settings.evaluation, [*slices, *class_slices(data, targets)])
     use_threads(settings.adaptation)
     predictor = Predictor(checkpoint.model)
-    look = predictor.look(raw_inputs(workspace, data, "test"))
+    raws = raw_inputs(workspace, data, "test")
+    look = predictor.look(raws)
     predictions = predictor.answers(look.outputs)
     uncalibrated = replace(predictor.outputs, temperature=1.0).answers(look.outputs).numpy()
     logger.info(
@@ -153,6 +155,7 @@ def _build(
     )
     without_model, guesses = baseline(data.task, split_targets(data, "train").numpy(), len(targets), data.labels)
     pictures = {title: f"{title.split()[0].lower()}.png" for title in seen.pictures}
+    behaviour = behaviour_on(settings, data, Candidate(predictor, raws, predictions, targets), None)
     summary: dict[str, JsonValue] = {
         "task": data.task,
         "rows": len(targets),
@@ -171,6 +174,7 @@ def _build(
         "slices": _slice_scores(slices, predictions, scores),
         "majority": {"label": without_model, "scores": scores.of(guesses)},
         "baselines": {"majority": scores.compare(predictions, guesses, SCORING[data.task].baseline)},
+        "behaviour": behaviour.as_json(),
         "predictions_sha256": predictions_sha256(rows["row_id"], predictions),
         "pictures": cast("JsonValue", pictures),
         **_against_champion(workspace, settings, data, champion, predictions, scores),
