@@ -30,9 +30,7 @@ def robustness(behaviour: Behaviour | None, policy: Policy) -> Axis:
 
     A share counts as too low when its whole interval is.
     """
-    if behaviour is None:
-        return Axis("robustness", "unknown", "no input was changed")
-    floors = policy.robustness
+    floors, behaviour = policy.robustness, behaviour or Behaviour()
     groups = ((floors.unchanged, behaviour.changes, "kept"), (floors.directed, behaviour.directions, "as directed"))
     parts = [_count(count, floor, said) for floor, counts, said in groups for count in counts]
     for floor, counts, said in groups:

@@ -134,6 +134,8 @@ def _build(
     checkpoint: Checkpoint,
     champion: Champion | None,
 ) -> None:
+    from graftline.clusters import worst_clusters
+    from graftline.comparison import row_quality
     from graftline.examination import baseline, examine
     from graftline.inference import Predictor
 
@@ -155,6 +157,8 @@ def _build(
     )
     without_model, guesses = baseline(data.task, split_targets(data, "train").numpy(), len(targets), data.labels)
     pictures = {title: f"{title.split()[0].lower()}.png" for title in seen.pictures}
+    quality = row_quality(data.task, predictions, targets)
+    found = worst_clusters(look.vectors.double().numpy(), quality, rows["row_id"], seed=settings.evaluation.seed)
     behaviour = behaviour_on(settings, data, Candidate(predictor, raws, predictions, targets), None)
     summary: dict[str, JsonValue] = {
         "task": data.task,
@@ -171,7 +175,7 @@ def _build(
             "reliability_before": [dict(entry) for entry in seen.reliability_before],
         },
         "classes": [{"label": label, **numbers} for label, numbers in zip(data.labels, seen.classes, strict=True)],
-        "slices": _slice_scores(slices, predictions, scores),
+        "slices": _slice_scores([*slices, *found], predictions, scores),
         "majority": {"label": without_model, "scores": scores.of(guesses)},
         "baselines": {"majority": scores.compare(predictions, guesses, SCORING[data.task].baseline)},
         "behaviour": behaviour.as_json(),

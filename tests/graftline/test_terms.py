@@ -36,7 +36,7 @@ def test_a_word_may_hold_what_means_something_in_a_pattern() -> None:
 
 @pytest.mark.parametrize("text", ["he|she", "gender:", "gender: he", "gender: he|she|it", "gender: he|he", "a: |b"])
 def test_what_names_no_pairs_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="names no pairs of words, expected something like gender: he.she, his.her"):
+    with pytest.raises(ValueError, match="names no pairs of words, expected something like gender: he"):
         swap_of(text)
 
 

@@ -10,6 +10,7 @@ import pytest
 from pyarrow import parquet
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
+from graftline.behaviour import behaviour_of
 from graftline.errors import RegistryRefusedError
 from graftline.metrics import Floats
 from graftline.settings import Settings
@@ -185,3 +186,31 @@ def test_the_temperature_is_kept_with_the_model_and_changes_no_label(adapted: Li
     powers = probabilities**temperature
     before = log_loss(targets, powers / powers.sum(1, keepdims=True), labels=list(LABELS))
     assert calibration["scores_before"]["log_loss"]["value"] == pytest.approx(before)
+
+
+def test_changed_rows_groups_and_words_are_looked_at_as_the_settings_say(adapted: Line) -> None:
+    asked = {
+        "bootstrap": 100, "changed_rows": 20, "groups": ["source"], "counterfactuals": ["two: one|many", "none: x|y"],
+        "directions": ["great > awful: good", "unheard > unseen: good"],
+    }  # fmt: skip
+    settings = Settings.model_validate(adapted.settings.model_dump() | {"evaluation": asked})
+    evaluation = evaluate_model.fn(adapted.workspace, settings, adapted.data, adapted.checkpoint, None)
+    behaviour = behaviour_of(evaluation.details["behaviour"])
+    assert {count.name: count.rows for count in behaviour.changes} == dict.fromkeys(
+        ["lower case", "upper case", "typos", "more whitespace"], 20
+    )
+    texts = read_split(adapted.data, "test", ["input"])["input"]
+    (direction,) = behaviour.directions
+    assert direction.rows == sum(word in text.split() for text in texts for word in ("great", "awful")) > 0
+    # That is what the tiny model learnt.
+    assert direction.share > 0.5
+    swapped = next(one for one in behaviour.disparities if one.name == "two")
+    assert swapped.rows == sum(bool({"one", "many"} & set(text.split())) for text in texts) > 0
+    assert behaviour.left_out[0] == "no held-out row holds a word of 'unheard > unseen: good'"
+    assert behaviour.left_out[-1] == "no held-out row holds a word of none"
+
+
+def test_what_the_settings_do_not_ask_for_is_not_looked_at(adapted: Line) -> None:
+    behaviour = behaviour_of(adapted.evaluation.details["behaviour"])
+    assert (behaviour.directions, behaviour.disparities, behaviour.left_out) == ([], [], [])
+    assert {count.rows for count in behaviour.changes} == {adapted.data.split_rows["test"]}
