@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from graftline.behaviour import Counted, behaviour_of
 from graftline.bias import Disparity
+from graftline.conduct import REFUSED
 from graftline.metrics import Difference
 from graftline.report import Table
 from tasks.evaluate_model import Evaluation
@@ -56,9 +57,11 @@ def _gain(gain: Difference | None) -> str:
 
 def _as_a_server(trial: Trial) -> Table:
     memory = f", with at most {trial.memory_megabytes:,.0f} MB of memory" if trial.memory_megabytes else ""
+    refused = sum(became == REFUSED for became in trial.hostile.values())
     lead = (
         f"{trial.requests} single requests, one after the other and without a network, took"
         f" {trial.median_milliseconds:g} ms in the median and {trial.p95_milliseconds:g} ms in the 95th"
-        f" percentile{memory}; then it was sent what nobody should send"
+        f" percentile{memory}; of {len(trial.hostile)} requests that nobody should send {refused} were refused"
     )
-    return Table("As a server", lead, ("request", "what became of it"), list(trial.hostile.items()))
+    others = [(request, became) for request, became in trial.hostile.items() if became != REFUSED]
+    return Table("As a server", lead, ("request", "what became of it"), others)
