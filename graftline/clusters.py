@@ -48,7 +48,7 @@ def _clusters(vectors: Floats, count: int, seed: int) -> tuple[Integers, Floats]
 
 def _k_means(vectors: Floats, count: int, random: np.random.Generator) -> tuple[Integers, Floats]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # about clusters that end up empty
+        warnings.simplefilter("ignore")  # about clusters that end up empty, and vectors that are all equal
         middles, _ = kmeans2(vectors, count, iter=ITERATIONS, minit="++", rng=random)
     places, distances = vq(vectors, middles)
     return places.astype(np.int64), np.asarray(distances, dtype=np.float64)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 # "gender: he|she, his|her" and "great > awful: positive"; the label may hold anything.
 SWAP = re.compile(r"\s*(?P<name>[^:|,]+?)\s*:\s*(?P<pairs>[^:]+)")
-DIRECTION = re.compile(r"\s*(?P<more>[^>:]+?)\s*>\s*(?P<less>[^>:]+?)\s*(:\s*(?P<label>.+?)\s*)?")
+DIRECTION = re.compile(r"\s*(?P<more>[^>:\s][^>:]*?)\s*>\s*(?P<less>[^>:\s][^>:]*?)\s*(:\s*(?P<label>.+?)\s*)?")
 
 
 @dataclass(frozen=True)

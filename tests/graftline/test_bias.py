@@ -129,4 +129,5 @@ def test_swapped_words_that_move_answers_more_than_before_were_amplified() -> No
     assert disparity.amplification.low == pytest.approx(0.2)
     assert "another answer in 7 of 200 rows" in disparity.between
     alone = swap_disparity("gender", theirs, None, changed=0, resamples=200, seed=0)
-    assert (alone.value, alone.frozen, alone.amplification) == (pytest.approx(theirs.mean()), None, None)
+    assert alone.value == pytest.approx(theirs.mean())
+    assert (alone.frozen, alone.amplification) == (None, None)

@@ -6,12 +6,13 @@ from collections import Counter
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graftline.changes import RATE, changes_of
 from graftline.images import decode_image
 from graftline.media import Medium
+from graftline.metrics import Integers
 from graftline.preprocessing import Raw
 from graftline.settings import Kind
 from graftline.sounds import Samples, decode_sound
@@ -24,6 +25,7 @@ def changed(kind: Kind, name: str, raw: Raw, *, seed: int = 0) -> Raw:
     return changes_of(kind)[name](raw, np.random.default_rng(seed))
 
 
+@settings(max_examples=40)
 @given(st.text(max_size=80), st.integers(0, 99))
 def test_typos_exchange_letters_inside_of_words_only(text: str, seed: int) -> None:
     before, after = text.split(" "), str(changed("text", "typos", text, seed=seed)).split(" ")
@@ -49,8 +51,8 @@ def test_case_and_whitespace_change_nothing_else() -> None:
     assert spread.split() == TEXT.split()
 
 
-def pixels(content: bytes) -> np.ndarray:  # type: ignore[type-arg]
-    return np.asarray(decode_image(content)).astype(int)
+def pixels(content: bytes) -> Integers:
+    return np.asarray(decode_image(content)).astype(np.int64)
 
 
 def test_pictures_are_lit_blurred_and_shifted() -> None:

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 from graftline.errors import SettingsError
 from graftline.settings import parse_settings
@@ -66,10 +67,10 @@ def test_a_direction_names_two_words_and_a_label() -> None:
     ],
 )
 def test_settings_that_ask_for_what_is_not_there_are_refused(
-    kind: str, task: str, evaluation: dict[str, list[str]], message: str
+    kind: str, task: str, evaluation: JsonValue, message: str
 ) -> None:
-    labels = [] if task == "regression" else ["good", "bad"]
-    tree = {
+    labels: JsonValue = [] if task == "regression" else ["good", "bad"]
+    tree: JsonValue = {
         "data": {"path": "data/rows.csv", "kind": kind, "task": task, "labels": labels, "slices": ["source"]},
         "base_model": {"uri": "path:base"}, "evaluation": evaluation, "registry": {"model": "tiny"},
     }  # fmt: skip
