@@ -116,7 +116,7 @@ def _register(settings: Settings, run: TrackedRun, checkpoint: Checkpoint) -> "M
             python_model=str(Path(__file__).with_name("served_model.py")),
             artifacts={"model": str(checkpoint.model)},
             code_paths=[str(Path(graftline.__file__).parent)],
-            signature=_signature(settings.data.kind, settings.data.task),
+            signature=_signature(settings.data.task),
             input_example=[_example(settings.data.kind)],
             pip_requirements=requirements(settings.data.kind),
         )
@@ -131,7 +131,7 @@ def _register(settings: Settings, run: TrackedRun, checkpoint: Checkpoint) -> "M
     return version
 
 
-def _signature(kind: Kind, task: Task) -> "ModelSignature":
+def _signature(task: Task) -> "ModelSignature":
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
     from mlflow.types.schema import AnyType, Array, Map
@@ -142,10 +142,11 @@ def _signature(kind: Kind, task: Task) -> "ModelSignature":
         "multi_label": [ColSpec(Array(DataType.string), "labels"), probabilities],
         "regression": [ColSpec(DataType.double, "value")],
     }
-    # Bytes or text: MLflow's own binary would take paths for base64.
-    question = DataType.string if kind == "text" else AnyType()  # type: ignore[no-untyped-call]
-    # The input has no name, so that a list and a column of any name are welcome.
-    return ModelSignature(Schema([ColSpec(question)]), Schema(answers[task]))
+    # Of any type, so that the model itself refuses what is none of its inputs: where texts are declared, MLflow's server
+    # makes the text "nan" of a missing value, and its binary takes paths for base64. The input has no name, so that a
+    # list and a column of any name are welcome.
+    question = ColSpec(AnyType())  # type: ignore[no-untyped-call]
+    return ModelSignature(Schema([question]), Schema(answers[task]))
 
 
 def _example(kind: Kind) -> str:

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import shutil
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -173,19 +175,30 @@ def reused(folder: StepFolder) -> StepFolder:
     return dataclasses.replace(folder, outcome="reused")
 
 
-def test_the_temperature_is_kept_with_the_model_and_changes_no_label(adapted: Line) -> None:
-    calibration: Any = adapted.evaluation.details["calibration"]
+def test_the_temperature_in_the_models_folder_is_that_of_the_training(adapted: Line) -> None:
     described = json.loads((adapted.checkpoint.model / "graftline.json").read_text())
-    temperature = described["outputs"]["temperature"]
-    assert temperature == calibration["temperature"] == adapted.checkpoint.temperature
-    assert temperature != 1
+    assert described["outputs"]["temperature"] == adapted.checkpoint.temperature
+    # The tiny model is right about all validation rows, so no temperature is best.
+    assert adapted.checkpoint.temperature == 1
+
+
+def test_a_temperature_changes_probabilities_once_and_no_label(adapted: Line, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(adapted.checkpoint.model, tmp_path / "model"))
+    described = json.loads((model / "graftline.json").read_text())
+    described["outputs"]["temperature"] = 0.5
+    (model / "graftline.json").write_text(json.dumps(described))
+    folder = dataclasses.replace(adapted.checkpoint.folder, key="calibrated")
+    checkpoint = dataclasses.replace(adapted.checkpoint, model=model, temperature=0.5, folder=folder)
+    evaluation = evaluate(dataclasses.replace(adapted, checkpoint=checkpoint), None)
+    calibration: Any = evaluation.details["calibration"]
+    assert calibration["temperature"] == 0.5
+    assert calibration["scores_before"] == adapted.evaluation.scores
+    targets, before = predicted(adapted.evaluation)
+    assert predicted(evaluation)[1] == pytest.approx(before**2 / (before**2).sum(1, keepdims=True))
+    assert predicted(evaluation)[0] == targets
     for name in ("accuracy", "macro_f1"):
-        assert calibration["scores_before"][name] == adapted.evaluation.scores[name]
-    # Without it the probabilities are the powers of those with it, made to add up to one.
-    targets, probabilities = predicted(adapted.evaluation)
-    powers = probabilities**temperature
-    before = log_loss(targets, powers / powers.sum(1, keepdims=True), labels=list(LABELS))
-    assert calibration["scores_before"]["log_loss"]["value"] == pytest.approx(before)
+        assert evaluation.scores[name] == adapted.evaluation.scores[name]
+    assert evaluation.scores["log_loss"] != adapted.evaluation.scores["log_loss"]
 
 
 def test_changed_rows_groups_and_words_are_looked_at_as_the_settings_say(adapted: Line) -> None:

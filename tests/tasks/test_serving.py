@@ -81,9 +81,20 @@ def test_the_scoring_server_answers_raw_text(adapted: Line, model: PyFuncModel, 
     assert (answer.status_code, answer.json()) == (200, {"predictions": expected(adapted)})
 
 
-@pytest.mark.parametrize("form", [None, [], [1, 2], pd.DataFrame({"text": []})], ids=str)
-def test_what_holds_no_text_is_refused(model: PyFuncModel, form: object) -> None:
+@pytest.mark.parametrize("form", [None, []], ids=str)
+def test_what_holds_nothing_is_refused(model: PyFuncModel, form: object) -> None:
     with pytest.raises(MlflowException, match="Failed to enforce schema"):
+        predict(model, form)
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [([1, 2], "input 0 is 1, expected a text"), (["a", True], "input 1 is True, expected a text"),
+     ([["a"], ["b"]], r"input 0 is \['a'\]|got the columns"), (pd.DataFrame({"text": []}), "got no rows")],
+    ids=["numbers", "true", "lists", "no rows"],
+)  # fmt: skip
+def test_what_holds_no_text_is_refused(model: PyFuncModel, form: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         predict(model, form)
 
 
@@ -116,7 +127,7 @@ def _is_pickle(content: bytes) -> bool:
 
 def test_signature_example_and_exact_requirements_stand_beside_the_model(files: Path) -> None:
     described = mlflow.models.Model.load(str(files))
-    assert described.signature.inputs.to_dict() == [{"type": "string", "required": True}]
+    assert described.signature.inputs.to_dict() == [{"type": "any", "required": True}]
     assert [column["name"] for column in described.signature.outputs.to_dict()] == ["label", "probabilities"]
     assert json.loads((files / "input_example.json").read_text()) == ["An example text."]
     required = (files / "requirements.txt").read_text().splitlines()
