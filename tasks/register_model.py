@@ -142,9 +142,9 @@ def _signature(task: Task) -> "ModelSignature":
         "multi_label": [ColSpec(Array(DataType.string), "labels"), probabilities],
         "regression": [ColSpec(DataType.double, "value")],
     }
-    # Of any type, so that the model itself refuses what is none of its inputs: where texts are declared, MLflow's server
-    # makes the text "nan" of a missing value, and its binary takes paths for base64. The input has no name, so that a
-    # list and a column of any name are welcome.
+    # Of any type, so that the model itself refuses what is none of its inputs: where texts are declared, MLflow's
+    # server makes the text "nan" of a missing value, and its binary takes paths for base64. The input has no name, so
+    # that a list and a column of any name are welcome.
     question = ColSpec(AnyType())  # type: ignore[no-untyped-call]
     return ModelSignature(Schema([question]), Schema(answers[task]))
 
