@@ -10,6 +10,7 @@ from flows.console import show_progress
 from graftline.policy import read_policy
 from graftline.settings import Settings
 from tasks.artifacts import Workspace
+from tasks.baselines import baselines
 from tasks.data_version import data_version
 from tasks.decide import decide
 from tasks.evaluate_model import evaluate_model
@@ -38,9 +39,11 @@ def adapt(settings: Settings) -> dict[str, JsonValue]:
         base = fetch_model(workspace, settings.base_model.uri)
         with tracked_run(workspace, settings, policy, data, base) as run:
             checkpoint = fine_tune(workspace, settings.adaptation, data, base, run)
+            rivals = baselines(workspace, settings, policy.baselines, data, base)
             champion = champion_to_beat(workspace, settings, run)
-            evaluation = evaluate_model(workspace, settings, data, checkpoint, champion)
+            evaluation = evaluate_model(workspace, settings, data, checkpoint, rivals, champion)
             candidate = register_model(workspace, settings, run, data, checkpoint, evaluation)
             decision = decide(workspace, policy, candidate, evaluation)
             report = publish(workspace, settings, policy, run, data, base, checkpoint, evaluation, candidate, decision)
-    return result_of(data, base, checkpoint, evaluation, candidate, decision, report, time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return result_of(data, base, checkpoint, rivals, evaluation, candidate, decision, report, seconds)

@@ -182,11 +182,16 @@ def better_than(
     policy: Policy,
     *,
     margins: Mapping[str, float],
+    left_out: Mapping[str, str],
     nothing: str,
 ) -> Axis:
-    """Whether the main score is better than that of each of the `rivals` by its margin."""
+    """Whether the main score is better than that of each of the `rivals` by its margin.
+
+    A rival that was `left_out`, for a reason, leaves the axis unknown at best, which alone has no consequence.
+    """
+    missing = [Part(key, "unknown", {}, f"not compared with {spelt(key)}: {why}") for key, why in left_out.items()]
     if not rivals:
-        return Axis(name, "unknown", nothing)
+        return Axis(name, "unknown", "; ".join(part.sentence for part in missing) or nothing, parts=missing)
     parts = []
     for key, rival in rivals.items():
         seen, margin = rival.differences[scoring.primary], margins.get(key, 0.0)
@@ -202,10 +207,12 @@ def better_than(
         theirs = f"{rival.against} ({rival.scores[scoring.primary].value:.4f})"
         by = f" by {margin:.4f}" if margin else ""
         parts.append(Part(key, outcome, numbers, f"{words} {theirs}{by}: {_shown(scoring.primary, seen)}"))
-    outcome, failed = _worst(parts), [part for part in parts if part.outcome != "win"]
-    consequence: Consequence | None = {"win": None, "loss": "REJECT"}.get(outcome, "HOLD")
-    sentence = "; ".join(part.sentence for part in failed or parts)
-    return Axis(name, outcome, sentence, consequence, parts=parts)
+    compared, failed = _worst(parts), [part for part in parts if part.outcome != "win"]
+    consequence: Consequence | None = {"win": None, "loss": "REJECT"}.get(compared, "HOLD")
+    sentence = "; ".join(part.sentence for part in failed or [*parts, *missing])
+    if failed:
+        sentence = f"{name}: {sentence}"
+    return Axis(name, _worst([*parts, *missing]), sentence, consequence, parts=[*parts, *missing])
 
 
 def serving(measured: Mapping[str, float] | None, policy: Policy) -> Axis:

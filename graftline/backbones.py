@@ -12,7 +12,7 @@ from torch import nn
 import graftline.torchvision_import  # noqa: F401 - must come before transformers
 
 # isort: split
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel
 from transformers.utils import logging
 
 from graftline.errors import BaseModelRefusedError
@@ -20,12 +20,15 @@ from graftline.errors import BaseModelRefusedError
 CONFIG = "config.json"
 
 
-def load_transformers(folder: Path) -> nn.Module:
-    """A backbone of transformers, in float32.
+def load_transformers(folder: Path, *, scratch: bool = False) -> nn.Module:
+    """A backbone of transformers, in float32; from `scratch` with its architecture's own random weights.
 
     Raises: BaseModelRefusedError if the folder lacks weights of the backbone, which would start as noise.
     """
     with quiet_transformers():
+        if scratch:
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            return cast("nn.Module", AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32))
         backbone, info = AutoModel.from_pretrained(
             folder,
             trust_remote_code=False,

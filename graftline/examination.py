@@ -73,7 +73,7 @@ def examine(
     return Examination(labels, table, bins, before, per_class(table), pictures)
 
 
-def baseline(task: Task, train: NDArray[Any], rows: int, labels: Sequence[str]) -> tuple[str, Floats]:
+def baseline(task: Task, train: NDArray[Any], rows: int, labels: Sequence[object]) -> tuple[str, Floats]:
     """What can be said of `rows` rows without looking at them: in words, and as predictions.
 
     These are the frequencies of the training rows' labels, or the mean of their numbers.
@@ -82,7 +82,7 @@ def baseline(task: Task, train: NDArray[Any], rows: int, labels: Sequence[str]) 
         return f"{train.mean():g}", np.full((rows, 1), train.mean())
     if task == "multi_label":
         shares = train.mean(0)
-        frequent = [label for label, share in zip(labels, shares, strict=True) if share >= THRESHOLD]
+        frequent = [str(label) for label, share in zip(labels, shares, strict=True) if share >= THRESHOLD]
         return ", ".join(frequent) or "no label", np.tile(shares, (rows, 1))
     shares = np.bincount(train, minlength=len(labels)) / len(train)
-    return labels[int(shares.argmax())], np.tile(shares, (rows, 1))
+    return str(labels[int(shares.argmax())]), np.tile(shares, (rows, 1))

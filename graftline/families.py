@@ -30,15 +30,16 @@ def load_base(
     seed: int,
     head: HeadKind = "linear",
     block_pattern: str | None = None,
+    scratch: bool = False,
 ) -> Classifier:
-    """A base model with a new head for `outputs`, whose weights the seed decides.
+    """A base model with a new head for `outputs`, whose weights the seed decides; from `scratch` those of all of it.
 
     Raises: BaseModelRefusedError if the folder lacks weights of the backbone, which would start as noise, or holds a
     model of another kind.
     """
     torch.manual_seed(seed)
     family = _family_of(folder, reading)
-    backbone = family.load(folder)
+    backbone = family.load(folder, scratch=scratch)
     # A model that was adapted before goes on with the pooling that it was adapted with.
     adapted = (folder / DESCRIPTION).exists()
     pooling = _description(folder)["pooling"] if adapted else family.pooling(folder, backbone)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from torch import Tensor, nn
 
@@ -14,12 +14,22 @@ Pooling = Literal["mean", "first", "last", "own"]
 HeadKind = Literal["linear", "mlp"]
 
 
+class Load(Protocol):
+    """Loads a backbone from a folder."""
+
+    def __call__(self, folder: Path, *, scratch: bool = False) -> nn.Module:
+        """With the weights in the folder; from `scratch` the same architecture with random ones, as its authors began.
+
+        Raises: BaseModelRefusedError if the folder lacks weights of the backbone, which would start as noise.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Family:
     """What sets models of one kind and origin apart; where their blocks are stands in blocks.py."""
 
-    load: Callable[[Path], nn.Module]
-    """Raises BaseModelRefusedError if the folder lacks weights of the backbone, which would start as noise."""
+    load: Load
     save: Callable[[nn.Module, Path], None]
     preprocessor: Callable[[Path, Reading], Preprocessor]
     vectors: Callable[[nn.Module, Mapping[str, Tensor], Pooling], Tensor]

@@ -1,7 +1,7 @@
 """The verdict on a candidate: one pure function of numbers and policy."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from pydantic import JsonValue
@@ -37,6 +37,8 @@ class Evaluated:
     """What became of each hostile request."""
     behaviour: Behaviour | None = None
     """How it takes changed inputs and treats groups."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Baselines that there is no comparison with, and why."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def decide(
 
     An axis that is lost rejects it, one that is open holds it, unless the policy has that axis only advise. The first
     model has no champion to beat. Baselines named `scratch` and `frozen_head` are those of negative transfer, all
-    others cost nothing; without them those axes are unknown and have no consequence.
+    others cost nothing. One that is left out makes its axis unknown, which has no consequence.
     """
     table = tuple(_axes(candidate, champion, baselines, policy))
     rejected = tuple(axis.sentence for axis in table if axis.consequence == "REJECT")
@@ -103,8 +105,10 @@ def _axes(
     candidate: Evaluated, champion: Comparison | Unscored | None, baselines: Mapping[str, Comparison], policy: Policy
 ) -> list[Axis]:
     scoring, effects = SCORING[candidate.task], policy.effects
-    free = {name: rival for name, rival in baselines.items() if name not in WITHOUT_TRANSFER}
     learnt = {name: rival for name, rival in baselines.items() if name in WITHOUT_TRANSFER}
+    free = {name: rival for name, rival in baselines.items() if name not in WITHOUT_TRANSFER}
+    unlearnt = {name: why for name, why in candidate.left_out.items() if name in WITHOUT_TRANSFER}
+    left_out = {name: why for name, why in candidate.left_out.items() if name not in WITHOUT_TRANSFER}
     found = [axes.floors(candidate.scores, candidate.task, policy)]
     advising = {name.replace("_", " ") for name, effect in effects.model_dump().items() if effect == "advise"}
     if isinstance(champion, Comparison):
@@ -120,10 +124,12 @@ def _axes(
     else:
         found.append(Axis("champion", "unknown", champion.why, "HOLD"))
     found += [
-        axes.better_than("baseline", free, scoring, policy, margins={}, nothing="no baseline was given"),
+        axes.better_than(
+            "baseline", free, scoring, policy, margins={}, left_out=left_out, nothing="no baseline was given"
+        ),
         axes.better_than(
             "negative transfer", learnt, scoring, policy, margins=policy.negative_transfer.model_dump(),
-            nothing="not compared with training from scratch nor with a frozen base model",
+            left_out=unlearnt, nothing="not compared with training from scratch nor with a frozen base model",
         ),
         axes.serving(candidate.serving, policy),
         conduct.hostile_requests(candidate.hostile),

@@ -139,8 +139,8 @@ def _transformers_pooling(folder: Path, backbone: nn.Module) -> Pooling:  # noqa
     return "first" if hasattr(getattr(backbone, "embeddings", None), "cls_token") else "mean"
 
 
-def _load_transformers_backbone(folder: Path) -> nn.Module:
-    backbone = load_transformers(folder)
+def _load_transformers_backbone(folder: Path, *, scratch: bool = False) -> nn.Module:
+    backbone = load_transformers(folder, scratch=scratch)
     if not _pools_itself(backbone) and getattr(backbone, "pooler", None) is not None:
         # ViT's and its kind's is a layer of its own, which checkpoints often lack or never trained.
         backbone.pooler = cast("nn.Module", None)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import yaml
 from pydantic import Field, ValidationError
@@ -20,6 +20,8 @@ FLOORS_OF: Mapping[Task, tuple[str, ...]] = {
 }
 
 Effect = Literal["block", "advise"]
+Baseline = Literal["tfidf", "frozen_head", "scratch"]
+BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 Margin = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -131,6 +133,11 @@ class Policy(Section):
     smallest_slice: Annotated[int, Field(ge=10)] = 200
     """Slices with fewer held-out rows are shown, not judged: chance alone moves them by more than the margin."""
     margins: Margins = Margins()
+    baselines: tuple[Baseline, ...] = BASELINES
+    """What the main score must beat beside the most frequent label or the mean. tfidf: a linear model on the words,
+    for texts. frozen_head: a head solved on the untouched base model. scratch: the same architecture from random
+    weights, with the same rows, epochs and batches, which costs as much as the training. Each is computed once for all
+    runs on the same data and base model. One that is left out leaves its axis unknown."""
     negative_transfer: NegativeTransfer = NegativeTransfer()
     limits: Limits = Limits()
     robustness: Robustness = Robustness()

@@ -30,6 +30,19 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """One baseline in the report: what it reaches, or why it was not computed."""
+
+    name: str
+    score: Mapping[str, float] | None
+    """Its main score."""
+    difference: Mapping[str, float] | None
+    """The model's main score minus that, paired on rows."""
+    why: str | None = None
+    """Why it was left out, if it was."""
+
+
+@dataclass(frozen=True)
 class RunReport:
     """Everything that the page and the card tell about one run."""
 
@@ -75,6 +88,7 @@ class RunReport:
     majority_label: str
     """What is always answered without a model, in words."""
     majority_scores: Scores
+    baselines: Sequence[Beside]
     classes: Sequence[Mapping[str, str | float]]
     slices: Mapping[str, Sequence[Mapping[str, object]]]
     tables: Sequence[Table]

@@ -241,8 +241,8 @@ def _speech_vectors(backbone: nn.Module, batch: Mapping[str, Tensor], pooling: P
     return pool(hidden, torch.arange(hidden.shape[1]) < frames[:, None], pooling)
 
 
-def _load_speech(folder: Path) -> nn.Module:
-    backbone = load_transformers(folder)
+def _load_speech(folder: Path, *, scratch: bool = False) -> nn.Module:
+    backbone = load_transformers(folder, scratch=scratch)
     # Masking of the frames and leaving out whole layers at random belong to pre-training. A frozen part that draws
     # random numbers could not be kept, and a left out layer might be the one at the freeze point.
     config = cast("Any", backbone).config
@@ -250,11 +250,13 @@ def _load_speech(folder: Path) -> nn.Module:
     return backbone
 
 
-def _load_whisper(folder: Path) -> nn.Module:
+def _load_whisper(folder: Path, *, scratch: bool = False) -> nn.Module:
     """The encoder alone, from a folder that may hold the decoder, too."""
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     config.encoder_layerdrop = 0.0
     encoder: nn.Module = WhisperEncoder(config)
+    if scratch:
+        return encoder
     weights = {
         name.partition(WHISPER_PREFIX)[2]: tensor
         for path in sorted(folder.glob("*.safetensors"))

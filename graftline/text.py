@@ -118,9 +118,9 @@ def load_text_preprocessor(folder: Path, reading: Reading) -> TextPreprocessor:
     return TextPreprocessor(tokenizer, reading)
 
 
-def _load_backbone(folder: Path) -> nn.Module:
+def _load_backbone(folder: Path, *, scratch: bool = False) -> nn.Module:
     """The backbone without its own pooler, which checkpoints often lack or never trained."""
-    backbone = load_transformers(folder)
+    backbone = load_transformers(folder, scratch=scratch)
     if getattr(backbone, "pooler", None) is not None:
         backbone.pooler = cast("nn.Module", None)
     return backbone

@@ -26,8 +26,8 @@ LOADING = set(inspect.signature(timm.create_model).parameters) - {"kwargs"}
 ORIGINS = {"url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "custom_load"}
 
 
-def load_timm(folder: Path) -> nn.Module:
-    """A backbone of timm without its classifier, whose output is the pooled vector.
+def load_timm(folder: Path, *, scratch: bool = False) -> nn.Module:
+    """A backbone of timm without its classifier, whose output is the pooled vector; from `scratch` as timm begins it.
 
     Raises: BaseModelRefusedError if its architecture is unknown, or its weights are not exactly those of it.
     """
@@ -45,7 +45,8 @@ def load_timm(folder: Path) -> nn.Module:
             " expected arguments of the architecture; choose another base model, or remove it and run `graftline lock`"
         )
     backbone: nn.Module = timm.create_model(architecture, num_classes=0, pretrained_cfg=described, **arguments)
-    _load_exactly(backbone, folder, described)
+    if not scratch:
+        _load_exactly(backbone, folder, described)
     return backbone.float()
 
 

@@ -77,6 +77,7 @@ def judge(
             serving=trial.limited if trial else None,
             hostile=trial.hostile if trial else None,
             behaviour=behaviour_of(evaluation.details["behaviour"]) if "behaviour" in evaluation.details else None,
+            left_out=evaluation.left_out,
         ),
         rival,
         baselines=evaluation.baselines,

@@ -1,4 +1,4 @@
-"""Step 4, evaluate_model: candidate, champion and what costs nothing, scored on exactly the same held-out rows."""
+"""Step 4, evaluate_model: candidate, champion and baselines, scored on exactly the same held-out rows."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,9 @@ from graftline.scoring import SCORING, spelt
 from graftline.settings import EvaluationSettings, Settings, Task
 from tasks.accepted_rows import LIBRARIES_OF, questions, raw_inputs, read_split, split_targets
 from tasks.artifacts import StepFolder, Workspace, produce
-from tasks.behaviour import Candidate, behaviour_on
-from tasks.fine_tune import Checkpoint, thread_count, use_threads
+from tasks.baselines import FROZEN_HEAD, MAJORITY, Baselines, is_solved_head
+from tasks.behaviour import Candidate, FrozenModel, behaviour_on
+from tasks.fine_tune import MODEL, Checkpoint, thread_count, use_threads
 from tasks.serving import score_in_fresh_process
 from tasks.validate_data import ValidatedData
 
@@ -60,7 +61,9 @@ class Evaluation:
     comparison: "Comparison | None"
     """The candidate beside the champion, paired on rows."""
     baselines: "Mapping[str, Comparison]"
-    """Beside what costs nothing, and what else was trained to compare with."""
+    """The candidate beside each baseline, paired on rows."""
+    left_out: Mapping[str, str]
+    """Baselines that there is no comparison with, and why."""
     obstacle: str | None
     """Why the champion could not be scored, if so."""
     predictions_sha256: str
@@ -104,7 +107,12 @@ class Scorer:
 
 @task(name="4 evaluate_model", persist_result=False, cache_policy=NO_CACHE)
 def evaluate_model(
-    workspace: Workspace, settings: Settings, data: ValidatedData, checkpoint: Checkpoint, champion: Champion | None
+    workspace: Workspace,
+    settings: Settings,
+    data: ValidatedData,
+    checkpoint: Checkpoint,
+    baselines: Baselines,
+    champion: Champion | None,
 ) -> Evaluation:
     """Score the candidate on the held-out rows, and the champion, through its own preprocessing, on the same ones."""
     depends_on: dict[str, JsonValue] = {
@@ -114,6 +122,8 @@ def evaluate_model(
         "target": settings.data.target,
         "settings": settings.evaluation.model_dump(mode="json"),
         "threads": thread_count(settings.adaptation),
+        "baselines": {name: rival.folder.key for name, rival in baselines.rivals.items()},
+        "left_out": {**baselines.left_out},
         "champion": champion.uri if champion else None,
     }
     folder = produce(
@@ -121,7 +131,7 @@ def evaluate_model(
         STEP,
         depends_on=depends_on,
         libraries=(*LIBRARIES, *LIBRARIES_OF[data.kind]),
-        build=lambda folder: _build(folder, workspace, settings, data, checkpoint, champion),
+        build=lambda folder: _build(folder, workspace, settings, data, checkpoint, baselines, champion),
     )
     return _record(folder, champion)
 
@@ -132,11 +142,12 @@ def _build(
     settings: Settings,
     data: ValidatedData,
     checkpoint: Checkpoint,
+    baselines: Baselines,
     champion: Champion | None,
 ) -> None:
     from graftline.clusters import worst_clusters
     from graftline.comparison import row_quality
-    from graftline.examination import baseline, examine
+    from graftline.examination import examine
     from graftline.inference import Predictor
 
     rows = read_split(data, "test", ["row_id", "target"])
@@ -155,11 +166,12 @@ def _build(
     seen = examine(
         data.task, predictions, targets, uncalibrated=uncalibrated, labels=data.labels, target_name=settings.data.target
     )
-    without_model, guesses = baseline(data.task, split_targets(data, "train").numpy(), len(targets), data.labels)
+    majority = baselines.rivals[MAJORITY]
     pictures = {title: f"{title.split()[0].lower()}.png" for title in seen.pictures}
     quality = row_quality(data.task, predictions, targets)
     found = worst_clusters(look.vectors.double().numpy(), quality, rows["row_id"], seed=settings.evaluation.seed)
-    behaviour = behaviour_on(settings, data, Candidate(predictor, raws, predictions, targets), None)
+    candidate = Candidate(predictor, raws, predictions, targets)
+    behaviour = behaviour_on(settings, data, candidate, _frozen(settings, candidate, baselines))
     summary: dict[str, JsonValue] = {
         "task": data.task,
         "rows": len(targets),
@@ -176,8 +188,12 @@ def _build(
         },
         "classes": [{"label": label, **numbers} for label, numbers in zip(data.labels, seen.classes, strict=True)],
         "slices": _slice_scores([*slices, *found], predictions, scores),
-        "majority": {"label": without_model, "scores": scores.of(guesses)},
-        "baselines": {"majority": scores.compare(predictions, guesses, SCORING[data.task].baseline)},
+        "majority": {"label": majority.answers, "scores": scores.of(majority.predictions())},
+        "baselines": {
+            name: scores.compare(predictions, rival.predictions(), rival.against)
+            for name, rival in baselines.rivals.items()
+        },
+        "left_out": {**baselines.left_out},
         "behaviour": behaviour.as_json(),
         "predictions_sha256": predictions_sha256(rows["row_id"], predictions),
         "pictures": cast("JsonValue", pictures),
@@ -187,6 +203,18 @@ def _build(
         write_atomically(folder / name, seen.pictures[title])
     _write_predictions(folder, rows, data.labels, predictions)
     write_json(folder / SUMMARY, summary)
+
+
+def _frozen(settings: Settings, candidate: Candidate, baselines: Baselines) -> FrozenModel | None:
+    """What biases were inherited from; None where the policy leaves that baseline out."""
+    from graftline.inference import Predictor
+
+    if is_solved_head(settings.adaptation):
+        return FrozenModel(candidate.predictions, candidate.predictor.predict)
+    rival = baselines.rivals.get(FROZEN_HEAD)
+    if rival is None:
+        return None
+    return FrozenModel(rival.predictions(), lambda raws: Predictor(rival.folder.path / MODEL).predict(raws))
 
 
 def predictions_sha256(row_ids: list[str], predictions: "Floats") -> str:
@@ -285,6 +313,7 @@ def _record(folder: StepFolder, champion: Champion | None) -> Evaluation:
         scores=scores,
         comparison=comparison_of(summary["comparison"]) if summary["comparison"] else None,
         baselines={name: comparison_of(compared) for name, compared in plain.items()},
+        left_out=cast("dict[str, str]", summary["left_out"]),
         obstacle=cast("str | None", summary["obstacle"]),
         predictions_sha256=cast("str", summary["predictions_sha256"]),
         details=summary,

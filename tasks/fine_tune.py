@@ -27,7 +27,9 @@ from tasks.validate_data import ValidatedData
 
 if TYPE_CHECKING:
     from graftline.adaptation import Adapted
+    from graftline.classifier import Classifier
     from graftline.freezing import FreezePoint
+    from graftline.preprocessing import Preprocessor
     from graftline.training import Epoch, Progress
 
 STEP = "fine_tune"
@@ -57,6 +59,15 @@ class Checkpoint:
     temperature: float
     """Divides the model's outputs; fitted on the validation rows after training."""
     seconds: float
+
+
+@dataclass(frozen=True)
+class Made:
+    """An adapted model in memory."""
+
+    model: "Classifier"
+    preprocessor: "Preprocessor"
+    adapted: "Adapted"
 
 
 @task(name="3 fine_tune", persist_result=False, cache_policy=NO_CACHE)
@@ -111,16 +122,46 @@ def _build(
     base: BaseModel,
     finished_epoch: Callable[[dict[str, float]], None],
 ) -> None:
+    from graftline.families import save_classifier
+
+    began = time.monotonic()
+    bar = ProgressBar("training", "fine_tune: share of the training steps that are done")
+    made = adapt_base(
+        workspace, settings, data, base, folder=folder / CHECKPOINTS, bar=bar, finished_epoch=finished_epoch
+    )
+    logger.info("frozen: %s", made.adapted.frozen)
+    bar.show(1.0)
+    # Before it is saved: adapters that are not merged are taken out of the model for that.
+    weights_sha256 = tensors_sha256(dict(made.model.state_dict()))
+    save_classifier(made.model, made.preprocessor, folder / MODEL)
+    write_json(folder / SUMMARY, _summary(made, weights_sha256, data, round(time.monotonic() - began, 1)))
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # a solved head needs none
+
+
+def adapt_base(
+    workspace: Workspace,
+    settings: AdaptationSettings,
+    data: ValidatedData,
+    base: BaseModel,
+    *,
+    folder: Path,
+    bar: ProgressBar,
+    finished_epoch: Callable[[dict[str, float]], None] = lambda _: None,
+    scratch: bool = False,
+) -> Made:
+    """Adapt the base model, or its architecture with random weights, to the accepted training rows.
+
+    Checkpoints go to `folder`; who finds some there goes on from them.
+    """
     from graftline.adaptation import Adaptation, Listener
     from graftline.calibration import fit_temperature
-    from graftline.families import load_base, load_preprocessor, save_classifier
+    from graftline.families import load_base, load_preprocessor
     from graftline.feature_stores import open_feature_store
     from graftline.input_rows import InputRows
     from graftline.outputs import outputs_for
     from graftline.preprocessing import Reading
     from graftline.training import predict
 
-    began = time.monotonic()
     use_threads(settings)
     verify_base_model(base)
     reading = Reading(data.kind, settings.max_tokens, settings.max_seconds)
@@ -129,14 +170,13 @@ def _build(
     outputs = outputs_for(data.task, data.labels, targets["train"])
     model = load_base(
         base.path, outputs, reading=reading, seed=settings.seed, head=settings.head,
-        block_pattern=settings.block_pattern,
+        block_pattern=settings.block_pattern, scratch=scratch,
     )  # fmt: skip
 
     def rows_of(split: str) -> InputRows:
         raws = raw_inputs(workspace, data, split)
         return InputRows(preprocessor, preprocessor.encode(raws), outputs.as_learned(targets[split]))
 
-    bar = ProgressBar("training", "fine_tune: share of the training steps that are done")
     adapted = Adaptation(
         model=model,
         rows={split: rows_of(split) for split in targets},
@@ -147,31 +187,22 @@ def _build(
             precision=settings.feature_precision,
             limit_bytes=round(settings.feature_gigabytes * 1e9),
         ),
-        folder=folder / CHECKPOINTS,
+        folder=folder,
         listener=Listener(_teller(bar), lambda epoch: _tell_epoch(epoch, data.task, finished_epoch), logger.info),
     ).run()
-    logger.info("frozen: %s", adapted.frozen)
-    bar.show(1.0)
     # In full precision and through the whole model: as it will be served.
     held = predict(model, rows_of("validation"), batch_size=settings.batch_size)
     temperature = fit_temperature(data.task, held.double().numpy(), targets["validation"].numpy())
     logger.info("temperature %.3f, fitted on %d validation rows", temperature, len(held))
     model.outputs = replace(outputs, temperature=temperature)
-    # Before it is saved: adapters that are not merged are taken out of the model for that.
-    weights_sha256 = tensors_sha256(dict(model.state_dict()))
-    save_classifier(model, preprocessor, folder / MODEL)
-    write_json(
-        folder / SUMMARY, _summary(adapted, weights_sha256, temperature, data, round(time.monotonic() - began, 1))
-    )
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # a solved head needs none
+    return Made(model, preprocessor, adapted)
 
 
-def _summary(
-    adapted: "Adapted", weights_sha256: str, temperature: float, data: ValidatedData, seconds: float
-) -> JsonValue:
+def _summary(made: Made, weights_sha256: str, data: ValidatedData, seconds: float) -> JsonValue:
+    adapted = made.adapted
     return {
         "weights_sha256": weights_sha256,
-        "temperature": temperature,
+        "temperature": made.model.outputs.temperature,
         "frozen_sha256": adapted.frozen_sha256,
         "frozen": adapted.frozen,
         "kept_epochs": list(adapted.members),

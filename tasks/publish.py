@@ -17,8 +17,8 @@ from pydantic import JsonValue
 from graftline.files import write_atomically, write_json
 from graftline.metrics import Score
 from graftline.policy import Policy
-from graftline.report import RunReport, render_card, render_report
-from graftline.scoring import SCORING
+from graftline.report import Beside, RunReport, render_card, render_report
+from graftline.scoring import SCORING, spelt
 from graftline.settings import Settings
 from tasks.artifacts import Workspace
 from tasks.decide import Decision
@@ -122,6 +122,7 @@ def _report(
         difference=_plain(evaluation.comparison.differences) if evaluation.comparison else None,
         majority_label=str(majority["label"]),
         majority_scores=cast("dict[str, dict[str, float]]", majority["scores"]),
+        baselines=_beside(evaluation),
         classes=cast("list[dict[str, str | float]]", evaluation.details["classes"]),
         slices=cast("dict[str, list[dict[str, object]]]", evaluation.details["slices"]),
         tables=tables_of(evaluation, candidate),
@@ -135,6 +136,16 @@ def _report(
         },
         settings=yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     )
+
+
+def _beside(evaluation: Evaluation) -> list[Beside]:
+    """The baselines with their main score, then those that were left out."""
+    primary = SCORING[evaluation.task].primary
+    compared = [
+        Beside(rival.against, rival.scores[primary].as_json(), rival.differences[primary].as_json())
+        for rival in evaluation.baselines.values()
+    ]
+    return compared + [Beside(spelt(name), None, None, why) for name, why in evaluation.left_out.items()]
 
 
 def _plain(scores: Mapping[str, Score]) -> dict[str, dict[str, float]]:

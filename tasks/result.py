@@ -7,6 +7,7 @@ from pydantic import JsonValue
 
 from graftline.report import kept
 from graftline.scoring import SCORING, spelt
+from tasks.baselines import Baselines
 from tasks.decide import Decision
 from tasks.evaluate_model import Evaluation
 from tasks.fetch_model import BaseModel
@@ -19,6 +20,7 @@ def result_of(
     data: ValidatedData,
     base: BaseModel,
     checkpoint: Checkpoint,
+    baselines: Baselines,
     evaluation: Evaluation,
     candidate: Candidate,
     decision: Decision,
@@ -26,6 +28,7 @@ def result_of(
     seconds: float,
 ) -> dict[str, JsonValue]:
     """The result of a run as plain values, with `summary` for a person."""
+    primary = SCORING[evaluation.task].primary
     result: dict[str, JsonValue] = {
         "model": candidate.model,
         "version": candidate.version,
@@ -37,6 +40,10 @@ def result_of(
         ],
         "rows_enough": decision.rows_enough,
         "scores": cast("JsonValue", evaluation.scores),
+        "baselines": {
+            name: {"against": rival.against, **rival.scores[primary].as_json()}
+            for name, rival in evaluation.baselines.items()
+        },
         "rows": {"read": data.read, "accepted": data.accepted, "quarantined": data.quarantined},
         "data_version": data.data.version,
         "data_modified": data.data.modified,
@@ -52,19 +59,21 @@ def result_of(
             "validate_data": data.folder.outcome,
             "fetch_model": base.outcome,
             "fine_tune": checkpoint.folder.outcome,
+            "baselines": baselines.outcome,
             "evaluate_model": evaluation.folder.outcome,
             "register_model": candidate.outcome,
             "decide": decision.outcome,
         },
         "seconds": round(seconds, 1),
     }
-    return {**result, "summary": _summary(data, base, checkpoint, evaluation, candidate, decision, report)}
+    return {**result, "summary": _summary(data, base, checkpoint, baselines, evaluation, candidate, decision, report)}
 
 
 def _summary(
     data: ValidatedData,
     base: BaseModel,
     checkpoint: Checkpoint,
+    baselines: Baselines,
     evaluation: Evaluation,
     candidate: Candidate,
     decision: Decision,
@@ -72,7 +81,7 @@ def _summary(
 ) -> str:
     name = SCORING[evaluation.task].primary
     score = evaluation.scores[name]
-    outcomes = (data.folder, base, checkpoint.folder, evaluation.folder, candidate, decision)
+    outcomes = (data.folder, base, checkpoint.folder, baselines, evaluation.folder, candidate, decision)
     nothing_new = all(step.outcome == "reused" for step in outcomes)
     lines = {
         "data": f"version {data.data.version}{' (modified)' if data.data.modified else ''}",

@@ -18,9 +18,10 @@ import yaml
 from pydantic import JsonValue
 
 from graftline.files import files_below
-from graftline.policy import read_policy
+from graftline.policy import POLICY, read_policy
 from graftline.settings import Settings, read_settings
 from tasks.artifacts import Workspace
+from tasks.baselines import Baselines, baselines
 from tasks.data_version import data_version
 from tasks.decide import Decision, decide
 from tasks.evaluate_model import Champion, Evaluation, evaluate_model
@@ -51,6 +52,7 @@ class Line:
     base: BaseModel
     run: TrackedRun
     checkpoint: Checkpoint
+    baselines: Baselines
     champion: Champion | None
     evaluation: Evaluation
     candidate: Candidate
@@ -66,13 +68,14 @@ def run_line(root: Path, assignments: list[str] | None = None) -> Line:
     base = fetch_model.fn(workspace, settings.base_model.uri)
     with tracked_run(workspace, settings, policy, data, base) as run:
         checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run)
+        rivals = baselines.fn(workspace, settings, policy.baselines, data, base)
         champion = champion_to_beat.fn(workspace, settings, run)
-        evaluation = evaluate_model.fn(workspace, settings, data, checkpoint, champion)
+        evaluation = evaluate_model.fn(workspace, settings, data, checkpoint, rivals, champion)
         candidate = register_model.fn(workspace, settings, run, data, checkpoint, evaluation)
         decision = decide.fn(workspace, policy, candidate, evaluation)
         report = publish.fn(workspace, settings, policy, run, data, base, checkpoint, evaluation, candidate, decision)
     return Line(
-        workspace, settings, data, base, run, checkpoint, champion, evaluation, candidate, decision, report
+        workspace, settings, data, base, run, checkpoint, rivals, champion, evaluation, candidate, decision, report
     )  # fmt: skip
 
 
@@ -82,7 +85,7 @@ def write_project(root: Path) -> Path:
     write_data_pointer(root)
     (root / ".gitignore").write_text("/artifacts/\n/reports/\n/mlflow/*\n!/mlflow/promotion.yaml\n/data/\n/.dvc/\n")
     write_tiny_base(root)
-    write_policy(root, floors={"accuracy": 0.75})
+    write_policy(root, floors={"accuracy": 0.75}, baselines=[])
     git(root, "init", "--quiet", "--initial-branch", "main")
     git(root, "add", ".")
     git(root, "commit", "--quiet", "--message", "a tiny project")
@@ -95,6 +98,8 @@ def copy_with_tiny_parts(root: Path) -> Path:
     for folder in ("data", ".git", ".dvc/cache", ".dvc/tmp", "data_remote"):
         shutil.rmtree(root / folder, ignore_errors=True)
     write_tiny_base(root, blocks=4, model="reviews")
+    policy = yaml.safe_load((root / POLICY).read_text(encoding="utf-8"))
+    write_policy(root, **{**policy, "baselines": []})  # on so few rows no model is shown to be better than another
     git(root, "init", "--quiet", "--initial-branch", "main")
     return root
 

@@ -26,7 +26,7 @@ KEYS = {
     "model", "version", "verdict", "reasons", "scores", "rows", "data_version", "base_model_sha256", "weights_sha256",
     "run_id", "report", "steps", "seconds",
 }  # fmt: skip
-STEPS = ("validate_data", "fetch_model", "fine_tune", "evaluate_model", "register_model", "decide")
+STEPS = ("validate_data", "fetch_model", "fine_tune", "baselines", "evaluate_model", "register_model", "decide")
 pytestmark = pytest.mark.full
 
 SECRET = "s3cr3t/of+a=test"

@@ -71,6 +71,28 @@ def test_a_saved_model_reads_and_answers_as_the_one_that_was_saved(tmp_path: Pat
 
 
 @pytest.mark.parametrize("family", MEDIA)
+def test_from_scratch_the_seed_alone_decides_about_the_weights(tmp_path: Path, family: MediaArchitecture) -> None:
+    base = write_tiny_media_model(tmp_path / "base", family)
+
+    def scratch(seed: int) -> dict[str, torch.Tensor]:
+        outputs, reading = Outputs("single_label", ("0", "1")), Reading(kind_of(family))
+        return load_base(base, outputs, reading=reading, seed=seed, scratch=True).state_dict()
+
+    trained = tiny_media_classifier(base, family).state_dict()
+    for weights in base.glob("*.safetensors"):
+        weights.unlink()
+    one, same, other = scratch(1), scratch(1), scratch(2)
+    assert {name: tensor.shape for name, tensor in one.items()} == {name: t.shape for name, t in trained.items()}
+    assert all(torch.equal(tensor, same[name]) for name, tensor in one.items())
+    # Biases and norms begin alike; so do sines, and constants of some architectures.
+    matrices = [name for name, tensor in one.items() if tensor.ndim > 1 and len(tensor.unique()) > 1]
+    assert len(matrices) > 2
+    for name in [name for name in matrices if "embed_positions" not in name]:
+        assert not torch.equal(one[name], other[name])
+        assert not torch.equal(one[name], trained[name])
+
+
+@pytest.mark.parametrize("family", MEDIA)
 def test_an_input_gets_the_probabilities_that_it_gets_in_other_company(
     tmp_path: Path, family: MediaArchitecture
 ) -> None:

@@ -206,6 +206,29 @@ def test_without_those_baselines_transfer_is_unknown_and_has_no_consequence() ->
     assert (found.outcome, found.consequence) == ("unknown", None)
 
 
+@pytest.mark.parametrize(("left_out", "name"), [("scratch", "negative transfer"), ("tfidf", "baseline")])
+def test_a_baseline_that_was_left_out_is_unknown_and_said_beside_the_others(left_out: str, name: str) -> None:
+    rivals = {"frozen_head": against("the frozen base model")}
+    verdict = judge(baselines=rivals, left_out={left_out: "it takes too long"})
+    found = axis(verdict, name)
+    assert (verdict.verdict, found.outcome, found.consequence) == ("PROMOTE", "unknown", None)
+    assert f"not compared with {left_out}: it takes too long" in found.sentence
+    assert [part.outcome for part in found.parts] == ["win", "unknown"]
+
+
+def test_what_was_left_out_hides_no_loss() -> None:
+    lost = {"frozen_head": against("the frozen base model", hits(20, 60))}
+    verdict = judge(baselines=lost, left_out={"scratch": "it takes too long"})
+    assert verdict.verdict == "REJECT"
+    assert verdict.reasons[0].startswith("negative transfer: does not beat the frozen base model (0.8500)")
+
+
+def test_with_nothing_compared_the_reasons_are_said() -> None:
+    found = axis(judge(left_out={"scratch": "it takes too long", "frozen_head": "no room"}), "negative transfer")
+    assert found.sentence == "not compared with scratch: it takes too long; not compared with frozen head: no room"
+    assert (found.outcome, found.consequence) == ("unknown", None)
+
+
 @pytest.mark.parametrize(
     ("measured", "expected"),
     [({"p95_milliseconds": 20.0}, "PROMOTE"), ({"p95_milliseconds": 60.0}, "REJECT"), ({}, "HOLD"), (None, "HOLD")],

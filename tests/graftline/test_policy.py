@@ -24,8 +24,8 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path, text: str) -> None:
     assert read(tmp_path, text) == Policy()
 
 
-def test_this_projects_own_policy_has_the_floor_of_its_data() -> None:
-    assert read_policy(PROJECT / POLICY) == Policy(floors=Floors(accuracy=0.75))
+def test_this_projects_own_policy_has_the_floor_of_its_data_and_the_baselines_that_its_first_run_has_time_for() -> None:
+    assert read_policy(PROJECT / POLICY) == Policy(floors=Floors(accuracy=0.75), baselines=("tfidf", "frozen_head"))
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,7 @@ def test_this_projects_own_policy_has_the_floor_of_its_data() -> None:
         ("significance: .nan", r"significance: nan: Input should be"),
         ("effects: {slices: ignore}", r"effects\.slices: 'ignore': Input should be 'block' or 'advise'"),
         ("effects: {champion: advise}", r"effects\.champion: 'advise': Extra inputs are not permitted"),
+        ("baselines: [scrach]", r"baselines\.0: 'scrach': Input should be 'tfidf', 'frozen_head' or 'scratch'"),
         ("approval_within_hours: -1", r"approval_within_hours: -1: Input should be greater than 0"),
         ("- floors", r"holds list, expected keys such as floors:"),
         ("floors: [", r"not readable as YAML"),

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from graftline.axes import Axis, Part
-from graftline.report import RunReport, Table, kept, render_card, render_report
+from graftline.report import Beside, RunReport, Table, kept, render_card, render_report
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'`|*_[a](javascript:alert(3)){{ 7*7 }}\u202egnp.exe"
 SCORE = {"value": 0.9, "low": 0.8, "high": 0.95}
@@ -34,6 +34,7 @@ def report_of(text: str) -> RunReport:
         uncalibrated_scores=dict.fromkeys(SCORES, BEFORE), champion="version 2", champion_scores=SCORES,
         difference=SCORES,
         majority_label=text, majority_scores=SCORES,
+        baselines=[Beside(text, SCORE, SCORE), Beside(text, None, None, text)],
         classes=[{"label": text, "precision": 0.5, "recall": 0.5, "f1": 0.5, "rows": 7}],
         slices={text: [{"value": text, "rows": 7, "scores": SCORES}]}, pictures={"Confusion": PIXEL},
         tables=[Table(text, text, [text, "n"], [[text, "7"], [text, "8"]])],

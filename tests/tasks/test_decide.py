@@ -53,6 +53,7 @@ def evaluation(
         scores=numbers,
         comparison=compared(f"champion version {champion}", difference) if difference else None,
         baselines={"majority": compared("the most frequent label", (0.4, 0.3, 0.5))},
+        left_out={},
         obstacle=obstacle,
         predictions_sha256="p",
         details={"accuracy": accuracy},

@@ -30,7 +30,7 @@ def predicted(evaluation: Evaluation) -> tuple[list[str], Floats]:
 
 
 def evaluate(line: Line, champion: Champion | None) -> Evaluation:
-    return evaluate_model.fn(line.workspace, line.settings, line.data, line.checkpoint, champion)
+    return evaluate_model.fn(line.workspace, line.settings, line.data, line.checkpoint, line.baselines, champion)
 
 
 def test_the_scores_are_those_of_the_kept_predictions(adapted: Line) -> None:
@@ -165,7 +165,7 @@ def test_the_same_candidate_champion_and_rows_are_scored_once(adapted: Line) -> 
 
 def test_another_seed_of_the_resamples_is_another_evaluation_of_the_same_predictions(adapted: Line) -> None:
     settings = Settings.model_validate(adapted.settings.model_dump() | {"evaluation": {"bootstrap": 100, "seed": 1}})
-    other = evaluate_model.fn(adapted.workspace, settings, adapted.data, adapted.checkpoint, None)
+    other = evaluate_model.fn(adapted.workspace, settings, adapted.data, adapted.checkpoint, adapted.baselines, None)
     assert other.folder.outcome == "ran"
     assert other.predictions_sha256 == adapted.evaluation.predictions_sha256
     assert other.scores["accuracy"]["value"] == adapted.evaluation.scores["accuracy"]["value"]
@@ -207,7 +207,9 @@ def test_changed_rows_groups_and_words_are_looked_at_as_the_settings_say(adapted
         "directions": ["great > awful: good", "unheard > unseen: good"],
     }  # fmt: skip
     settings = Settings.model_validate(adapted.settings.model_dump() | {"evaluation": asked})
-    evaluation = evaluate_model.fn(adapted.workspace, settings, adapted.data, adapted.checkpoint, None)
+    evaluation = evaluate_model.fn(
+        adapted.workspace, settings, adapted.data, adapted.checkpoint, adapted.baselines, None
+    )
     behaviour = behaviour_of(evaluation.details["behaviour"])
     assert {count.name: count.rows for count in behaviour.changes} == dict.fromkeys(
         ["lower case", "upper case", "typos", "more whitespace"], 20
@@ -219,8 +221,33 @@ def test_changed_rows_groups_and_words_are_looked_at_as_the_settings_say(adapted
     assert direction.share > 0.5
     swapped = next(one for one in behaviour.disparities if one.name == "two")
     assert swapped.rows == sum(bool({"one", "many"} & set(text.split())) for text in texts) > 0
-    assert behaviour.left_out[0] == "no held-out row holds a word of 'unheard > unseen: good'"
-    assert behaviour.left_out[-1] == "no held-out row holds a word of none"
+    assert swapped.amplification is not None
+    assert swapped.amplification.value == pytest.approx(swapped.value - (swapped.frozen or 0))
+    assert behaviour.left_out == [
+        "no held-out row holds a word of 'unheard > unseen: good'",
+        "source: fewer than two groups have 30 held-out rows to be compared",
+        "no held-out row holds a word of none",
+    ]
+
+
+def test_groups_are_compared_with_what_the_frozen_base_model_says_of_them(
+    adapted: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graftline.bias.SMALLEST_GROUP", 5)
+    asked = {"bootstrap": 100, "seed": 7, "changed_rows": 0, "groups": ["source"]}
+    settings = Settings.model_validate(adapted.settings.model_dump() | {"evaluation": asked})
+    evaluation = evaluate_model.fn(
+        adapted.workspace, settings, adapted.data, adapted.checkpoint, adapted.baselines, None
+    )
+    behaviour = behaviour_of(evaluation.details["behaviour"])
+    assert behaviour.changes == []
+    right = next(one for one in behaviour.disparities if one.measure == "right answers")
+    frozen = adapted.baselines.rivals["frozen_head"].predictions().argmax(1)
+    targets = [LABELS.index(target) for target in read_split(adapted.data, "test", ["target"])["target"]]
+    sources = np.array(read_split(adapted.data, "test", ["slice.source"])["slice.source"])
+    shares = [(frozen == targets)[sources == source].mean() for source in set(sources)]
+    assert right.frozen == pytest.approx(max(shares) - min(shares))
+    assert right.amplification is not None
 
 
 def test_what_the_settings_do_not_ask_for_is_not_looked_at(adapted: Line) -> None:

@@ -72,7 +72,7 @@ def write_task_project(root: Path, task: Task) -> Path:
     write_tiny_base(root)
     params = yaml.safe_load((root / "params.yaml").read_text())
     params["data"] |= {"task": task, **SETTINGS[task]["data"]}
-    write_policy(root, floors=SETTINGS[task]["floors"])
+    write_policy(root, floors=SETTINGS[task]["floors"], baselines=[])
     params["adaptation"]["epochs"] = SETTINGS[task]["epochs"]
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     (root / ".gitignore").write_text("/artifacts/\n/reports/\n/mlflow/\n/data/\n/.dvc/\n")
@@ -160,8 +160,9 @@ def _check_what_people_see(line: Line) -> None:
     assert answers[line.evaluation.task] in card
     assert ("Per label" in report) == (line.evaluation.task == "multi_label")
     result: Any = result_of(
-        line.data, line.base, line.checkpoint, line.evaluation, line.candidate, line.decision, line.report, 1.0
-    )
+        line.data, line.base, line.checkpoint, line.baselines, line.evaluation, line.candidate, line.decision,
+        line.report, 1.0,
+    )  # fmt: skip
     assert name in result["summary"]
     epoch = MlflowClient().get_run(line.run.run_id).data.metrics
     assert f"epoch_validation_{ {'macro-F1': 'macro_f1', 'R²': 'r2'}[name] }" in epoch
@@ -194,7 +195,9 @@ def test_a_second_run_is_compared_with_the_champion_on_the_same_rows(line: Line,
         "tasks.evaluate_model.score_in_fresh_process",
         lambda *_, **__: Scored(line.evaluation.task, labels[::-1], turned),
     )
-    same = evaluate_model.fn(line.workspace, line.settings, line.data, line.checkpoint, Champion(MODEL, 7))
+    same = evaluate_model.fn(
+        line.workspace, line.settings, line.data, line.checkpoint, line.baselines, Champion(MODEL, 7)
+    )
     assert same.comparison is not None
     assert {name: score.as_json() for name, score in same.comparison.scores.items()} == line.evaluation.scores
     assert {(score.value, score.low, score.high) for score in same.comparison.differences.values()} == {(0.0, 0.0, 0.0)}
@@ -202,7 +205,9 @@ def test_a_second_run_is_compared_with_the_champion_on_the_same_rows(line: Line,
     monkeypatch.setattr(
         "tasks.evaluate_model.score_in_fresh_process", lambda *_, **__: Scored("single_label", ["a"], own[:, :1])
     )
-    other = evaluate_model.fn(line.workspace, line.settings, line.data, line.checkpoint, Champion(MODEL, 8))
+    other = evaluate_model.fn(
+        line.workspace, line.settings, line.data, line.checkpoint, line.baselines, Champion(MODEL, 8)
+    )
     assert other.comparison is None
     assert "champion version 8 could not be scored: its task is single_label" in str(other.obstacle)
 
