@@ -140,7 +140,7 @@ def other_scores(rival: Comparison, scoring: Scoring, policy: Policy, *, tests: 
         said = {"win": "better", "tie": f"no worse than by {margin:.4f}", "loss": f"worse by more than {margin:.4f}"}
         words = said.get(outcome, f"may be worse by more than {margin:.4f}")
         parts.append(Part(name, outcome, numbers, f"{words}: {_shown(name, seen)}"))
-    return _of_parts("other scores", parts, f"no other score is worse than that of {rival.against} by its margin")
+    return of_parts("other scores", parts, f"no other score is worse than that of {rival.against} by its margin")
 
 
 def slices(rival: Comparison, policy: Policy, *, tests: int) -> Axis:
@@ -167,7 +167,7 @@ def slices(rival: Comparison, policy: Policy, *, tests: int) -> Axis:
         if part not in judged:
             few = f"too few rows to judge, expected {policy.smallest_slice} or more"
             parts.append(_slice(part, "unknown", few, None, None))
-    axis = _of_parts(
+    axis = of_parts(
         "slices", parts[: len(judged)], f"no slice of {policy.smallest_slice} rows or more is worse by {margin:g}"
     )
     small = len(parts) - len(judged)
@@ -229,10 +229,10 @@ def serving(measured: Mapping[str, float] | None, policy: Policy) -> Axis:
         )
     if not parts:
         return Axis("serving", "unknown", "the policy sets no limit")
-    return _of_parts("serving", parts, "; ".join(part.sentence for part in parts))
+    return of_parts("serving", parts, "; ".join(part.sentence for part in parts))
 
 
-def _of_parts(name: str, parts: Sequence[Part], well: str) -> Axis:
+def of_parts(name: str, parts: Sequence[Part], well: str) -> Axis:
     """An axis that is well where all its parts are; one that is lost rejects, one that is open holds."""
     outcome = _worst(parts)
     failed = [part for part in parts if part.outcome in ("loss", "unknown")]

@@ -25,6 +25,8 @@ class Examination:
     """How often each name (row) was predicted as each name (column)."""
     reliability: Sequence[Mapping[str, float]]
     """For each bin of predictions their mean (`confidence`), that of the truth (`accuracy`), and `rows`."""
+    reliability_before: Sequence[Mapping[str, float]]
+    """The same without the temperature; none where there is none."""
     classes: Sequence[Mapping[str, float]]
     """Precision, recall, F1 and rows of each label; none of numbers."""
     pictures: Mapping[str, bytes]
@@ -32,30 +34,43 @@ class Examination:
 
 
 def examine(
-    task: Task, predictions: Floats, targets: NDArray[Any], *, labels: Sequence[str], target_name: str
+    task: Task,
+    predictions: Floats,
+    targets: NDArray[Any],
+    *,
+    uncalibrated: Floats,
+    labels: Sequence[str],
+    target_name: str,
 ) -> Examination:
-    """Look at predictions beside the `targets` of the same rows; both as in the task's metrics."""
+    """Look at predictions beside the `targets` of the same rows; both as in the task's metrics.
+
+    `uncalibrated` are the predictions without the temperature.
+    """
     if task == "regression":
         table, bins = in_quarters(predictions, targets), number_reliability(predictions, targets)
         pictures = {
             "Predicted against actual on the held-out rows": number_picture(predictions, targets, target_name),
             "Quarters of the actual values": confusion_picture(table, QUARTERS),
         }
-        return Examination(QUARTERS, table, bins, (), pictures)
+        return Examination(QUARTERS, table, bins, (), (), pictures)
     if task == "multi_label":
-        classes, bins = per_label(predictions, targets), label_reliability(predictions, targets)
+        classes = per_label(predictions, targets)
+        bins, before = (label_reliability(each, targets) for each in (predictions, uncalibrated))
         names = [name for label in labels for name in (label, f"not {label}")]
         pictures = {
             "Labels on the held-out rows": label_picture(classes, labels),
-            "Reliability of the probabilities": reliability_picture(bins, "probability", "share that has the label"),
+            "Reliability of the probabilities": reliability_picture(
+                bins, before, predicted="probability", seen="share that has the label"
+            ),
         }
-        return Examination(names, label_confusion(predictions, targets), bins, classes, pictures)
-    table, bins = confusion(predictions, targets), reliability(predictions, targets)
+        return Examination(names, label_confusion(predictions, targets), bins, before, classes, pictures)
+    table = confusion(predictions, targets)
+    bins, before = (reliability(each, targets) for each in (predictions, uncalibrated))
     pictures = {
         "Confusion on the held-out rows": confusion_picture(table, labels),
-        "Reliability of the probabilities": reliability_picture(bins),
+        "Reliability of the probabilities": reliability_picture(bins, before),
     }
-    return Examination(labels, table, bins, per_class(table), pictures)
+    return Examination(labels, table, bins, before, per_class(table), pictures)
 
 
 def baseline(task: Task, train: NDArray[Any], rows: int, labels: Sequence[object]) -> tuple[str, Floats]:

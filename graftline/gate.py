@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from graftline import axes
+from graftline import axes, conduct
 from graftline.axes import Axis
+from graftline.behaviour import Behaviour
 from graftline.comparison import Comparison
 from graftline.metrics import Score
 from graftline.policy import Policy
@@ -32,6 +33,10 @@ class Evaluated:
     """Why the candidate may not be promoted whatever its numbers, such as modified data."""
     serving: Mapping[str, float] | None = None
     """Measured numbers by the names of the policy's limits."""
+    hostile: Mapping[str, str] | None = None
+    """What became of each hostile request."""
+    behaviour: Behaviour | None = None
+    """How it takes changed inputs and treats groups."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Baselines that there is no comparison with, and why."""
 
@@ -127,6 +132,9 @@ def _axes(
             left_out=unlearnt, nothing="not compared with training from scratch nor with a frozen base model",
         ),
         axes.serving(candidate.serving, policy),
+        conduct.hostile_requests(candidate.hostile),
+        conduct.robustness(candidate.behaviour, policy),
+        conduct.bias(candidate.behaviour, policy),
         _held_back("test rows", candidate.unfair, "nothing was chosen by the held-out rows"),
         _held_back("data version", [candidate.barred] if candidate.barred else [], "the data are as versioned"),
     ]  # fmt: skip

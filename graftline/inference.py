@@ -1,6 +1,7 @@
 """Predicting with an adapted model: the same code in evaluation and inside of the registered model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -15,10 +16,17 @@ from graftline.preprocessing import Encoded, Raw
 from graftline.replay import Batch
 from graftline.settings import Runtime
 
-# So probabilities, of which the largest may be small, are compared as they are.
-LEAST_SCALE = 1.0
-
 Predictions = np.ndarray[tuple[int, int], np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a model makes of some inputs before it answers."""
+
+    vectors: Tensor
+    """What its head reads: (inputs, width)."""
+    outputs: Tensor
+    """What its head gives, before the temperature: (inputs, outputs)."""
 
 
 class Predictor:
@@ -44,27 +52,46 @@ class Predictor:
 
     def predict(self, raws: Sequence[Raw]) -> Predictions:
         """Probability of each label for each input: (inputs, labels); of a regression the numbers: (inputs, 1)."""
+        outputs = torch.zeros(len(raws), self.outputs.width)
+        with torch.inference_mode():
+            for batch, vectors in self._vectors(raws):
+                outputs[batch] = self._model.head(vectors)
+        return self.answers(outputs)
+
+    def look(self, raws: Sequence[Raw]) -> Look:
+        """What `predict` answers from."""
+        vectors = torch.zeros(len(raws), self._model.output_layer.in_features)
+        outputs = torch.zeros(len(raws), self.outputs.width)
+        with torch.inference_mode():
+            for batch, some in self._vectors(raws):
+                vectors[batch], outputs[batch] = some, self._model.head(some)
+        return Look(vectors, outputs)
+
+    def answers(self, outputs: Tensor) -> Predictions:
+        """What `predict` says where the head gave these outputs (inputs, outputs)."""
+        answered: Predictions = self.outputs.answers(outputs).numpy()
+        return answered
+
+    def _vectors(self, raws: Sequence[Raw]) -> Iterator[tuple[list[int], Tensor]]:
+        """The places of some inputs, and what the head reads of them, until all had their turn."""
         rows = self._preprocessor.encode(raws)
-        result: Predictions = np.zeros((len(rows), self.outputs.width))
         batches = self._preprocessor.batches([self._preprocessor.length(row) for row in rows])
         if self._runtime == "openvino" and rows:
             in_order = [row for batch in batches for row in batch]
-            result[in_order] = torch.cat(self._by_openvino([rows[row] for row in in_order])).numpy()
-            return result
+            yield in_order, torch.cat(self._by_openvino([rows[row] for row in in_order]))
+            return
         for batch in batches:
-            with torch.inference_mode(), autocast(self._precision):
-                answers = self._by_torch(self._preprocessor.collate([rows[row] for row in batch]))
-            result[batch] = answers.numpy()
-        return result
+            with autocast(self._precision):
+                vectors = self._features(self._preprocessor.collate([rows[row] for row in batch]))
+            yield batch, vectors
 
-    def _by_torch(self, batch: Batch) -> Tensor:
-        return self.outputs.answers(self._model(**batch).float())
+    def _features(self, batch: Batch) -> Tensor:
+        return self._model.features(**batch).float()
 
     def _by_openvino(self, rows: Sequence[Encoded]) -> list[Tensor]:
         if self._network is None:
             examples = [self._preprocessor.collate([row]) for row in (rows[0], rows[-1])]
             self._network = compiled(
-                self._by_torch, self._model, examples,
-                what="runtime openvino", precision=self._precision, least_scale=LEAST_SCALE,
-            )  # fmt: skip
+                self._features, self._model, examples, what="runtime openvino", precision=self._precision
+            )
         return self._network(self._preprocessor.collate([row]) for row in rows)

@@ -22,6 +22,8 @@ Network = Callable[[Iterable[Batch]], list[Tensor]]
 # How far an answer may lie from PyTorch's in float32, as a share of the largest value: what reordered sums come to, and
 # what bfloat16 with its 8 bits does to a network of some depth (the same bound as for bfloat16 in PyTorch).
 TOLERANCE: Mapping[Precision, float] = {"float32": 1e-4, "bfloat16": 10 / 256}
+# Against a division by zero.
+SMALLEST = 1e-12
 # Inputs that lie ready for each core, so that none waits for Python.
 QUEUED = 2
 PRECISION_HINT: Mapping[Precision, str] = {"float32": "f32", "bfloat16": "bf16"}
@@ -34,7 +36,6 @@ def compiled(
     *,
     what: str,
     precision: Precision,
-    least_scale: float = 1e-12,
 ) -> Network:
     """`plain`, which runs `module` in eval mode, as a network of OpenVINO for inputs of any shape.
 
@@ -42,7 +43,7 @@ def compiled(
     without padding, and its answer has the same bits whatever is computed beside it.
 
     The first example is traced; on all of them, which should differ in shape, the answer is compared with PyTorch's.
-    Differences are taken as shares of the largest value, or of `least_scale` if that is larger.
+    Differences are taken as shares of the largest value.
     Raises: SettingsError if OpenVINO is not installed, cannot convert the model, or answers differently. `what` names
     the setting that asked for it.
     """
@@ -55,7 +56,7 @@ def compiled(
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
             expected = [plain(example) for example in examples]
         pairs = zip(network(examples), expected, strict=True)
-        far = max(_distance(answer, right, least_scale) for answer, right in pairs)
+        far = max(_distance(answer, right) for answer, right in pairs)
     except Exception as error:  # whatever it stumbles over means one thing: not this model
         raise SettingsError(
             f"{what}: OpenVINO cannot run {type(module).__name__} ({type(error).__name__}:"
@@ -110,11 +111,11 @@ def _converted(plain: Forward, module: nn.Module, example: Batch, precision: Pre
     return network
 
 
-def _distance(answer: Tensor, expected: Tensor, least_scale: float) -> float:
+def _distance(answer: Tensor, expected: Tensor) -> float:
     """The largest difference as a share of the largest value; infinite between different shapes."""
     if answer.shape != expected.shape:
         return float("inf")
-    return float((answer.float() - expected.float()).abs().max() / expected.abs().max().clamp_min(least_scale))
+    return float((answer.float() - expected.float()).abs().max() / expected.abs().max().clamp_min(SMALLEST))
 
 
 class _Positional(nn.Module):

@@ -21,6 +21,8 @@ class Outputs:
     """Of the training rows' numbers: a model learns them standardised, which suits its random head."""
     spread: float = 1.0
     """Standard deviation of the training rows' numbers."""
+    temperature: float = 1.0
+    """Divides the outputs in front of the probabilities, so that these are as often right as they say."""
 
     @property
     def width(self) -> int:
@@ -38,9 +40,10 @@ class Outputs:
 
         The probabilities of a row add up to 1 if it has one label; otherwise each label has its own.
         """
-        if self.task == "single_label":
-            return torch.softmax(outputs.double(), dim=1)
-        return outputs.double() * self.spread + self.mean if self.task == "regression" else outputs.double().sigmoid()
+        if self.task == "regression":
+            return outputs.double() * self.spread + self.mean
+        calibrated = outputs.double() / self.temperature
+        return torch.softmax(calibrated, dim=1) if self.task == "single_label" else calibrated.sigmoid()
 
 
 def outputs_for(task: Task, labels: Sequence[str], train: Tensor) -> Outputs:

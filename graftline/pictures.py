@@ -34,24 +34,25 @@ def confusion_picture(table: Integers, labels: Sequence[str]) -> bytes:
 
 
 def reliability_picture(
-    bins: Sequence[Mapping[str, float]], predicted: str = "confidence", seen: str = "share that is right"
+    bins: Sequence[Mapping[str, float]],
+    before: Sequence[Mapping[str, float]],
+    *,
+    predicted: str = "confidence",
+    seen: str = "share that is right",
 ) -> bytes:
-    """What was seen against what was predicted; the dashed line is perfect calibration."""
+    """What was seen against what was predicted, and `before` without the temperature; dashed is perfect calibration."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.4, 3.6), layout="constrained")
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], linestyle="--", color=FAINT)
-    most = max(entry["rows"] for entry in bins)
-    axes.plot([entry["confidence"] for entry in bins], [entry["accuracy"] for entry in bins], color=ACCENT)
-    axes.scatter(
-        [entry["confidence"] for entry in bins],
-        [entry["accuracy"] for entry in bins],
-        s=[20 + 180 * entry["rows"] / most for entry in bins],
-        color=ACCENT,
-        alpha=0.7,
-    )
-    axes.set_xlim(min(0.45, *(entry["confidence"] - 0.03 for entry in bins)), 1.02)
+    most = max(entry["rows"] for entry in [*bins, *before])
+    for entries, color, name in ((before, FAINT, "before the temperature"), (bins, ACCENT, "with it")):
+        places = [entry["confidence"] for entry in entries], [entry["accuracy"] for entry in entries]
+        axes.plot(*places, color=color, label=name)
+        axes.scatter(*places, s=[20 + 180 * entry["rows"] / most for entry in entries], color=color, alpha=0.7)
+    axes.legend(frameon=False, loc="upper left")
+    axes.set_xlim(min(0.45, *(entry["confidence"] - 0.03 for entry in [*bins, *before])), 1.02)
     axes.set_ylim(0, 1.05)
     axes.set_xlabel(f"{predicted} (size of a point: rows)")
     axes.set_ylabel(seen)

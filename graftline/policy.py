@@ -78,6 +78,23 @@ class Limits(Section):
     """Peak memory of the serving process, in megabytes."""
 
 
+class Robustness(Section):
+    """Which share of the answers must be right where the input was changed. Empty: reported only."""
+
+    unchanged: Share | None = None
+    """Answers that stay as they were, under each change that no label depends on."""
+    directed: Share | None = None
+    """Answers that move as evaluation.directions says."""
+
+
+class Bias(Section):
+    """How much differently the model may treat groups of people. Empty: reported only."""
+
+    amplification: Margin | None = None
+    """By how much a difference between groups, or a move by swapped words, may be larger than that of the frozen base
+    model."""
+
+
 class Effects(Section):
     """Which axes of the verdict block a promotion, and which only advise. Floors, the champion, the fairness of the
     held-out rows and the data's version always block."""
@@ -92,6 +109,12 @@ class Effects(Section):
     """Better than without transfer."""
     serving: Effect = "block"
     """Within the limits of time and memory."""
+    hostile_requests: Effect = "block"
+    """Whatever is sent to the model, it answers or refuses, and lives on."""
+    robustness: Effect = "block"
+    """Enough answers are right where the input was changed."""
+    bias: Effect = "block"
+    """No difference between groups was made larger."""
 
 
 class Policy(Section):
@@ -117,6 +140,8 @@ class Policy(Section):
     runs on the same data and base model. One that is left out leaves its axis unknown."""
     negative_transfer: NegativeTransfer = NegativeTransfer()
     limits: Limits = Limits()
+    robustness: Robustness = Robustness()
+    bias: Bias = Bias()
     effects: Effects = Effects()
     approval_within_hours: Annotated[float, Field(gt=0, le=24 * 90)] | None = None
     """A candidate that would be promoted is held until a person approves, and stays held without an answer in so many

@@ -13,8 +13,20 @@ from graftline.validation_page import spelt_out, visible
 
 Scores = Mapping[str, Mapping[str, float]]
 
+CALIBRATION = "calibration_error"
 # A slice is too small for more.
 SCORES_OF_SLICES = 2
+
+
+@dataclass(frozen=True)
+class Table:
+    """What was found out about a model beside its scores."""
+
+    title: str
+    lead: str
+    """What it means, in a sentence."""
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,10 @@ class RunReport:
     """Whose weights the model has: of one epoch, or the mean of several."""
     epochs: int
     training_seconds: float
+    temperature: float
     scores: Scores
+    uncalibrated_scores: Scores
+    """Without the temperature."""
     champion: str | None
     champion_scores: Scores | None
     difference: Scores | None
@@ -76,6 +91,7 @@ class RunReport:
     baselines: Sequence[Beside]
     classes: Sequence[Mapping[str, str | float]]
     slices: Mapping[str, Sequence[Mapping[str, object]]]
+    tables: Sequence[Table]
     pictures: Mapping[str, bytes]
     settings: str
 
@@ -112,9 +128,24 @@ def facts(run: RunReport) -> list[tuple[str, str]]:
         ("frozen", f"{run.frozen}; digest before and after training {run.frozen_sha256}"),
         ("training", f"{run.epochs} epochs, {kept(run.kept_epochs)}, {run.training_seconds:.0f} s"),
         ("weights", f"sha256 {run.weights_sha256}"),
+        *([("calibration", calibrated(run))] if CALIBRATION in run.scores else []),
         ("promotion policy", f"sha256 {run.policy_sha256}"),
         ("MLflow run", run.run_id),
     ]
+
+
+def calibrated(run: RunReport) -> str:
+    """What the temperature did, in words."""
+    before, after = run.uncalibrated_scores[CALIBRATION], run.scores[CALIBRATION]
+    return (
+        f"temperature {run.temperature:.3f}, fitted on the {run.split_rows['validation']:,} validation rows; it changes"
+        f" no label; {spelt(CALIBRATION)} on the held-out rows {_interval(before)} without it,"
+        f" {_interval(after)} with it"
+    )
+
+
+def _interval(score: Mapping[str, float]) -> str:
+    return f"{score['value']:.4f} ({score['low']:.4f} – {score['high']:.4f})"
 
 
 def _render(template: str, run: RunReport, *, autoescape: bool) -> str:
@@ -127,14 +158,18 @@ def _render(template: str, run: RunReport, *, autoescape: bool) -> str:
         "interval": lambda score: f"{_number(run.task, score['low'], '')} – {_number(run.task, score['high'], '')}",
         "spelt_out": spelt_out,
         "cell": _cell,
-        "score": lambda score: f"{score['value']:.4f} ({score['low']:.4f} – {score['high']:.4f})",
+        "score": _interval,
         "difference": lambda score: f"{score['value']:+.4f} ({score['low']:+.4f} – {score['high']:+.4f})",
         "base64": lambda content: base64.b64encode(content).decode(),
         "sentence": lambda text: spelt_out(f"{text[:1].upper()}{text[1:]}."),
     }
     scoring = SCORING[run.task]
     return environment.get_template(template).render(
-        run=run, facts=facts(run), scoring=scoring, scores_of_slices=list(scoring.better)[:SCORES_OF_SLICES]
+        run=run,
+        facts=facts(run),
+        calibrated=calibrated(run) if CALIBRATION in run.scores else None,
+        scoring=scoring,
+        scores_of_slices=list(scoring.better)[:SCORES_OF_SLICES],
     )
 
 

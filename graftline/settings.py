@@ -11,12 +11,14 @@ from pydantic import (
     Field,
     JsonValue,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from graftline.errors import SettingsError
+from graftline.terms import direction_of, swap_of
 
 Strategy = Literal[
     "feature_extraction",
@@ -266,7 +268,24 @@ class EvaluationSettings(Section, title="Evaluation"):
     bootstrap: Annotated[int, Field(ge=100, le=100_000)] = 1000
     """Resamples behind each 95 % interval."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-    """Start of the random sequence of the resamples."""
+    """Start of the random sequence of the resamples, of the rows that are changed, and of the clusters."""
+    changed_rows: Annotated[int, Field(ge=0, le=100_000)] = 200
+    """Of so many held-out rows the input is changed in ways that no label depends on (typos, brightness, noise), to see
+    how many answers stay. 0: of none."""
+    directions: list[str] = []
+    """For texts: words of which the first makes a label more likely than the second: great > awful: positive. Of
+    numbers: great > awful."""
+    groups: list[str] = []
+    """Those of data.slices that say to which group of people a row belongs: the model's rates are compared."""
+    counterfactuals: list[str] = []
+    """For texts: words that say nothing about the label, to be swapped in pairs: gender: he|she, his|her"""
+
+    @field_validator("directions", "counterfactuals")
+    @classmethod
+    def _words_are_readable(cls, lines: list[str], info: ValidationInfo) -> list[str]:
+        for line in lines:
+            direction_of(line) if info.field_name == "directions" else swap_of(line)
+        return lines
 
 
 class RegistrySettings(Section, title="Registry"):
@@ -293,12 +312,34 @@ class Settings(Section):
                 "adaptation.class_weights and adaptation.label_smoothing are about labels, which data.task regression"
                 " has not; set them to none and 0"
             )
+        self._require_words_that_can_be_changed()
+        if unknown := sorted(set(self.evaluation.groups) - set(self.data.slices)):
+            raise ValueError(
+                f"evaluation.groups: {unknown[0]!r} is none of data.slices {self.data.slices}; name the column there,"
+                " too"
+            )
         if self.data.kind == "text" and self.adaptation.augmentation != "none":
             raise ValueError(
                 f"adaptation.augmentation {self.adaptation.augmentation}: texts have no random views, images and sounds"
                 " have; set it to none where data.kind is text"
             )
         return self
+
+    def _require_words_that_can_be_changed(self) -> None:
+        data, evaluation = self.data, self.evaluation
+        if data.kind != "text" and (evaluation.directions or evaluation.counterfactuals):
+            raise ValueError(
+                "evaluation.directions and evaluation.counterfactuals are about words, which data.kind"
+                f" {data.kind} has not; leave them empty"
+            )
+        for direction in map(direction_of, evaluation.directions):
+            if (direction.label is None) != (data.task == "regression"):
+                raise ValueError(
+                    f"evaluation.directions: {direction.more} > {direction.less} needs a label, as in great > awful:"
+                    " positive, unless data.task is regression, which has none"
+                )
+            if direction.label and data.labels and direction.label not in data.labels:
+                raise ValueError(f"evaluation.directions: {direction.label!r} is none of data.labels {data.labels}")
 
 
 def read_settings(path: Path, assignments: list[str] | None = None) -> Settings:

@@ -30,6 +30,8 @@ CAPTURE_TOKENS = 512
 # So many leading bits say to what length a text is padded there: to one of 4 lengths between two powers of 2.
 # One more would halve the padding and double the batches that are filled up: better only for very many texts.
 LENGTH_BITS = 3
+# No row that a model learnt from can be longer (`data.max_characters`); it would keep a server busy for seconds.
+MAX_CHARACTERS = 1_000_000
 # Texts that are predicted at a time, for the same reason.
 BATCH_ROWS = 64
 # What sentence-transformers calls them: until its version 5 a flag for each, since then one mode.
@@ -51,13 +53,17 @@ class TextPreprocessor:
     def encode(self, raws: Sequence[str]) -> list[Tokens]:
         """Token ids (and whatever else the model reads) of each text, cut to `max_tokens`, not padded.
 
-        Raises: ValueError naming the first that is no text.
+        Raises: ValueError naming the first that is no text, or one that no row can be.
         """
         if not raws:
             return []
         for place, text in enumerate(raws):
             if not isinstance(text, str):
                 raise ValueError(f"input {place} is {text!r}, expected a text; leave it out or give a text")
+            if len(text) > MAX_CHARACTERS:
+                raise ValueError(
+                    f"input {place} has {len(text):,} characters, expected at most {MAX_CHARACTERS:,}; shorten it"
+                )
         fields = self.tokenizer(list(raws), truncation=True, max_length=self.reading.max_tokens, padding=False)
         rows = [{name: fields[name][row] for name in fields} for row in range(len(raws))]
         # A text without any token, which decoders make of "", is read as one padding token: a model needs something.

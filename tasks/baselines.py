@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 STEP = "baselines"
 SUMMARY, PREDICTIONS = "baseline.json", "predictions.npy"
-MAJORITY = "majority"
+MAJORITY, FROZEN_HEAD = "majority", "frozen_head"
 # What a baseline has in common with the adaptation: what is read of a row, what an error costs, how it is computed.
 SHARED = (
     "max_tokens", "max_seconds", "augmentation", "views", "block_pattern", "class_weights", "label_smoothing",
@@ -98,9 +98,9 @@ def baselines(
         if name in recipes and name not in wanted:
             left_out[name] = "left out by the promotion policy"
             del recipes[name]
-    if "frozen_head" in recipes and is_solved_head(settings.adaptation):
-        left_out["frozen_head"] = "this candidate is that model itself"
-        del recipes["frozen_head"]
+    if FROZEN_HEAD in recipes and is_solved_head(settings.adaptation):
+        left_out[FROZEN_HEAD] = "this candidate is that model itself"
+        del recipes[FROZEN_HEAD]
     rivals = {name: _rival(workspace, name, recipe, data) for name, recipe in recipes.items()}
     diverged = {name: DIVERGED for name, rival in rivals.items() if not (rival.folder.path / PREDICTIONS).exists()}
     return Baselines({name: rivals[name] for name in rivals if name not in diverged}, {**left_out, **diverged})
@@ -158,7 +158,7 @@ def _recipes(workspace: Workspace, settings: Settings, data: ValidatedData, base
             f"TF-IDF with {linear} regression", {"balanced": balanced}, ("numpy", "scikit-learn"),
             lambda _: _on_words(data, balanced=balanced),
         )  # fmt: skip
-    found["frozen_head"] = _Recipe(
+    found[FROZEN_HEAD] = _Recipe(
         "the frozen base model with a solved head", adapted(frozen), libraries,
         learn(frozen, scratch=False),
     )  # fmt: skip
@@ -224,7 +224,10 @@ def _adapted(
     folder: Path, workspace: Workspace, settings: AdaptationSettings, data: ValidatedData, base: BaseModel,
     *, scratch: bool,
 ) -> "Floats":  # fmt: skip
-    """Predictions by the same code as a registered model's, from files that nobody needs afterwards."""
+    """Predictions by the same code as a registered model's.
+
+    The frozen model stays: whether adapting it widened differences between groups is asked with other inputs, too.
+    """
     from graftline.families import save_classifier
     from graftline.inference import Predictor
 
@@ -233,6 +236,6 @@ def _adapted(
     bar.show(1.0)
     save_classifier(made.model, made.preprocessor, folder / MODEL)
     predictions = Predictor(folder / MODEL).predict(raw_inputs(workspace, data, "test"))
-    for part in (CHECKPOINTS, MODEL):
+    for part in (CHECKPOINTS, MODEL) if scratch else (CHECKPOINTS,):
         shutil.rmtree(folder / part, ignore_errors=True)
     return predictions

@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 
 from graftline import gate
 from graftline.axes import Axis
+from graftline.behaviour import behaviour_of
 from graftline.digests import json_sha256
 from graftline.metrics import Score
 from graftline.policy import Policy
@@ -18,6 +19,7 @@ from tasks.evaluate_model import Evaluation
 from tasks.promotion import record_verdict, repair
 from tasks.register_model import Candidate
 from tasks.registry import BARRED, VERDICT, get_version, note_verdict, verdict_of
+from tasks.serving import Trial
 
 # What Graftline notes on a judged version, beside verdict and reasons.
 POLICY_SHA256, AXES = "graftline.policy_sha256", "graftline.axes"
@@ -54,7 +56,8 @@ def decide(workspace: Workspace, policy: Policy, candidate: Candidate, evaluatio
     record = verdict_of(records, version)
     outcome: Outcome = "reused" if record is not None and VERDICT in version.tags else "ran"
     verdict = judge(
-        policy, evaluation, barred=version.tags.get(BARRED), unfair=_unfair(candidate, evaluation)
+        policy, evaluation, barred=version.tags.get(BARRED), unfair=_unfair(candidate, evaluation),
+        trial=candidate.trial,
     )  # fmt: skip
     if record is None:
         record = record_verdict(
@@ -69,7 +72,9 @@ def decide(workspace: Workspace, policy: Policy, candidate: Candidate, evaluatio
     return Decision(str(record.verdict), record.reasons, verdict.axes, verdict.rows_enough, outcome, record.due)
 
 
-def judge(policy: Policy, evaluation: Evaluation, *, barred: str | None, unfair: str | None) -> gate.Verdict:
+def judge(
+    policy: Policy, evaluation: Evaluation, *, barred: str | None, unfair: str | None, trial: Trial | None
+) -> gate.Verdict:
     """The gate's verdict on these numbers."""
     rival = evaluation.comparison or (gate.Unscored(evaluation.obstacle) if evaluation.obstacle else None)
     return gate.decide(
@@ -78,6 +83,9 @@ def judge(policy: Policy, evaluation: Evaluation, *, barred: str | None, unfair:
             {name: Score(**numbers) for name, numbers in evaluation.scores.items()},
             unfair=[unfair] if unfair else [],
             barred=barred,
+            serving=trial.limited if trial else None,
+            hostile=trial.hostile if trial else None,
+            behaviour=behaviour_of(evaluation.details["behaviour"]) if "behaviour" in evaluation.details else None,
             left_out=evaluation.left_out,
         ),
         rival,

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,8 +17,9 @@ from graftline.scoring import SCORING, spelt
 from graftline.settings import EvaluationSettings, Settings, Task
 from tasks.accepted_rows import LIBRARIES_OF, questions, raw_inputs, read_split, split_targets
 from tasks.artifacts import StepFolder, Workspace, produce
-from tasks.baselines import MAJORITY, Baselines
-from tasks.fine_tune import Checkpoint, thread_count, use_threads
+from tasks.baselines import FROZEN_HEAD, MAJORITY, Baselines, is_solved_head
+from tasks.behaviour import Candidate, FrozenModel, behaviour_on
+from tasks.fine_tune import MODEL, Checkpoint, thread_count, use_threads
 from tasks.serving import score_in_fresh_process
 from tasks.validate_data import ValidatedData
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from graftline.metrics import Floats
 
 STEP = "evaluate_model"
-LIBRARIES = ("torch", "transformers", "numpy", "matplotlib")
+LIBRARIES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "fairlearn", "matplotlib")
 SUMMARY, PREDICTIONS = "evaluation.json", "predictions.parquet"
 
 Scores = dict[str, dict[str, float]]
@@ -144,6 +145,8 @@ def _build(
     baselines: Baselines,
     champion: Champion | None,
 ) -> None:
+    from graftline.clusters import worst_clusters
+    from graftline.comparison import row_quality
     from graftline.examination import examine
     from graftline.inference import Predictor
 
@@ -152,13 +155,23 @@ def _build(
     slices = held_out_slices(data, settings.data.slices)
     scores = Scorer(data.task, targets, settings.evaluation, [*slices, *class_slices(data, targets)])
     use_threads(settings.adaptation)
-    predictions = Predictor(checkpoint.model).predict(raw_inputs(workspace, data, "test"))
+    predictor = Predictor(checkpoint.model)
+    raws = raw_inputs(workspace, data, "test")
+    look = predictor.look(raws)
+    predictions = predictor.answers(look.outputs)
+    uncalibrated = replace(predictor.outputs, temperature=1.0).answers(look.outputs).numpy()
     logger.info(
         "scoring %d held-out rows, each interval from %d resamples", len(targets), settings.evaluation.bootstrap
     )
-    seen = examine(data.task, predictions, targets, labels=data.labels, target_name=settings.data.target)
+    seen = examine(
+        data.task, predictions, targets, uncalibrated=uncalibrated, labels=data.labels, target_name=settings.data.target
+    )
     majority = baselines.rivals[MAJORITY]
     pictures = {title: f"{title.split()[0].lower()}.png" for title in seen.pictures}
+    quality = row_quality(data.task, predictions, targets)
+    found = worst_clusters(look.vectors.double().numpy(), quality, rows["row_id"], seed=settings.evaluation.seed)
+    candidate = Candidate(predictor, raws, predictions, targets)
+    behaviour = behaviour_on(settings, data, candidate, _frozen(settings, candidate, baselines))
     summary: dict[str, JsonValue] = {
         "task": data.task,
         "rows": len(targets),
@@ -168,14 +181,20 @@ def _build(
         "confusion_names": list(seen.confusion_names),
         "confusion": seen.confusion.tolist(),
         "reliability": [dict(entry) for entry in seen.reliability],
+        "calibration": {
+            "temperature": checkpoint.temperature,
+            "scores_before": scores.of(uncalibrated),
+            "reliability_before": [dict(entry) for entry in seen.reliability_before],
+        },
         "classes": [{"label": label, **numbers} for label, numbers in zip(data.labels, seen.classes, strict=True)],
-        "slices": _slice_scores(slices, predictions, scores),
+        "slices": _slice_scores([*slices, *found], predictions, scores),
         "majority": {"label": majority.answers, "scores": scores.of(majority.predictions())},
         "baselines": {
             name: scores.compare(predictions, rival.predictions(), rival.against)
             for name, rival in baselines.rivals.items()
         },
         "left_out": {**baselines.left_out},
+        "behaviour": behaviour.as_json(),
         "predictions_sha256": predictions_sha256(rows["row_id"], predictions),
         "pictures": cast("JsonValue", pictures),
         **_against_champion(workspace, settings, data, champion, predictions, scores),
@@ -184,6 +203,18 @@ def _build(
         write_atomically(folder / name, seen.pictures[title])
     _write_predictions(folder, rows, data.labels, predictions)
     write_json(folder / SUMMARY, summary)
+
+
+def _frozen(settings: Settings, candidate: Candidate, baselines: Baselines) -> FrozenModel | None:
+    """What biases were inherited from; None where the policy leaves that baseline out."""
+    from graftline.inference import Predictor
+
+    if is_solved_head(settings.adaptation):
+        return FrozenModel(candidate.predictions, candidate.predictor.predict)
+    rival = baselines.rivals.get(FROZEN_HEAD)
+    if rival is None:
+        return None
+    return FrozenModel(rival.predictions(), lambda raws: Predictor(rival.folder.path / MODEL).predict(raws))
 
 
 def predictions_sha256(row_ids: list[str], predictions: "Floats") -> str:

@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -57,6 +57,8 @@ class Checkpoint:
     kept_epochs: tuple[int, ...]
     """Whose weights the model has: of one epoch, or the mean of several."""
     epochs: tuple[dict[str, float], ...]
+    temperature: float
+    """Divides the model's outputs; fitted on the validation rows after training."""
     seconds: float
 
 
@@ -133,7 +135,7 @@ def _build(
     # Before it is saved: adapters that are not merged are taken out of the model for that.
     weights_sha256 = tensors_sha256(dict(made.model.state_dict()))
     save_classifier(made.model, made.preprocessor, folder / MODEL)
-    write_json(folder / SUMMARY, _summary(made.adapted, weights_sha256, data, round(time.monotonic() - began, 1)))
+    write_json(folder / SUMMARY, _summary(made, weights_sha256, data, round(time.monotonic() - began, 1)))
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # a solved head needs none
 
 
@@ -153,11 +155,13 @@ def adapt_base(
     Checkpoints go to `folder`; who finds some there goes on from them.
     """
     from graftline.adaptation import Adaptation, Listener
+    from graftline.calibration import fit_temperature
     from graftline.families import load_base, load_preprocessor
     from graftline.feature_stores import open_feature_store
     from graftline.input_rows import InputRows
     from graftline.outputs import outputs_for
     from graftline.preprocessing import Reading
+    from graftline.training import predict
 
     use_threads(settings)
     verify_base_model(base)
@@ -187,12 +191,19 @@ def adapt_base(
         folder=folder,
         listener=Listener(_teller(bar), lambda epoch: _tell_epoch(epoch, data.task, finished_epoch), logger.info),
     ).run()
+    # In full precision and through the whole model: as it will be served.
+    held = predict(model, rows_of("validation"), batch_size=settings.batch_size)
+    temperature = fit_temperature(data.task, held.double().numpy(), targets["validation"].numpy())
+    logger.info("temperature %.3f, fitted on %d validation rows", temperature, len(held))
+    model.outputs = replace(outputs, temperature=temperature)
     return Made(model, preprocessor, adapted)
 
 
-def _summary(adapted: "Adapted", weights_sha256: str, data: ValidatedData, seconds: float) -> JsonValue:
+def _summary(made: Made, weights_sha256: str, data: ValidatedData, seconds: float) -> JsonValue:
+    adapted = made.adapted
     return {
         "weights_sha256": weights_sha256,
+        "temperature": made.model.outputs.temperature,
         "frozen_sha256": adapted.frozen_sha256,
         "frozen": adapted.frozen,
         "kept_epochs": list(adapted.members),
@@ -276,5 +287,6 @@ def _record(folder: StepFolder) -> Checkpoint:
         frozen=cast("str", summary["frozen"]),
         kept_epochs=kept_epochs,
         epochs=tuple(cast("list[dict[str, float]]", summary["epochs"])),
+        temperature=cast("float", summary["temperature"]),
         seconds=cast("float", summary["seconds"]),
     )

@@ -27,6 +27,7 @@ from tasks.fetch_model import BaseModel
 from tasks.fine_tune import Checkpoint
 from tasks.progress import in_prefect
 from tasks.register_model import Candidate
+from tasks.report_tables import tables_of
 from tasks.runs import log_results
 from tasks.tracking import TrackedRun, run_page
 from tasks.validate_data import ValidatedData
@@ -110,7 +111,12 @@ def _report(
         kept_epochs=checkpoint.kept_epochs,
         epochs=len(epochs),
         training_seconds=checkpoint.seconds,
+        temperature=checkpoint.temperature,
         scores=evaluation.scores,
+        uncalibrated_scores=cast(
+            "dict[str, dict[str, float]]",
+            cast("dict[str, JsonValue]", evaluation.details["calibration"])["scores_before"],
+        ),
         champion=f"champion version {evaluation.champion.version}" if evaluation.champion else None,
         champion_scores=_plain(evaluation.comparison.scores) if evaluation.comparison else None,
         difference=_plain(evaluation.comparison.differences) if evaluation.comparison else None,
@@ -119,6 +125,7 @@ def _report(
         baselines=_beside(evaluation),
         classes=cast("list[dict[str, str | float]]", evaluation.details["classes"]),
         slices=cast("dict[str, list[dict[str, object]]]", evaluation.details["slices"]),
+        tables=tables_of(evaluation, candidate),
         pictures={
             **{title: (evaluation.folder.path / name).read_bytes() for title, name in _pictures(evaluation).items()},
             "Training": training_picture(

@@ -3,9 +3,10 @@
 import base64
 import importlib.metadata
 import io
+import json
 import logging
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ from tasks.registry import (
     find_version,
     verdict_of,
 )
-from tasks.serving import score_in_fresh_process
+from tasks.serving import Trial, try_in_fresh_process
 from tasks.tracking import TrackedRun
 from tasks.validate_data import ValidatedData
 
@@ -47,6 +48,8 @@ REQUIRED_OF: dict[Kind, tuple[str, ...]] = {**LIBRARIES_OF, "image": (*LIBRARIES
 NO_RIVAL = "none"
 # How a registered model computes unless whoever loads it says otherwise.
 AS_EVALUATED = {"precision": "float32", "runtime": "torch"}
+# How the version does as a server; noted with it, because it is measured once.
+SERVING = "graftline.serving"
 
 logger = logging.getLogger("graftline.register_model")
 
@@ -59,6 +62,8 @@ class Candidate:
     version: int
     run_id: str
     outcome: Outcome
+    trial: Trial | None = None
+    """How it does as a server; none of a version that was judged before this was measured."""
 
 
 @task(name="champion to beat", persist_result=False, cache_policy=NO_CACHE)
@@ -91,12 +96,14 @@ def register_model(
     version = find_version(model, run.run_key)
     if version is not None and VERDICT in version.tags:
         logger.info("register_model: version %s (reused)", version.version)
-        return Candidate(model, int(version.version), run.run_id, "reused")
+        measured = version.tags.get(SERVING)
+        trial = Trial(**json.loads(measured)) if measured else None
+        return Candidate(model, int(version.version), run.run_id, "reused", trial)
     if version is None:
         version = _register(settings, run, checkpoint)
-    _check_answers(workspace, settings, version, data, evaluation)
-    _note(version, data, evaluation)
-    return Candidate(model, int(version.version), run.run_id, "ran")
+    trial = _check_answers(workspace, settings, version, data, evaluation)
+    _note(version, data, evaluation, trial)
+    return Candidate(model, int(version.version), run.run_id, "ran", trial)
 
 
 def _register(settings: Settings, run: TrackedRun, checkpoint: Checkpoint) -> "ModelVersion":
@@ -114,7 +121,7 @@ def _register(settings: Settings, run: TrackedRun, checkpoint: Checkpoint) -> "M
             artifacts={"model": str(checkpoint.model)},
             model_config=dict(AS_EVALUATED),
             code_paths=[str(Path(graftline.__file__).parent)],
-            signature=_signature(settings.data.kind, settings.data.task),
+            signature=_signature(settings.data.task),
             input_example=[_example(settings.data.kind)],
             pip_requirements=requirements(settings.data.kind),
         )
@@ -129,7 +136,7 @@ def _register(settings: Settings, run: TrackedRun, checkpoint: Checkpoint) -> "M
     return version
 
 
-def _signature(kind: Kind, task: Task) -> "ModelSignature":
+def _signature(task: Task) -> "ModelSignature":
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
     from mlflow.types.schema import AnyType, Array, Map
@@ -140,10 +147,11 @@ def _signature(kind: Kind, task: Task) -> "ModelSignature":
         "multi_label": [ColSpec(Array(DataType.string), "labels"), probabilities],
         "regression": [ColSpec(DataType.double, "value")],
     }
-    # Bytes or text: MLflow's own binary would take paths for base64.
-    question = DataType.string if kind == "text" else AnyType()  # type: ignore[no-untyped-call]
-    # The input has no name, so that a list and a column of any name are welcome.
-    return ModelSignature(Schema([ColSpec(question)]), Schema(answers[task]))
+    # Of any type, so that the model itself refuses what is none of its inputs: where texts are declared, MLflow's
+    # server makes the text "nan" of a missing value, and its binary takes paths for base64. The input has no name, so
+    # that a list and a column of any name are welcome.
+    question = ColSpec(AnyType())  # type: ignore[no-untyped-call]
+    return ModelSignature(Schema([question]), Schema(answers[task]))
 
 
 def _example(kind: Kind) -> str:
@@ -173,20 +181,21 @@ def requirements(kind: Kind) -> list[str]:
 
 def _check_answers(
     workspace: Workspace, settings: Settings, version: "ModelVersion", data: ValidatedData, evaluation: Evaluation
-) -> None:
+) -> Trial:
     row_ids, asked = read_split(data, "test", ["row_id"])["row_id"], questions(workspace, data, "test")
     uri = f"models:/{version.name}/{version.version}"
     logger.info("asking %s for all %d held-out rows in a fresh process", uri, len(asked))
-    scored = score_in_fresh_process(workspace, uri, asked, threads=thread_count(settings.adaptation))
+    scored, trial = try_in_fresh_process(workspace, uri, asked, threads=thread_count(settings.adaptation))
     got = predictions_sha256(row_ids, scored.predictions)
     if (scored.task, scored.labels) != (data.task, list(data.labels)) or got != evaluation.predictions_sha256:
         raise GraftlineError(
             f"{uri}: its predictions in a fresh process have digest {got[:12]}, expected"
             f" {evaluation.predictions_sha256[:12]} as evaluated; it was not made challenger; please report this"
         )
+    return trial
 
 
-def _note(version: "ModelVersion", data: ValidatedData, evaluation: Evaluation) -> None:
+def _note(version: "ModelVersion", data: ValidatedData, evaluation: Evaluation, trial: Trial) -> None:
     """Everything that `promote` looks at must stand on the version before the alias points to it."""
     from mlflow import MlflowClient
 
@@ -198,6 +207,7 @@ def _note(version: "ModelVersion", data: ValidatedData, evaluation: Evaluation) 
         "graftline.test_sha256": data.test_sha256,
         "graftline.split_sha256": data.split_sha256,
         DATA_VERSION: data.data.version,
+        SERVING: json.dumps(asdict(trial)),
     }
     if data.data.modified:
         tags[BARRED] = f"its data differs from the version that data.dvc names ({', '.join(data.data.differing)})"

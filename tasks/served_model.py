@@ -39,7 +39,12 @@ class AdaptedModel(PythonModel):
 
 
 def inputs_of(table: pd.DataFrame, column: str) -> list[Any]:
-    """The inputs of a table with one column, or with one called `column`. Raises: ValueError for anything else."""
+    """The inputs of a table with one column, or with one called `column`.
+
+    Raises: ValueError for anything else, and for none.
+    """
+    if not len(table):
+        raise ValueError(f"got no rows, expected one or more, each with a {column}")
     if len(table.columns) > 1 and column not in table.columns:
         raise ValueError(f"got the columns {list(table.columns)}, expected one column, or one called {column}")
     return list((table[column] if column in table.columns else table.iloc[:, 0]).tolist())

@@ -55,9 +55,11 @@ def test_baselines_are_label_frequencies_and_the_mean() -> None:
 def test_pictures_of_each_task_can_be_drawn_with_any_name(label: str) -> None:
     random = np.random.default_rng(0)
     several = examine(
-        "multi_label", random.random((9, 2)), random.integers(0, 2, (9, 2)), labels=[label, "b"], target_name="t"
-    )
-    numbers = examine("regression", random.random((9, 1)), random.random((9, 1)), labels=[], target_name=label)
+        "multi_label", random.random((9, 2)), random.integers(0, 2, (9, 2)),
+        uncalibrated=random.random((9, 2)), labels=[label, "b"], target_name="t",
+    )  # fmt: skip
+    guessed = random.random((9, 1))
+    numbers = examine("regression", guessed, guessed + 1, uncalibrated=guessed, labels=[], target_name=label)
     for seen in (several, numbers):
         assert len(seen.pictures) == 2
         assert all(picture.startswith(b"\x89PNG") for picture in seen.pictures.values())

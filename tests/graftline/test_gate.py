@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graftline.axes import Axis
+from graftline.behaviour import Behaviour, Counted
+from graftline.bias import Disparity
 from graftline.comparison import Comparison, SliceGains
 from graftline.gate import Evaluated, Unscored, Verdict, decide
 from graftline.metrics import Difference, Score
 from graftline.paired import Gains
-from graftline.policy import Effects, Floors, Limits, Margins, NegativeTransfer, Policy
+from graftline.policy import Bias, Effects, Floors, Limits, Margins, NegativeTransfer, Policy, Robustness
 
 SCORES = ("accuracy", "macro_f1", "log_loss", "calibration_error")
 POLICY = Policy(floors=Floors(accuracy=0.75, macro_f1=0.6))
@@ -235,6 +237,12 @@ def test_a_limit_must_be_measured_and_kept(measured: Mapping[str, float] | None,
     assert judge(policy=Policy(limits=Limits(p95_milliseconds=50)), serving=measured).verdict == expected
 
 
+FAULTY = Behaviour(
+    changes=[Counted("typos", 200, 50, 0.2, 0.3)],
+    disparities=[Disparity("sex", "selection rate", 400, 0.5, "f", 0.1, Difference(0.4, 0.3, 0.5, 0.01))],
+)
+
+
 @pytest.mark.parametrize(
     ("name", "lost"),
     [
@@ -243,6 +251,9 @@ def test_a_limit_must_be_measured_and_kept(measured: Mapping[str, float] | None,
         ("baseline", {"baselines": {"majority": against("nothing", hits(0, 9))}}),
         ("negative_transfer", {"baselines": {"scratch": against("scratch", hits(0, 9))}}),
         ("serving", {"policy": Policy(limits=Limits(memory_megabytes=1)), "serving": {"memory_megabytes": 2.0}}),
+        ("hostile_requests", {"hostile": {"null": "no answer"}}),
+        ("robustness", {"policy": Policy(robustness=Robustness(unchanged=0.9)), "behaviour": FAULTY}),
+        ("bias", {"policy": Policy(bias=Bias(amplification=0.1)), "behaviour": FAULTY}),
     ],
 )
 def test_an_axis_that_only_advises_says_the_same_and_has_no_consequence(name: str, lost: dict[str, Any]) -> None:
@@ -321,8 +332,8 @@ def test_slices_of_numbers_are_judged_by_their_mean_gain() -> None:
 def test_a_verdict_is_plain_values_with_every_axis_and_number() -> None:
     plain: Any = json.loads(json.dumps(judge(champion=sliced(("a", hits(30, 10, 500)))).as_json()))
     assert [axis["name"] for axis in plain["axes"]] == [
-        "floors", "champion", "other scores", "slices", "baseline", "negative transfer", "serving", "test rows",
-        "data version",
+        "floors", "champion", "other scores", "slices", "baseline", "negative transfer", "serving", "hostile requests",
+        "robustness", "bias", "test rows", "data version",
     ]  # fmt: skip
     assert plain["axes"][3]["parts"][0]["numbers"]["better"] == 30
 

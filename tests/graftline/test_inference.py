@@ -1,6 +1,7 @@
 """Predicting: the model's own numbers, one row per text, whatever stands beside it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +71,24 @@ def test_no_texts_are_no_rows(tmp_path: Path) -> None:
 
 def test_a_predictor_names_the_labels_of_its_columns(tmp_path: Path) -> None:
     assert Predictor(saved(tmp_path)).outputs.labels == ("bad", "good")
+
+
+def test_the_temperature_of_a_saved_model_divides_its_outputs_once(tmp_path: Path) -> None:
+    base, texts = write_tiny_model(tmp_path / "base"), tiny_texts(6)[0]
+    model = tiny_classifier(base)
+    save_classifier(model, tiny_preprocessor(base), tmp_path / "plain")
+    model.outputs = replace(model.outputs, temperature=0.25)
+    save_classifier(model, tiny_preprocessor(base), tmp_path / "calibrated")
+    plain, calibrated = Predictor(tmp_path / "plain"), Predictor(tmp_path / "calibrated")
+    assert torch.equal(plain.look(texts).outputs, calibrated.look(texts).outputs)
+    powers = plain.predict(texts) ** 4
+    assert calibrated.predict(texts) == pytest.approx(powers / powers.sum(1, keepdims=True))
+
+
+def test_a_look_holds_what_the_answers_are_made_of(tmp_path: Path) -> None:
+    folder, texts = saved(tmp_path), tiny_texts(6)[0]
+    predictor = Predictor(folder)
+    look = predictor.look(texts)
+    np.testing.assert_array_equal(predictor.answers(look.outputs), predictor.predict(texts))
+    with torch.no_grad():
+        assert torch.allclose(load_classifier(folder).head(look.vectors), look.outputs, atol=1e-6)

@@ -18,8 +18,9 @@ def test_any_label_can_be_drawn(label: str) -> None:
     assert confusion_picture(TABLE, [label, "b"]).startswith(b"\x89PNG")
 
 
-def test_a_reliability_picture_can_be_drawn_of_a_single_bin() -> None:
-    assert reliability_picture([{"confidence": 0.2, "accuracy": 1.0, "rows": 1}]).startswith(b"\x89PNG")
+def test_a_reliability_picture_can_be_drawn_of_a_single_bin_and_shows_what_was_before() -> None:
+    bins, before = ([{"confidence": share, "accuracy": 1.0, "rows": 1}] for share in (0.2, 0.7))
+    assert reliability_picture(bins, bins) != reliability_picture(bins, before)
 
 
 def test_a_training_picture_can_be_drawn_of_a_single_epoch() -> None:

@@ -7,11 +7,12 @@ from html.parser import HTMLParser
 import pytest
 
 from graftline.axes import Axis, Part
-from graftline.report import Beside, RunReport, kept, render_card, render_report
+from graftline.report import Beside, RunReport, Table, kept, render_card, render_report
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'`|*_[a](javascript:alert(3)){{ 7*7 }}\u202egnp.exe"
 SCORE = {"value": 0.9, "low": 0.8, "high": 0.95}
 SCORES = dict.fromkeys(("accuracy", "macro_f1", "log_loss", "calibration_error"), SCORE)
+BEFORE = {"value": 0.5, "low": 0.4, "high": 0.6}
 PIXEL = b"\x89PNG\r\n\x1a\n"
 
 
@@ -29,11 +30,14 @@ def report_of(text: str) -> RunReport:
         data_path=text, data_version="v" * 32, data_modified=True, data_licence=text, rows_read=1201,
         rows_accepted=1200, rows_quarantined=1, split_rows={"train": 1000, "validation": 100, "test": 100},
         strategy="partial", frozen=text, frozen_sha256="f" * 64, weights_sha256="w" * 64, kept_epochs=(2,), epochs=3,
-        training_seconds=12.3, scores=SCORES, champion="version 2", champion_scores=SCORES, difference=SCORES,
+        training_seconds=12.3, temperature=0.7, scores=SCORES,
+        uncalibrated_scores=dict.fromkeys(SCORES, BEFORE), champion="version 2", champion_scores=SCORES,
+        difference=SCORES,
         majority_label=text, majority_scores=SCORES,
         baselines=[Beside(text, SCORE, SCORE), Beside(text, None, None, text)],
         classes=[{"label": text, "precision": 0.5, "recall": 0.5, "f1": 0.5, "rows": 7}],
         slices={text: [{"value": text, "rows": 7, "scores": SCORES}]}, pictures={"Confusion": PIXEL},
+        tables=[Table(text, text, [text, "n"], [[text, "7"], [text, "8"]])],
         settings=f"data:\n  licence: {text}\n",
     )  # fmt: skip
 
@@ -133,3 +137,18 @@ def test_the_model_card_tells_what_a_reader_of_the_registry_needs(part: str) -> 
 def test_the_report_says_whose_weights_the_model_has() -> None:
     assert kept((2,)) == "best 2"
     assert kept((3, 1, 2)) == "weights the mean of 1, 2, 3"
+
+
+def test_the_report_and_the_card_tell_the_calibration_before_and_after() -> None:
+    for page in (render_report(report_of("text")), render_card(report_of("text"))):
+        assert "temperature 0.700, fitted on the 100 validation rows" in page.replace("Temperature", "temperature")
+        assert "0.5000 (0.4000 – 0.6000) without it, 0.9000 (0.8000 – 0.9500) with it" in page
+
+
+def test_a_model_of_numbers_has_no_calibration_to_tell_of() -> None:
+    score = {"r2": SCORE, "mean_absolute_error": SCORE, "root_mean_squared_error": SCORE}
+    numbers = dataclasses.replace(
+        report_of("text"), task="regression", scores=score, uncalibrated_scores=score, majority_scores=score,
+        champion=None, champion_scores=None, difference=None, slices={},
+    )  # fmt: skip
+    assert "temperature" not in render_report(numbers) + render_card(numbers)

@@ -1,7 +1,10 @@
 """The candidate's numbers are those of its predictions, and the champion is scored on the same rows."""
 
 import dataclasses
+import json
+import shutil
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 from pyarrow import parquet
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
+from graftline.behaviour import behaviour_of
 from graftline.errors import RegistryRefusedError
 from graftline.metrics import Floats
 from graftline.settings import Settings
@@ -169,3 +173,84 @@ def test_another_seed_of_the_resamples_is_another_evaluation_of_the_same_predict
 
 def reused(folder: StepFolder) -> StepFolder:
     return dataclasses.replace(folder, outcome="reused")
+
+
+def test_the_temperature_in_the_models_folder_is_that_of_the_training(adapted: Line) -> None:
+    described = json.loads((adapted.checkpoint.model / "graftline.json").read_text())
+    assert described["outputs"]["temperature"] == adapted.checkpoint.temperature
+    # The tiny model is right about all validation rows, so no temperature is best.
+    assert adapted.checkpoint.temperature == 1
+
+
+def test_a_temperature_changes_probabilities_once_and_no_label(adapted: Line, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(adapted.checkpoint.model, tmp_path / "model"))
+    described = json.loads((model / "graftline.json").read_text())
+    described["outputs"]["temperature"] = 0.5
+    (model / "graftline.json").write_text(json.dumps(described))
+    folder = dataclasses.replace(adapted.checkpoint.folder, key="calibrated")
+    checkpoint = dataclasses.replace(adapted.checkpoint, model=model, temperature=0.5, folder=folder)
+    evaluation = evaluate(dataclasses.replace(adapted, checkpoint=checkpoint), None)
+    calibration: Any = evaluation.details["calibration"]
+    assert calibration["temperature"] == 0.5
+    assert calibration["scores_before"] == adapted.evaluation.scores
+    targets, before = predicted(adapted.evaluation)
+    assert predicted(evaluation)[1] == pytest.approx(before**2 / (before**2).sum(1, keepdims=True))
+    assert predicted(evaluation)[0] == targets
+    for name in ("accuracy", "macro_f1"):
+        assert evaluation.scores[name] == adapted.evaluation.scores[name]
+    assert evaluation.scores["log_loss"] != adapted.evaluation.scores["log_loss"]
+
+
+def test_changed_rows_groups_and_words_are_looked_at_as_the_settings_say(adapted: Line) -> None:
+    asked = {
+        "bootstrap": 100, "changed_rows": 20, "groups": ["source"], "counterfactuals": ["two: one|many", "none: x|y"],
+        "directions": ["great > awful: good", "unheard > unseen: good"],
+    }  # fmt: skip
+    settings = Settings.model_validate(adapted.settings.model_dump() | {"evaluation": asked})
+    evaluation = evaluate_model.fn(
+        adapted.workspace, settings, adapted.data, adapted.checkpoint, adapted.baselines, None
+    )
+    behaviour = behaviour_of(evaluation.details["behaviour"])
+    assert {count.name: count.rows for count in behaviour.changes} == dict.fromkeys(
+        ["lower case", "upper case", "typos", "more whitespace"], 20
+    )
+    texts = read_split(adapted.data, "test", ["input"])["input"]
+    (direction,) = behaviour.directions
+    assert direction.rows == sum(word in text.split() for text in texts for word in ("great", "awful")) > 0
+    # That is what the tiny model learnt.
+    assert direction.share > 0.5
+    swapped = next(one for one in behaviour.disparities if one.name == "two")
+    assert swapped.rows == sum(bool({"one", "many"} & set(text.split())) for text in texts) > 0
+    assert swapped.amplification is not None
+    assert swapped.amplification.value == pytest.approx(swapped.value - (swapped.frozen or 0))
+    assert behaviour.left_out == [
+        "no held-out row holds a word of 'unheard > unseen: good'",
+        "source: fewer than two groups have 30 held-out rows to be compared",
+        "no held-out row holds a word of none",
+    ]
+
+
+def test_groups_are_compared_with_what_the_frozen_base_model_says_of_them(
+    adapted: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graftline.bias.SMALLEST_GROUP", 5)
+    asked = {"bootstrap": 100, "seed": 7, "changed_rows": 0, "groups": ["source"]}
+    settings = Settings.model_validate(adapted.settings.model_dump() | {"evaluation": asked})
+    evaluation = evaluate_model.fn(
+        adapted.workspace, settings, adapted.data, adapted.checkpoint, adapted.baselines, None
+    )
+    behaviour = behaviour_of(evaluation.details["behaviour"])
+    assert behaviour.changes == []
+    right = next(one for one in behaviour.disparities if one.measure == "right answers")
+    frozen = adapted.baselines.rivals["frozen_head"].predictions().argmax(1)
+    targets = [LABELS.index(target) for target in read_split(adapted.data, "test", ["target"])["target"]]
+    sources = np.array(read_split(adapted.data, "test", ["slice.source"])["slice.source"])
+    shares = [(frozen == targets)[sources == source].mean() for source in set(sources)]
+    assert right.frozen == pytest.approx(max(shares) - min(shares))
+    assert right.amplification is not None
+
+
+def test_what_the_settings_do_not_ask_for_is_not_looked_at(adapted: Line) -> None:
+    behaviour = behaviour_of(adapted.evaluation.details["behaviour"])
+    assert (behaviour.directions, behaviour.disparities, behaviour.left_out) == ([], [], [])
+    assert {count.rows for count in behaviour.changes} == {adapted.data.split_rows["test"]}

@@ -15,6 +15,7 @@ import yaml
 from fastapi.testclient import TestClient
 from mlflow.pyfunc import PyFuncModel, scoring_server
 
+from graftline.behaviour import behaviour_of
 from graftline.inference import Predictor
 from graftline.settings import Kind
 from tasks.accepted_rows import read_split
@@ -109,6 +110,7 @@ def agree(got: list[dict[str, Any]], expected: list[dict[str, Any]]) -> bool:
 
 
 def test_files_become_a_registered_model_that_answers_every_usual_form(registered: Registered) -> None:
+    check_what_was_looked_at(registered)
     # Registration has asked it for all held-out files in a fresh process and compared every bit.
     assert registered.line.candidate.version == 1
     assert registered.line.evaluation.scores["accuracy"]["value"] > 0.6
@@ -173,3 +175,15 @@ def test_a_line_with_random_views_keeps_each_of_them_and_serves_rows_as_they_are
     train, validation = (len(read_split(line.data, side, ["input"])["input"]) for side in ("train", "validation"))
     ran = 2 * train + validation
     assert f"frozen part: ran once for {ran} rows, 0 were kept" in caplog.text
+
+
+def check_what_was_looked_at(registered: Registered) -> None:
+    """Files were changed in the ways of their kind, and the model stood what nobody should send."""
+    changes = behaviour_of(registered.line.evaluation.details["behaviour"]).changes
+    assert [change.name for change in changes] == {
+        "image": ["darker", "brighter", "blurred", "shifted"], "audio": ["softer", "louder", "noise", "resampled"],
+    }[registered.kind]  # fmt: skip
+    trial = registered.line.candidate.trial
+    assert trial is not None
+    assert set(trial.hostile.values()) <= {"refused", "answered"}
+    assert trial.hostile["an empty text"] == "refused"

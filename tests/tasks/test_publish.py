@@ -23,6 +23,17 @@ def test_the_report_tells_verdict_scores_and_how_it_was_made(adapted: Line) -> N
         assert part in text
 
 
+def test_report_and_card_tell_what_was_looked_at_beside_the_scores(adapted: Line) -> None:
+    card = (adapted.workspace.reports / "model_card.md").read_text(encoding="utf-8")
+    trial = adapted.candidate.trial
+    assert trial is not None
+    for page in (adapted.report.read_text(encoding="utf-8"), card):
+        for part in (
+            "Changed inputs", "typos", "As a server", f"{trial.p95_milliseconds:g} ms", "it changes no label",
+        ):  # fmt: skip
+            assert part in page
+
+
 def test_the_numbers_for_dvc_are_those_of_the_evaluation(adapted: Line) -> None:
     metrics = json.loads((adapted.workspace.reports / "metrics.json").read_text())
     assert metrics == {**adapted.evaluation.scores, "verdict": "PROMOTE"}

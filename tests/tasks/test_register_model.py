@@ -1,6 +1,7 @@
 """A registered version answers as the training process did, or it is not called challenger."""
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,9 +20,11 @@ from tasks.evaluate_model import Evaluation
 from tasks.register_model import champion_to_beat, register_model, requirements
 from tasks.registry import BARRED, CHALLENGER, CHAMPION, CHECKED, RIVAL, RUN_KEY
 from tasks.runs import tracked_run
-from tasks.serving import Scored
+from tasks.serving import Scored, Trial
 from tasks.tracking import TrackedRun
 from tests.tiny_project import LABELS, MODEL, Line, files_of
+
+TRIAL = Trial(100, 5.0, 9.5, 700.0, {"null": "refused"})
 
 
 @contextmanager
@@ -43,12 +46,12 @@ def answers(evaluation: Evaluation, patch: pytest.MonkeyPatch, *, change: float 
     values = np.stack([table[f"probability.{label}"].to_numpy() for label in LABELS], axis=1)
     values[0, 0] += change
 
-    def score(_: object, uri: str, texts: list[str], *, threads: int) -> Scored:
+    def score(_: object, uri: str, texts: list[str], *, threads: int) -> tuple[Scored, Trial]:
         asked.append(uri)
         assert len(texts) == len(values)
-        return Scored("single_label", list(LABELS), values)
+        return Scored("single_label", list(LABELS), values), TRIAL
 
-    patch.setattr(step, "score_in_fresh_process", score)
+    patch.setattr(step, "try_in_fresh_process", score)
     return asked
 
 
@@ -75,6 +78,19 @@ def test_the_version_carries_what_promotion_looks_at(adapted: Line) -> None:
 
 def test_a_checked_version_is_challenger_and_the_promoted_one_champion(adapted: Line) -> None:
     assert aliases(MODEL) == {CHALLENGER: 1, CHAMPION: 1}
+
+
+def test_the_version_carries_how_it_does_as_a_server(adapted: Line) -> None:
+    trial = adapted.candidate.trial
+    assert trial is not None
+    assert Trial(**json.loads(version_of(MODEL).tags["graftline.serving"])) == trial
+    assert 0 < trial.median_milliseconds <= trial.p95_milliseconds
+    # Where there is no /proc, the system does not tell.
+    assert trial.memory_megabytes is None or 50 < trial.memory_megabytes < 4000
+    faults = {name: became for name, became in trial.hostile.items() if became not in ("refused", "answered")}
+    assert faults == {}
+    assert trial.hostile["a huge text"] == trial.hostile["not a number"] == "refused"
+    assert trial.hostile["an ordinary request afterwards"] == "answered"
 
 
 def test_a_run_key_is_registered_once(adapted: Line) -> None:
@@ -115,7 +131,7 @@ def test_a_registration_killed_before_the_check_is_gone_on_with_and_checked(
                 register(line, run)
         assert aliases("killed") == {}
         asked = answers(adapted.evaluation, monkeypatch)
-        assert register(line, run) == step.Candidate("killed", 1, run.run_id, "ran")
+        assert register(line, run) == step.Candidate("killed", 1, run.run_id, "ran", TRIAL)
     assert asked == ["models:/killed/1"]
     assert aliases("killed") == {CHALLENGER: 1}
 

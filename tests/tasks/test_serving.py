@@ -18,8 +18,10 @@ from mlflow.pyfunc import PyFuncModel, scoring_server
 
 from graftline.errors import RegistryRefusedError
 from graftline.inference import Predictor
+from tasks.ask_registered import AFTERWARDS, OUTCOMES, TIMED
+from tasks.hostile_requests import HostileRequest
 from tasks.served_model import inputs_of
-from tasks.serving import score_in_fresh_process
+from tasks.serving import score_in_fresh_process, trial_of
 from tasks.tracking import tracking_uri
 from tests.tiny_project import LABELS, MODEL, Line, files_of, surroundings
 
@@ -88,9 +90,20 @@ def test_the_scoring_server_answers_raw_text(adapted: Line, model: PyFuncModel, 
     assert (answer.status_code, answer.json()) == (200, {"predictions": expected(adapted)})
 
 
-@pytest.mark.parametrize("form", [None, [], [1, 2], pd.DataFrame({"text": []})], ids=str)
-def test_what_holds_no_text_is_refused(model: PyFuncModel, form: object) -> None:
+@pytest.mark.parametrize("form", [None, []], ids=str)
+def test_what_holds_nothing_is_refused(model: PyFuncModel, form: object) -> None:
     with pytest.raises(MlflowException, match="Failed to enforce schema"):
+        predict(model, form)
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [([1, 2], "input 0 is 1, expected a text"), (["a", True], "input 1 is True, expected a text"),
+     (pd.DataFrame({"text": []}), "got no rows")],
+    ids=["numbers", "true", "no rows"],
+)  # fmt: skip
+def test_what_holds_no_text_is_refused(model: PyFuncModel, form: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         predict(model, form)
 
 
@@ -123,7 +136,7 @@ def _is_pickle(content: bytes) -> bool:
 
 def test_signature_example_and_exact_requirements_stand_beside_the_model(files: Path) -> None:
     described = mlflow.models.Model.load(str(files))
-    assert described.signature.inputs.to_dict() == [{"type": "string", "required": True}]
+    assert described.signature.inputs.to_dict() == [{"type": "any", "required": True}]
     assert [column["name"] for column in described.signature.outputs.to_dict()] == ["label", "probabilities"]
     assert json.loads((files / "input_example.json").read_text()) == ["An example text."]
     required = (files / "requirements.txt").read_text().splitlines()
@@ -164,3 +177,34 @@ def test_a_model_that_cannot_be_loaded_is_refused_with_what_the_process_said(ada
     with pytest.raises(RegistryRefusedError, match=r"models:/tiny/99: the registered model does not answer .*99"):
         score_in_fresh_process(adapted.workspace, "models:/tiny/99", TEXTS, threads=1)
     assert tracking_uri(adapted.workspace).startswith("sqlite:///")
+
+
+def test_a_hostile_request_that_ends_the_process_is_told_from_those_before_and_after_it(tmp_path: Path) -> None:
+    asked = ["null", "a huge text", "true"]
+    hostile = [HostileRequest(name, b"") for name in asked]
+    (tmp_path / TIMED).write_text(json.dumps({"milliseconds": [3.0, 1.0, 2.0], "peak_memory_bytes": 5_000_000}))
+    (tmp_path / OUTCOMES).write_text(json.dumps({"name": "null", "status": 400, "fine": True}) + "\n")
+    trial = trial_of(tmp_path, hostile)
+    assert (trial.requests, trial.median_milliseconds, trial.memory_megabytes) == (3, 2.0, 5.0)
+    ended = "no answer, the process had ended"
+    assert [trial.hostile[name] for name in asked] == ["refused", ended, ended]
+    assert trial.hostile[AFTERWARDS] == "not answered as before"
+
+
+@pytest.mark.parametrize(
+    ("status", "fine", "may_be_answered", "became"),
+    [(200, True, True, "answered"), (200, True, False, "answered, expected an error"),
+     (200, False, True, "answered with what is no number"), (500, True, False, "refused"),
+     (504, True, False, "no answer in time")],
+)  # fmt: skip
+def test_what_became_of_a_request(tmp_path: Path, status: int, fine: bool, may_be_answered: bool, became: str) -> None:
+    (tmp_path / TIMED).write_text(json.dumps({"milliseconds": [1.0], "peak_memory_bytes": None}))
+    (tmp_path / OUTCOMES).write_text(json.dumps({"name": "odd", "status": status, "fine": fine}))
+    trial = trial_of(tmp_path, [HostileRequest("odd", b"", may_be_answered=may_be_answered)])
+    assert trial.hostile["odd"] == became
+    assert "memory_megabytes" not in trial.limited
+
+
+def test_a_text_longer_than_any_row_is_refused(model: PyFuncModel) -> None:
+    with pytest.raises(ValueError, match="input 1 has 1,000,001 characters, expected at most 1,000,000; shorten it"):
+        predict(model, ["a good film", "a" * 1_000_001])
