@@ -25,7 +25,8 @@ from tests.tiny_project import ROWS, copy_with_tiny_parts, graftline, write_data
 MODEL = "reviews"
 HOSTILE = "<img src=x onerror=alert(1)> {{ 7 * 7 }}"
 
-pytestmark = pytest.mark.full
+# Two runs, each of them started twice: minutes on a busy machine.
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

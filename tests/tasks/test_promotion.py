@@ -233,10 +233,11 @@ def test_the_history_stays_readable_after_the_champion_was_deleted(workspace: Wo
 
 def test_a_verdict_about_a_champion_that_is_none_any_more_is_refused(workspace: Workspace) -> None:
     two_champions(workspace)
+    register(workspace, None)
     count = len(read_history(workspace, MODEL))
-    with pytest.raises(RegistryRefusedError, match="the champion is version 2 by now, not version 1 as when version 3"):
+    with pytest.raises(RegistryRefusedError, match="the champion is version 2 by now, not version 1 as when version 4"):
         record_verdict(
-            workspace, MODEL, version=3, verdict="PROMOTE", reasons=("better",), rival=1, evaluation_sha256="e",
+            workspace, MODEL, version=4, verdict="PROMOTE", reasons=("better",), rival=1, evaluation_sha256="e",
             policy_sha256="p",
         )  # fmt: skip
     assert (champion_of(MODEL), len(read_history(workspace, MODEL))) == (2, count)
