@@ -35,10 +35,12 @@ baseline that costs nothing.
 ## How it was made
 Each row has a difficulty that all models share, and each model adds something of its own; both are normal, on the scale
 of the logit of the right label. So the candidate's and the champion's outcomes are correlated as those of two
-retrainings of the review model are ({models}). Together {discordance} of the rows are discordant. Candidate, champion
-and rows are drawn anew for each retraining. An improvement is the same in every slice. All scores of both models are
-resampled 1,000 times, stratified by class, as `evaluate_model` does it; a test holds the two against one another. The
-baselines of negative transfer are left out: they can only make promotions rarer.
+retrainings of the review model are
+({models};
+together {discordance} discordant).
+Candidate, champion and rows are drawn anew for each retraining. An improvement is the same in every slice. All scores
+of both models are resampled 1,000 times, stratified by class, as `evaluate_model` does it; a test holds the two against
+one another. The baselines of negative transfer are left out: they can only make promotions rarer.
 
 What it does not show: a champion that was chosen by these rows is harder to beat than one that was not; and each
 further retraining without any improvement has its own chance on the same rows.
@@ -99,18 +101,21 @@ def picture(judged: Sequence[Judged], policy: Policy) -> Figure:
             shares = [100 * count / len(one.verdicts) for count, one in zip(promoted, those, strict=True)]
             axes.plot(truth, shares, dash, color=colour, marker="o", label=f"{name}, {rows:,} held-out rows")
     wanted = 100 * policy.wanted_difference
-    for level, place, words in (
-        (5, 0, "at most 5 % where nothing is better"),
-        (80, wanted, "at least 80 % at the wanted"),
+    for level, place, words, end in (
+        (5, 0, "at most 5 % where nothing is better", "right"),
+        (80, wanted, "at least 80 % of the wanted improvement", "left"),
     ):
         axes.axhline(level, color="#5c6b66", linewidth=0.8, linestyle=":")
-        axes.annotate(words, (min(truth), level + 1.5), color="#5c6b66", fontsize=9)
         axes.axvline(place, color="#5c6b66", linewidth=0.8, linestyle=":")
+        axes.annotate(
+            words, (max(truth) if end == "right" else min(truth), level + 1.5), color="#5c6b66", fontsize=9,
+            horizontalalignment=end,
+        )  # fmt: skip
     axes.set(
         xlabel="true improvement of the accuracy, points", ylabel="promoted, % of the retrainings", ylim=(-2, 104),
         title="What is promoted, and how much better it truly is",
     )  # fmt: skip
-    axes.legend(loc="center right", frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 

@@ -84,7 +84,7 @@ def test_the_page_tells_the_shares_and_the_picture_is_one() -> None:
     text = page(judged, policy, "two models")
     share = 100 * judged[1].promoted / 4
     assert f"**Nothing is better**: {share:.1f} % of 4 retrainings on 400 held-out rows" in text
-    assert "(two models)" in text
+    assert "(two models;" in text
     assert text.count("\n| 400 |") == text.count("\n| 500 |") == len(verdicts.TRUE_DIFFERENCES)
     (axes,) = picture(judged, policy).axes
     assert len(axes.get_legend_handles_labels()[0]) == 4

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from tests.model_folders import flip_byte
-from tests.tiny_project import graftline, write_data_pointer, write_project
+from tests.tiny_project import graftline, write_data_pointer, write_policy, write_project
 
 HEAVY = ("torch", "transformers", "mlflow", "prefect", "pandas", "numpy", "dvc", "great_expectations")
 
@@ -64,6 +64,12 @@ def test_wrong_settings_end_with_2(root: Path, arguments: list[str], said: str) 
     assert not (root / "artifacts").exists()
 
 
+def test_a_policy_that_is_not_understood_ends_with_2(prefect_server: None, root: Path) -> None:
+    write_policy(root, floor=0.75)
+    assert "promotion.yaml: floor: 0.75: Extra inputs are not permitted; mend it there" in refused(["adapt"], 2)
+    assert not (root / "artifacts").exists()
+
+
 def test_a_missing_column_ends_with_3_and_names_it(prefect_server: None, root: Path) -> None:
     table = root / "data" / "rows.csv"
     table.write_text(table.read_text().replace("id,text,label,source", "id,test,label,source", 1))
@@ -105,7 +111,7 @@ def test_a_base_model_that_is_not_locked_ends_with_4(prefect_server: None, root:
 
 @pytest.mark.parametrize("verb", ["promote", "rollback", "history", "reproduce"])
 def test_an_unknown_model_ends_with_6(root: Path, empty_store: Path, verb: str) -> None:
-    (root / "mlflow").mkdir()
+    (root / "mlflow").mkdir(exist_ok=True)
     shutil.copy(empty_store, root / "mlflow" / "mlflow.db")
     assert refused([verb, "tinny"], 6).startswith("tinny: no such registered model, the registry has none;")
 
