@@ -21,9 +21,12 @@ from sklearn.metrics import f1_score, mean_absolute_error, r2_score
 
 from graftline.errors import SettingsError
 from graftline.inference import Predictor
+from graftline.policy import BASELINES
 from graftline.scoring import SCORING
 from graftline.settings import Task, read_settings
+from graftline.task_metrics import METRICS_OF
 from tasks.accepted_rows import read_split, split_targets
+from tasks.baselines import baselines
 from tasks.evaluate_model import Champion, evaluate_model
 from tasks.result import result_of
 from tasks.serving import Scored, score_in_fresh_process
@@ -142,6 +145,19 @@ def test_the_line_learns_scores_registers_and_answers(line: Line) -> None:
     _check_what_clients_get(line)
     _check_what_people_see(line)
     _check_what_dvc_plots(line)
+    _check_the_baselines(line)
+
+
+def _check_the_baselines(line: Line) -> None:
+    found = baselines.fn(line.workspace, line.settings, BASELINES, line.data, line.base)
+    targets, primary = split_targets(line.data, "test").numpy(), SCORING[line.evaluation.task].primary
+    reached = {}
+    for name, rival in found.rivals.items():
+        metric = METRICS_OF[line.evaluation.task](rival.predictions(), targets)[primary]
+        reached[name] = float(metric(np.ones((1, len(targets))))[0])
+    assert list(reached) == ["majority", "tfidf", "frozen_head", "scratch"]
+    assert reached["tfidf"] > reached["majority"] + 0.3
+    assert reached["frozen_head"] > reached["majority"]  # by little: the base model's weights are noise
 
 
 def _check_what_clients_get(line: Line) -> None:
