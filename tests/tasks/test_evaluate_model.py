@@ -18,6 +18,7 @@ from graftline.metrics import Floats
 from graftline.settings import Settings
 from tasks.accepted_rows import read_split
 from tasks.artifacts import StepFolder
+from tasks.baselines import Baselines, baselines
 from tasks.evaluate_model import Champion, Evaluation, evaluate_model, predictions_sha256
 from tasks.serving import Scored
 from tests.tiny_project import LABELS, MODEL, Line
@@ -201,15 +202,19 @@ def test_a_temperature_changes_probabilities_once_and_no_label(adapted: Line, tm
     assert evaluation.scores["log_loss"] != adapted.evaluation.scores["log_loss"]
 
 
-def test_changed_rows_groups_and_words_are_looked_at_as_the_settings_say(adapted: Line) -> None:
+@pytest.fixture
+def with_frozen(adapted: Line) -> Baselines:
+    """Baselines with the frozen base model among them, which the tiny project's policy leaves out."""
+    return baselines.fn(adapted.workspace, adapted.settings, ["frozen_head"], adapted.data, adapted.base)
+
+
+def test_changed_rows_groups_and_words_are_looked_at_as_the_settings_say(adapted: Line, with_frozen: Baselines) -> None:
     asked = {
         "bootstrap": 100, "changed_rows": 20, "groups": ["source"], "counterfactuals": ["two: one|many", "none: x|y"],
         "directions": ["great > awful: good", "unheard > unseen: good"],
     }  # fmt: skip
     settings = Settings.model_validate(adapted.settings.model_dump() | {"evaluation": asked})
-    evaluation = evaluate_model.fn(
-        adapted.workspace, settings, adapted.data, adapted.checkpoint, adapted.baselines, None
-    )
+    evaluation = evaluate_model.fn(adapted.workspace, settings, adapted.data, adapted.checkpoint, with_frozen, None)
     behaviour = behaviour_of(evaluation.details["behaviour"])
     assert {count.name: count.rows for count in behaviour.changes} == dict.fromkeys(
         ["lower case", "upper case", "typos", "more whitespace"], 20
@@ -231,18 +236,16 @@ def test_changed_rows_groups_and_words_are_looked_at_as_the_settings_say(adapted
 
 
 def test_groups_are_compared_with_what_the_frozen_base_model_says_of_them(
-    adapted: Line, monkeypatch: pytest.MonkeyPatch
+    adapted: Line, with_frozen: Baselines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("graftline.bias.SMALLEST_GROUP", 5)
     asked = {"bootstrap": 100, "seed": 7, "changed_rows": 0, "groups": ["source"]}
     settings = Settings.model_validate(adapted.settings.model_dump() | {"evaluation": asked})
-    evaluation = evaluate_model.fn(
-        adapted.workspace, settings, adapted.data, adapted.checkpoint, adapted.baselines, None
-    )
+    evaluation = evaluate_model.fn(adapted.workspace, settings, adapted.data, adapted.checkpoint, with_frozen, None)
     behaviour = behaviour_of(evaluation.details["behaviour"])
     assert behaviour.changes == []
     right = next(one for one in behaviour.disparities if one.measure == "right answers")
-    frozen = adapted.baselines.rivals["frozen_head"].predictions().argmax(1)
+    frozen = with_frozen.rivals["frozen_head"].predictions().argmax(1)
     targets = [LABELS.index(target) for target in read_split(adapted.data, "test", ["target"])["target"]]
     sources = np.array(read_split(adapted.data, "test", ["slice.source"])["slice.source"])
     shares = [(frozen == targets)[sources == source].mean() for source in set(sources)]
