@@ -20,8 +20,9 @@ from graftline.errors import RegistryRefusedError
 from graftline.inference import Predictor
 from tasks.ask_registered import AFTERWARDS, OUTCOMES, TIMED
 from tasks.hostile_requests import HostileRequest
+from tasks.register_model import _signature
 from tasks.served_model import inputs_of
-from tasks.serving import score_in_fresh_process, trial_of
+from tasks.serving import score_in_fresh_process, trial_of, try_in_fresh_process
 from tasks.tracking import tracking_uri
 from tests.tiny_project import LABELS, MODEL, Line, files_of, surroundings
 
@@ -208,3 +209,29 @@ def test_what_became_of_a_request(tmp_path: Path, status: int, fine: bool, may_b
 def test_a_text_longer_than_any_row_is_refused(model: PyFuncModel) -> None:
     with pytest.raises(ValueError, match="input 1 has 1,000,001 characters, expected at most 1,000,000; shorten it"):
         predict(model, ["a good film", "a" * 1_000_001])
+
+
+@pytest.mark.full
+def test_a_model_that_a_hostile_request_ends_has_answered_before_and_is_told_from_one_that_lives(
+    adapted: Line, tmp_path: Path
+) -> None:
+    program = (
+        "import os\nimport pandas as pd\nfrom mlflow.models import set_model\n"
+        "from mlflow.pyfunc.model import PythonModel\n\n\n"
+        "class Fragile(PythonModel):\n"
+        "    def predict(self, context, model_input, params=None):\n"
+        "        values = model_input.iloc[:, 0].tolist()\n"
+        "        if 7 in values:\n            os._exit(3)\n"
+        "        return pd.DataFrame({'value': [float(len(str(value))) for value in values]})\n\n\n"
+        "set_model(Fragile())\n"
+    )
+    (tmp_path / "fragile.py").write_text(program)
+    mlflow.pyfunc.save_model(
+        tmp_path / "model", python_model=str(tmp_path / "fragile.py"), signature=_signature("regression"),
+        pip_requirements=["mlflow"],
+    )  # fmt: skip
+    scored, trial = try_in_fresh_process(adapted.workspace, str(tmp_path / "model"), ["a", "bcd"], threads=1)
+    assert scored.predictions.tolist() == [[1.0], [3.0]]
+    assert trial.hostile["no inputs"] == "refused"
+    assert trial.hostile["a number"] == trial.hostile["a huge text"] == "no answer, the process had ended"
+    assert trial.hostile[AFTERWARDS] == "not answered as before"
