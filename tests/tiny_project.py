@@ -79,13 +79,17 @@ def run_line(root: Path, assignments: list[str] | None = None) -> Line:
     )  # fmt: skip
 
 
+# Few rows show no model to be better than words alone.
+PROJECT_POLICY: dict[str, JsonValue] = {"floors": {"accuracy": 0.75}, "baselines": []}
+
+
 def write_project(root: Path) -> Path:
     """A project whose run takes seconds and reaches its floor: one faulty row, one git commit, no server."""
     write_rows(root, ROWS)
     write_data_pointer(root)
     (root / ".gitignore").write_text("/artifacts/\n/reports/\n/mlflow/*\n!/mlflow/promotion.yaml\n/data/\n/.dvc/\n")
     write_tiny_base(root)
-    write_policy(root, floors={"accuracy": 0.75}, baselines=[])
+    write_policy(root, **PROJECT_POLICY)
     git(root, "init", "--quiet", "--initial-branch", "main")
     git(root, "add", ".")
     git(root, "commit", "--quiet", "--message", "a tiny project")

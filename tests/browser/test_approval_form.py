@@ -20,7 +20,15 @@ from tests.browser.test_run_form import (
     screenshot,
 )
 from tests.running_project import Running, graftline_up
-from tests.tiny_project import ROWS, copy_with_tiny_parts, graftline, write_data_pointer, write_rows
+from tests.tiny_project import (
+    PROJECT_POLICY,
+    ROWS,
+    copy_with_tiny_parts,
+    graftline,
+    write_data_pointer,
+    write_policy,
+    write_rows,
+)
 
 MODEL = "reviews"
 HOSTILE = "<img src=x onerror=alert(1)> {{ 7 * 7 }}"
@@ -34,7 +42,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     project = copy_with_tiny_parts(tmp_path_factory.mktemp("approval") / "project")
     write_rows(project, ROWS)
     write_data_pointer(project)
-    (project / "mlflow" / "promotion.yaml").write_text("approval_within_hours: 1\n")
+    write_policy(project, **PROJECT_POLICY, approval_within_hours=1)
     with graftline_up(project) as running:
         yield running
 

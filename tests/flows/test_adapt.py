@@ -20,7 +20,7 @@ from flows.cli import app
 from tasks.artifacts import Workspace
 from tasks.registry import champion_of
 from tasks.tracking import connect
-from tests.tiny_project import MODEL, ROWS, git, graftline, surroundings, write_project
+from tests.tiny_project import MODEL, PROJECT_POLICY, ROWS, git, graftline, surroundings, write_policy, write_project
 
 KEYS = {
     "model", "version", "verdict", "reasons", "scores", "rows", "data_version", "base_model_sha256", "weights_sha256",
@@ -66,6 +66,7 @@ def root(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     """A project that nothing was run in yet, in which this process is."""
     copy = tmp_path / "project"
     shutil.copytree(project.root, copy, ignore=shutil.ignore_patterns("artifacts", "reports", "mlflow"))
+    write_policy(copy, **PROJECT_POLICY)
     # MLflow itself notes there which store this process used last.
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(copy)
@@ -168,8 +169,7 @@ def test_modified_data_bars_the_promotion_also_by_hand(root: Path) -> None:
 
 
 def test_a_run_without_a_deployment_that_needs_approval_names_the_command_and_ends_on_hold(root: Path) -> None:
-    (root / "mlflow").mkdir()
-    (root / "mlflow" / "promotion.yaml").write_text("approval_within_hours: 1\n")
+    write_policy(root, **PROJECT_POLICY, approval_within_hours=1)
     done = CliRunner().invoke(app, ["adapt", "--json"])
     held = json.loads(done.stdout.splitlines()[-1])
     assert (done.exit_code, held["verdict"]) == (0, "HOLD")
@@ -225,6 +225,7 @@ def test_a_training_that_was_killed_goes_on_and_ends_with_the_same_weights(
 
     untouched = tmp_path / "untouched"
     shutil.copytree(root, untouched, ignore=shutil.ignore_patterns("artifacts", "reports", "mlflow"))
+    write_policy(copy, **PROJECT_POLICY)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     monkeypatch.chdir(untouched)
     whole = adapt(*longer)
