@@ -225,7 +225,7 @@ def test_a_training_that_was_killed_goes_on_and_ends_with_the_same_weights(
 
     untouched = tmp_path / "untouched"
     shutil.copytree(root, untouched, ignore=shutil.ignore_patterns("artifacts", "reports", "mlflow"))
-    write_policy(copy, **PROJECT_POLICY)
+    write_policy(untouched, **PROJECT_POLICY)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     monkeypatch.chdir(untouched)
     whole = adapt(*longer)
