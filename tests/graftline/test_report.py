@@ -145,6 +145,13 @@ def test_the_report_and_the_card_tell_the_calibration_before_and_after() -> None
         assert "0.5000 (0.4000 – 0.6000) without it, 0.9000 (0.8000 – 0.9500) with it" in page
 
 
+def test_the_card_says_whether_groups_were_compared() -> None:
+    run = report_of("text")
+    groups = dataclasses.replace(run, tables=[Table("Groups", "text", ["what"], [["sex"]])])
+    assert "not examined here" in render_card(run)
+    assert "compared between groups stands above" in render_card(groups)
+
+
 def test_a_model_of_numbers_has_no_calibration_to_tell_of() -> None:
     score = {"r2": SCORE, "mean_absolute_error": SCORE, "root_mean_squared_error": SCORE}
     numbers = dataclasses.replace(
