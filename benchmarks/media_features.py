@@ -63,6 +63,8 @@ class FrozenBackbone(nn.Module):
 def measure(bench: Bench, task: Task) -> Mapping[str, Measured]:
     """Both sides from files in memory to a linear head on the frozen backbone."""
     ours = AdaptationSettings(strategy="feature_extraction", precision=bench.fast)
+    # In bfloat16 OpenVINO's EfficientNet lies 4.1 % off, and is refused from 3.9 % on.
+    exact = with_openvino(AdaptationSettings(strategy="feature_extraction"))
     recipe = MediaRecipe(EPOCHS, "backbone", HEAD_RATE)
     all_ = replace(recipe, bf16=True, channels_last=True)
     candidates = [replace(all_, batch_size=size) for size in (8, 16, 32)]
@@ -73,7 +75,7 @@ def measure(bench: Bench, task: Task) -> Mapping[str, Measured]:
     best = best_recipe(bench, task, candidates, train_media)
     sides: list[Side[Task]] = [
         Side(OURS, f"{bench.fast}, solved head", lambda rows, _: adapted_outcome(rows, ours)),
-        Side(FASTER, f"{bench.fast}, solved head", lambda rows, _: adapted_outcome(rows, with_openvino(ours))),
+        Side(FASTER, "float32, solved head", lambda rows, _: adapted_outcome(rows, exact)),
         Side(BEST, best.what, lambda rows, seed: train_media(rows, best, seed)),
     ]
     return by_turns(bench, sides, task, small=task.small(WARM_UP_ROWS))
