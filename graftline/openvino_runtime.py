@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from threading import Lock
 from types import ModuleType
 from typing import Any, cast
 
@@ -101,12 +102,19 @@ def _converted(plain: Forward, module: nn.Module, example: Batch, precision: Pre
         answers[place] = torch.from_numpy(request.get_output_tensor(0).data.copy())
 
     queue.set_callback(keep)
+    # A server asks from several threads, and answers are told apart by their places only.
+    one_caller = Lock()
 
     def network(batches: Iterable[Batch]) -> list[Tensor]:
-        for place, batch in enumerate(batches):
-            queue.start_async([batch[name].numpy() for name in names], place)
-        queue.wait_all()
-        return [answers.pop(place) for place in range(len(answers))]
+        with one_caller:
+            answers.clear()
+            try:
+                for place, batch in enumerate(batches):
+                    queue.start_async([batch[name].numpy() for name in names], place)
+            finally:
+                # What was started ends before anyone else asks, also where a batch could not be read.
+                queue.wait_all()
+            return [answers.pop(place) for place in sorted(answers)]
 
     return network
 

@@ -66,7 +66,7 @@ def decide(workspace: Workspace, policy: Policy, candidate: Candidate, evaluatio
             evaluation_sha256=json_sha256(evaluation.details), policy_sha256=policy.sha256,
         )  # fmt: skip
         logger.info("%s: %s", record.verdict, record.why)
-    if outcome == "ran":
+    if AXES not in version.tags:  # also where a kill came after the verdict
         _tag(candidate, policy, verdict)
     note_verdict(candidate.model, record)
     return Decision(str(record.verdict), record.reasons, verdict.axes, verdict.rows_enough, outcome, record.due)

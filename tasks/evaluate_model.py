@@ -166,7 +166,6 @@ def _build(
     seen = examine(
         data.task, predictions, targets, uncalibrated=uncalibrated, labels=data.labels, target_name=settings.data.target
     )
-    majority = baselines.rivals[MAJORITY]
     pictures = {title: f"{title.split()[0].lower()}.png" for title in seen.pictures}
     quality = row_quality(data.task, predictions, targets)
     found = worst_clusters(look.vectors.double().numpy(), quality, rows["row_id"], seed=settings.evaluation.seed)
@@ -188,12 +187,7 @@ def _build(
         },
         "classes": [{"label": label, **numbers} for label, numbers in zip(data.labels, seen.classes, strict=True)],
         "slices": _slice_scores([*slices, *found], predictions, scores),
-        "majority": {"label": majority.answers, "scores": scores.of(majority.predictions())},
-        "baselines": {
-            name: scores.compare(predictions, rival.predictions(), rival.against)
-            for name, rival in baselines.rivals.items()
-        },
-        "left_out": {**baselines.left_out},
+        **_against_baselines(baselines, predictions, scores),
         "behaviour": behaviour.as_json(),
         "predictions_sha256": predictions_sha256(rows["row_id"], predictions),
         "pictures": cast("JsonValue", pictures),
@@ -255,6 +249,18 @@ def _slice_scores(slices: "Sequence[Slice]", predictions: "Floats", scores: Scor
         rows = int(part.rows.sum())
         cast("list[JsonValue]", result[part.column]).append({"value": part.value, "rows": rows, "scores": scored})
     return result
+
+
+def _against_baselines(baselines: Baselines, predictions: "Floats", scores: Scorer) -> dict[str, JsonValue]:
+    majority = baselines.rivals[MAJORITY]
+    return {
+        "majority": {"label": majority.answers, "scores": scores.of(majority.predictions())},
+        "baselines": {
+            name: scores.compare(predictions, rival.predictions(), rival.against)
+            for name, rival in baselines.rivals.items()
+        },
+        "left_out": {**baselines.left_out},
+    }
 
 
 def _against_champion(

@@ -75,10 +75,8 @@ def _report(
     candidate: Candidate,
     decision: Decision,
 ) -> RunReport:
-    from graftline.pictures import training_picture
-
     majority = cast("dict[str, JsonValue]", evaluation.details["majority"])
-    epochs = checkpoint.epochs
+    calibration = cast("dict[str, JsonValue]", evaluation.details["calibration"])
     return RunReport(
         model=candidate.model,
         version=candidate.version,
@@ -109,14 +107,11 @@ def _report(
         frozen_sha256=checkpoint.frozen_sha256,
         weights_sha256=checkpoint.weights_sha256,
         kept_epochs=checkpoint.kept_epochs,
-        epochs=len(epochs),
+        epochs=len(checkpoint.epochs),
         training_seconds=checkpoint.seconds,
         temperature=checkpoint.temperature,
         scores=evaluation.scores,
-        uncalibrated_scores=cast(
-            "dict[str, dict[str, float]]",
-            cast("dict[str, JsonValue]", evaluation.details["calibration"])["scores_before"],
-        ),
+        uncalibrated_scores=cast("dict[str, dict[str, float]]", calibration["scores_before"]),
         champion=f"champion version {evaluation.champion.version}" if evaluation.champion else None,
         champion_scores=_plain(evaluation.comparison.scores) if evaluation.comparison else None,
         difference=_plain(evaluation.comparison.differences) if evaluation.comparison else None,
@@ -126,16 +121,18 @@ def _report(
         classes=cast("list[dict[str, str | float]]", evaluation.details["classes"]),
         slices=cast("dict[str, list[dict[str, object]]]", evaluation.details["slices"]),
         tables=tables_of(evaluation, candidate),
-        pictures={
-            **{title: (evaluation.folder.path / name).read_bytes() for title, name in _pictures(evaluation).items()},
-            "Training": training_picture(
-                [epoch["train_loss"] for epoch in epochs],
-                [epoch["validation_loss"] for epoch in epochs],
-                SCORING[data.task].loss,
-            ),
-        },
+        pictures=_drawn(evaluation, checkpoint, SCORING[data.task].loss),
         settings=yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     )
+
+
+def _drawn(evaluation: Evaluation, checkpoint: Checkpoint, loss: str) -> dict[str, bytes]:
+    """The pictures of the held-out rows, and how the `loss` went."""
+    from graftline.pictures import training_picture
+
+    train, validation = ([epoch[name] for epoch in checkpoint.epochs] for name in ("train_loss", "validation_loss"))
+    held_out = {title: (evaluation.folder.path / name).read_bytes() for title, name in _pictures(evaluation).items()}
+    return {**held_out, "Training": training_picture(train, validation, loss)}
 
 
 def _beside(evaluation: Evaluation) -> list[Beside]:

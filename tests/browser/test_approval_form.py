@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from tests.browser.test_run_form import (
-    CHROMIUM,
-    CHROMIUM_OPTIONS,
+from tests.browser.pages import (
     RUN_SECONDS,
     asked_of_other_hosts,
     choose,
@@ -45,16 +43,6 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     write_policy(project, **PROJECT_POLICY, approval_within_hours=1)
     with graftline_up(project) as running:
         yield running
-
-
-@pytest.fixture
-def page(servers: Running) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(30_000)
-        yield page
-        browser.close()
 
 
 def test_a_person_rejects_one_model_and_approves_the_next(servers: Running, page: Page) -> None:

@@ -1,33 +1,24 @@
 """A person starts a run from Prefect's page, and reads its verdict there."""
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect
 
 from graftline.settings import Settings
-from tests.running_project import PROJECT, Running, graftline_up
+from tests.browser.pages import (
+    RUN_SECONDS,
+    asked_of_other_hosts,
+    choose,
+    fill,
+    open_form,
+    screenshot,
+    whole_page_screenshot,
+)
+from tests.running_project import Running, graftline_up
 from tests.tiny_project import ROWS, copy_with_tiny_parts, write_data_pointer, write_rows
-
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
-# No sandbox in a container; and nothing that talks to the outside by itself.
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-SCREENSHOTS = PROJECT / "artifacts" / "screenshots"
-RUN_SECONDS = 300
-# Pages fade in.
-FADE_MILLISECONDS = 700
 
 pytestmark = pytest.mark.full
 
@@ -39,16 +30,6 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     write_data_pointer(project)
     with graftline_up(project) as running:
         yield running
-
-
-@pytest.fixture
-def page(servers: Running) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(30_000)
-        yield page
-        browser.close()
 
 
 def test_a_person_changes_the_strategy_and_the_learning_rate_and_reads_the_verdict(
@@ -85,9 +66,9 @@ def test_the_form_is_made_of_dropdowns_numbers_and_explained_short_texts(servers
     assert {"Data", "Base Model", "Adaptation", "Evaluation", "Registry"} <= {plain(label) for label in labels}
     assert page.locator(".cm-editor, .p-code-input, .schema-form-property-any-of").count() == 0, "a box of raw JSON"
     without_words = [
-        plain(field.locator(".schema-form-property__label").first.inner_text())
-        for field in page.locator(".schema-form-property").all()
-        if field.locator(".schema-form-property__description").count() == 0
+        plain(one.locator(".schema-form-property__label").first.inner_text())
+        for one in page.locator(".schema-form-property").all()
+        if one.locator(".schema-form-property__description").count() == 0
     ]
     assert without_words == []
 
@@ -110,53 +91,5 @@ def start_much_later(route: Route) -> None:
     route.continue_(post_data=json.dumps(request))
 
 
-def open_form(page: Page, servers: Running) -> None:
-    """Walk from the front page to the form, as a person does."""
-    page.goto(servers.prefect)
-    page.get_by_text("Deployments", exact=True).click()
-    page.locator("a[href*='/deployments/deployment/']", has_text="adapt").click()
-    page.get_by_role("button", name="Run", exact=True).click()
-    page.get_by_text("Custom run").click()
-    expect(field(page, "Strategy")).to_be_visible()
-
-
-def field(page: Page, title: str) -> Locator:
-    """The part of the form with this title; sections hold fields, so the innermost match is the field itself."""
-    label = page.locator(".schema-form-property__label", has_text=re.compile(rf"^\s*{title}( \(Optional\))?\s*$"))
-    return page.locator(".schema-form-property", has=label).last
-
-
-def choose(page: Page, title: str, option: str) -> None:
-    # By its arrow: a click on the words opens the list and closes it again, on every page of Prefect 3.8.8's first UI.
-    field(page, title).locator(".p-select-button__icon").click(force=True)
-    page.locator(".p-select-option", has_text=option).click()
-
-
-def fill(page: Page, title: str, value: str) -> None:
-    field(page, title).locator("input, textarea").first.fill(value)
-
-
 def plain(label: str) -> str:
     return label.removesuffix("(Optional)").strip()
-
-
-def asked_of_other_hosts(page: Page) -> list[str]:
-    """Fills with every address beyond this machine that the page asks for."""
-    asked: list[str] = []
-    own = ("http://127.0.0.1:", "data:", "blob:")
-    page.on("request", lambda request: None if request.url.startswith(own) else asked.append(request.url))
-    return asked
-
-
-def screenshot(page: Page, name: str) -> None:
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.wait_for_timeout(FADE_MILLISECONDS)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png")
-
-
-def whole_page_screenshot(page: Page, name: str) -> None:
-    """The page scrolls inside itself, so a full-page screenshot needs a window as high as its content."""
-    height = page.evaluate("Math.max(...[...document.querySelectorAll('*')].map(e => e.scrollHeight))")
-    page.set_viewport_size({"width": 1280, "height": int(height) + 100})
-    screenshot(page, name)
-    page.set_viewport_size({"width": 1280, "height": 1000})

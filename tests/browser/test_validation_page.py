@@ -9,13 +9,10 @@ from playwright.sync_api import Browser, sync_playwright
 from graftline.expectations import Check, class_table, expectations_for
 from graftline.settings import DataSettings
 from graftline.validation_page import SHOWN_ROWS, QuarantinedRow, ValidationPage, render
+from tests.browser.pages import CHROMIUM, CHROMIUM_OPTIONS
 
 pytestmark = pytest.mark.full
 
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 HOSTILE = (
     "<script>window.ran = true</script>",
     '"><img src="http://127.0.0.1:9/x.png" onerror="window.ran = true">',
@@ -30,7 +27,7 @@ HOSTILE = (
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
         yield started
         started.close()
 

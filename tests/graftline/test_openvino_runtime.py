@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,10 +134,41 @@ def test_nothing_is_reported_to_the_makers_of_openvino(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_predictor_answers_nearly_alike(tmp_path: Path, precision: Precision) -> None:
-    base = write_tiny_model(tmp_path / "base")
-    save_classifier(tiny_classifier(base), tiny_preprocessor(base), tmp_path / "model")
-    texts = tiny_texts(70)[0]  # in two batches
-    expected = Predictor(tmp_path / "model").predict(texts)
-    got = Predictor(tmp_path / "model", precision=precision, runtime="openvino").predict(texts)
+    folder, texts = saved(tmp_path), tiny_texts(70)[0]  # in two batches
+    expected = Predictor(folder).predict(texts)
+    got = Predictor(folder, precision=precision, runtime="openvino").predict(texts)
     assert float(np.abs(got - expected).max()) <= TOLERANCE[precision]
     assert not np.array_equal(got, expected)
+
+
+def saved(folder: Path) -> Path:
+    base = write_tiny_model(folder / "base")
+    save_classifier(tiny_classifier(base), tiny_preprocessor(base), folder / "model")
+    return folder / "model"
+
+
+def test_callers_at_once_get_each_their_own_answers(tmp_path: Path) -> None:
+    predictor = Predictor(saved(tmp_path), runtime="openvino")
+    asked = [tiny_texts(20 + number, seed=number)[0] for number in range(8)]
+    expected = [predictor.predict(texts) for texts in asked]
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(5):
+            for got, right in zip(threads.map(predictor.predict, asked), expected, strict=True):
+                assert np.array_equal(got, right)
+
+
+def test_a_batch_that_cannot_be_read_leaves_nothing_to_the_next_caller() -> None:
+    module = torch.nn.Linear(2, 2)
+    batches = [{"values": torch.rand(1, 2)} for _ in range(6)]
+    network = openvino_runtime.compiled(
+        lambda batch: module(batch["values"]), module, batches[:2], what="frozen", precision="float32"
+    )
+
+    def unreadable() -> Iterator[dict[str, torch.Tensor]]:
+        yield from batches[:4]
+        raise ValueError("cut off")
+
+    with pytest.raises(ValueError, match="cut off"):
+        network(unreadable())
+    (answer,) = network(batches[5:])
+    assert torch.allclose(answer, module(batches[5]["values"]), atol=1e-5)

@@ -170,6 +170,16 @@ def test_the_version_says_by_which_policy_and_how_each_axis_came_out(workspace: 
     assert (axes["champion"], axes["negative transfer"]) == ("tie", "unknown")
 
 
+def test_tags_that_a_kill_kept_from_being_written_follow_at_the_next_start(workspace: Workspace) -> None:
+    second = with_a_champion(workspace)
+    judge(workspace, second, evaluation(1, SAME))
+    before = MlflowClient().get_model_version(MODEL, str(second.version)).tags
+    for name in (AXES, POLICY_SHA256):
+        MlflowClient().delete_model_version_tag(MODEL, str(second.version), name)
+    assert judge(workspace, second, evaluation(1, SAME)).outcome == "reused"
+    assert MlflowClient().get_model_version(MODEL, str(second.version)).tags == before
+
+
 def test_a_person_may_have_the_last_word(workspace: Workspace) -> None:
     policy, judged = Policy(approval_within_hours=24), candidate()
     decision = step.decide.fn(workspace, policy, judged, evaluation())
