@@ -1,14 +1,17 @@
 """Every family with every strategy, end to end: `adapt` on generated rows and models with random weights.
 
-It shows that each combination runs, not how well it does: random weights know nothing. Writes `docs/families.md`.
+It shows that each combination runs, not how well it does: random weights know nothing. Writes `docs/families.md`. Each
+cell is kept in a JSON file beside it as soon as it is there: a killed run goes on where it stopped.
 """
 
 import argparse
+import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +21,7 @@ os.environ.update(TELEMETRY_OFF)
 
 from benchmarks.projects import start_project, working_in
 from graftline.errors import GraftlineError
+from graftline.files import write_atomically, write_json
 from graftline.settings import parse_settings
 from tests.media_folders import write_tiny_images, write_tiny_sounds
 from tests.tiny_media import MEDIA_ARCHITECTURES, MediaArchitecture, kind_of, write_tiny_media_model
@@ -46,44 +50,87 @@ thread; the number is its held-out accuracy, on about a dozen rows, which says t
 """
 
 
+@dataclass(frozen=True)
+class Cell:
+    """What came of one strategy with one family; `asked` is all that it depends on."""
+
+    asked: Mapping[str, Any]
+    said: str
+    """Its held-out accuracy, or why it was refused."""
+    ran: bool
+    seconds: float
+
+
+Cells = dict[str, dict[str, Cell]]
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="a part of a family's name")
     parser.add_argument("--output", type=Path, default=PAGE)
     options = parser.parse_args()
     chosen = [name for name in (*ARCHITECTURES, *MEDIA_ARCHITECTURES) if (options.only or "") in name]
+    output = options.output.absolute()  # each family works in a folder of its own
+    kept = output.with_suffix(".json")
+    cells = read_cells(kept)
     from prefect.testing.utilities import prefect_test_harness
 
-    began, rows, failed = time.monotonic(), [], 0
     with prefect_test_harness(server_startup_timeout=180):
         for name in chosen:
-            cells = list(_cells(name))
-            failed += sum(not cell[0].isdigit() for cell in cells)
-            rows.append(f"| {name} | {' | '.join(cells)} |")
+            for strategy, cell in _missing_cells(name, cells.setdefault(name, {})):
+                cells[name][strategy] = cell
+                write_json(
+                    kept, {family: {of: asdict(one) for of, one in row.items()} for family, row in cells.items()}
+                )
+    write_atomically(output, page(cells))
+    return 0 if all(cells[name][strategy].ran for name in chosen for strategy in STRATEGIES) else 1
+
+
+def read_cells(path: Path) -> Cells:
+    """What an earlier run kept; nothing if there was none."""
+    if not path.exists():
+        return {}
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    return {family: {of: Cell(**one) for of, one in row.items()} for family, row in rows.items()}
+
+
+def page(cells: Cells) -> str:
+    """The page, with a line for each family of which every strategy ran or was refused."""
     head = HEAD.format(
-        rows=ROWS, minutes=(time.monotonic() - began) / 60, strategies=" | ".join(STRATEGIES),
-        rules="---|" * (len(STRATEGIES) - 1) + "---",
+        rows=ROWS, minutes=sum(cell.seconds for row in cells.values() for cell in row.values()) / 60,
+        strategies=" | ".join(STRATEGIES), rules="---|" * (len(STRATEGIES) - 1) + "---",
     )  # fmt: skip
-    options.output.write_text(head + "\n".join(rows) + "\n")
-    return 1 if failed else 0
+    return head + "".join(
+        f"| {name} | {' | '.join(cells[name][strategy].said for strategy in STRATEGIES)} |\n"
+        for name in (*ARCHITECTURES, *MEDIA_ARCHITECTURES)
+        if set(STRATEGIES) <= set(cells.get(name, {}))
+    )
 
 
-def _cells(name: str) -> Iterator[str]:
-    """What came of each strategy with this family: its accuracy, or its refusal."""
+def _missing_cells(name: str, known: Mapping[str, Cell]) -> Iterator[tuple[str, Cell]]:
+    """The strategies that have not run with this family, or with other settings."""
     from flows.adapt import adapt
 
+    asked = {
+        strategy: {"rows": ROWS, "adaptation": {**_adaptation(), "strategy": strategy, **more}}
+        for strategy, more in STRATEGIES.items()
+    }
+    missing = [one for one in STRATEGIES if one not in known or known[one].asked != asked[one] or not known[one].ran]
+    if not missing:
+        return
     with tempfile.TemporaryDirectory() as scratch, working_in(Path(scratch)):
         settings = _write_project(Path(scratch), name)
-        for strategy, more in STRATEGIES.items():
-            settings["adaptation"] = {**_adaptation(), "strategy": strategy, **more}
+        for strategy in missing:
+            settings["adaptation"] = asked[strategy]["adaptation"]
             began = time.monotonic()
             try:
                 result: Any = adapt(parse_settings(settings, source=name))
-                cell = f"{result['scores']['accuracy']['value']:.2f}"
+                said, ran = f"{result['scores']['accuracy']['value']:.2f}", True
             except GraftlineError as error:
-                cell = f"refused: {error}"
-            print(f"{name}, {strategy}: {cell} ({time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True)
-            yield cell
+                said, ran = f"refused: {str(error).replace('|', '/')}", False
+            cell = Cell(asked[strategy], said, ran, time.monotonic() - began)
+            print(f"{name}, {strategy}: {cell.said} ({cell.seconds:.0f} s)", file=sys.stderr, flush=True)
+            yield strategy, cell
 
 
 def _adaptation() -> dict[str, Any]:
