@@ -52,6 +52,24 @@ Augmentation = Literal["none", "light"]
 Runtime = Literal["torch", "openvino"]
 
 
+def _chosen_precision(value: object) -> object:
+    if value in ("float32", "bfloat16"):
+        return value
+    if value != "auto":
+        raise ValueError("expected float32, bfloat16 or auto")
+    from graftline.precision import fastest_precision  # torch takes a second to import
+
+    return fastest_precision()
+
+
+# What is chosen by the machine is settled here, so that keys, records and a repetition elsewhere name what it was.
+ChosenPrecision = Annotated[
+    Literal["float32", "bfloat16"],
+    BeforeValidator(_chosen_precision),
+    WithJsonSchema({"type": "string", "enum": ["float32", "bfloat16", "auto"]}),
+]
+
+
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -213,8 +231,9 @@ class AdaptationSettings(Section, title="Adaptation"):
     head is solved on all views together."""
     block_pattern: OptionalText = None
     """A regular expression over module names that says which are the blocks of an unknown model: blocks[.][0-9]+"""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16 is faster where the processor has instructions for it, and a little less exact."""
+    precision: ChosenPrecision = "float32"
+    """bfloat16 is faster where the processor has instructions for it, and a little less exact; elsewhere it is several
+    times slower. auto: bfloat16 where there are such instructions; the run records what it came to."""
     runtime: Runtime = "torch"
     """What runs the frozen part. openvino is faster on processors, needs pip install "graftline[openvino]", and is
     compared with torch on a few rows first: a model that it cannot run, or runs differently, is an error."""

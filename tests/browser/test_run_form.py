@@ -1,8 +1,9 @@
-"""A person starts a run from Prefect's page, and reads its verdict there."""
+"""A person starts runs from Prefect's page, reads their verdicts there, and rejects one model and approves the next."""
 
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -18,9 +19,21 @@ from tests.browser.pages import (
     whole_page_screenshot,
 )
 from tests.running_project import Running, graftline_up
-from tests.tiny_project import ROWS, copy_with_tiny_parts, write_data_pointer, write_rows
+from tests.tiny_project import (
+    PROJECT_POLICY,
+    ROWS,
+    copy_with_tiny_parts,
+    graftline,
+    write_data_pointer,
+    write_policy,
+    write_rows,
+)
 
-pytestmark = pytest.mark.full
+MODEL = "reviews"
+HOSTILE = "<img src=x onerror=alert(1)> {{ 7 * 7 }}"
+
+# Two runs, each of them started twice: minutes on a busy machine.
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
@@ -28,35 +41,52 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     project = copy_with_tiny_parts(tmp_path_factory.mktemp("browser") / "project")
     write_rows(project, ROWS)
     write_data_pointer(project)
+    write_policy(project, **PROJECT_POLICY, approval_within_hours=1)
     with graftline_up(project) as running:
         yield running
 
 
-def test_a_person_changes_the_strategy_and_the_learning_rate_and_reads_the_verdict(
+def test_a_person_changes_settings_reads_the_verdict_rejects_one_model_and_approves_the_next(
     servers: Running, page: Page
 ) -> None:
     outside = asked_of_other_hosts(page)
     open_form(page, servers)
-    choose(page, "Strategy", "feature_extraction")
-    fill(page, "Epochs", "1")
-    fill(page, "Learning Rate", "0.0001")
+    choose(page, "Strategy", "probe_then_fine_tune")
+    fill(page, "Learning Rate", "0.004")
     whole_page_screenshot(page, "1_form")
-    page.get_by_role("button", name="Submit").click()
-
-    page.locator("a[href*='/runs/flow-run/']").first.click()
-    page.wait_for_url(re.compile("/runs/flow-run/"))
+    submit(page, servers)
     screenshot(page, "2_running")
-    expect(page.locator(".page-heading-flow-run")).to_contain_text("Completed", timeout=RUN_SECONDS * 1000)
-    screenshot(page, "3_completed")
+    wait_for(page, "Suspended")
+    screenshot(page, "3_suspended")
+    assert decided(servers) == (None, [("verdict", "HOLD")])
 
     page.get_by_text("Parameters", exact=True).click()
-    expect(page.get_by_text('"strategy": "feature_extraction"')).to_be_visible()
-    expect(page.get_by_text(re.compile('"learning_rate": 0.0001'))).to_be_visible()
+    expect(page.get_by_text('"strategy": "probe_then_fine_tune"')).to_be_visible()
+    expect(page.get_by_text(re.compile('"learning_rate": 0.004'))).to_be_visible()
+    answer(page, "reject", "it was trained on last year's rows", "Grace", "4_reject")
+    wait_for(page, "Completed")
+    assert decided(servers) == (None, [("verdict", "HOLD"), ("approval", "REJECT")])
     page.get_by_text("Artifacts", exact=True).first.click()
-    screenshot(page, "4_artifacts")
+    screenshot(page, "5_artifacts")
     page.get_by_role("link", name="verdict").first.click()
-    expect(page.get_by_text(re.compile("PROMOTE|HOLD|REJECT")).first).to_be_visible()
-    screenshot(page, "5_verdict")
+    expect(page.get_by_text(re.compile("REJECT")).first).to_be_visible()
+    screenshot(page, "6_verdict")
+
+    open_form(page, servers)
+    fill(page, "Epochs", "13")  # another setting: another version
+    submit(page, servers)
+    wait_for(page, "Suspended")
+    answer(page, "approve", HOSTILE, "Ada", "7_approve")
+    wait_for(page, "Completed")
+    screenshot(page, "8_completed")
+    shown = history(servers)
+    newest = shown["records"][-1]
+    assert (shown["champion"], newest["action"], newest["verdict"], newest["version"]) == (2, "approval", "PROMOTE", 2)
+    assert newest["answer"]["decision"] == "approve"
+    assert (newest["answer"]["name"], newest["answer"]["reason"]) == ("Ada", HOSTILE)
+    assert newest["answer"]["when"] <= newest["when"]
+    done = graftline(servers.project, "history", MODEL, "--verify", "--json")
+    assert (done.returncode, json.loads(done.stdout)["records"]) == (0, 4), done.stderr
     assert outside == []
 
 
@@ -93,3 +123,35 @@ def start_much_later(route: Route) -> None:
 
 def plain(label: str) -> str:
     return label.removesuffix("(Optional)").strip()
+
+
+def submit(page: Page, servers: Running) -> None:
+    """Start the run of the form, and go to its page."""
+    with page.expect_response(re.compile("create_flow_run")) as created:
+        page.get_by_role("button", name="Submit").click()
+    page.goto(f"{servers.prefect}/runs/flow-run/{created.value.json()['id']}")
+
+
+def wait_for(page: Page, state: str) -> None:
+    expect(page.locator(".page-heading-flow-run")).to_contain_text(state, timeout=RUN_SECONDS * 1000)
+
+
+def answer(page: Page, decision: str, reason: str, name: str, picture: str) -> None:
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_text("may become champion until")).to_be_visible()
+    choose(page, "Decision", decision)
+    fill(page, "Reason", reason)
+    fill(page, "Name", name)
+    screenshot(page, picture)
+    page.get_by_role("dialog").get_by_role("button", name=re.compile("Resume|Submit")).click()
+
+
+def history(servers: Running) -> dict[str, Any]:
+    shown: dict[str, Any] = json.loads(graftline(servers.project, "history", MODEL, "--json").stdout.splitlines()[-1])
+    return shown
+
+
+def decided(servers: Running) -> tuple[int | None, list[tuple[str, str]]]:
+    """The champion, and what stands in the history."""
+    shown = history(servers)
+    return shown["champion"], [(record["action"], record["verdict"]) for record in shown["records"]]
