@@ -14,7 +14,7 @@ run: $(STAMP)
 	@$(BIN)/graftline adapt
 
 test: $(STAMP) chromium
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(STAMP)
 	@$(BIN)/python -m pytest -m "not full"
