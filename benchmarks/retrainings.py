@@ -2,8 +2,8 @@
 
 Usage: python -m benchmarks.retrainings [--rows N] [--threads N]
 
-Each is one `adapt` with `params.yaml` and the policy of this project, and with every baseline, training from scratch
-included. What is known is kept in a JSON file beside the page: a killed run goes on where it stopped.
+Each is one `adapt` with `params.yaml` and the policy of this project; the last one is compared with training from
+scratch, too. What is known is kept in a JSON file beside the page: a killed run goes on where it stopped.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from benchmarks.long_reviews import REVIEWS
 from benchmarks.projects import adapt_in, kept_project, start_project, validated
 from benchmarks.real_projects import review_settings
 from graftline.files import write_atomically, write_json
-from graftline.policy import POLICY
+from graftline.policy import BASELINES, POLICY
 from graftline.settings import parse_settings
 from tasks.accepted_rows import read_split
 from tasks.artifacts import Workspace
@@ -42,13 +42,15 @@ from tests.tiny_project import git, write_data_pointer
 PAGE = Path(__file__).parent.parent / "docs" / "retrainings.md"
 FOLDER = Path("artifacts") / "retrainings"
 SEED = 0
-FIRST_SHARE = 0.3
+FIRST_SHARE = 0.4
 PERMUTED = "permuted"
+ALL_ROWS = "all.csv"
 HEAD_OF_PAGE = """# Retrainings of the review model, and what was decided
-Each line is one `adapt` on `data/reviews.csv` with `params.yaml` and `mlflow/promotion.yaml` as they are, but with
-every baseline: {baselines}. The champion of a line is what the lines above promoted; the last one has a registered
-model of its own, without a champion. Training and the rest are seconds of one machine, which had other work, too; what
-was computed for a line above is reused. Made by `python -m benchmarks.retrainings`.
+Each line is one `adapt` on {rows} of `data/reviews.csv`, {test} of them held out in all lines, with `params.yaml` and
+`mlflow/promotion.yaml` as they are. The champion of a line is what the lines above promoted; the last one has a
+registered model of its own, without a champion, and is compared with training from scratch, too. Training and the rest
+are seconds of one machine, which had other work; what was computed for a line above is reused. Made by
+`python -m benchmarks.retrainings`.
 
 | retraining | held-out accuracy (95 % interval) | verdict | seconds: training, baselines, all |
 | --- | --- | --- | --- |
@@ -67,20 +69,22 @@ class Case:
     what: str
     model: str = "reviews"
     share: float = 1.0
-    """Of the rows, from the file's beginning, which is a fair sample."""
+    """Of the rows that are not held out, from the file's beginning, which is a fair sample."""
     shuffled: bool = False
     """Whether the labels of all rows that are not held out change places."""
     base: str | None = None
     adaptation: Mapping[str, Any] = field(default_factory=dict)
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    """What differs from the project's own."""
 
 
 CASES = (
-    Case("few rows", f"the first model, of {FIRST_SHARE:.0%} of the rows", share=FIRST_SHARE),
+    Case("few rows", f"the first model, from {FIRST_SHARE:.0%} of the rows to learn from", share=FIRST_SHARE),
     Case("more rows", "all rows"),
     Case("another seed", "the same rows, seed 1", adaptation={"seed": 1}),
     Case("shuffled labels", "all rows; the labels of all that are not held out were shuffled", shuffled=True),
     Case("permuted weights", "all rows; the base model's weights were permuted within each tensor", "permuted",
-         base=f"path:{PERMUTED}"),
+         base=f"path:{PERMUTED}", policy={"baselines": list(BASELINES)}),
 )  # fmt: skip
 
 
@@ -94,6 +98,8 @@ class Decided:
     training_seconds: float
     baseline_seconds: float
     """Of those that were computed for it."""
+    held_out: int
+    """Rows."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,16 +110,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tree = review_settings()
     tree["adaptation"]["threads"] = chosen.threads
     policy = yaml.safe_load(Path(POLICY).read_text(encoding="utf-8"))
-    del policy["baselines"]  # all of them, which is the default
     root = (chosen.folder / f"reviews-{chosen.rows or 'all'}").absolute()
-    kept_project(root, lambda folder: _write_project(folder, tree, policy, chosen.rows))
+    kept_project(root, lambda folder: _write_project(folder, tree, chosen.rows))
     kept = chosen.output.with_suffix(".json")
     known = read_known(kept)
     from prefect.testing.utilities import prefect_test_harness
 
     with prefect_test_harness(server_startup_timeout=180):
         for case in CASES:
-            asked = {"rows": chosen.rows, "settings": _settings(tree, case), "policy": policy, "case": asdict(case)}
+            decided_by = {**policy, **case.policy}
+            asked = {"rows": chosen.rows, "settings": _settings(tree, case), "policy": decided_by, "case": asdict(case)}
             if case.name in known and known[case.name].asked == asked:
                 continue
             known[case.name] = _decided(root, case, asked)
@@ -131,18 +137,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _write_project(root: Path, tree: Mapping[str, Any], policy: Mapping[str, Any], rows: int | None) -> None:
+def _write_project(root: Path, tree: Mapping[str, Any], rows: int | None) -> None:
     if not REVIEWS.exists():
         raise SystemExit(f"{REVIEWS} is not there; bring it with `dvc pull`, in the project folder")
     shutil.copytree(REVIEWS.parent, root / REVIEWS.parent)
     kept, uri = _read(REVIEWS)[: rows and rows + 1], tree["base_model"]["uri"]
     _write(root / REVIEWS, kept)
-    _write(root / "all.csv", kept)
+    _write(root / ALL_ROWS, kept)
     workspace = Workspace(root)
     lock_model(workspace, uri)
     write_permuted(fetch_model.fn(workspace, uri).path, root / PERMUTED, seed=SEED)
     start_project(root, tree, uri, f"path:{PERMUTED}")
-    (root / POLICY).write_text(yaml.safe_dump(dict(policy), sort_keys=False))
 
 
 def write_permuted(base: Path, folder: Path, *, seed: int) -> Path:
@@ -169,18 +174,22 @@ def _settings(tree: Mapping[str, Any], case: Case) -> dict[str, Any]:
 
 
 def _decided(root: Path, case: Case, asked: Mapping[str, Any]) -> Decided:
-    rows = _read(root / "all.csv")
-    _use(root, rows[: 1 + round(case.share * (len(rows) - 1))], "all rows" if case.share == 1 else "the first rows")
-    if case.shuffled:
-        settings = parse_settings(dict(asked["settings"]), source=root.name)
-        data = validated(root, settings)
+    rows = _read(root / ALL_ROWS)
+    _use(root, rows, "all rows")
+    if case.shuffled or case.share < 1:
+        data = validated(root, parse_settings(dict(asked["settings"]), source=root.name))
         held_out = set(read_split(data, "test", ["row_id"])["row_id"])
-        _use(root, shuffled_labels(rows, held_out, seed=SEED), "a faulty export")
+        if case.shuffled:
+            _use(root, shuffled_labels(rows, held_out, seed=SEED), "a faulty export")
+        else:
+            _use(root, fewer_rows(rows, held_out, case.share), "the first rows")
+    (root / POLICY).write_text(yaml.safe_dump(dict(asked["policy"]), sort_keys=False))
     before = _baseline_seconds(root)
     adapted = adapt_in(root, asked["settings"])
     print(f"{case.name}: {adapted.result['verdict']}, {adapted.result['seconds']} s", file=sys.stderr, flush=True)
     computed = [seconds for key, seconds in _baseline_seconds(root).items() if key not in before]
-    return Decided(asked, adapted.result, adapted.checkpoint.seconds, sum(computed))
+    judged = adapted.data.split_rows["test"]
+    return Decided(asked, adapted.result, adapted.checkpoint.seconds, sum(computed), judged)
 
 
 def _baseline_seconds(root: Path) -> dict[str, float]:
@@ -194,6 +203,14 @@ def _use(root: Path, rows: Sequence[Sequence[str]], why: str) -> None:
     write_data_pointer(root)
     git(root, "add", "data.dvc")
     git(root, "commit", "--quiet", "--allow-empty", "--message", why)
+
+
+def fewer_rows(rows: Sequence[Sequence[str]], held_out: set[str], share: float) -> list[Sequence[str]]:
+    """Rows under a line of names: those that are held out, and the first `share` of the others."""
+    names, row_id = rows[0], rows[0].index("id")
+    learnt = [row for row in rows[1:] if row[row_id] not in held_out]
+    left_out = {row[row_id] for row in learnt[round(share * len(learnt)) :]}
+    return [names, *(row for row in rows[1:] if row[row_id] not in left_out)]
 
 
 def shuffled_labels(rows: Sequence[Sequence[str]], held_out: set[str], *, seed: int) -> list[list[str]]:
@@ -227,9 +244,9 @@ def read_known(path: Path) -> dict[str, Decided]:
 def page(known: Mapping[str, Decided]) -> str:
     """The page, of the cases that are known."""
     cases = [(case, known[case.name]) for case in CASES if case.name in known]
-    against = {name: one["against"] for _, decided in cases for name, one in decided.result["baselines"].items()}
     return HEAD_OF_PAGE.format(
-        baselines=", ".join(against.values()),
+        rows=f"{max(decided.result['rows']['accepted'] for _, decided in cases):,} rows",
+        test=f"{cases[0][1].held_out:,}",
         lines="\n".join(_line(case, decided) for case, decided in cases),
         reasons="\n".join(_why(case, decided) for case, decided in cases),
     )

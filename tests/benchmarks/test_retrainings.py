@@ -5,14 +5,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.retrainings import CASES, Decided, page, shuffled_labels, write_permuted
+from benchmarks.retrainings import CASES, Decided, fewer_rows, page, shuffled_labels, write_permuted
 from tests.tiny_models import write_tiny_model
 
 ROWS = [["id", "text", "label"], *[[str(row), f"text {row}", "good" if row % 2 else "bad"] for row in range(40)]]
 RESULT = {
     "verdict": "HOLD", "reasons": ["not enough evidence"], "seconds": 90.0,
     "scores": {"accuracy": {"value": 0.75, "low": 0.7, "high": 0.8}},
-    "baselines": {"tfidf": {"against": "TF-IDF", "value": 0.7}},
+    "rows": {"accepted": 1200}, "baselines": {"tfidf": {"against": "TF-IDF", "value": 0.7}},
 }  # fmt: skip
 
 
@@ -38,7 +38,14 @@ def test_labels_are_shuffled_among_the_rows_that_are_not_held_out() -> None:
     assert sorted(row[2] for row in shuffled) == sorted(row[2] for row in ROWS)
 
 
+def test_fewer_rows_are_fewer_to_learn_from() -> None:
+    held_out = {str(row) for row in range(30, 40)}
+    fewer = fewer_rows(ROWS, held_out, 0.4)
+    assert fewer == [*ROWS[: 1 + 12], *ROWS[31:]]
+
+
 def test_the_page_says_what_was_decided_and_why() -> None:
-    text = page({CASES[0].name: Decided({}, RESULT, 60.0, 20.0)})
+    text = page({CASES[0].name: Decided({}, RESULT, 60.0, 20.0, 300)})
+    assert "on 1,200 rows of `data/reviews.csv`, 300 of them held out" in text
     assert "0.7500 (0.7000 to 0.8000) | **HOLD** | 60, 20, 90 |" in text
     assert "HOLD** (beside it: TF-IDF 0.7000)\n  - not enough evidence" in text
