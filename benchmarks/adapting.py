@@ -21,7 +21,7 @@ from graftline.input_rows import InputRows
 from graftline.outputs import Outputs
 from graftline.preprocessing import Preprocessor
 from graftline.settings import AdaptationSettings
-from graftline.training import predict
+from graftline.validation import predict
 
 # Of the labelled rows: they choose the penalty or the epoch. The other sides train on these, too.
 VALIDATION_SHARE = 0.15

@@ -11,32 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from graftline.augmentation import views_of
+from graftline.averaging import average_greedily, copied, mixed
 from graftline.blocks import find_blocks
 from graftline.classifier import Classifier
 from graftline.errors import GraftlineError, SettingsError
 from graftline.feature_store import FeatureStore, FeatureStoreFullError
-from graftline.freezing import FreezePoint, freeze, frozen_sha256
+from graftline.freezing import FreezePoint, freeze, frozen_sha256, learned
 from graftline.input_rows import InputRows, ReplayedRows, fill, joined, plan_for, row_keys, run_through
 from graftline.linear_head import solve_head
 from graftline.lora import add_lora, merge_lora
 from graftline.objective import Objective, objective_for
+from graftline.range_test import find_learning_rate
 from graftline.replay import replaying
 from graftline.scoring import SCORING, spelt
 from graftline.settings import AdaptationSettings, Strategy
-from graftline.training import (
-    Epoch,
-    Plan,
-    Progress,
-    Rows,
-    average_greedily,
-    best_epoch,
-    copied,
-    find_learning_rate,
-    learned,
-    mixed,
-    train,
-    validate,
-)
+from graftline.training import train
+from graftline.training_plan import Epoch, Plan, Progress, Rows, best_epoch
+from graftline.validation import validate
 
 HEAD = "head"
 # Between the seeds of the runs that are averaged, so that neighbouring seeds in the settings share none.

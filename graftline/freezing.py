@@ -191,3 +191,20 @@ def _cut(model: nn.Module, first: str | None, blocks: tuple[str, ...], order: tu
     return FreezePoint(
         first, tuple(block for block in blocks if block in modules), modules, frozen, trainable, depths
     )  # fmt: skip
+
+
+def learned(model: nn.Module, point: FreezePoint) -> dict[str, Tensor]:
+    """What training changes: the trainable parameters, and the BatchNorm statistics behind the freeze point."""
+    still = point.frozen_modules | {name.rpartition(".")[0] for name in point.frozen_parameters}
+    statistics = {
+        f"{name}.{buffer}": tensor
+        for name, module in model.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and name not in still
+        for buffer, tensor in module.named_buffers(recurse=False)
+    }
+    return trainable(model) | statistics
+
+
+def trainable(model: nn.Module) -> dict[str, Tensor]:
+    """The parameters that learn, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}

@@ -186,7 +186,7 @@ def _rival(workspace: Workspace, name: str, recipe: _Recipe, data: ValidatedData
 def _build(folder: Path, recipe: _Recipe) -> None:
     import numpy as np
 
-    from graftline.training import DivergedError
+    from graftline.training_plan import DivergedError
 
     began = time.monotonic()
     answers: str | None = None

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from graftline.classifier import Classifier
     from graftline.freezing import FreezePoint
     from graftline.preprocessing import Preprocessor
-    from graftline.training import Epoch, Progress
+    from graftline.training_plan import Epoch, Progress
 
 STEP = "fine_tune"
 LIBRARIES = ("torch", "transformers", "safetensors", "numpy", "peft")
@@ -161,7 +161,7 @@ def adapt_base(
     from graftline.input_rows import InputRows
     from graftline.outputs import outputs_for
     from graftline.preprocessing import Reading
-    from graftline.training import predict
+    from graftline.validation import predict
 
     use_threads(settings)
     verify_base_model(base)

@@ -21,8 +21,10 @@ from graftline.feature_stores import open_feature_store
 from graftline.freezing import FreezePoint
 from graftline.input_rows import InputRows
 from graftline.objective import OneLabel
+from graftline.range_test import find_learning_rate
 from graftline.settings import AdaptationSettings
-from graftline.training import Epoch, Plan, Progress, best_epoch, find_learning_rate, predict
+from graftline.training_plan import Epoch, Plan, Progress, best_epoch
+from graftline.validation import predict
 from tests.tiny_models import BLOCKS, tiny_classifier, tiny_rows, write_tiny_model
 
 SETTINGS: dict[str, Any] = {

@@ -17,7 +17,7 @@ from graftline.feature_store import FeatureStore
 from graftline.input_rows import InputRows
 from graftline.outputs import outputs_for
 from graftline.settings import AdaptationSettings, Task
-from graftline.training import predict
+from graftline.validation import predict
 from tests.tiny_models import READING, tiny_rows, write_tiny_model
 
 

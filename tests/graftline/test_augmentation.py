@@ -30,7 +30,7 @@ from graftline.linear_head import solve_head
 from graftline.objective import OneLabel
 from graftline.replay import replaying
 from graftline.settings import AdaptationSettings
-from graftline.training import Progress
+from graftline.training_plan import Progress
 from tests.tiny_media import MediaArchitecture, tiny_media_classifier, tiny_media_rows, write_tiny_media_model
 from tests.tiny_models import tiny_classifier, tiny_rows, write_tiny_model
 

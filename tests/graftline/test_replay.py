@@ -18,7 +18,8 @@ from graftline.input_rows import InputRows, ReplayedRows, fill, row_keys
 from graftline.objective import OneLabel
 from graftline.replay import capture, plan_replay, replaying
 from graftline.settings import Strategy
-from graftline.training import Epoch, Plan, Rows, train
+from graftline.training import train
+from graftline.training_plan import Epoch, Plan, Rows
 from tests.tiny_models import ARCHITECTURES, Architecture, tiny_classifier, tiny_rows, write_tiny_model
 
 CUTS: list[tuple[Strategy, str | None]] = [("partial", "1"), ("partial", "2"), ("feature_extraction", None)]

@@ -20,7 +20,8 @@ from graftline.input_rows import InputRows, ReplayedRows, fill, plan_for, row_ke
 from graftline.objective import OneLabel
 from graftline.replay import capture, replaying
 from graftline.settings import Strategy
-from graftline.training import Epoch, Plan, Rows, train
+from graftline.training import train
+from graftline.training_plan import Epoch, Plan, Rows
 from tests.tiny_media import (
     AUDIO_ARCHITECTURES,
     IMAGE_ARCHITECTURES,

@@ -19,14 +19,18 @@ from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
 from graftline import training
+from graftline.averaging import EPOCHS, MOST_KEPT_EPOCHS, average_greedily, epoch_path
 from graftline.checkpoints import TENSORS
 from graftline.digests import tensors_sha256
 from graftline.errors import GraftlineError
 from graftline.freezing import freeze
 from graftline.input_rows import InputRows
 from graftline.objective import Objective, OneLabel, balanced_weights
+from graftline.optimizer import optimizer_for, set_learning_rates
 from graftline.settings import Strategy
-from graftline.training import Epoch, Plan, Progress, average_greedily, best_epoch, predict, train
+from graftline.training import train
+from graftline.training_plan import Epoch, Plan, Progress, best_epoch
+from graftline.validation import predict, validate
 from tests.tiny_models import tiny_classifier, tiny_rows, write_tiny_model
 
 PLAN = Plan(
@@ -282,7 +286,7 @@ def test_learning_rates_are_those_of_transformers_but_warmed_up_one_step_earlier
         schedule.step()
     ours = []
     for step in range(steps):
-        training._set_learning_rates(optimizer, plan, step, steps)
+        set_learning_rates(optimizer, plan, step, steps)
         ours.append(optimizer.param_groups[0]["lr"])
     assert ours[:warmup] == pytest.approx([*theirs[1:warmup], 0.5])
     assert ours[warmup:] == pytest.approx(theirs[warmup:])
@@ -290,7 +294,7 @@ def test_learning_rates_are_those_of_transformers_but_warmed_up_one_step_earlier
 
 def test_head_and_backbone_have_their_own_rates_and_only_matrices_decay(base: Path) -> None:
     model = tiny_classifier(base)
-    groups = training._optimizer(model, replace(PLAN, weight_decay=0.3), "head", {}).param_groups
+    groups = optimizer_for(model, replace(PLAN, weight_decay=0.3), "head", {}).param_groups
     found = {id(parameter): (group["lr"], group["weight_decay"]) for group in groups for parameter in group["params"]}
     assert found == {
         id(parameter): (1e-2 if name.startswith("head.") else 2e-3, 0.3 if parameter.ndim > 1 else 0.0)
@@ -342,7 +346,7 @@ def groups_of(model: nn.Module, plan: Plan, depths: dict[str, int]) -> dict[str,
     """The highest learning rate of each parameter."""
     rates = {
         id(parameter): group["highest"]
-        for group in training._optimizer(model, plan, "head", depths).param_groups
+        for group in optimizer_for(model, plan, "head", depths).param_groups
         for parameter in group["params"]
     }
     return {name: rates[id(parameter)] for name, parameter in model.named_parameters()}
@@ -363,7 +367,7 @@ def test_the_cosine_schedule_rises_to_the_highest_rate_and_falls_to_zero() -> No
     optimizer = torch.optim.SGD([{"params": [parameter], "lr": 1.0, "highest": 1.0}])
     seen = []
     for step in range(100):
-        training._set_learning_rates(optimizer, replace(PLAN, schedule="cosine"), step, 100)
+        set_learning_rates(optimizer, replace(PLAN, schedule="cosine"), step, 100)
         seen.append(optimizer.param_groups[0]["lr"])
     # From step 10 on the rate is (1 + cos(pi * t)) / 2 of the share t of what comes after the warm-up.
     assert seen[:10] == pytest.approx(np.arange(1, 11) / 10)
@@ -380,13 +384,13 @@ def test_accumulated_batches_make_the_step_of_one_large_batch(base: Path, tmp_pa
     for model, group in zip(models, ([[0, 1, 2], [3, 4, 5, 6, 7]], [list(range(8))]), strict=True):
         model.head[0] = nn.Identity()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        training._step(model, optimizer, rows, group, OneLabel(), PLAN, {})
+        training.training_step(model, optimizer, rows, group, OneLabel(), PLAN, {})
     for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-6)
 
 
 def test_the_last_group_of_an_epoch_may_be_smaller_and_no_row_is_left_out(base: Path) -> None:
-    groups = training._groups(tiny_rows(base, ROWS), replace(PLAN, accumulation=2), epoch=0)
+    groups = training.batch_groups(tiny_rows(base, ROWS), replace(PLAN, accumulation=2), epoch=0)
     assert [len(group) for group in groups] == [2, 1]
     assert sorted(row for group in groups for batch in group for row in batch) == list(range(ROWS))
 
@@ -419,18 +423,18 @@ def test_greedy_averaging_takes_the_mean_of_epochs_that_do_better_together(base:
     plan = replace(PLAN, epochs=6, keep_epochs=True)
     result = trained(base, tmp_path / "run", plan)
     validation = tiny_rows(base, 6, seed=1)
-    kept = {path.name for path in (tmp_path / "run" / training.EPOCHS).iterdir()}
-    assert len(kept) == training.MOST_KEPT_EPOCHS
+    kept = {path.name for path in (tmp_path / "run" / EPOCHS).iterdir()}
+    assert len(kept) == MOST_KEPT_EPOCHS
     members = average_greedily(
         result.model, result.epochs, validation=validation, objective=OneLabel(), plan=plan, folder=tmp_path / "run"
     )
     assert members[0] == best_epoch(result.epochs).number
-    weights = [load_file(training._epoch_path(tmp_path / "run" / training.EPOCHS, number)) for number in members]
+    weights = [load_file(epoch_path(tmp_path / "run" / EPOCHS, number)) for number in members]
     for name, tensor in result.model.named_parameters():
         mean = torch.stack([epoch[name] for epoch in weights]).mean(0)
         assert torch.allclose(tensor, mean, atol=1e-6), name
     best = best_epoch(result.epochs)
-    loss, accuracy = training.validate(result.model, validation, OneLabel(), plan)
+    loss, accuracy = validate(result.model, validation, OneLabel(), plan)
     assert (-accuracy, loss) <= (-best.validation_score, best.validation_loss)
 
 
@@ -440,7 +444,7 @@ def test_an_epoch_that_harms_the_mean_stays_out(base: Path, tmp_path: Path) -> N
     best = best_epoch(result.epochs)
     for epoch in result.epochs:
         if epoch is not best:
-            path = training._epoch_path(tmp_path / "run" / training.EPOCHS, epoch.number)
+            path = epoch_path(tmp_path / "run" / EPOCHS, epoch.number)
             save_file({name: torch.full_like(tensor, torch.nan) for name, tensor in load_file(path).items()}, path)
     before = tensors_sha256(dict(result.model.state_dict()))
     validation = tiny_rows(base, 6, seed=1)

@@ -17,7 +17,7 @@ from graftline.axes import Axis
 from graftline.inference import Predictor
 from graftline.policy import BASELINES, Baseline
 from graftline.settings import AdaptationSettings, Settings
-from graftline.training import DivergedError
+from graftline.training_plan import DivergedError
 from tasks import baselines as step
 from tasks.accepted_rows import raw_inputs, split_targets
 from tasks.artifacts import Workspace

@@ -152,11 +152,10 @@ def test_files_become_a_registered_model_that_answers_every_usual_form(registere
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("kind", "base"),
-    [("image", "timm efficientnet"), ("image", "timm vit"), ("image", "timm convnext"), ("image", "resnet"),
-     ("image", "vit"), ("image", "convnext"), ("image", "efficientnet"), ("audio", "wav2vec2 group norm"),
-     ("audio", "hubert"), ("audio", "wavlm"), ("audio", "whisper")],
-)  # fmt: skip
-def test_every_family_goes_through_the_whole_line(workspace: Workspace, kind: Kind, base: MediaArchitecture) -> None:
+    # Each library and each way to read; `python -m benchmarks.families` runs all families with all strategies.
+    [("image", "timm vit"), ("image", "convnext"), ("audio", "wav2vec2 group norm"), ("audio", "whisper")],
+)
+def test_other_families_go_through_the_whole_line(workspace: Workspace, kind: Kind, base: MediaArchitecture) -> None:
     line = run_line(write_media_project(workspace.root, kind, base, epochs=1))
     assert line.candidate.version == 1
     assert line.report.exists()
