@@ -29,7 +29,8 @@ class EvaluationSettings(Section, title="Evaluation"):
     probe: OptionalText = None
     """A table, below the project folder, with rows of what the base model was made for, one label each and of the same
     kind as the data: how well a linear head tells the labels from what the model makes of the rows, before and after,
-    shows what adapting it made it forget. Read and checked as the data are. Empty: not asked."""
+    shows what adapting it made it forget. Read and checked as the data are; below data/ it is versioned with them.
+    Empty: not asked."""
     probe_input: OptionalText = None
     """Its column that the model reads. Empty: that of data.input."""
     probe_target: OptionalText = None

@@ -72,7 +72,7 @@ def _reader(path: Path) -> _Reader:
     }
     if path.suffix.lower() not in readers:
         raise SettingsError(
-            f"{path}: the name of the table ends in {path.suffix!r}, expected one of {', '.join(readers)}; convert it"
+            f"{path} ends in {path.suffix!r}, expected one of {', '.join(readers)}; convert the table to one of these"
         )
     if not path.is_file():
         raise DataRefusedError(f"{path}: there is no such table; correct its path in the settings or run `dvc pull`")

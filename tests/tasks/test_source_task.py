@@ -2,13 +2,16 @@
 
 import csv
 import dataclasses
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from graftline.behaviour import behaviour_of
+from graftline.digests import file_sha256
 from graftline.errors import DataRefusedError, SettingsError
 from graftline.policy import Policy, Retention
 from graftline.retention import Retention as Retained
@@ -18,6 +21,7 @@ from tasks.decide import judge
 from tasks.evaluate_model import Evaluation, evaluate_model
 from tasks.fine_tune import fine_tune
 from tasks.report_tables import tables_of
+from tasks.runs import tracked_run
 from tasks.source_task import SourceTask, source_task
 from tests.tiny_project import Line, rows_as_csv
 
@@ -116,6 +120,18 @@ def test_the_base_model_is_probed_once_and_again_for_other_rows(adapted: Line, p
     assert (other.folder.outcome, other.folder.key != first.folder.key) == ("ran", True)
     after, _ = evaluated(adapted, settings, other)
     assert after.folder.key != before.folder.key
+
+
+def test_other_probe_rows_are_another_run_with_their_digest_in_its_record(adapted: Line, probe: Path) -> None:
+    settings, policy, runs = asking(adapted, {"seed": 5}), Policy(), []
+    for seed in (11, 12):
+        probe.write_text(probe_rows(seed=seed), encoding="utf-8")
+        source = sourced(adapted, settings)
+        with tracked_run(adapted.workspace, settings, policy, adapted.data, adapted.base, source) as run:
+            runs.append(run.run_id)
+        recorded = json.loads(Path(MlflowClient().download_artifacts(run.run_id, "provenance.json")).read_text())
+        assert recorded["probe_sha256"] == file_sha256(probe)
+    assert runs[0] != runs[1]
 
 
 def test_columns_of_other_names_are_named_in_the_settings(adapted: Line, probe: Path) -> None:
