@@ -129,10 +129,10 @@ def retention_of(
 
 def _validated(workspace: Workspace, probe: DataSettings) -> ValidatedData:
     table = table_path(workspace, probe, name=NAME)
-    if not table.is_dir():
-        _require_columns(table, probe)
-    sha256 = rows_sha256(workspace, probe)
     try:
+        if not table.is_dir():
+            _require_columns(table, probe)
+        sha256 = rows_sha256(workspace, probe)
         return validate_data.fn(workspace, probe, DataVersion(f"sha256 {sha256}", False, (), sha256))
     except DataRefusedError as error:
         raise DataRefusedError(f"{NAME}: {error}") from None
