@@ -22,6 +22,7 @@ from tasks.publish import publish
 from tasks.register_model import champion_to_beat, register_model
 from tasks.result import result_of
 from tasks.runs import tracked_run
+from tasks.source_task import source_task
 from tasks.validate_data import validate_data
 
 
@@ -39,11 +40,12 @@ def adapt(settings: Settings) -> dict[str, JsonValue]:
         version = data_version(workspace, settings.data)
         data = validate_data(workspace, settings.data, version)
         base = fetch_model(workspace, settings.base_model.uri)
-        with tracked_run(workspace, settings, policy, data, base) as run:
+        source = source_task(workspace, settings, base)
+        with tracked_run(workspace, settings, policy, data, base, source) as run:
             checkpoint = fine_tune(workspace, settings.adaptation, data, base, run)
             rivals = baselines(workspace, settings, policy.baselines, data, base)
             champion = champion_to_beat(workspace, settings, run)
-            evaluation = evaluate_model(workspace, settings, data, checkpoint, rivals, champion)
+            evaluation = evaluate_model(workspace, settings, data, checkpoint, rivals, champion, source)
             candidate = register_model(workspace, settings, run, data, checkpoint, evaluation)
             decision = decide(workspace, policy, candidate, evaluation)
             report = publish(workspace, settings, policy, run, data, base, checkpoint, evaluation, candidate, decision)
@@ -52,4 +54,4 @@ def adapt(settings: Settings) -> dict[str, JsonValue]:
             run = replace(run, finished=False)  # what a person decides changes its pages
             report = publish(workspace, settings, policy, run, data, base, checkpoint, evaluation, candidate, decision)
     seconds = time.monotonic() - began
-    return result_of(data, base, checkpoint, rivals, evaluation, candidate, decision, report, seconds)
+    return result_of(data, base, checkpoint, rivals, evaluation, candidate, decision, report, seconds, source)

@@ -1,4 +1,4 @@
-"""What was found out about a model beside its scores: how it takes changed inputs, and how it treats groups."""
+"""What was found out about a model beside its scores: how it takes changed inputs, treats groups, and forgets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 
 from graftline.bias import Disparity
 from graftline.metrics import CONFIDENCE
+from graftline.retention import Retention
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Behaviour:
     disparities: Sequence[Disparity] = ()
     left_out: Sequence[str] = ()
     """What the settings ask for and the rows do not hold, in sentences."""
+    retention: Retention | None = None
+    """What is left of the source task; None where the settings name no rows of it."""
 
     def as_json(self) -> JsonValue:
         """Plain values, as `behaviour_of` reads them."""

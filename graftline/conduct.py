@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 
-from graftline.axes import Axis, Outcome, Part, of_parts
+from graftline.axes import POWER, Axis, Consequence, Outcome, Part, of_parts
 from graftline.behaviour import Behaviour, Counted
 from graftline.bias import Disparity
+from graftline.paired import margin_p_values, rows_for_gains
 from graftline.policy import Policy
+from graftline.retention import Retention
 
 # What may become of a hostile request; anything else is a fault, in words.
 REFUSED, ANSWERED = "refused", "answered"
@@ -59,6 +61,53 @@ def bias(behaviour: Behaviour | None, policy: Policy) -> Axis:
         )
         return Axis("bias", "unknown", nothing, "HOLD")
     return of_parts("bias", parts, f"no difference between groups is larger by {margin:g} than the frozen base model's")
+
+
+def retention(behaviour: Behaviour | None, policy: Policy) -> Axis:
+    """Whether it was shown that no more of the source task was forgotten than the margin.
+
+    Unchanged vectors need no showing: what reads them reads what it read before.
+    """
+    name, seen, margin = "retention", behaviour.retention if behaviour else None, policy.retention.forgotten
+    if seen is None:
+        if margin is None:
+            return Axis(name, "unknown", "the settings of the evaluation name no rows of the source task")
+        nothing = "the policy limits what may be forgotten, but the settings name no rows of the source task"
+        return Axis(name, "unknown", f"{nothing}; set evaluation.probe", "HOLD")
+    numbers = {
+        "rows": seen.gains.rows, "before": seen.before.value, "after": seen.after.value, "margin": margin,
+        "difference": seen.difference.value, "low": seen.difference.low, "high": seen.difference.high,
+    }  # fmt: skip
+    if margin is None:
+        return Axis(name, "unknown", f"the policy sets no limit; {_read(seen)}", numbers=numbers)
+    if seen.unchanged:
+        return Axis(name, "tie", f"nothing was forgotten: {_read(seen)}", numbers=numbers)
+    level = policy.significance / 2
+    within, beyond = margin_p_values(seen.gains, margin=margin)
+    outcome: Outcome = "tie" if within <= level else "loss" if beyond <= level else "unknown"
+    if outcome == "tie" and seen.difference.low > 0:
+        outcome = "win"
+    numbers |= {"p_within": within, "p_beyond": beyond}
+    consequences: dict[Outcome, Consequence] = {"loss": "REJECT", "unknown": "HOLD"}
+    words = {"win": "nothing was forgotten", "tie": f"no more than {margin:g} was forgotten"}
+    words |= {"loss": f"more than {margin:g} was forgotten", "unknown": f"more than {margin:g} may be forgotten"}
+    sentence = f"{words[outcome]}: {_read(seen)}"
+    if outcome == "unknown":
+        enough = rows_for_gains(seen.gains, distance=margin, level=policy.significance, power=POWER)
+        # Not among the `rows_enough` of the verdict: these are not held-out rows.
+        numbers |= {"probe_rows_enough": enough}
+        sentence += f"; if nothing is forgotten, about {enough:,} judged rows show it four times out of five"
+    return Axis(name, outcome, sentence, consequences.get(outcome), numbers=numbers)
+
+
+def _read(seen: Retention) -> str:
+    if seen.unchanged:
+        return "what the model makes of the source task's rows is bit for bit as in the base model"
+    return (
+        f"a linear head tells the labels of the source task in {seen.after.value:.4f} of {seen.gains.rows:,} rows,"
+        f" {seen.before.value:.4f} on the frozen base model ({seen.difference.value:+.4f}, 95 % interval"
+        f" {seen.difference.low:+.4f} to {seen.difference.high:+.4f})"
+    )
 
 
 def _count(count: Counted, floor: float | None, said: str) -> Part:

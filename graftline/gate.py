@@ -36,7 +36,7 @@ class Evaluated:
     hostile: Mapping[str, str] | None = None
     """What became of each hostile request."""
     behaviour: Behaviour | None = None
-    """How it takes changed inputs and treats groups."""
+    """How it takes changed inputs and treats groups, and what it forgot."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Baselines that there is no comparison with, and why."""
 
@@ -60,14 +60,7 @@ class Verdict:
     def rows_enough(self) -> int | None:
         """How many held-out rows let a candidate that is better by the wanted difference be promoted, four times out
         of five; none where there is nothing to compute it from."""
-        counted = [
-            numbers["rows_enough"]
-            for axis in self.axes
-            if axis.blocks
-            for numbers in (axis.numbers or {}, *(part.numbers for part in axis.parts))
-            if numbers.get("rows_enough") is not None
-        ]
-        return max((int(count) for count in counted if count is not None), default=None)
+        return max((rows for axis in self.axes if axis.blocks for rows in _rows_enough(axis)), default=None)
 
     def as_json(self) -> JsonValue:
         """Plain values."""
@@ -135,6 +128,7 @@ def _axes(
         conduct.hostile_requests(candidate.hostile),
         conduct.robustness(candidate.behaviour, policy),
         conduct.bias(candidate.behaviour, policy),
+        conduct.retention(candidate.behaviour, policy),
         _held_back("test rows", candidate.unfair, "nothing was chosen by the held-out rows"),
         _held_back("data version", [candidate.barred] if candidate.barred else [], "the data are as versioned"),
     ]  # fmt: skip
@@ -145,9 +139,20 @@ def _held_back(name: str, why: Sequence[str], well: str) -> Axis:
     return Axis(name, "loss", "; ".join(why), "HOLD") if why else Axis(name, "win", well)
 
 
+def _rows_enough(axis: Axis) -> list[int]:
+    """The counts of held-out rows that the axis and its parts name."""
+    every = (axis.numbers or {}, *(part.numbers for part in axis.parts))
+    return [int(rows) for numbers in every if (rows := numbers.get("rows_enough")) is not None]
+
+
 def _advice(held: Verdict, champion: Comparison | Unscored | None, policy: Policy) -> list[str]:
     """How many rows would be enough, where more rows help."""
-    open_axes = [axis for axis in held.axes if axis.consequence == "HOLD" and axis.outcome in ("tie", "unknown")]
+    open_axes = [
+        axis
+        for axis in held.axes
+        # Some axes are open for want of something else than held-out rows.
+        if axis.consequence == "HOLD" and axis.outcome in ("tie", "unknown") and _rows_enough(axis)
+    ]
     enough = held.rows_enough
     if not isinstance(champion, Comparison) or not open_axes or enough is None:
         return []

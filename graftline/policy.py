@@ -9,7 +9,8 @@ from pydantic import Field, ValidationError
 
 from graftline.digests import json_sha256
 from graftline.errors import SettingsError
-from graftline.settings import Section, Share, Task, faults_of
+from graftline.sections import Section, Share
+from graftline.settings import Task, faults_of
 
 POLICY = "mlflow/promotion.yaml"
 # Which of a task's held-out scores may have a floor.
@@ -95,6 +96,14 @@ class Bias(Section):
     model."""
 
 
+class Retention(Section):
+    """How much of the base model's source task may be forgotten. Empty: reported only."""
+
+    forgotten: Annotated[float, Field(gt=0, le=0.5)] | None = None
+    """By how much a linear head on the adapted model's vectors may be right less often, on the rows of
+    evaluation.probe, than one on the frozen base model's: in points of accuracy."""
+
+
 class Effects(Section):
     """Which axes of the verdict block a promotion, and which only advise. Floors, the champion, the fairness of the
     held-out rows and the data's version always block."""
@@ -115,6 +124,8 @@ class Effects(Section):
     """Enough answers are right where the input was changed."""
     bias: Effect = "block"
     """No difference between groups was made larger."""
+    retention: Effect = "block"
+    """No more of the source task was forgotten than the policy allows."""
 
 
 class Policy(Section):
@@ -142,6 +153,7 @@ class Policy(Section):
     limits: Limits = Limits()
     robustness: Robustness = Robustness()
     bias: Bias = Bias()
+    retention: Retention = Retention()
     effects: Effects = Effects()
     approval_within_hours: Annotated[float, Field(gt=0, le=24 * 90)] | None = None
     """A candidate that would be promoted is held until a person approves, and stays held without an answer in so many

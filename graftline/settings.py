@@ -5,20 +5,19 @@ from typing import Annotated, Literal
 
 import yaml
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     JsonValue,
     ValidationError,
-    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from graftline.errors import SettingsError
-from graftline.terms import direction_of, swap_of
+from graftline.evaluation_settings import EvaluationSettings
+from graftline.sections import OptionalText, Section, Share
+from graftline.terms import direction_of
 
 Strategy = Literal[
     "feature_extraction",
@@ -33,17 +32,7 @@ Strategy = Literal[
 # The strategies that may begin behind a block; the first one has to.
 CUT_STRATEGIES = ("partial", "probe_then_fine_tune", "lora", "bias_only", "norm_only")
 
-Share = Annotated[float, Field(ge=0, le=1)]
 RegistryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
-# A text that may stay empty. Its schema says plain text, because Prefect's form draws `str | None` as two buttons
-# named after Python's types, and sends an emptied box as "".
-OptionalText = Annotated[
-    str | None,
-    BeforeValidator(lambda value: None if value == "" else value),
-    WithJsonSchema({"type": "string"}),
-    Field(json_schema_extra={"default": ""}),
-]
-
 
 # What the input of a row is, and what is learned to be said of it.
 Kind = Literal["text", "image", "audio"]
@@ -68,10 +57,6 @@ ChosenPrecision = Annotated[
     BeforeValidator(_chosen_precision),
     WithJsonSchema({"type": "string", "enum": ["float32", "bfloat16", "auto"]}),
 ]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class DataSettings(Section, title="Data"):
@@ -279,32 +264,6 @@ class AdaptationSettings(Section, title="Adaptation"):
         if self.strategy == "probe_then_fine_tune" and self.head != "linear":
             raise ValueError("strategy probe_then_fine_tune needs head linear: no other can be solved")
         return self
-
-
-class EvaluationSettings(Section, title="Evaluation"):
-    """How the held-out scores are computed."""
-
-    bootstrap: Annotated[int, Field(ge=100, le=100_000)] = 1000
-    """Resamples behind each 95 % interval."""
-    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-    """Start of the random sequence of the resamples, of the rows that are changed, and of the clusters."""
-    changed_rows: Annotated[int, Field(ge=0, le=100_000)] = 200
-    """Of so many held-out rows the input is changed in ways that no label depends on (typos, brightness, noise), to see
-    how many answers stay. 0: of none."""
-    directions: list[str] = []
-    """For texts: words of which the first makes a label more likely than the second: great > awful: positive. Of
-    numbers: great > awful."""
-    groups: list[str] = []
-    """Those of data.slices that say to which group of people a row belongs: the model's rates are compared."""
-    counterfactuals: list[str] = []
-    """For texts: words that say nothing about the label, to be swapped in pairs: gender: he|she, his|her"""
-
-    @field_validator("directions", "counterfactuals")
-    @classmethod
-    def _words_are_readable(cls, lines: list[str], info: ValidationInfo) -> list[str]:
-        for line in lines:
-            direction_of(line) if info.field_name == "directions" else swap_of(line)
-        return lines
 
 
 class RegistrySettings(Section, title="Registry"):

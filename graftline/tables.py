@@ -71,9 +71,11 @@ def _reader(path: Path) -> _Reader:
         ".parquet": _Reader(_parquet_header, _parquet_rows),
     }
     if path.suffix.lower() not in readers:
-        raise SettingsError(f"data.path: {path.name} ends in {path.suffix!r}, expected one of {', '.join(readers)}")
+        raise SettingsError(
+            f"{path} ends in {path.suffix!r}, expected one of {', '.join(readers)}; convert the table to one of these"
+        )
     if not path.is_file():
-        raise DataRefusedError(f"{path}: there is no such table; correct data.path or run `dvc pull`")
+        raise DataRefusedError(f"{path}: there is no such table; correct its path in the settings or run `dvc pull`")
     if path.stat().st_size == 0:
         raise DataRefusedError(f"{path}: the file is empty, expected a table with a header; restore it with `dvc pull`")
     return readers[path.suffix.lower()]

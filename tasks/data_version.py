@@ -85,42 +85,42 @@ def _rows_sha256(table: Path, settings: DataSettings, found: Mapping[str, str]) 
     return json_sha256({"table": file_sha256(table) if table.is_file() else None, "files": files})
 
 
-def table_path(workspace: Workspace, settings: DataSettings) -> Path:
-    """Where the table lies, or the folder of class folders.
+def table_path(workspace: Workspace, settings: DataSettings, *, name: str = "data.path") -> Path:
+    """Where the table lies, or the folder of class folders; `name` is the setting that says so.
 
     Raises: SettingsError if that is outside the project folder, or a folder where it cannot be one.
     """
     path = workspace.root / settings.path
     if path.is_dir():
-        _check_folder(workspace, path, settings)
+        _check_folder(workspace, path, settings, name)
     if not path.resolve().is_relative_to(workspace.root.resolve()):
         raise SettingsError(
-            f"data.path: {settings.path!r} lies outside the project folder, expected a path below it;"
+            f"{name}: {settings.path!r} lies outside the project folder, expected a path below it;"
             f" copy the table into {DATA_FOLDER}/"
         )
     return path
 
 
-def _check_folder(workspace: Workspace, folder: Path, settings: DataSettings) -> None:
+def _check_folder(workspace: Workspace, folder: Path, settings: DataSettings, name: str) -> None:
     if settings.kind == "text":
         raise SettingsError(
-            f"data.path: {settings.path!r} is a folder, expected a table for data.kind text;"
+            f"{name}: {settings.path!r} is a folder, expected a table for data.kind text;"
             " name the table in it, or set data.kind to image or audio"
         )
     if settings.task != "single_label":
         raise SettingsError(
-            f"data.path: {settings.path!r} is a folder of class folders, which names one label for each file,"
+            f"{name}: {settings.path!r} is a folder of class folders, which names one label for each file,"
             f" but data.task is {settings.task}; put paths and targets into a table"
         )
     named = {"id": settings.id, "group": settings.group, "slices": ", ".join(settings.slices)}
-    if columns := [f"data.{name} ({column})" for name, column in named.items() if column]:
+    if columns := [f"data.{role} ({column})" for role, column in named.items() if column]:
         raise SettingsError(
-            f"data.path: {settings.path!r} is a folder and has no columns for {' and '.join(columns)};"
+            f"{name}: {settings.path!r} is a folder and has no columns for {' and '.join(columns)};"
             " leave them empty, or put paths and columns into a table"
         )
     if not folder.resolve().is_relative_to((workspace.root / DATA_FOLDER).resolve()):
         raise SettingsError(
-            f"data.path: {settings.path!r} is a folder outside {DATA_FOLDER}/, expected one below it; move it there"
+            f"{name}: {settings.path!r} is a folder outside {DATA_FOLDER}/, expected one below it; move it there"
         )
 
 

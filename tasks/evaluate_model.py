@@ -12,15 +12,17 @@ from pydantic import JsonValue
 
 from graftline.digests import lines_sha256
 from graftline.errors import RegistryRefusedError
+from graftline.evaluation_settings import EvaluationSettings
 from graftline.files import write_atomically, write_json
 from graftline.scoring import SCORING, spelt
-from graftline.settings import EvaluationSettings, Settings, Task
+from graftline.settings import Settings, Task
 from tasks.accepted_rows import LIBRARIES_OF, questions, raw_inputs, read_split, split_targets
 from tasks.artifacts import StepFolder, Workspace, produce
 from tasks.baselines import FROZEN_HEAD, MAJORITY, Baselines, is_solved_head
 from tasks.behaviour import Candidate, FrozenModel, behaviour_on
 from tasks.fine_tune import MODEL, Checkpoint, thread_count, use_threads
 from tasks.serving import score_in_fresh_process
+from tasks.source_task import SourceTask, retention_of
 from tasks.validate_data import ValidatedData
 
 if TYPE_CHECKING:
@@ -113,8 +115,12 @@ def evaluate_model(
     checkpoint: Checkpoint,
     baselines: Baselines,
     champion: Champion | None,
+    source: SourceTask | None = None,
 ) -> Evaluation:
-    """Score the candidate on the held-out rows, and the champion, through its own preprocessing, on the same ones."""
+    """Score the candidate on the held-out rows, and the champion, through its own preprocessing, on the same ones.
+
+    With a `source` task, what was forgotten of it is asked, too.
+    """
     depends_on: dict[str, JsonValue] = {
         "checkpoint": checkpoint.folder.key,
         "test_rows": data.test_sha256,
@@ -125,13 +131,14 @@ def evaluate_model(
         "baselines": {name: rival.folder.key for name, rival in baselines.rivals.items()},
         "left_out": {**baselines.left_out},
         "champion": champion.uri if champion else None,
+        "source_task": source.folder.key if source else None,
     }
     folder = produce(
         workspace,
         STEP,
         depends_on=depends_on,
         libraries=(*LIBRARIES, *LIBRARIES_OF[data.kind]),
-        build=lambda folder: _build(folder, workspace, settings, data, checkpoint, baselines, champion),
+        build=lambda folder: _build(folder, workspace, settings, data, checkpoint, baselines, champion, source),
     )
     return _record(folder, champion)
 
@@ -144,6 +151,7 @@ def _build(
     checkpoint: Checkpoint,
     baselines: Baselines,
     champion: Champion | None,
+    source: SourceTask | None,
 ) -> None:
     from graftline.clusters import worst_clusters
     from graftline.comparison import row_quality
@@ -170,7 +178,10 @@ def _build(
     quality = row_quality(data.task, predictions, targets)
     found = worst_clusters(look.vectors.double().numpy(), quality, rows["row_id"], seed=settings.evaluation.seed)
     candidate = Candidate(predictor, raws, predictions, targets)
-    behaviour = behaviour_on(settings, data, candidate, _frozen(settings, candidate, baselines))
+    behaviour = replace(
+        behaviour_on(settings, data, candidate, _frozen(settings, candidate, baselines)),
+        retention=retention_of(workspace, settings, predictor, source),
+    )
     summary: dict[str, JsonValue] = {
         "task": data.task,
         "rows": len(targets),

@@ -7,6 +7,7 @@ from graftline.bias import Disparity
 from graftline.conduct import REFUSED
 from graftline.metrics import Difference
 from graftline.report import Table
+from graftline.retention import Retention
 from tasks.evaluate_model import Evaluation
 from tasks.register_model import Candidate
 from tasks.serving import Trial
@@ -20,6 +21,8 @@ def tables_of(evaluation: Evaluation, candidate: Candidate) -> list[Table]:
         tables.append(_under_changes(counts))
     if behaviour.disparities:
         tables.append(_between_groups(behaviour.disparities))
+    if behaviour.retention:
+        tables.append(_of_the_source_task(behaviour.retention))
     if behaviour.left_out:
         tables.append(Table("Asked for and not there", "; ".join(behaviour.left_out), (), ()))
     return [*tables, *([_as_a_server(candidate.trial)] if candidate.trial else [])]
@@ -49,6 +52,22 @@ def _between_groups(disparities: Sequence[Disparity]) -> Table:
         for one in disparities
     ]  # fmt: skip
     return Table("Groups", lead, ("what", "rows", "difference", "frozen base model", "added (95 % interval)"), rows)
+
+
+def _of_the_source_task(retention: Retention) -> Table:
+    lead = (
+        f"a linear head was solved on what a model makes of {retention.learnt_from:,} rows of what the base model was"
+        f" made for, with {retention.labels} labels, and judged on {retention.gains.rows:,} others: what the adapted"
+        " model tells less often, it forgot"
+    )
+    if retention.unchanged:
+        lead += "; here nothing could be forgotten, what the model makes of these rows is bit for bit as before"
+    scored = (("the frozen base model", retention.before), ("this model", retention.after))
+    rows = [(whose, f"{one.value:.4f} ({one.low:.4f} – {one.high:.4f})") for whose, one in scored]
+    return Table(
+        "Source task", lead, ("linear head on", "accuracy (95 % interval)"),
+        [*rows, ("difference, paired on rows", _gain(retention.difference))],
+    )  # fmt: skip
 
 
 def _gain(gain: Difference | None) -> str:

@@ -13,6 +13,7 @@ from tasks.evaluate_model import Evaluation
 from tasks.fetch_model import BaseModel
 from tasks.fine_tune import Checkpoint
 from tasks.register_model import Candidate
+from tasks.source_task import SourceTask
 from tasks.validate_data import ValidatedData
 
 
@@ -26,6 +27,7 @@ def result_of(
     decision: Decision,
     report: Path,
     seconds: float,
+    source: SourceTask | None = None,
 ) -> dict[str, JsonValue]:
     """The result of a run as plain values, with `summary` for a person."""
     primary = SCORING[evaluation.task].primary
@@ -58,6 +60,7 @@ def result_of(
         "steps": {
             "validate_data": data.folder.outcome,
             "fetch_model": base.outcome,
+            **({"source_task": source.folder.outcome} if source else {}),
             "fine_tune": checkpoint.folder.outcome,
             "baselines": baselines.outcome,
             "evaluate_model": evaluation.folder.outcome,

@@ -15,6 +15,7 @@ from tasks.fetch_model import BaseModel
 from tasks.fine_tune import thread_count
 from tasks.provenance import provenance
 from tasks.registry import RUN_KEY
+from tasks.source_task import SourceTask
 from tasks.tracking import EXPERIMENT, TrackedRun, connect
 from tasks.validate_data import ValidatedData
 
@@ -23,18 +24,23 @@ PROVENANCE = "provenance.json"
 
 @contextmanager
 def tracked_run(
-    workspace: Workspace, settings: Settings, policy: Policy, data: ValidatedData, base: BaseModel
+    workspace: Workspace,
+    settings: Settings,
+    policy: Policy,
+    data: ValidatedData,
+    base: BaseModel,
+    source: SourceTask | None = None,
 ) -> Iterator[TrackedRun]:
     """The run that all results of the same run key belong to, however often and in how many processes it is started.
 
     Another policy is another run: what was judged stays judged as it was.
     """
-    run_key = _run_key(settings, policy, data, base)
+    run_key = _run_key(settings, policy, data, base, source)
     locks = workspace.artifacts / "runs"
     locks.mkdir(parents=True, exist_ok=True)
     with FileLock(locks / f".{run_key}.lock"):
         connect(workspace)
-        run = _find_or_create(workspace, settings, policy, data, base, run_key)
+        run = _find_or_create(workspace, settings, policy, data, base, source, run_key)
         try:
             yield run
         except BaseException:
@@ -56,11 +62,14 @@ def log_results(run: TrackedRun, metrics: Mapping[str, float], files: Sequence[P
         client.log_artifact(run.run_id, str(file))
 
 
-def _run_key(settings: Settings, policy: Policy, data: ValidatedData, base: BaseModel) -> str:
+def _run_key(
+    settings: Settings, policy: Policy, data: ValidatedData, base: BaseModel, source: SourceTask | None
+) -> str:
     parts: dict[str, JsonValue] = {
         "data": data.folder.key,
         "data_modified": data.data.modified,
         "base_model": base.digest,
+        "source_task": source.folder.key if source else None,
         "settings": settings.model_dump(mode="json"),
         "policy": policy.sha256,
         "threads": thread_count(settings.adaptation),
@@ -70,7 +79,13 @@ def _run_key(settings: Settings, policy: Policy, data: ValidatedData, base: Base
 
 
 def _find_or_create(
-    workspace: Workspace, settings: Settings, policy: Policy, data: ValidatedData, base: BaseModel, run_key: str
+    workspace: Workspace,
+    settings: Settings,
+    policy: Policy,
+    data: ValidatedData,
+    base: BaseModel,
+    source: SourceTask | None,
+    run_key: str,
 ) -> TrackedRun:
     import mlflow
     from mlflow import MlflowClient
@@ -88,12 +103,18 @@ def _find_or_create(
         name = f"{settings.registry.model} {run_key[:8]}"
         run_id = client.create_run(experiment.experiment_id, tags={RUN_KEY: run_key}, run_name=name).info.run_id
     # Also for a run that an earlier start left unfinished: it may have been killed before all of this was written.
-    _describe(workspace, settings, policy, data, base, run_id)
+    _describe(workspace, settings, policy, data, base, source, run_id)
     return TrackedRun(run_id, run_key, finished=False)
 
 
 def _describe(
-    workspace: Workspace, settings: Settings, policy: Policy, data: ValidatedData, base: BaseModel, run_id: str
+    workspace: Workspace,
+    settings: Settings,
+    policy: Policy,
+    data: ValidatedData,
+    base: BaseModel,
+    source: SourceTask | None,
+    run_id: str,
 ) -> None:
     """Write down what it takes to repeat the run, and what it starts from."""
     from mlflow import MlflowClient
@@ -101,6 +122,7 @@ def _describe(
     client = MlflowClient()
     made = provenance(workspace, settings, threads=thread_count(settings.adaptation))
     made |= {"data_version": data.data.version, "data_modified": data.data.modified, "data_sha256": data.data.sha256}
+    made |= {"probe_sha256": source.rows.data.sha256 if source else None}
     made |= {"base_model": base.uri, "base_model_revision": base.revision, "base_model_sha256": base.digest}
     made |= {"policy": policy.model_dump(mode="json"), "policy_sha256": policy.sha256}
     made |= {"split_sha256": data.split_sha256, "test_sha256": data.test_sha256}

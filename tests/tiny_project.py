@@ -30,6 +30,7 @@ from tasks.fine_tune import Checkpoint, fine_tune
 from tasks.publish import publish
 from tasks.register_model import Candidate, champion_to_beat, register_model
 from tasks.runs import tracked_run
+from tasks.source_task import source_task
 from tasks.tracking import TrackedRun, connect
 from tasks.validate_data import ValidatedData, validate_data
 from tests.running_project import copy_project
@@ -66,11 +67,12 @@ def run_line(root: Path, assignments: list[str] | None = None) -> Line:
     policy = read_policy(workspace.policy)
     data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
     base = fetch_model.fn(workspace, settings.base_model.uri)
-    with tracked_run(workspace, settings, policy, data, base) as run:
+    source = source_task.fn(workspace, settings, base)
+    with tracked_run(workspace, settings, policy, data, base, source) as run:
         checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run)
         rivals = baselines.fn(workspace, settings, policy.baselines, data, base)
         champion = champion_to_beat.fn(workspace, settings, run)
-        evaluation = evaluate_model.fn(workspace, settings, data, checkpoint, rivals, champion)
+        evaluation = evaluate_model.fn(workspace, settings, data, checkpoint, rivals, champion, source)
         candidate = register_model.fn(workspace, settings, run, data, checkpoint, evaluation)
         decision = decide.fn(workspace, policy, candidate, evaluation)
         report = publish.fn(workspace, settings, policy, run, data, base, checkpoint, evaluation, candidate, decision)

@@ -17,7 +17,8 @@ from graftline.comparison import Comparison, SliceGains
 from graftline.gate import Evaluated, Unscored, Verdict, decide
 from graftline.metrics import Difference, Score
 from graftline.paired import Gains
-from graftline.policy import Bias, Effects, Floors, Limits, Margins, NegativeTransfer, Policy, Robustness
+from graftline.policy import Bias, Effects, Floors, Limits, Margins, NegativeTransfer, Policy, Retention, Robustness
+from graftline.retention import Retention as Retained
 
 SCORES = ("accuracy", "macro_f1", "log_loss", "calibration_error")
 POLICY = Policy(floors=Floors(accuracy=0.75, macro_f1=0.6))
@@ -68,6 +69,13 @@ def judge(
     return decide(
         Evaluated("single_label", scores, **facts), champion, baselines={**free, **(baselines or {})}, policy=policy
     )
+
+
+def retained(better: int, worse: int, *, unchanged: bool = False) -> Retained:
+    """What is left of the source task on 1000 judged rows."""
+    seen = against("the frozen base model", hits(better, worse))
+    after = exactly(0.85 + seen.gains.mean)
+    return Retained(2, 800, seen.scores["accuracy"], after, seen.differences["accuracy"], seen.gains, unchanged)
 
 
 def axis(verdict: Verdict, name: str) -> Axis:
@@ -240,6 +248,7 @@ def test_a_limit_must_be_measured_and_kept(measured: Mapping[str, float] | None,
 FAULTY = Behaviour(
     changes=[Counted("typos", 200, 50, 0.2, 0.3)],
     disparities=[Disparity("sex", "selection rate", 400, 0.5, "f", 0.1, Difference(0.4, 0.3, 0.5, 0.01))],
+    retention=retained(0, 200),
 )
 
 
@@ -254,6 +263,7 @@ FAULTY = Behaviour(
         ("hostile_requests", {"hostile": {"null": "no answer"}}),
         ("robustness", {"policy": Policy(robustness=Robustness(unchanged=0.9)), "behaviour": FAULTY}),
         ("bias", {"policy": Policy(bias=Bias(amplification=0.1)), "behaviour": FAULTY}),
+        ("retention", {"policy": Policy(retention=Retention(forgotten=0.02)), "behaviour": FAULTY}),
     ],
 )
 def test_an_axis_that_only_advises_says_the_same_and_has_no_consequence(name: str, lost: dict[str, Any]) -> None:
@@ -263,6 +273,52 @@ def test_an_axis_that_only_advises_says_the_same_and_has_no_consequence(name: st
     assert (blocking.verdict, advising.verdict) == ("REJECT", "PROMOTE")
     first, second = (axis(verdict, name.replace("_", " ")) for verdict in (blocking, advising))
     assert (second.sentence, second.outcome, second.blocks) == (first.sentence, first.outcome, False)
+
+
+RETAIN = Policy(retention=Retention(forgotten=0.02))
+
+
+@pytest.mark.parametrize(
+    ("seen", "outcome", "verdict"),
+    [
+        (retained(60, 20), "win", "PROMOTE"),
+        (retained(20, 20), "tie", "PROMOTE"),
+        (retained(0, 0), "tie", "PROMOTE"),
+        (retained(20, 35), "unknown", "HOLD"),
+        (retained(5, 60), "loss", "REJECT"),
+        (retained(0, 0, unchanged=True), "tie", "PROMOTE"),
+        (None, "unknown", "HOLD"),
+    ],
+)
+def test_no_more_of_the_source_task_may_be_forgotten_than_the_margin(
+    seen: Retained | None, outcome: str, verdict: str
+) -> None:
+    judged = judge(policy=RETAIN, behaviour=Behaviour(retention=seen))
+    assert (axis(judged, "retention").outcome, judged.verdict) == (outcome, verdict)
+
+
+def test_unchanged_vectors_forgot_nothing_however_few_the_probe_rows() -> None:
+    few = dataclasses.replace(retained(0, 0), gains=hits(0, 0, 30))
+    assert judge(policy=RETAIN, behaviour=Behaviour(retention=few)).verdict == "HOLD"
+    unchanged = dataclasses.replace(few, unchanged=True)
+    assert judge(policy=RETAIN, behaviour=Behaviour(retention=unchanged)).verdict == "PROMOTE"
+
+
+def test_without_a_margin_what_was_forgotten_is_told_and_decides_nothing() -> None:
+    for behaviour in (Behaviour(retention=retained(5, 60)), Behaviour(), None):
+        found = axis(judge(behaviour=behaviour), "retention")
+        assert (found.outcome, found.consequence) == ("unknown", None)
+    told = axis(judge(behaviour=Behaviour(retention=retained(5, 60))), "retention")
+    assert "0.7950 of 1,000 rows, 0.8500 on the frozen base model (-0.0550, 95 % interval" in told.sentence
+
+
+def test_what_is_open_for_want_of_probe_rows_asks_for_them_and_for_no_held_out_rows() -> None:
+    held = judge(policy=RETAIN, behaviour=Behaviour(retention=retained(20, 35)))
+    (reason,) = held.reasons
+    numbers = axis(held, "retention").numbers
+    assert numbers is not None
+    assert f"about {numbers['probe_rows_enough']:,} judged rows show it" in reason
+    assert held.rows_enough == judge().rows_enough
 
 
 @settings(deadline=None)  # the first row count of its kind is computed, the others are remembered
@@ -333,7 +389,7 @@ def test_a_verdict_is_plain_values_with_every_axis_and_number() -> None:
     plain: Any = json.loads(json.dumps(judge(champion=sliced(("a", hits(30, 10, 500)))).as_json()))
     assert [axis["name"] for axis in plain["axes"]] == [
         "floors", "champion", "other scores", "slices", "baseline", "negative transfer", "serving", "hostile requests",
-        "robustness", "bias", "test rows", "data version",
+        "robustness", "bias", "retention", "test rows", "data version",
     ]  # fmt: skip
     assert plain["axes"][3]["parts"][0]["numbers"]["better"] == 30
 

@@ -68,7 +68,7 @@ def write_media_project(root: Path, kind: Kind, base: MediaArchitecture, **adapt
             "strategy": "partial", "freeze_until": "2", "epochs": 4, "learning_rate": 1e-3, "head_learning_rate": 1e-2,
             "batch_size": 8, "threads": 1, **adaptation,
         },
-        "evaluation": {"bootstrap": 100},
+        "evaluation": {"bootstrap": 100, "probe": "data/files"},
         "registry": {"model": "tiny"},
     }  # fmt: skip
     (root / "params.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
@@ -178,10 +178,14 @@ def test_a_line_with_random_views_keeps_each_of_them_and_serves_rows_as_they_are
 
 def check_what_was_looked_at(registered: Registered) -> None:
     """Files were changed in the ways of their kind, and the model stood what nobody should send."""
-    changes = behaviour_of(registered.line.evaluation.details["behaviour"]).changes
-    assert [change.name for change in changes] == {
+    behaviour = behaviour_of(registered.line.evaluation.details["behaviour"])
+    assert [change.name for change in behaviour.changes] == {
         "image": ["darker", "brighter", "blurred", "shifted"], "audio": ["softer", "louder", "noise", "resampled"],
     }[registered.kind]  # fmt: skip
+    retention = behaviour.retention
+    assert retention is not None
+    assert retention.learnt_from + retention.gains.rows == registered.line.data.accepted
+    assert not retention.unchanged
     trial = registered.line.candidate.trial
     assert trial is not None
     assert set(trial.hostile.values()) <= {"refused", "answered"}
