@@ -46,6 +46,6 @@ def test_fewer_rows_are_fewer_to_learn_from() -> None:
 
 def test_the_page_says_what_was_decided_and_why() -> None:
     text = page({CASES[0].name: Decided({"rows": 1200}, RESULT, 60.0, 20.0, 300)})
-    assert "on the first 1,200 rows of `data/reviews.csv`, 300 of them held out" in text
+    assert "on the first 1,200 rows of\n`data/reviews.csv`, of which 300 are held out" in text
     assert "0.7500 (0.7000 to 0.8000) | **HOLD** | 60, 20, 90 |" in text
     assert "HOLD** (beside it: TF-IDF 0.7000)\n  - not enough evidence" in text

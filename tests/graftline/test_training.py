@@ -223,7 +223,7 @@ def test_the_model_ends_with_the_weights_of_its_best_epoch(
         at_epochs_end.append(tensors_sha256(dict(model.state_dict())))
         return sure_and_right * (1.0, 3.0, 2.0)[len(at_epochs_end) - 1]
 
-    monkeypatch.setattr(training, "predict", scripted)
+    monkeypatch.setattr("graftline.validation.predict", scripted)
     result = trained(base, tmp_path / "run")
     assert len(set(at_epochs_end)) == 3
     assert (result.sha256, result.model.training) == (at_epochs_end[1], False)
@@ -245,12 +245,12 @@ def test_patience_stops_after_that_many_epochs_without_improvement(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = replace(PLAN, epochs=9, patience=2)
-    monkeypatch.setattr(training, "predict", lambda *_, **__: torch.zeros(6, 2))
+    monkeypatch.setattr("graftline.validation.predict", lambda *_, **__: torch.zeros(6, 2))
     assert len(trained(base, tmp_path / "run", plan).epochs) == 3
 
 
 def test_without_patience_all_epochs_are_trained(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "predict", lambda *_, **__: torch.zeros(6, 2))
+    monkeypatch.setattr("graftline.validation.predict", lambda *_, **__: torch.zeros(6, 2))
     assert len(trained(base, tmp_path / "run").epochs) == PLAN.epochs
 
 
