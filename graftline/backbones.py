@@ -47,7 +47,8 @@ def load_transformers(folder: Path, *, scratch: bool = False) -> nn.Module:
 
 def save_transformers(backbone: nn.Module, folder: Path) -> None:
     """Write configuration and weights as `load_transformers` reads them."""
-    cast("Any", backbone).save_pretrained(folder, safe_serialization=True)
+    weights = {name: tensor.contiguous() for name, tensor in backbone.state_dict().items()}
+    cast("Any", backbone).save_pretrained(folder, state_dict=weights, safe_serialization=True)
 
 
 def is_timm(folder: Path) -> bool:

@@ -21,6 +21,8 @@ from graftline.settings import Runtime
 ROWS_AT_ONCE = 64
 # Rows on which it is proven that the model can be replayed.
 PROOF_ROWS = 2
+# Batch, channels, height, width.
+FEATURE_MAP_AXES = 4
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,9 @@ class ReplayedRows:
         return self.rows.targets
 
     def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
-        self.give(self.store.batch([self.keys[row] for row in rows]).float())
+        kept = self.store.batch([self.keys[row] for row in rows]).float()
+        # Feature maps lie in the store as they are named; the frozen part would have left them in this order.
+        self.give(kept.contiguous(memory_format=torch.channels_last) if kept.ndim == FEATURE_MAP_AXES else kept)
         output: Tensor = model(**(self.rows.blank(rows) or self.rows.batch(rows)))
         return output
 

@@ -189,11 +189,17 @@ def _resume(model: nn.Module, point: FreezePoint, optimizer: torch.optim.Optimiz
         for name, tensor in learned(model, point).items():
             tensor.copy_(checkpoint.tensors[f"model/{name}"])
         for name, parameter in trainable(model).items():
-            optimizer.state[parameter] = dict(_below(checkpoint.tensors, f"optimizer/{name}/"))
+            slots = _below(checkpoint.tensors, f"optimizer/{name}/")
+            optimizer.state[parameter] = {slot: _ordered_as(parameter, value) for slot, value in slots}
     torch.set_rng_state(checkpoint.tensors["random"])
     written = cast("dict[str, float]", checkpoint.state)
     epochs = [Epoch(**epoch) for epoch in cast("list[dict[str, float]]", checkpoint.state["epochs"])]  # type: ignore[arg-type]
     return _State(int(written["step"]), written["loss_sum"], epochs, dict(_below(checkpoint.tensors, "best/")))
+
+
+def _ordered_as(parameter: Tensor, value: Tensor) -> Tensor:
+    """The value with its numbers in memory as those of the parameter, which the optimizer's fused steps rely on."""
+    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> Iterator[tuple[str, Tensor]]:
