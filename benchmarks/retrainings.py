@@ -46,13 +46,14 @@ SEED = 0
 ROWS = 6341
 FIRST_SHARE = 0.4
 PERMUTED = "permuted"
+OF_THIS_MACHINE = ("report", "summary")
 ALL_ROWS = "all.csv"
 HEAD_OF_PAGE = """# Retrainings of the review model, and what was decided
 Each line is one `adapt` with `params.yaml` and `mlflow/promotion.yaml` as they are, on the first {rows} rows of
 `data/reviews.csv`, of which {test} are held out in all lines, or on the whole file. The champion of a line is what the
 lines above promoted; the last one has a registered model of its own, without a champion, and is compared with training
-from scratch, too. Training and the rest are seconds of one machine, which had other work; what was computed for a line
-above is reused. Made by `python -m benchmarks.retrainings`.
+from scratch, too. Training and the rest are seconds of one machine, which had other work and let runs wait for it; what
+was computed for a line above is reused. Made by `python -m benchmarks.retrainings`.
 
 | retraining | held-out accuracy (95 % interval) | verdict | seconds: training, baselines, all |
 | --- | --- | --- | --- |
@@ -99,7 +100,7 @@ class Decided:
 
     asked: Mapping[str, Any]
     result: Mapping[str, Any]
-    """As `adapt --json` prints it."""
+    """As `adapt --json` prints it, without the paths of this machine."""
     training_seconds: float
     baseline_seconds: float
     """Of those that were computed for it."""
@@ -195,7 +196,8 @@ def _decided(root: Path, case: Case, asked: Mapping[str, Any]) -> Decided:
     print(f"{case.name}: {adapted.result['verdict']}, {adapted.result['seconds']} s", file=sys.stderr, flush=True)
     computed = [seconds for key, seconds in _baseline_seconds(root).items() if key not in before]
     judged = adapted.data.split_rows["test"]
-    return Decided(asked, adapted.result, adapted.checkpoint.seconds, sum(computed), judged)
+    result = {name: value for name, value in adapted.result.items() if name not in OF_THIS_MACHINE}
+    return Decided(asked, result, adapted.checkpoint.seconds, sum(computed), judged)
 
 
 def _baseline_seconds(root: Path) -> dict[str, float]:
