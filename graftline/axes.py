@@ -71,7 +71,8 @@ def floors(scores: Mapping[str, Score], task: Task, policy: Policy) -> Axis:
         for name, floor in sorted(policy.floors.of(task).items())
     ]
     missed = [part for part in parts if part.outcome == "loss"]
-    sentence = "; ".join(part.sentence for part in missed or parts)
+    set_ones = [part for part in parts if part.numbers["floor"]]
+    sentence = "; ".join(part.sentence for part in missed or set_ones) or "the policy sets no floor"
     return Axis("floors", _worst(parts), sentence, "REJECT" if missed else None, parts=parts)
 
 

@@ -82,6 +82,12 @@ def axis(verdict: Verdict, name: str) -> Axis:
     return next(axis for axis in verdict.axes if axis.name == name)
 
 
+def test_only_floors_that_were_set_are_spoken_of() -> None:
+    one = judge(policy=Policy(floors=Floors(accuracy=0.75)))
+    assert axis(one, "floors").sentence == "accuracy 0.9000 reaches its floor 0.7500"
+    assert axis(judge(policy=Policy()), "floors").sentence == "the policy sets no floor"
+
+
 @pytest.mark.parametrize(
     ("verdict", "expected", "reason"),
     [
