@@ -62,6 +62,12 @@ def network(name: str, **arguments: int) -> nn.Module:
     return model.eval()
 
 
+def channels_last(model: nn.Module) -> nn.Module:
+    """In the order in which pictures are computed: another one rounds otherwise."""
+    ordered: nn.Module = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return ordered
+
+
 def features_of(folder: Path, pictures: list[bytes]) -> Tensor:
     """As training has them: preprocessing and backbone of the folder."""
     reading = Reading("image")
@@ -87,7 +93,7 @@ def test_the_real_efficientnet_is_placed_by_order_and_gives_the_features_of_its_
     by_hand.reset_classifier(0)
     pictures = tiny_images(3)[0]
     with torch.no_grad():
-        expected = by_hand.eval()(pixels_of(tmp_path, pictures))
+        expected = channels_last(by_hand.eval())(pixels_of(tmp_path, pictures))
     assert expected.shape == (3, 1280)
     assert torch.equal(features_of(tmp_path, pictures), expected)
     assert not torch.equal(expected[0], expected[1])  # otherwise equal features would say nothing
@@ -124,7 +130,7 @@ def test_networks_of_timm_keep_their_classifier_whatever_its_size(
     source.reset_classifier(0)  # type: ignore[operator]
     pictures = tiny_images(2)[0]
     with torch.no_grad():
-        assert torch.equal(features_of(tmp_path, pictures), source(pixels_of(tmp_path, pictures)))
+        assert torch.equal(features_of(tmp_path, pictures), channels_last(source)(pixels_of(tmp_path, pictures)))
 
 
 def test_a_configuration_of_timm_beside_the_weights_says_what_they_are_of(tmp_path: Path) -> None:
