@@ -6,12 +6,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from prefect.artifacts import Artifact
 from pydantic import JsonValue
 from typer.testing import CliRunner, Result
 
+from flows import history_page
 from flows.cli import app
+from graftline.errors import RegistryRefusedError
 from tasks.approval import Approval
 from tasks.artifacts import Workspace
 from tasks.history import record_file
@@ -167,6 +171,25 @@ def test_verify_counts_the_records_or_ends_with_6_and_names_what_is_wrong(regist
     said = refused(["history", "tiny", "--verify"], 6)
     assert "record 1 was removed" in said
     assert "the alias champion is at version 1, but by the history at none" in said
+
+
+def test_the_page_shows_the_history_as_text(prefect_server: None, registered: Workspace) -> None:
+    written = "x\n<script>alert(1)</script> [a](javascript:b)"
+    succeeded("approve", "tiny", "--version", "2", "--by", "Ada", "--reason", written, "--reject")
+    result: Any = history_page.history("tiny")
+    artifact = cast("Artifact", Artifact.get("history"))
+    lines = str(artifact.data).splitlines()
+    # Four spaces before each: a code block, of which Markdown interprets nothing.
+    assert [line.removeprefix("    ") for line in lines] == result["summary"].splitlines()
+    assert all(line.startswith("    ") for line in lines)
+    assert "<script>alert(1)</script>" in str(artifact.data)
+
+
+def test_the_page_says_whether_the_history_is_unbroken(prefect_server: None, registered: Workspace) -> None:
+    assert history_page.history("tiny", verify=True)["records"] == 2
+    move_by_hand(1)
+    with pytest.raises(RegistryRefusedError, match="the alias champion is at version 1"):
+        history_page.history("tiny", verify=True)
 
 
 def test_a_server_that_does_not_answer_ends_with_6(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
