@@ -47,13 +47,18 @@ def add_lora(
     layers = [
         name
         for name, module in model.named_modules()
-        if isinstance(module, LAYERS) and getattr(module, "groups", 1) == 1 and name.startswith(_within(blocks))
+        if isinstance(module, LAYERS) and getattr(module, "groups", 1) == 1 and f"{name}.".startswith(_within(blocks))
     ]
     chosen = tuple(name for name in layers if targets is None or re.search(targets, name))
+    if not layers:
+        raise SettingsError(
+            "adaptation.strategy lora: the blocks of this model have no linear layer and no convolution that can be"
+            " adapted; use feature_extraction, partial or fine_tuning"
+        )
     if not chosen:
         raise SettingsError(
             f"adaptation.lora_targets {targets!r} matches none of the {len(layers)} layers that can be adapted;"
-            f" expected a regular expression for names such as {', '.join(layers[:3]) or '(this model has none)'}"
+            f" expected a regular expression for names such as {', '.join(layers[:3])}"
         )
     _inject(model, Adapters(chosen, rank, alpha), dropout)
     return chosen

@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 from graftline.averaging import copied
+from graftline.fast_training import fast_training
 from graftline.freezing import FreezePoint, learned, train_mode
 from graftline.objective import Objective
 from graftline.optimizer import optimizer_for
-from graftline.training import batch_groups, fast_attention, training_step
+from graftline.training import batch_groups, training_step
 from graftline.training_plan import DivergedError, Plan, Rows
 
 # From a rate at which nothing learns to one at which everything diverges.
@@ -44,7 +45,7 @@ def find_learning_rate(
     seen: list[tuple[float, float]] = []
     smoothed = 0.0
     try:
-        with fast_attention():
+        with fast_training():
             for step in range(RANGE_STEPS):
                 rate = RANGE_LOWEST * (RANGE_HIGHEST / RANGE_LOWEST) ** (step / (RANGE_STEPS - 1))
                 for group in optimizer.param_groups:

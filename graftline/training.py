@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast
@@ -10,12 +9,12 @@ from typing import cast
 import torch
 from pydantic import JsonValue
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from graftline.averaging import EPOCHS, copied, keep_epoch
 from graftline.batching import shuffled_batches
 from graftline.checkpoints import newest_checkpoint, save_checkpoint
 from graftline.errors import GraftlineError
+from graftline.fast_training import fast_training
 from graftline.freezing import FreezePoint, learned, train_mode, trainable
 from graftline.objective import Objective
 from graftline.optimizer import optimizer_for, set_learning_rates
@@ -62,7 +61,7 @@ def train(
     torch.manual_seed(plan.seed)
     state = _resume(model, point, optimizer, folder)
     started, started_step, last_saved = time.monotonic(), state.step, time.monotonic()
-    with fast_attention():
+    with fast_training():
         while not _is_done(state.epochs, plan):
             epoch = len(state.epochs)
             train_mode(model, point)
@@ -204,8 +203,3 @@ def _ordered_as(parameter: Tensor, value: Tensor) -> Tensor:
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> Iterator[tuple[str, Tensor]]:
     return ((name.removeprefix(prefix), tensor) for name, tensor in tensors.items() if name.startswith(prefix))
-
-
-def fast_attention() -> AbstractContextManager[object]:
-    # On processors, the plain mathematical path trains faster than the fused one: its backward pass is cheaper.
-    return cast("AbstractContextManager[object]", sdpa_kernel(SDPBackend.MATH))

@@ -11,6 +11,7 @@ from graftline.classifier import Classifier
 from graftline.errors import SettingsError
 from graftline.freezing import freeze
 from graftline.lora import add_lora, merge_lora
+from tests.tiny_media import tiny_media_classifier, tiny_media_rows, write_tiny_media_model
 from tests.tiny_models import ARCHITECTURES, Architecture, tiny_classifier, tiny_rows, write_tiny_model
 
 
@@ -70,3 +71,25 @@ def test_a_pattern_that_matches_no_layer_is_refused_with_names_that_would_match(
 def test_a_pattern_chooses_layers(tmp_path: Path) -> None:
     _, layers = adapted(tmp_path, "bert", r"query|value")
     assert len(layers) == 4
+
+
+@pytest.mark.full
+def test_a_block_that_is_itself_a_layer_is_adapted(tmp_path: Path) -> None:
+    base = write_tiny_media_model(tmp_path / "base", "timm vgg")
+    model = tiny_media_classifier(base, "timm vgg").eval()
+    blocks = find_blocks(model)
+    assert add_lora(model, blocks[1:], rank=2, alpha=4, dropout=0.0, targets=None) == blocks[1:]
+    batch = tiny_media_rows(base, "timm vgg", 2).batch(range(2))
+    point = freeze(model, "lora", None, head="head", example=batch)
+    assert all("lora_" in name or name.startswith("head.") for name in point.trainable_parameters)
+    with torch.no_grad():
+        plain = model(**batch)
+        merge_lora(model)
+        assert torch.equal(model(**batch), plain)
+    assert find_blocks(model) == blocks
+
+
+def test_a_model_without_any_layer_to_adapt_is_refused(tmp_path: Path) -> None:
+    model = tiny_classifier(write_tiny_model(tmp_path / "base", "bert"))
+    with pytest.raises(SettingsError, match="strategy lora: the blocks of this model have no linear layer"):
+        add_lora(model, (), rank=2, alpha=4, dropout=0.0, targets=None)
