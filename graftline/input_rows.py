@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from graftline.augmentation import View
 from graftline.batching import equal_length_batches
 from graftline.feature_store import FeatureStore
+from graftline.folding import folded
 from graftline.freezing import FreezePoint
 from graftline.openvino_runtime import compiled
 from graftline.precision import Precision, autocast, narrowed
@@ -21,6 +22,8 @@ from graftline.settings import Runtime
 ROWS_AT_ONCE = 64
 # Rows on which it is proven that the model can be replayed.
 PROOF_ROWS = 2
+# Raised whenever what follows, or what it calls, gives other bits: what lies in stores was computed the old way.
+FROZEN_PART_VERSION = 2
 # Batch, channels, height, width.
 FEATURE_MAP_AXES = 4
 
@@ -171,7 +174,12 @@ def _run(
         return
     padded = InputRows(rows.preprocessor, [rows.preprocessor.padded(rows.encoded[row]) for row in chosen], rows.targets)
     own, lengths = [rows.preprocessor.length(rows.encoded[row]) for row in chosen], padded.lengths
-    with autocast(precision), narrowed(model, point.frozen_modules, precision):
+    frozen = point.frozen_modules
+    with (
+        folded(model, frozen, precision, lambda: capture(model, point, padded.batch([0]))),
+        autocast(precision),
+        narrowed(model, frozen, precision),
+    ):
         for batch in equal_length_batches(lengths, rows.preprocessor.batch_length):
             captured = capture(model, point, padded.batch(batch))
             # What stands where a row was padded says nothing; one vector per row has no such places.

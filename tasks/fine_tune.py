@@ -226,9 +226,11 @@ def _store_key(base: BaseModel, point: "FreezePoint", settings: AdaptationSettin
     """What the frozen part's output depends on, apart from the row."""
     from importlib.metadata import version
 
+    from graftline.input_rows import FROZEN_PART_VERSION
+
     libraries = [version(name) for name in ("torch", "transformers", "numpy", *_libraries(settings, kind))]
     computed = [thread_count(settings), settings.precision, settings.feature_precision, settings.runtime]
-    parts: list[JsonValue] = [base.digest, point.first_trainable, *computed, *libraries]
+    parts: list[JsonValue] = [FROZEN_PART_VERSION, base.digest, point.first_trainable, *computed, *libraries]
     return json_sha256(parts)[:32]
 
 
