@@ -21,7 +21,7 @@ from tasks.fine_tune import fine_tune
 from tasks.publish import publish
 from tasks.register_model import champion_to_beat, register_model
 from tasks.result import result_of
-from tasks.runs import tracked_run
+from tasks.runs import RunInputs, tracked_run
 from tasks.source_task import source_task
 from tasks.validate_data import validate_data
 
@@ -41,7 +41,7 @@ def adapt(settings: Settings) -> dict[str, JsonValue]:
         data = validate_data(workspace, settings.data, version)
         base = fetch_model(workspace, settings.base_model.uri)
         source = source_task(workspace, settings, base)
-        with tracked_run(workspace, settings, policy, data, base, source) as run:
+        with tracked_run(workspace, RunInputs(settings, policy, data, base, source)) as run:
             checkpoint = fine_tune(workspace, settings.adaptation, data, base, run)
             rivals = baselines(workspace, settings, policy.baselines, data, base)
             champion = champion_to_beat(workspace, settings, run)

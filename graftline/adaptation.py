@@ -1,11 +1,11 @@
 """Adapting a model: each strategy says what is frozen when, and how the rest learns."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from graftline.classifier import Classifier
 from graftline.errors import GraftlineError, SettingsError
 from graftline.feature_store import FeatureStore, FeatureStoreFullError
 from graftline.freezing import FreezePoint, freeze, frozen_sha256, learned
-from graftline.input_rows import InputRows, ReplayedRows, fill, joined, plan_for, row_keys, run_through
+from graftline.input_rows import FeatureRows, InputRows, ReplayedRows, fill, joined, plan_for, row_keys, run_through
 from graftline.linear_head import solve_head
 from graftline.lora import add_lora, merge_lora
 from graftline.objective import Objective, objective_for
@@ -64,30 +64,6 @@ class Adapted:
     """The highest rate of the pre-trained part."""
     head_penalty: float | None = None
     """The L2 penalty of a solved head."""
-
-
-@dataclass(frozen=True)
-class FeatureRows:
-    """Rows that are nothing but the vector in front of the head; the backbone does not run."""
-
-    features: Tensor
-    """(rows, width); of rows with views all in the first view, then all in the next."""
-    targets: Tensor
-    views: int = 1
-
-    @property
-    def lengths(self) -> Sequence[int]:
-        return [1] * len(self.features)
-
-    def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
-        logits: Tensor = cast("Classifier", model).head(self.features[list(rows)])
-        return logits
-
-    def in_epoch(self, epoch: int) -> "FeatureRows":
-        """The rows in the view of this epoch."""
-        count = len(self.features) // self.views
-        part = slice(epoch % self.views * count, (epoch % self.views + 1) * count)
-        return FeatureRows(self.features[part], self.targets[part])
 
 
 @dataclass(frozen=True)

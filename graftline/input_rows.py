@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from graftline.augmentation import View
 from graftline.batching import equal_length_batches
+from graftline.classifier import Classifier
 from graftline.feature_store import FeatureStore
 from graftline.folding import folded
 from graftline.freezing import FreezePoint
@@ -98,6 +100,30 @@ class ReplayedRows:
         count, views = len(self.rows.encoded), max(1, len(self.rows.views))
         first = epoch % views * count
         return replace(self, rows=self.rows.in_epoch(epoch), keys=self.keys[first : first + count])
+
+
+@dataclass(frozen=True)
+class FeatureRows:
+    """Rows that are nothing but the vector in front of the head; the backbone does not run."""
+
+    features: Tensor
+    """(rows, width); of rows with views all in the first view, then all in the next."""
+    targets: Tensor
+    views: int = 1
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        return [1] * len(self.features)
+
+    def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
+        logits: Tensor = cast("Classifier", model).head(self.features[list(rows)])
+        return logits
+
+    def in_epoch(self, epoch: int) -> "FeatureRows":
+        """The rows in the view of this epoch."""
+        count = len(self.features) // self.views
+        part = slice(epoch % self.views * count, (epoch % self.views + 1) * count)
+        return FeatureRows(self.features[part], self.targets[part])
 
 
 def plan_for(model: nn.Module, point: FreezePoint, rows: InputRows) -> ReplayPlan:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graftline.comparison import Comparison, Slice
+    from graftline.examination import Examination
+    from graftline.inference import Look
     from graftline.metrics import Floats
 
 STEP = "evaluate_model"
@@ -153,16 +155,12 @@ def _build(
     champion: Champion | None,
     source: SourceTask | None,
 ) -> None:
-    from graftline.clusters import worst_clusters
-    from graftline.comparison import row_quality
     from graftline.examination import examine
     from graftline.inference import Predictor
 
+    use_threads(settings.adaptation)
     rows = read_split(data, "test", ["row_id", "target"])
     targets = split_targets(data, "test").numpy()
-    slices = held_out_slices(data, settings.data.slices)
-    scores = Scorer(data.task, targets, settings.evaluation, [*slices, *class_slices(data, targets)])
-    use_threads(settings.adaptation)
     predictor = Predictor(checkpoint.model)
     raws = raw_inputs(workspace, data, "test")
     look = predictor.look(raws)
@@ -174,29 +172,22 @@ def _build(
     seen = examine(
         data.task, predictions, targets, uncalibrated=uncalibrated, labels=data.labels, target_name=settings.data.target
     )
-    pictures = {title: f"{title.split()[0].lower()}.png" for title in seen.pictures}
-    quality = row_quality(data.task, predictions, targets)
-    found = worst_clusters(look.vectors.double().numpy(), quality, rows["row_id"], seed=settings.evaluation.seed)
+    slices = held_out_slices(data, settings.data.slices)
+    found = _worst_clusters(settings, data, look, predictions, targets, rows["row_id"])
+    scores = Scorer(data.task, targets, settings.evaluation, [*slices, *class_slices(data, targets)])
     candidate = Candidate(predictor, raws, predictions, targets)
     behaviour = replace(
         behaviour_on(settings, data, candidate, _frozen(settings, candidate, baselines)),
         retention=retention_of(workspace, settings, predictor, source),
     )
+    pictures = {title: f"{title.split()[0].lower()}.png" for title in seen.pictures}
     summary: dict[str, JsonValue] = {
         "task": data.task,
         "rows": len(targets),
         "labels": list(data.labels),
         "test_sha256": data.test_sha256,
         "scores": scores.of(predictions),
-        "confusion_names": list(seen.confusion_names),
-        "confusion": seen.confusion.tolist(),
-        "reliability": [dict(entry) for entry in seen.reliability],
-        "calibration": {
-            "temperature": checkpoint.temperature,
-            "scores_before": scores.of(uncalibrated),
-            "reliability_before": [dict(entry) for entry in seen.reliability_before],
-        },
-        "classes": [{"label": label, **numbers} for label, numbers in zip(data.labels, seen.classes, strict=True)],
+        **_examined(seen, data, checkpoint, scores.of(uncalibrated)),
         "slices": _slice_scores([*slices, *found], predictions, scores),
         **_against_baselines(baselines, predictions, scores),
         "behaviour": behaviour.as_json(),
@@ -208,6 +199,39 @@ def _build(
         write_atomically(folder / name, seen.pictures[title])
     _write_predictions(folder, rows, data.labels, predictions)
     write_json(folder / SUMMARY, summary)
+
+
+def _examined(
+    seen: "Examination", data: ValidatedData, checkpoint: Checkpoint, scores_before: JsonValue
+) -> dict[str, JsonValue]:
+    """What was seen class by class, and how sure the model is of itself, before and after its temperature was set."""
+    return {
+        "confusion_names": list(seen.confusion_names),
+        "confusion": seen.confusion.tolist(),
+        "classes": [{"label": label, **numbers} for label, numbers in zip(data.labels, seen.classes, strict=True)],
+        "reliability": [dict(entry) for entry in seen.reliability],
+        "calibration": {
+            "temperature": checkpoint.temperature,
+            "scores_before": scores_before,
+            "reliability_before": [dict(entry) for entry in seen.reliability_before],
+        },
+    }
+
+
+def _worst_clusters(
+    settings: Settings,
+    data: ValidatedData,
+    look: "Look",
+    predictions: "Floats",
+    targets: "NDArray[Any]",
+    row_ids: list[str],
+) -> "list[Slice]":
+    """Held-out rows that lie together in front of the head and are answered worst."""
+    from graftline.clusters import worst_clusters
+    from graftline.comparison import row_quality
+
+    quality = row_quality(data.task, predictions, targets)
+    return worst_clusters(look.vectors.double().numpy(), quality, row_ids, seed=settings.evaluation.seed)
 
 
 def _frozen(settings: Settings, candidate: Candidate, baselines: Baselines) -> FrozenModel | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
@@ -22,25 +23,44 @@ from tasks.validate_data import ValidatedData
 PROVENANCE = "provenance.json"
 
 
+@dataclass(frozen=True)
+class RunInputs:
+    """What a run is made from: whatever else follows from it."""
+
+    settings: Settings
+    policy: Policy
+    data: ValidatedData
+    base: BaseModel
+    source: SourceTask | None = None
+
+    @property
+    def key(self) -> str:
+        """The same for equal inputs and code."""
+        parts: dict[str, JsonValue] = {
+            "data": self.data.folder.key,
+            "data_modified": self.data.data.modified,
+            "base_model": self.base.digest,
+            "source_task": self.source.folder.key if self.source else None,
+            "settings": self.settings.model_dump(mode="json"),
+            "policy": self.policy.sha256,
+            "threads": thread_count(self.settings.adaptation),
+            "code": code_sha256(),
+        }
+        return json_sha256(parts)[:32]
+
+
 @contextmanager
-def tracked_run(
-    workspace: Workspace,
-    settings: Settings,
-    policy: Policy,
-    data: ValidatedData,
-    base: BaseModel,
-    source: SourceTask | None = None,
-) -> Iterator[TrackedRun]:
+def tracked_run(workspace: Workspace, inputs: RunInputs) -> Iterator[TrackedRun]:
     """The run that all results of the same run key belong to, however often and in how many processes it is started.
 
     Another policy is another run: what was judged stays judged as it was.
     """
-    run_key = _run_key(settings, policy, data, base, source)
+    run_key = inputs.key
     locks = workspace.artifacts / "runs"
     locks.mkdir(parents=True, exist_ok=True)
     with FileLock(locks / f".{run_key}.lock"):
         connect(workspace)
-        run = _find_or_create(workspace, settings, policy, data, base, source, run_key)
+        run = _find_or_create(workspace, inputs, run_key)
         try:
             yield run
         except BaseException:
@@ -62,31 +82,7 @@ def log_results(run: TrackedRun, metrics: Mapping[str, float], files: Sequence[P
         client.log_artifact(run.run_id, str(file))
 
 
-def _run_key(
-    settings: Settings, policy: Policy, data: ValidatedData, base: BaseModel, source: SourceTask | None
-) -> str:
-    parts: dict[str, JsonValue] = {
-        "data": data.folder.key,
-        "data_modified": data.data.modified,
-        "base_model": base.digest,
-        "source_task": source.folder.key if source else None,
-        "settings": settings.model_dump(mode="json"),
-        "policy": policy.sha256,
-        "threads": thread_count(settings.adaptation),
-        "code": code_sha256(),
-    }
-    return json_sha256(parts)[:32]
-
-
-def _find_or_create(
-    workspace: Workspace,
-    settings: Settings,
-    policy: Policy,
-    data: ValidatedData,
-    base: BaseModel,
-    source: SourceTask | None,
-    run_key: str,
-) -> TrackedRun:
+def _find_or_create(workspace: Workspace, inputs: RunInputs, run_key: str) -> TrackedRun:
     import mlflow
     from mlflow import MlflowClient
 
@@ -100,26 +96,19 @@ def _find_or_create(
         run_id = found[0].info.run_id
         client.set_terminated(run_id, "RUNNING")
     else:
-        name = f"{settings.registry.model} {run_key[:8]}"
+        name = f"{inputs.settings.registry.model} {run_key[:8]}"
         run_id = client.create_run(experiment.experiment_id, tags={RUN_KEY: run_key}, run_name=name).info.run_id
     # Also for a run that an earlier start left unfinished: it may have been killed before all of this was written.
-    _describe(workspace, settings, policy, data, base, source, run_id)
+    _describe(workspace, inputs, run_id)
     return TrackedRun(run_id, run_key, finished=False)
 
 
-def _describe(
-    workspace: Workspace,
-    settings: Settings,
-    policy: Policy,
-    data: ValidatedData,
-    base: BaseModel,
-    source: SourceTask | None,
-    run_id: str,
-) -> None:
+def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> None:
     """Write down what it takes to repeat the run, and what it starts from."""
     from mlflow import MlflowClient
 
     client = MlflowClient()
+    settings, policy, data, base, source = inputs.settings, inputs.policy, inputs.data, inputs.base, inputs.source
     made = provenance(workspace, settings, threads=thread_count(settings.adaptation))
     made |= {"data_version": data.data.version, "data_modified": data.data.modified, "data_sha256": data.data.sha256}
     made |= {"probe_sha256": source.rows.data.sha256 if source else None}

@@ -29,7 +29,7 @@ from tasks.fetch_model import BaseModel, fetch_model, lock_model
 from tasks.fine_tune import Checkpoint, fine_tune
 from tasks.publish import publish
 from tasks.register_model import Candidate, champion_to_beat, register_model
-from tasks.runs import tracked_run
+from tasks.runs import RunInputs, tracked_run
 from tasks.source_task import source_task
 from tasks.tracking import TrackedRun, connect
 from tasks.validate_data import ValidatedData, validate_data
@@ -68,7 +68,7 @@ def run_line(root: Path, assignments: list[str] | None = None) -> Line:
     data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
     base = fetch_model.fn(workspace, settings.base_model.uri)
     source = source_task.fn(workspace, settings, base)
-    with tracked_run(workspace, settings, policy, data, base, source) as run:
+    with tracked_run(workspace, RunInputs(settings, policy, data, base, source)) as run:
         checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run)
         rivals = baselines.fn(workspace, settings, policy.baselines, data, base)
         champion = champion_to_beat.fn(workspace, settings, run)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from graftline.adaptation import SEED_STEP, Adaptation, Adapted, FeatureRows, Listener
+from graftline.adaptation import SEED_STEP, Adaptation, Adapted, Listener
 from graftline.classifier import Classifier
 from graftline.digests import tensors_sha256
 from graftline.errors import SettingsError
@@ -19,7 +19,7 @@ from graftline.families import load_classifier, save_classifier
 from graftline.feature_store import FeatureStore
 from graftline.feature_stores import open_feature_store
 from graftline.freezing import FreezePoint
-from graftline.input_rows import InputRows
+from graftline.input_rows import FeatureRows, InputRows
 from graftline.objective import OneLabel
 from graftline.range_test import find_learning_rate
 from graftline.settings import AdaptationSettings

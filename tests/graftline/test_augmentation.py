@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from graftline.adaptation import Adaptation, Adapted, FeatureRows, Listener
+from graftline.adaptation import Adaptation, Adapted, Listener
 from graftline.augmentation import View, augmented_image, augmented_sound, views_of
 from graftline.classifier import Classifier
 from graftline.digests import tensors_sha256
@@ -25,7 +25,7 @@ from graftline.errors import SettingsError
 from graftline.feature_store import FeatureStore
 from graftline.feature_stores import open_feature_store
 from graftline.freezing import FreezePoint, freeze
-from graftline.input_rows import InputRows, ReplayedRows, fill, plan_for, row_keys, run_through
+from graftline.input_rows import FeatureRows, InputRows, ReplayedRows, fill, plan_for, row_keys, run_through
 from graftline.linear_head import solve_head
 from graftline.objective import OneLabel
 from graftline.replay import replaying

@@ -19,7 +19,7 @@ from tasks import register_model as step
 from tasks.evaluate_model import Evaluation
 from tasks.register_model import champion_to_beat, register_model, requirements
 from tasks.registry import BARRED, CHALLENGER, CHAMPION, CHECKED, RIVAL, RUN_KEY
-from tasks.runs import tracked_run
+from tasks.runs import RunInputs, tracked_run
 from tasks.serving import Scored, Trial
 from tasks.tracking import TrackedRun
 from tests.tiny_project import LABELS, MODEL, Line, files_of
@@ -31,7 +31,7 @@ TRIAL = Trial(100, 5.0, 9.5, 700.0, {"null": "refused"})
 def another_model(line: Line, name: str) -> Iterator[tuple[Line, TrackedRun]]:
     """The same checkpoint under the name of a model of its own."""
     settings = read_settings(line.workspace.root / "params.yaml", [f"registry.model={name}"])
-    with tracked_run(line.workspace, settings, Policy(), line.data, line.base) as run:
+    with tracked_run(line.workspace, RunInputs(settings, Policy(), line.data, line.base)) as run:
         yield dataclasses.replace(line, settings=settings), run
 
 

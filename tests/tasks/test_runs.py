@@ -15,7 +15,7 @@ from graftline.policy import Policy, read_policy
 from graftline.settings import Settings, read_settings
 from tasks import runs
 from tasks.registry import RUN_KEY
-from tasks.runs import PROVENANCE, tracked_run
+from tasks.runs import PROVENANCE, RunInputs, tracked_run
 from tasks.tracking import TrackedRun
 from tests.tiny_project import ROWS, Line
 
@@ -24,7 +24,7 @@ from tests.tiny_project import ROWS, Line
 def another_run(line: Line, seed: int) -> Iterator[TrackedRun]:
     """The run of settings that no other test uses."""
     settings = read_settings(line.workspace.root / "params.yaml", [f"evaluation.seed={seed}"])
-    with tracked_run(line.workspace, settings, Policy(), line.data, line.base) as run:
+    with tracked_run(line.workspace, RunInputs(settings, Policy(), line.data, line.base)) as run:
         yield run
 
 
@@ -60,9 +60,8 @@ def test_every_epoch_is_in_mlflow_once_with_its_number(adapted: Line, name: str)
 
 def test_a_second_start_finds_the_finished_run_and_writes_nothing_to_it(adapted: Line) -> None:
     before = logged(adapted.run.run_id).to_dictionary()
-    with tracked_run(
-        adapted.workspace, adapted.settings, read_policy(adapted.workspace.policy), adapted.data, adapted.base
-    ) as run:
+    policy = read_policy(adapted.workspace.policy)
+    with tracked_run(adapted.workspace, RunInputs(adapted.settings, policy, adapted.data, adapted.base)) as run:
         assert (run.run_id, run.finished) == (adapted.run.run_id, True)
     assert logged(adapted.run.run_id).to_dictionary() == before
 
@@ -76,7 +75,7 @@ def test_other_settings_have_another_run(adapted: Line) -> None:
 
 def test_another_policy_has_another_run(adapted: Line) -> None:
     stricter = Policy(wanted_difference=0.01)
-    with tracked_run(adapted.workspace, adapted.settings, stricter, adapted.data, adapted.base) as run:
+    with tracked_run(adapted.workspace, RunInputs(adapted.settings, stricter, adapted.data, adapted.base)) as run:
         assert run.run_id != adapted.run.run_id
     assert provenance_of(run.run_id)["policy_sha256"] == stricter.sha256
 

@@ -21,7 +21,7 @@ from tasks.decide import judge
 from tasks.evaluate_model import Evaluation, evaluate_model
 from tasks.fine_tune import fine_tune
 from tasks.report_tables import tables_of
-from tasks.runs import tracked_run
+from tasks.runs import RunInputs, tracked_run
 from tasks.source_task import SourceTask, source_task
 from tests.tiny_project import Line, rows_as_csv
 
@@ -127,7 +127,7 @@ def test_other_probe_rows_are_another_run_with_their_digest_in_its_record(adapte
     for seed in (11, 12):
         probe.write_text(probe_rows(seed=seed), encoding="utf-8")
         source = sourced(adapted, settings)
-        with tracked_run(adapted.workspace, settings, policy, adapted.data, adapted.base, source) as run:
+        with tracked_run(adapted.workspace, RunInputs(settings, policy, adapted.data, adapted.base, source)) as run:
             runs.append(run.run_id)
         recorded = json.loads(Path(MlflowClient().download_artifacts(run.run_id, "provenance.json")).read_text())
         assert recorded["probe_sha256"] == file_sha256(probe)
