@@ -85,7 +85,10 @@ class Adaptation:
             "probe_then_fine_tune": self._probe_then_fine_tune,
             "gradual_unfreezing": self._gradual_unfreezing,
             "lora": self._lora,
-        }.get(self.settings.strategy, self._one_stage)()
+        }.get(self.settings.strategy, self._plain)()
+
+    def _plain(self) -> Adapted:
+        return self._one_stage(self._freeze(self.settings.strategy, self.settings.freeze_until))
 
     def _feature_extraction(self) -> Adapted:
         """Only the head: a linear one at its optimum, any other trained, both on kept features."""
@@ -99,9 +102,21 @@ class Adaptation:
         return Adapted(point.description, digest, tuple(epochs), members, 0.0)
 
     def _probe_then_fine_tune(self) -> Adapted:
-        """The solved head first, so that fine-tuning does not distort the features for a random one (LP-FT)."""
-        _, penalty = self._solve(self._features(self._freeze("feature_extraction", None)))
-        return replace(self._one_stage(), head_penalty=penalty)
+        """The solved head first, so that fine-tuning does not distort the features for a random one (LP-FT).
+
+        The head was solved for the statistics that every BatchNorm has, so these stay: those of batches of rows unlike
+        the pre-training's would make it meaningless in the first step. It also stays if no epoch beats it.
+        """
+        probe, penalty = self._solve(self._features(self._freeze("feature_extraction", None)))
+        solved = copied(self.model.state_dict())
+        point = self._freeze(self.settings.strategy, self.settings.freeze_until)
+        adapted = self._one_stage(replace(point, still_statistics=True), before=1)
+        epochs, members = (probe, *adapted.epochs), adapted.members
+        if best_epoch(epochs) is probe:
+            self.listener.say("fine-tuning: no epoch was better than the solved head alone, which is kept")
+            self.model.load_state_dict(solved)
+            members = (probe.number,)
+        return replace(adapted, epochs=epochs, members=members, head_penalty=penalty)
 
     def _lora(self) -> Adapted:
         """Low-rank adapters beside the weights of the blocks behind the freeze point."""
@@ -114,16 +129,15 @@ class Adaptation:
             self.model, blocks, rank=settings.lora_rank, alpha=settings.lora_alpha, dropout=settings.lora_dropout,
             targets=settings.lora_targets,
         )  # fmt: skip
-        adapted = self._one_stage()
+        adapted = self._one_stage(self._freeze(settings.strategy, settings.freeze_until))
         if settings.lora_merge:
             merge_lora(self.model)
         return adapted
 
-    def _one_stage(self) -> Adapted:
-        """Everything that is not frozen, from the first epoch to the last."""
-        point = self._freeze(self.settings.strategy, self.settings.freeze_until)
+    def _one_stage(self, point: FreezePoint, before: int = 0) -> Adapted:
+        """Everything that is not frozen, from the first epoch to the last; so many epochs were `before` them."""
         with self._standing_still(point) as digest, self._prepared(point) as rows:
-            epochs, members, rate = self._train(point, rows, self._plan(), self.folder)
+            epochs, members, rate = self._train(point, rows, self._plan(), self.folder, before)
         return Adapted(point.description, digest, tuple(epochs), members, rate)
 
     def _gradual_unfreezing(self) -> Adapted:

@@ -32,6 +32,8 @@ class FreezePoint:
     trainable_parameters: tuple[str, ...]
     depths: Mapping[str, int] = field(default_factory=dict)
     """How many blocks have begun where a trainable parameter is used: 0 for the embeddings, 1 for the first block."""
+    still_statistics: bool = False
+    """Whether every BatchNorm keeps its statistics, also where its factors learn."""
 
     @property
     def description(self) -> str:
@@ -83,11 +85,11 @@ def execution_order(model: nn.Module, example: Batch) -> tuple[str, ...]:
 def train_mode(model: nn.Module, point: FreezePoint) -> None:
     """Training mode behind the freeze point; in front of it no dropout and no moving BatchNorm statistics.
 
-    The statistics of a BatchNorm stay as well where any of its parameters is frozen.
+    The statistics of a BatchNorm stay as well where any of its parameters is frozen, or all of them do.
     """
     frozen = {name.rpartition(".")[0] for name in point.frozen_parameters}
     for name, module in model.named_modules():
-        is_still = isinstance(module, nn.modules.batchnorm._BatchNorm) and name in frozen
+        is_still = isinstance(module, nn.modules.batchnorm._BatchNorm) and (point.still_statistics or name in frozen)
         module.training = name not in point.frozen_modules and not is_still
 
 

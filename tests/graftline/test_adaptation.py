@@ -79,10 +79,18 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("models") / "base")
 
 
-def ran(base: Path, folder: Path, cut_at: int | None = None, *, limit_bytes: int = 1 << 30, **chosen: Any) -> Ran:
+def ran(
+    base: Path,
+    folder: Path,
+    cut_at: int | None = None,
+    *,
+    limit_bytes: int = 1 << 30,
+    head_seed: int | None = None,
+    **chosen: Any,
+) -> Ran:
     settings = AdaptationSettings(**SETTINGS | chosen)
     rows = {"train": tiny_rows(base, 256), "validation": tiny_rows(base, 64, seed=1)}
-    model = tiny_classifier(base, seed=settings.seed, head=settings.head)
+    model = tiny_classifier(base, seed=settings.seed if head_seed is None else head_seed, head=settings.head)
     epochs: list[Epoch] = []
     said: list[str] = []
     steps: list[int] = []
@@ -112,9 +120,8 @@ def test_every_strategy_learns_and_repeats_itself_to_the_bit(
     # A tiny model with random weights learns little, but it learns: a solved head beats chance, training goes down.
     assert min(epoch.train_loss for epoch in first.epochs) < math.log(2)
     assert (first.sha256, first.adapted) == (second.sha256, second.adapted)
-    told = first.epochs[1:] if chosen["strategy"] == "probe_then_fine_tune" else first.epochs
-    assert list(first.adapted.epochs) == told
-    assert [epoch.number for epoch in told] == list(range(1, len(told) + 1))
+    assert list(first.adapted.epochs) == first.epochs
+    assert [epoch.number for epoch in first.epochs] == list(range(1, len(first.epochs) + 1))
 
 
 @pytest.mark.parametrize("chosen", STRATEGIES, ids=name_of)
@@ -322,9 +329,13 @@ def test_averaged_epochs_are_told(base: Path, tmp_path: Path) -> None:
 
 
 def test_runs_start_alike_see_other_orders_and_their_mean_is_taken_if_it_does_no_worse(
-    base: Path, tmp_path: Path
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen: dict[str, Any] = {"strategy": "probe_then_fine_tune", "epochs": 1, "learning_rate": 1e-3}
+    def better(*_: object) -> tuple[float, float]:
+        return 0.0, 1.0
+
+    monkeypatch.setattr("graftline.adaptation.validate", better)
+    chosen: dict[str, Any] = {"strategy": "fine_tuning", "epochs": 1, "learning_rate": 1e-3, "head_seed": 3}
     several = ran(base, tmp_path / "several", runs=3, **chosen)
     alone = [ran(base, tmp_path / str(run), seed=3 + run * SEED_STEP, **chosen).model.state_dict() for run in range(3)]
     assert [epoch.number for epoch in several.adapted.epochs] == [1, 2, 3]
@@ -334,6 +345,19 @@ def test_runs_start_alike_see_other_orders_and_their_mean_is_taken_if_it_does_no
         mean = torch.stack([state[name].double() for state in alone]).mean(0)
         assert torch.allclose(tensor.double(), mean, atol=1e-6), name
     assert any("the mean of 3 runs has validation loss" in said for said in several.said)
+
+
+def test_a_solved_head_that_no_epoch_beats_is_kept(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def worse(*_: object) -> tuple[float, float]:
+        return 99.0, 0.0
+
+    monkeypatch.setattr("graftline.training.validate", worse)
+    done = ran(base, tmp_path / "tuned", strategy="probe_then_fine_tune", epochs=2)
+    solved = ran(base, tmp_path / "solved", strategy="feature_extraction")
+    assert done.adapted.members == (1,)
+    assert [epoch.number for epoch in done.adapted.epochs] == [1, 2, 3]
+    assert done.sha256 == solved.sha256
+    assert any("no epoch was better than the solved head" in said for said in done.said)
 
 
 def test_a_mean_that_does_worse_than_the_best_run_is_not_taken(

@@ -1,6 +1,7 @@
 """Freezing: what is frozen, in every architecture and strategy, and the proof that it stays."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -234,6 +235,17 @@ def test_the_statistics_of_a_frozen_batch_norm_stand_still() -> None:
     assert frozen_sha256(model, point) == before
     model.train()(x=torch.randn(2, 3, 4))
     assert frozen_sha256(model, point) != before
+
+
+def test_statistics_stand_still_where_the_factors_learn_if_the_freeze_point_says_so() -> None:
+    torch.manual_seed(0)
+    model = Mixer()
+    point = freeze(model, "fine_tuning", None, head="head", example={"x": torch.randn(2, 3, 4)})
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
+    for still in (True, False):
+        train_mode(model, replace(point, still_statistics=still))
+        assert [norm.training for norm in norms] == [not still] * len(norms)
+        assert all(parameter.requires_grad for norm in norms for parameter in norm.parameters())
 
 
 class Flat(nn.Module):
