@@ -42,7 +42,7 @@ ROWS = 80
 PAGE = Path(__file__).parent.parent / "docs" / "families.md"
 HEAD = """# Families and strategies
 Each cell is one `adapt`, from validation to a verdict, on {rows} generated rows with a model of random weights and one
-thread; the number is its held-out accuracy, on about a dozen rows, which says that it ran and nothing more. Made by
+thread; the number is its held-out accuracy, on about twenty rows, which says that it ran and nothing more. Made by
 `python -m benchmarks.families` in {minutes:.0f} minutes.
 
 | family | {strategies} |
