@@ -147,7 +147,8 @@ class AdaptationSettings(Section, title="Adaptation"):
 
     strategy: Strategy = "fine_tuning"
     """feature_extraction: only the head. partial: what lies behind freeze_until. fine_tuning: everything.
-    probe_then_fine_tune: the head first, solved to its optimum, then everything (LP-FT, arXiv 2202.10054).
+    probe_then_fine_tune: the head first, solved to its optimum, then everything but BatchNorm's statistics (LP-FT,
+    arXiv 2202.10054); the solved head stays if no epoch beats it.
     gradual_unfreezing: from the head down, in stages (ULMFiT, arXiv 1801.06146). lora: low-rank adapters beside
     frozen weights (arXiv 2106.09685). bias_only: the biases (BitFit, arXiv 2106.10199). norm_only: the norm layers."""
     freeze_until: OptionalText = None
