@@ -211,6 +211,7 @@ def test_an_alias_removed_by_hand_is_reported_and_not_set_again(
     register(workspace, "PROMOTE")
     promote(workspace, MODEL, 1, "a test")
     MlflowClient().delete_registered_model_alias(MODEL, CHAMPION)
+    caplog.set_level(logging.WARNING)
     assert promotion.history(workspace, MODEL)[1] is None
     assert "the champion is none, but by the history version 1" in caplog.text
 
