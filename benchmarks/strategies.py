@@ -47,7 +47,7 @@ anew, with random weights, as a `path:` base model of which everything is traine
 random weights. Accuracy has its 95 % interval over the held-out rows (bootstrap). What lora adds counts as parameters;
 gradual_unfreezing trains all of them in its last stage. Seconds are those of the step `fine_tune`, the frozen part's
 run included where it was not kept from the lines above, and of a killed run only those since it went on; the machine
-was shared with other work, so they say little more than orders of magnitude. Made by
+was shared with other work, and runs were halted for it, so they say little more than orders of magnitude. Made by
 `python -m benchmarks.strategies`.
 """
 SPLITS = {"train": "to learn from", "validation": "to choose by", "test": "held out"}
