@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from graftline.comparison import Comparison, Slice
     from graftline.examination import Examination
-    from graftline.inference import Look
     from graftline.metrics import Floats
 
 STEP = "evaluate_model"
@@ -155,6 +154,8 @@ def _build(
     champion: Champion | None,
     source: SourceTask | None,
 ) -> None:
+    from graftline.clusters import worst_clusters
+    from graftline.comparison import row_quality
     from graftline.examination import examine
     from graftline.inference import Predictor
 
@@ -173,7 +174,8 @@ def _build(
         data.task, predictions, targets, uncalibrated=uncalibrated, labels=data.labels, target_name=settings.data.target
     )
     slices = held_out_slices(data, settings.data.slices)
-    found = _worst_clusters(settings, data, look, predictions, targets, rows["row_id"])
+    quality = row_quality(data.task, predictions, targets)
+    found = worst_clusters(look.vectors.double().numpy(), quality, rows["row_id"], seed=settings.evaluation.seed)
     scores = Scorer(data.task, targets, settings.evaluation, [*slices, *class_slices(data, targets)])
     candidate = Candidate(predictor, raws, predictions, targets)
     behaviour = replace(
@@ -216,22 +218,6 @@ def _examined(
             "reliability_before": [dict(entry) for entry in seen.reliability_before],
         },
     }
-
-
-def _worst_clusters(
-    settings: Settings,
-    data: ValidatedData,
-    look: "Look",
-    predictions: "Floats",
-    targets: "NDArray[Any]",
-    row_ids: list[str],
-) -> "list[Slice]":
-    """Held-out rows that lie together in front of the head and are answered worst."""
-    from graftline.clusters import worst_clusters
-    from graftline.comparison import row_quality
-
-    quality = row_quality(data.task, predictions, targets)
-    return worst_clusters(look.vectors.double().numpy(), quality, row_ids, seed=settings.evaluation.seed)
 
 
 def _frozen(settings: Settings, candidate: Candidate, baselines: Baselines) -> FrozenModel | None:

@@ -31,7 +31,7 @@ ELSEWHERE = ("make", ".", "curl", "graftline up", "MLFLOW_TRACKING_URI=", "dvc p
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The working tree as a repository of its own, whose first commit names the first of two data versions."""
     root = copy_with_tiny_parts(tmp_path_factory.mktemp("whole") / "project")
-    new_data(root, rows=140)
+    new_data(root, rows=280)
     return root
 
 
@@ -39,7 +39,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def versions(project: Path) -> list[dict[str, object]]:
     """Two registered versions, each from its own commit and data version."""
     first = adapt(project)
-    new_data(project, rows=400)
+    new_data(project, rows=500)
     return [first, adapt(project)]
 
 

@@ -329,13 +329,10 @@ def test_averaged_epochs_are_told(base: Path, tmp_path: Path) -> None:
 
 
 def test_runs_start_alike_see_other_orders_and_their_mean_is_taken_if_it_does_no_worse(
-    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, tmp_path: Path
 ) -> None:
-    def better(*_: object) -> tuple[float, float]:
-        return 0.0, 1.0
-
-    monkeypatch.setattr("graftline.adaptation.validate", better)
-    chosen: dict[str, Any] = {"strategy": "fine_tuning", "epochs": 1, "learning_rate": 1e-3, "head_seed": 3}
+    # At this rate the mean does better than each run.
+    chosen: dict[str, Any] = {"strategy": "fine_tuning", "epochs": 1, "learning_rate": 2e-3, "head_seed": 3}
     several = ran(base, tmp_path / "several", runs=3, **chosen)
     alone = [ran(base, tmp_path / str(run), seed=3 + run * SEED_STEP, **chosen).model.state_dict() for run in range(3)]
     assert [epoch.number for epoch in several.adapted.epochs] == [1, 2, 3]
