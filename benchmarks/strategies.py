@@ -25,8 +25,8 @@ from torch import nn
 
 from benchmarks.projects import Adapted, adapt_in, kept_project
 from benchmarks.real_projects import EPOCHS, PROJECTS, SCRATCH, SEED, Project
-from graftline.adaptation import HEAD
 from graftline.blocks import find_blocks
+from graftline.classifier import HEAD
 from graftline.errors import BaseModelRefusedError, DataRefusedError, GraftlineError
 from graftline.families import load_base, load_preprocessor
 from graftline.files import write_atomically, write_json

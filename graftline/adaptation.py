@@ -1,52 +1,37 @@
 """Adapting a model: each strategy says what is frozen when, and how the rest learns."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from graftline.augmentation import views_of
-from graftline.averaging import average_greedily, copied, mixed
+from graftline.averaging import copied
 from graftline.blocks import find_blocks
-from graftline.classifier import Classifier
-from graftline.errors import GraftlineError, SettingsError
+from graftline.classifier import HEAD, Classifier
+from graftline.errors import GraftlineError
 from graftline.feature_store import FeatureStore, FeatureStoreFullError
-from graftline.freezing import FreezePoint, freeze, frozen_sha256, learned
+from graftline.freezing import FreezePoint, freeze, frozen_sha256
 from graftline.input_rows import FeatureRows, InputRows, ReplayedRows, fill, joined, plan_for, row_keys, run_through
 from graftline.linear_head import solve_head
 from graftline.lora import add_lora, merge_lora
 from graftline.objective import Objective, objective_for
-from graftline.range_test import find_learning_rate
 from graftline.replay import replaying
 from graftline.scoring import SCORING, spelt
 from graftline.settings import AdaptationSettings, Strategy
-from graftline.training import train
-from graftline.training_plan import Epoch, Plan, Progress, Rows, best_epoch
-from graftline.validation import validate
-
-HEAD = "head"
-# Between the seeds of the runs that are averaged, so that neighbouring seeds in the settings share none.
-SEED_STEP = 1_000_003
+from graftline.training_plan import Epoch, Plan, Rows, best_epoch
+from graftline.training_runs import Listener, Trained, TrainingRuns, plan_from
 
 
 class Stores(Protocol):
     """Opens the store of what the frozen part in front of a freeze point gives."""
 
     def __call__(self, point: FreezePoint) -> AbstractContextManager[FeatureStore]: ...
-
-
-@dataclass(frozen=True)
-class Listener:
-    """Who is told how it goes."""
-
-    progress: Callable[[Progress], None] = lambda _: None
-    finished_epoch: Callable[[Epoch], None] = lambda _: None
-    say: Callable[[str], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -76,7 +61,7 @@ class Adaptation:
     stores: Stores
     folder: Path
     """Where checkpoints go; who finds some there goes on from them."""
-    listener: Listener = Listener()
+    listener: Listener = field(default_factory=Listener)
 
     def run(self) -> Adapted:
         """Change the model in place. Raises: SettingsError for what this model has not; GraftlineError."""
@@ -98,8 +83,8 @@ class Adaptation:
             if self.settings.head == "linear":
                 epoch, penalty = self._solve(rows)
                 return Adapted(point.description, digest, (epoch,), (1,), 0.0, penalty)
-            epochs, members, _ = self._train(point, rows, self._plan(), self.folder)
-        return Adapted(point.description, digest, tuple(epochs), members, 0.0)
+            trained = self._train(point, rows, plan_from(self.settings), self.folder)
+        return Adapted(point.description, digest, trained.epochs, trained.members, 0.0)
 
     def _probe_then_fine_tune(self) -> Adapted:
         """The solved head first, so that fine-tuning does not distort the features for a random one (LP-FT).
@@ -137,8 +122,8 @@ class Adaptation:
     def _one_stage(self, point: FreezePoint, before: int = 0) -> Adapted:
         """Everything that is not frozen, from the first epoch to the last; so many epochs were `before` them."""
         with self._standing_still(point) as digest, self._prepared(point) as rows:
-            epochs, members, rate = self._train(point, rows, self._plan(), self.folder, before)
-        return Adapted(point.description, digest, tuple(epochs), members, rate)
+            trained = self._train(point, rows, plan_from(self.settings), self.folder, before)
+        return Adapted(point.description, digest, trained.epochs, trained.members, trained.learning_rate)
 
     def _gradual_unfreezing(self) -> Adapted:
         """From the head down in stages (ULMFiT, arXiv 1801.06146), each from the best epoch of the one before it."""
@@ -151,12 +136,12 @@ class Adaptation:
             self.listener.say(f"stage {stage + 1}: frozen is {point.description}")
             with self._standing_still(point) as digest, self._prepared(point) as rows:
                 digests.append(digest)
-                plan = replace(self._plan(), epochs=epochs)
-                trained, kept, rate = self._train(point, rows, plan, self.folder / f"stage-{stage}", before=len(done))
-            done += trained
-            if best_epoch(done) in trained:
-                best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-                members, described = kept, f"{described}{', then ' if described else ''}{point.description}"
+                plan = replace(plan_from(self.settings), epochs=epochs)
+                trained = self._train(point, rows, plan, self.folder / f"stage-{stage}", before=len(done))
+            done, rate = [*done, *trained.epochs], trained.learning_rate
+            if best_epoch(done) in trained.epochs:
+                best, members = copied(self.model.state_dict()), trained.members
+                described = f"{described}{', then ' if described else ''}{point.description}"
         self.model.load_state_dict(best)
         return Adapted(described, digests[-1], tuple(done), members, rate)
 
@@ -277,112 +262,8 @@ class Adaptation:
             balanced=self.settings.class_weights == "balanced", label_smoothing=self.settings.label_smoothing,
         )  # fmt: skip
 
-    def _plan(self) -> Plan:
-        settings = self.settings
-        return Plan(
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            head_learning_rate=settings.head_learning_rate,
-            weight_decay=settings.weight_decay,
-            warmup_share=settings.warmup_share,
-            precision=settings.precision,
-            patience=settings.patience,
-            seed=settings.seed,
-            schedule=settings.schedule,
-            layer_decay=settings.layer_decay,
-            l2_sp=settings.l2_sp,
-            accumulation=settings.gradient_accumulation,
-            keep_epochs=settings.average == "greedy",
-        )
-
     def _train(
         self, point: FreezePoint, rows: Mapping[str, Rows], plan: Plan, folder: Path, before: int = 0
-    ) -> tuple[list[Epoch], tuple[int, ...], float]:
-        """Train behind the freeze point. Returns: epochs, numbered on from `before`, those averaged, the rate.
-
-        Several runs start from the same weights and see the rows in other orders; the mean of their weights is taken
-        (Wortsman et al. 2022, arXiv 2203.05482), unless its validation loss is higher than that of the best run.
-        """
-        if self.settings.runs == 1:
-            return self._train_once(point, rows, plan, folder, before)
-        start, mean, best = copied(learned(self.model, point)), dict[str, Tensor](), dict[str, Tensor]()
-        epochs: list[Epoch] = []
-        members: list[tuple[int, ...]] = []
-        for run in range(self.settings.runs):
-            self.model.load_state_dict(start, strict=False)
-            seeded = replace(plan, seed=(plan.seed + run * SEED_STEP) % 2**31)
-            done, kept, rate = self._train_once(point, rows, seeded, folder / f"run-{run}", before + len(epochs))
-            weights = copied(learned(self.model, point))
-            mean = mixed(mean, weights, 1 / (run + 1)) if mean else weights
-            if best_epoch([*epochs, *done]) in done:
-                best = weights
-            epochs, members = [*epochs, *done], [*members, kept]
-        self.model.load_state_dict(mean, strict=False)
-        loss, score = validate(self.model, rows["validation"], self._objective(), plan)
-        alone = best_epoch(epochs)
-        self.listener.say(
-            f"weights: the mean of {self.settings.runs} runs has validation loss {loss:.4f}, score"
-            f" {score:.4f}; the best run alone {alone.validation_loss:.4f}, {alone.validation_score:.4f}"
-        )
-        if loss <= alone.validation_loss:
-            return epochs, tuple(number for of_run in members for number in of_run), rate
-        self.model.load_state_dict(best, strict=False)
-        return epochs, next(of_run for of_run in members if alone.number in of_run), rate
-
-    def _train_once(
-        self, point: FreezePoint, rows: Mapping[str, Rows], plan: Plan, folder: Path, before: int
-    ) -> tuple[list[Epoch], tuple[int, ...], float]:
-        objective, listener = self._objective(), self.listener
-        train_rows, held = rows["train"], rows["validation"]
-        if self.settings.gradient_checkpointing:
-            _recompute_activations(self.model.backbone)
-        if self.settings.find_learning_rate:
-            plan = self._with_found_rate(plan, point, train_rows)
-
-        def numbered(epoch: Epoch) -> Epoch:
-            return replace(epoch, number=epoch.number + before)
-
-        epochs = train(
-            self.model, point, rows=train_rows, validation=held, plan=plan, head=HEAD,
-            objective=objective, folder=folder, epochs_before=before, report=listener.progress,
-            finished_epoch=lambda epoch: listener.finished_epoch(numbered(epoch)),
-        )  # fmt: skip
-        members = [best_epoch(epochs).number]
-        if plan.keep_epochs:
-            members = average_greedily(
-                self.model, epochs, validation=held, objective=objective, plan=plan, folder=folder
-            )
-            if len(members) > 1:
-                listener.say(f"weights: the mean of the epochs {', '.join(map(str, members))}")
-        return [numbered(epoch) for epoch in epochs], tuple(number + before for number in members), plan.learning_rate
-
-    def _with_found_rate(self, plan: Plan, point: FreezePoint, rows: Rows) -> Plan:
-        """The plan with both rates scaled to what a range test found."""
-        rate = find_learning_rate(
-            self.model, point, rows=rows, plan=plan, head=HEAD, objective=self._objective()
-        )  # fmt: skip
-        if rate is None:
-            self.listener.say(f"learning rate: the range test saw the loss fall at no rate; kept {plan.learning_rate}")
-            return plan
-        self.listener.say(f"learning rate: {rate:.2g}, found by a range test")
-        of_head = rate * plan.head_learning_rate / plan.learning_rate
-        return replace(plan, learning_rate=rate, head_learning_rate=of_head)
-
-
-def _recompute_activations(backbone: nn.Module) -> None:
-    """Compute activations again in the backward pass instead of keeping them (Chen et al. 2016, arXiv 1604.06174).
-
-    Raises: SettingsError if the library of this model has no way to do it.
-    """
-    for way in ("gradient_checkpointing_enable", "set_grad_checkpointing"):
-        if hasattr(backbone, way):
-            try:
-                getattr(backbone, way)()
-            except (ValueError, AssertionError):
-                break
-            return
-    raise SettingsError(
-        f"adaptation.gradient_checkpointing: {type(backbone).__name__} cannot do it; set it to false and lower"
-        " adaptation.batch_size, with adaptation.gradient_accumulation in its place"
-    )
+    ) -> Trained:
+        runs = TrainingRuns(self.model, point, rows, self.settings, self._objective(), self.listener)
+        return runs.run(plan, folder, before)

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from graftline.family import Family, HeadKind, Pooling
 from graftline.outputs import Outputs
 
+HEAD = "head"
+"""Where in a `Classifier` the head is."""
 # The dropout in front of the classification layer that BERT was published with (arXiv 1810.04805, section A.2).
 HEAD_DROPOUT = 0.1
 

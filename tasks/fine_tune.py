@@ -154,13 +154,14 @@ def adapt_base(
 
     Checkpoints go to `folder`; who finds some there goes on from them.
     """
-    from graftline.adaptation import Adaptation, Listener
+    from graftline.adaptation import Adaptation
     from graftline.calibration import fit_temperature
     from graftline.families import load_base, load_preprocessor
     from graftline.feature_stores import open_feature_store
     from graftline.input_rows import InputRows
     from graftline.outputs import outputs_for
     from graftline.preprocessing import Reading
+    from graftline.training_runs import Listener
     from graftline.validation import predict
 
     use_threads(settings)

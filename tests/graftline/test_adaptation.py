@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from graftline.adaptation import SEED_STEP, Adaptation, Adapted, Listener
+from graftline.adaptation import Adaptation, Adapted
 from graftline.classifier import Classifier
 from graftline.digests import tensors_sha256
 from graftline.errors import SettingsError
@@ -24,6 +24,7 @@ from graftline.objective import OneLabel
 from graftline.range_test import find_learning_rate
 from graftline.settings import AdaptationSettings
 from graftline.training_plan import Epoch, Plan, Progress, best_epoch
+from graftline.training_runs import SEED_STEP, Listener
 from graftline.validation import predict
 from tests.tiny_models import BLOCKS, tiny_classifier, tiny_rows, write_tiny_model
 
@@ -363,7 +364,7 @@ def test_a_mean_that_does_worse_than_the_best_run_is_not_taken(
     def worse(*_: object) -> tuple[float, float]:
         return 99.0, 0.0
 
-    monkeypatch.setattr("graftline.adaptation.validate", worse)
+    monkeypatch.setattr("graftline.training_runs.validate", worse)
     done = ran(base, tmp_path, strategy="fine_tuning", epochs=1, runs=2)
     (number,) = done.adapted.members
     assert number == best_epoch(done.epochs).number

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from graftline.adaptation import Adaptation, Adapted, Listener
+from graftline.adaptation import Adaptation, Adapted
 from graftline.augmentation import View, augmented_image, augmented_sound, views_of
 from graftline.classifier import Classifier
 from graftline.digests import tensors_sha256
@@ -31,6 +31,7 @@ from graftline.objective import OneLabel
 from graftline.replay import replaying
 from graftline.settings import AdaptationSettings
 from graftline.training_plan import Progress
+from graftline.training_runs import Listener
 from tests.tiny_media import MediaArchitecture, tiny_media_classifier, tiny_media_rows, write_tiny_media_model
 from tests.tiny_models import tiny_classifier, tiny_rows, write_tiny_model
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from graftline import openvino_runtime
-from graftline.adaptation import HEAD
+from graftline.classifier import HEAD
 from graftline.errors import SettingsError
 from graftline.families import save_classifier
 from graftline.feature_store import FeatureStore
