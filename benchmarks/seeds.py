@@ -30,7 +30,7 @@ from benchmarks.projects import adapt_in, kept_project, validated
 from benchmarks.real_projects import REVIEW_PROJECT, review_settings
 from benchmarks.strategies import FOLDER
 from benchmarks.task import Labelled, Task
-from benchmarks.trainer import Recipe, train_text
+from benchmarks.trainer import Recipe, trained_text
 from graftline.files import write_atomically, write_json
 from graftline.preprocessing import Reading
 from graftline.settings import AdaptationSettings, parse_settings
@@ -130,22 +130,22 @@ class _Comparison:
             if str(seed) not in self.runs.ours:
                 self._keep(self.runs.ours, str(seed), self._ours(seed))
             if trained_as(best, seed) not in self.runs.trainer:
-                self._keep(self.runs.trainer, trained_as(best, seed), self._trainer(self.task, best, seed))
+                self._train(best, seed)
         self._write(best, seeds)
 
     def _best_recipe(self, seed: int) -> Recipe:
         recipes = candidates(self.settings.adaptation)
-        judged_by_validation = replace(self.task, test=self.validation)
         for recipe in recipes:
             if recipe.what not in self.runs.recipes:
-                self._keep(self.runs.recipes, recipe.what, self._trainer(judged_by_validation, recipe, seed))
+                self._keep(self.runs.recipes, recipe.what, self._train(recipe, seed))
         return max(recipes, key=lambda recipe: self.runs.recipes[recipe.what])
 
-    def _trainer(self, task: Task, recipe: Recipe, seed: int) -> float:
+    def _train(self, recipe: Recipe, seed: int) -> float:
+        """Trainer's side, kept. Returns: its accuracy on the validation rows, which may choose."""
         torch.use_deterministic_algorithms(False)  # ours needs it, Trainer does not ask for it
-        accuracy = train_text(task, recipe, seed).accuracy
-        assert accuracy is not None
-        return accuracy
+        _, accuracy_on = trained_text(self.task, recipe, seed)
+        self._keep(self.runs.trainer, trained_as(recipe, seed), accuracy_on(self.task.test))
+        return accuracy_on(self.validation)
 
     def _ours(self, seed: int) -> float:
         adaptation = {**self.tree["adaptation"], "seed": seed, "threads": self.threads}

@@ -103,15 +103,24 @@ class MeanPooled(PreTrainedModel):  # type: ignore[misc]
 
 
 def train_text(task: Task, recipe: Recipe, seed: int) -> Outcome:
-    """Train on the task's texts. Timed from the raw texts on; the base model is loaded before."""
+    """Train on the task's texts, judged by those that it holds out."""
+    seconds, accuracy_on = trained_text(task, recipe, seed)
+    return Outcome(seconds, accuracy_on(task.test))
+
+
+def trained_text(task: Task, recipe: Recipe, seed: int) -> tuple[float, Callable[[Labelled], float]]:
+    """Train on the task's texts. Returns: the seconds from the raw texts on, the base model being loaded; a judge."""
     tokenizer = AutoTokenizer.from_pretrained(task.base, local_files_only=True)
     model = _text_model(task, recipe, seed)
+    collate = DataCollatorWithPadding(tokenizer)
     began = time.perf_counter()
-    dataset = _tokenized(task.train, tokenizer, task.reading.max_tokens)
-    run_trainer(model, dataset, DataCollatorWithPadding(tokenizer), recipe, seed)
+    run_trainer(model, _tokenized(task.train, tokenizer, task.reading.max_tokens), collate, recipe, seed)
     seconds = time.perf_counter() - began
-    test = _tokenized(task.test, tokenizer, task.reading.max_tokens)
-    return Outcome(seconds, share_right(model, test, DataCollatorWithPadding(tokenizer)))
+
+    def accuracy_on(labelled: Labelled) -> float:
+        return share_right(model, _tokenized(labelled, tokenizer, task.reading.max_tokens), collate)
+
+    return seconds, accuracy_on
 
 
 def run_trainer(
