@@ -11,9 +11,11 @@ from flows.history import verified_history
 
 @flow(name="history", persist_result=False)
 def history(name: str, verify: bool = False) -> dict[str, JsonValue]:
-    """Show what was decided about model `name`, or with `verify` whether its records are as Graftline left them.
+    """Show what was decided about a registered model.
 
-    Raises: RegistryRefusedError with `verify`, naming every record and alias that is not.
+    Args:
+        name: The registered model.
+        verify: Check instead that every record and alias is as Graftline left it; the run fails and names what is not.
     """
     with show_progress():
         result = verified_history(name) if verify else read_history(name)

@@ -16,9 +16,13 @@ from tasks.artifacts import Workspace
 def override(
     name: str, version: int, reason: str, despite: Literal["modified-data"] | None = None
 ) -> dict[str, JsonValue]:
-    """Move the alias `champion` of model `name` to `version`, whose verdict is HOLD or REJECT, with who, when, why.
+    """Move the alias `champion` to a version whose verdict is HOLD or REJECT, with who, when, why.
 
-    `despite` is needed where its data bar it: they differ from the version that data.dvc names.
+    Args:
+        name: The registered model.
+        version: The version that shall answer from now on.
+        reason: Why it shall, although the gate held or rejected it. It stands in the history.
+        despite: Needed where the version's data bar it, since they differ from the version that data.dvc names.
     """
     with show_progress():
         record = promotion.override(Workspace(Path.cwd()), name, version, reason, despite)

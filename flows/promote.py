@@ -13,9 +13,13 @@ from tasks.artifacts import Workspace
 
 @flow(name="promote", persist_result=False)
 def promote(name: str, version: int | None = None, reason: str = "promoted by hand") -> dict[str, JsonValue]:
-    """Move the alias `champion` of model `name` to `version` (empty: to the challenger), with who, when, why.
+    """Move the alias `champion` to a version whose verdict is PROMOTE, with who, when, why.
 
-    Its verdict must be PROMOTE; what the gate held or rejected takes `override`.
+    Args:
+        name: The registered model.
+        version: The version that shall answer from now on; empty for the challenger. What the gate held or rejected
+            takes `override`.
+        reason: Why it shall. It stands in the history.
     """
     with show_progress():
         record = promotion.promote(Workspace(Path.cwd()), name, version, reason)

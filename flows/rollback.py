@@ -13,7 +13,12 @@ from tasks.artifacts import Workspace
 
 @flow(name="rollback", persist_result=False)
 def rollback(name: str, reason: str = "rolled back by hand") -> dict[str, JsonValue]:
-    """Move the alias `champion` of model `name` back to the champion before, and record who, when and why."""
+    """Move the alias `champion` back to the champion before, and record who, when and why.
+
+    Args:
+        name: The registered model.
+        reason: Why. It stands in the history.
+    """
     with show_progress():
         record = promotion.rollback(Workspace(Path.cwd()), name, reason)
     return {"model": name, **asdict(record)}

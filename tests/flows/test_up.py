@@ -1,5 +1,6 @@
 """`graftline up`: what it starts, what it refuses, and that nothing of it stays behind."""
 
+import importlib
 import json
 import os
 import re
@@ -13,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
+from prefect.utilities.callables import parameter_schema
 from pydantic import JsonValue
 
 from flows.deployments import form_values
@@ -91,6 +94,19 @@ def test_ctrl_c_ends_a_wait_at_once(tmp_path: Path) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(StopRequested):
             wait_for_end(slow, stop, seconds=60)
+
+
+def test_every_field_of_every_form_is_explained() -> None:
+    deployments = yaml.safe_load((PROJECT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    without_words: dict[str, list[str]] = {}
+    for deployment in deployments:
+        module, _, name = deployment["entrypoint"].rpartition(".")
+        fields = parameter_schema(getattr(importlib.import_module(module), name)).properties
+        # The settings of adapt are a group, whose parts the browser's test looks at.
+        found = [field for field, told in fields.items() if not told.get("description") and field != "settings"]
+        without_words |= {deployment["name"]: found} if found else {}
+    assert len(deployments) > 1
+    assert without_words == {}
 
 
 def test_a_taken_port_is_refused_with_its_number_and_its_option() -> None:
