@@ -37,10 +37,13 @@ TELEMETRY_OFF = {
     "GX_ANALYTICS_ENABLED": "false",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
+# Beside other work, threads that spin while they wait for each other make training several times as slow; alone,
+# threads that sleep cost it a tenth at most.
+DEFAULT_ENVIRONMENT = TELEMETRY_OFF | {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def main() -> None:
-    for name, value in TELEMETRY_OFF.items():
+    for name, value in DEFAULT_ENVIRONMENT.items():  # before PyTorch is imported, which reads it once
         os.environ.setdefault(name, value)
     app()
 

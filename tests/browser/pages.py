@@ -25,14 +25,14 @@ RUN_SECONDS = 300
 FADE_MILLISECONDS = 700
 
 
-def open_form(page: Page, servers: Running) -> None:
-    """Walk from the front page to the form, as a person does."""
+def open_form(page: Page, servers: Running, deployment: str = "adapt", awaited: str = "Strategy") -> None:
+    """Walk from the front page to the form, as a person does, until the field `awaited` is there."""
     page.goto(servers.prefect)
     page.get_by_text("Deployments", exact=True).click()
-    page.locator("a[href*='/deployments/deployment/']", has_text="adapt").click()
+    page.locator("a[href*='/deployments/deployment/']", has_text=deployment).click()
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("Custom run").click()
-    expect(field(page, "Strategy")).to_be_visible()
+    expect(field(page, awaited)).to_be_visible()
 
 
 def field(page: Page, title: str) -> Locator:

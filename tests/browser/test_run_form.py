@@ -1,4 +1,4 @@
-"""A person starts runs from Prefect's page, reads their verdicts there, and rejects one model and approves the next."""
+"""A person starts runs from Prefect's page, reads verdicts and the history there, and rejects and approves models."""
 
 import json
 import re
@@ -89,6 +89,16 @@ def test_a_person_changes_settings_reads_the_verdict_rejects_one_model_and_appro
     assert newest["answer"]["when"] <= newest["when"]
     done = graftline(servers.project, "history", MODEL, "--verify", "--json")
     assert (done.returncode, json.loads(done.stdout)["records"]) == (0, 4), done.stderr
+
+    open_form(page, servers, "history", "name")
+    fill(page, "name", MODEL)
+    submit(page, servers)
+    wait_for(page, "Completed")
+    page.get_by_text("Artifacts", exact=True).first.click()
+    page.get_by_role("link", name="history").first.click()
+    expect(page.get_by_text(HOSTILE).first).to_be_visible()
+    assert page.locator("img[src='x']").count() == 0
+    screenshot(page, "9_history")
     assert outside == []
 
 
