@@ -12,6 +12,7 @@ import torch
 from benchmarks.comparing import Outcome
 from benchmarks.task import Labelled, Task
 from graftline.adaptation import Adaptation
+from graftline.adaptation_settings import AdaptationSettings
 from graftline.classifier import Classifier
 from graftline.families import load_base, load_preprocessor
 from graftline.feature_store import FeatureStore
@@ -20,7 +21,6 @@ from graftline.freezing import FreezePoint
 from graftline.input_rows import InputRows
 from graftline.outputs import Outputs
 from graftline.preprocessing import Preprocessor
-from graftline.settings import AdaptationSettings
 from graftline.validation import predict
 
 # Of the labelled rows: they choose the penalty or the epoch. The other sides train on these, too.

@@ -12,11 +12,11 @@ from benchmarks.adapting import adapt
 from benchmarks.comparing import WARM_UP_ROWS, Bench, Comparison, Measured, Outcome, Row, Side, by_turns, fastest
 from benchmarks.machine import Shape, products
 from benchmarks.task import Task
+from graftline.adaptation_settings import AdaptationSettings, Runtime
 from graftline.classifier import Classifier
 from graftline.families import load_base, load_preprocessor
 from graftline.outputs import Outputs
 from graftline.precision import Precision
-from graftline.settings import AdaptationSettings, Runtime
 
 SQUARES = (512, 1024, 2048, 4096)
 PRECISIONS: tuple[Precision, ...] = ("bfloat16", "float32")

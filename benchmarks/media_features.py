@@ -13,10 +13,10 @@ from benchmarks.adapting import adapted_outcome, with_openvino
 from benchmarks.comparing import WARM_UP_ROWS, Bench, Comparison, Measured, Outcome, Row, Side, by_turns
 from benchmarks.task import Labelled, Task
 from benchmarks.trainer import Recipe, best_recipe, run_trainer, share_right
+from graftline.adaptation_settings import AdaptationSettings
 from graftline.families import load_base, load_preprocessor
 from graftline.outputs import Outputs
 from graftline.preprocessing import Preprocessor
-from graftline.settings import AdaptationSettings
 
 EPOCHS = 5
 HEAD_RATE = 1e-2

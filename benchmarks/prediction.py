@@ -18,9 +18,9 @@ from benchmarks.adapting import adapt
 from benchmarks.comparing import WARM_UP_ROWS, Bench, Comparison, Measured, Outcome, Row, Side, by_turns, fastest
 from benchmarks.task import Task
 from benchmarks.trainer import MeanPooled
+from graftline.adaptation_settings import AdaptationSettings
 from graftline.families import load_classifier, save_classifier
 from graftline.inference import Predictor
-from graftline.settings import AdaptationSettings
 
 OURS, FAST, FASTER, BEST = "Predictor", "Predictor, fast precision", "Predictor, OpenVINO", "pipeline, best"
 ROWS = tuple(

@@ -31,9 +31,10 @@ from benchmarks.real_projects import REVIEW_PROJECT, review_settings
 from benchmarks.strategies import FOLDER
 from benchmarks.task import Labelled, Task
 from benchmarks.trainer import Recipe, trained_text
+from graftline.adaptation_settings import AdaptationSettings
 from graftline.files import write_atomically, write_json
 from graftline.preprocessing import Reading
-from graftline.settings import AdaptationSettings, parse_settings
+from graftline.settings import parse_settings
 from tasks.accepted_rows import raw_inputs, split_targets
 from tasks.artifacts import Workspace
 from tasks.fetch_model import fetch_model

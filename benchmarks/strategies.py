@@ -25,6 +25,7 @@ from torch import nn
 
 from benchmarks.projects import Adapted, adapt_in, kept_project
 from benchmarks.real_projects import EPOCHS, PROJECTS, SCRATCH, SEED, Project
+from graftline.adaptation_settings import AdaptationSettings
 from graftline.blocks import find_blocks
 from graftline.classifier import HEAD
 from graftline.errors import BaseModelRefusedError, DataRefusedError, GraftlineError
@@ -35,7 +36,7 @@ from graftline.input_rows import PROOF_ROWS, InputRows
 from graftline.lora import add_lora
 from graftline.outputs import Outputs
 from graftline.preprocessing import Reading
-from graftline.settings import AdaptationSettings, parse_settings
+from graftline.settings import parse_settings
 from tasks.accepted_rows import raw_inputs
 
 PAGE = Path(__file__).parent.parent / "docs" / "strategies.md"

@@ -12,7 +12,7 @@ from benchmarks.adapting import adapt, adapted_outcome, with_openvino
 from benchmarks.comparing import WARM_UP_ROWS, Bench, Comparison, Measured, Outcome, Row, Side, by_turns, fastest
 from benchmarks.task import Task
 from benchmarks.trainer import Recipe, best_recipe, train_text
-from graftline.settings import AdaptationSettings
+from graftline.adaptation_settings import AdaptationSettings
 
 EPOCHS = 5
 # Of 5e-5 to 1e-1 the rate with the best accuracy on 320 of these texts under the mean of the tokens. Trainer's own 5e-5

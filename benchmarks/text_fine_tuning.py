@@ -7,7 +7,7 @@ from benchmarks.adapting import adapted_outcome
 from benchmarks.comparing import WARM_UP_ROWS, Bench, Comparison, Measured, Row, Side, by_turns
 from benchmarks.task import Task
 from benchmarks.trainer import Recipe, best_recipe, train_text
-from graftline.settings import AdaptationSettings
+from graftline.adaptation_settings import AdaptationSettings
 
 EPOCHS = 3
 OURS, DEFAULTS, BEST = "ours", "Trainer, defaults", "Trainer, best"

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from graftline.adaptation_settings import AdaptationSettings, Strategy
 from graftline.augmentation import views_of
 from graftline.averaging import copied
 from graftline.blocks import find_blocks
@@ -23,7 +24,6 @@ from graftline.lora import add_lora, merge_lora
 from graftline.objective import Objective, objective_for
 from graftline.replay import replaying
 from graftline.scoring import SCORING, spelt
-from graftline.settings import AdaptationSettings, Strategy
 from graftline.training_plan import Epoch, Plan, Rows, best_epoch
 from graftline.training_runs import Listener, Trained, TrainingRuns, plan_from
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from graftline.settings import Augmentation
+from graftline.adaptation_settings import Augmentation
 
 if TYPE_CHECKING:
     from PIL import Image

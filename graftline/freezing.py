@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from graftline.adaptation_settings import Strategy
 from graftline.blocks import find_blocks
 from graftline.digests import tensors_sha256
 from graftline.errors import SettingsError
-from graftline.settings import Strategy
 
 Batch = Mapping[str, Tensor]
 # What the norm layers of torch, timm and transformers end in: LayerNorm, BatchNorm2d, GroupNorm, T5LayerNorm, RMSNorm.

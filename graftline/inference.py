@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from graftline.adaptation_settings import Runtime
 from graftline.families import load_classifier, load_preprocessor
 from graftline.openvino_runtime import Network, compiled
 from graftline.precision import Precision, autocast
 from graftline.preprocessing import Encoded, Raw
 from graftline.replay import Batch
-from graftline.settings import Runtime
 
 Predictions = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 

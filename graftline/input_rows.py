@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from graftline.adaptation_settings import Runtime
 from graftline.augmentation import View
 from graftline.batching import equal_length_batches
 from graftline.classifier import Classifier
@@ -18,7 +19,6 @@ from graftline.openvino_runtime import compiled
 from graftline.precision import Precision, autocast, narrowed
 from graftline.preprocessing import Encoded, Preprocessor
 from graftline.replay import ReplayPlan, capture, plan_replay
-from graftline.settings import Runtime
 
 # Rows that OpenVINO computes before they are written to the store.
 ROWS_AT_ONCE = 64

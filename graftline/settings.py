@@ -5,58 +5,23 @@ from typing import Annotated, Literal
 
 import yaml
 from pydantic import (
-    BeforeValidator,
     Field,
     JsonValue,
     ValidationError,
-    WithJsonSchema,
-    field_validator,
     model_validator,
 )
 
+from graftline.adaptation_settings import AdaptationSettings
 from graftline.errors import SettingsError
 from graftline.evaluation_settings import EvaluationSettings
 from graftline.sections import OptionalText, Section, Share
 from graftline.terms import direction_of
-
-Strategy = Literal[
-    "feature_extraction",
-    "partial",
-    "fine_tuning",
-    "probe_then_fine_tune",
-    "gradual_unfreezing",
-    "lora",
-    "bias_only",
-    "norm_only",
-]
-# The strategies that may begin behind a block; the first one has to.
-CUT_STRATEGIES = ("partial", "probe_then_fine_tune", "lora", "bias_only", "norm_only")
 
 RegistryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 
 # What the input of a row is, and what is learned to be said of it.
 Kind = Literal["text", "image", "audio"]
 Task = Literal["single_label", "multi_label", "regression"]
-Augmentation = Literal["none", "light"]
-Runtime = Literal["torch", "openvino"]
-
-
-def _chosen_precision(value: object) -> object:
-    if value in ("float32", "bfloat16"):
-        return value
-    if value != "auto":
-        raise ValueError("expected float32, bfloat16 or auto")
-    from graftline.precision import fastest_precision  # torch takes a second to import
-
-    return fastest_precision()
-
-
-# What is chosen by the machine is settled here, so that keys, records and a repetition elsewhere name what it was.
-ChosenPrecision = Annotated[
-    Literal["float32", "bfloat16"],
-    BeforeValidator(_chosen_precision),
-    WithJsonSchema({"type": "string", "enum": ["float32", "bfloat16", "auto"]}),
-]
 
 
 class DataSettings(Section, title="Data"):
@@ -140,131 +105,6 @@ class BaseModelSettings(Section, title="Base model"):
     uri: str
     """package:NAME/FOLDER, path:FOLDER, hf:ORG/NAME@REVISION, s3://BUCKET/PREFIX or models:/NAME@ALIAS.
     What it holds is pinned in base_models.lock by `graftline lock`."""
-
-
-class AdaptationSettings(Section, title="Adaptation"):
-    """What is frozen and how the rest is trained."""
-
-    strategy: Strategy = "fine_tuning"
-    """feature_extraction: only the head. partial: what lies behind freeze_until. fine_tuning: everything.
-    probe_then_fine_tune: the head first, solved to its optimum, then everything but BatchNorm's statistics (LP-FT,
-    arXiv 2202.10054); the solved head stays if no epoch beats it.
-    gradual_unfreezing: from the head down, in stages (ULMFiT, arXiv 1801.06146). lora: low-rank adapters beside
-    frozen weights (arXiv 2106.09685). bias_only: the biases (BitFit, arXiv 2106.10199). norm_only: the norm layers."""
-    freeze_until: OptionalText = None
-    """The first trained block, as a name (encoder.layer.3), a number (3) or a share of the depth (0.5). Partial needs
-    it; probe_then_fine_tune, lora, bias_only and norm_only may have it."""
-    head: Literal["linear", "mlp"] = "linear"
-    """mlp puts a hidden layer as wide as the features into the head. A linear head on a wholly frozen model is solved
-    to its optimum, anything else is trained."""
-    head_penalty: Annotated[float, Field(ge=0, le=1000)] = 0.0
-    """L2 penalty of a solved head, on standardised features. 0: the one with the lowest validation loss."""
-    epochs: Annotated[int, Field(ge=1, le=1000)] = 3
-    """Passes over the training rows."""
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-5
-    """Highest learning rate of the pre-trained blocks."""
-    head_learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
-    """Highest learning rate of the new head: it starts from random weights and needs far larger steps."""
-    find_learning_rate: bool = False
-    """Find both rates by a range test first (arXiv 1506.01186), in the proportion that they have here."""
-    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Each block's rate is this much of that behind it: what is general learns more slowly than what is special
-    (ULMFiT has 0.38, ELECTRA's fine-tuning 0.8). 1: all the same."""
-    l2_sp: Annotated[float, Field(ge=0, le=100)] = 0.0
-    """Pull of the weights towards those of the base model (L2-SP, arXiv 1802.01483). 0: none."""
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
-    """Rows per batch."""
-    gradient_accumulation: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Batches per step: the step of a batch that would not fit into memory."""
-    gradient_checkpointing: bool = False
-    """Compute activations again instead of keeping them: less memory, about a third more time."""
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Decoupled weight decay (AdamW) of matrices; biases and norms have none."""
-    warmup_share: Share = 0.1
-    """Share of the steps in which the learning rate rises; afterwards it falls to zero."""
-    schedule: Literal["linear", "cosine"] = "linear"
-    """How the learning rate falls: along a straight line, as BERT's did, or half a cosine."""
-    stage_epochs: Annotated[int, Field(ge=1, le=1000)] = 1
-    """For gradual_unfreezing: epochs before more blocks are unfrozen. With the last stage everything is."""
-    average: Literal["none", "greedy"] = "none"
-    """greedy: the weights are the mean of those epochs that do better together on the validation rows than the best
-    one alone (arXiv 2203.05482)."""
-    runs: Annotated[int, Field(ge=1, le=100)] = 1
-    """Trainings from the same start, each with another order of the rows, whose weights are averaged (model soup,
-    arXiv 2203.05482): better than the same number of epochs in one, and less a matter of the seed. Best from a head
-    that was solved: runs from a random one may end too far apart to be averaged."""
-    lora_rank: Annotated[int, Field(ge=1, le=1024)] = 8
-    """Rank of the adapters. The paper found 4 to 8 enough (table 6)."""
-    lora_alpha: Annotated[float, Field(gt=0, le=4096)] = 16.0
-    """Scale of the adapters: their output counts alpha / rank times."""
-    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Dropout in front of the adapters."""
-    lora_targets: OptionalText = None
-    """A regular expression that the names of the adapted layers contain. Empty: every linear layer and convolution."""
-    lora_merge: bool = True
-    """Add the adapters to the weights at the end. Otherwise they stay beside the untouched base weights."""
-    max_tokens: Annotated[int, Field(ge=8, le=8192)] = 128
-    """Longer texts are cut to this many tokens."""
-    max_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
-    """Longer sounds are cut to this many seconds."""
-    augmentation: Augmentation = "none"
-    """light: training rows are seen in seeded random views. Images: a crop of 80 to 100 % of the area, brightness and
-    contrast within 20 %, never mirrored or turned. Sounds: 6 dB louder or softer, shifted by up to 0.1 s, white noise
-    20 to 40 dB below. Validation, test and served rows stay as they are."""
-    views: Annotated[int, Field(ge=1, le=100)] = 4
-    """In how many views each row is seen, if there is augmentation: epoch after epoch the next one, then from the first
-    again. The frozen part's output is kept for each; without room for all it runs in every epoch, on the same views. A
-    head is solved on all views together."""
-    block_pattern: OptionalText = None
-    """A regular expression over module names that says which are the blocks of an unknown model: blocks[.][0-9]+"""
-    precision: ChosenPrecision = "float32"
-    """bfloat16 is faster where the processor has instructions for it, and a little less exact; elsewhere it is several
-    times slower. auto: bfloat16 where there are such instructions; the run records what it came to."""
-    runtime: Runtime = "torch"
-    """What runs the frozen part. openvino is faster on processors, needs pip install "graftline[openvino]", and is
-    compared with torch on a few rows first: a model that it cannot run, or runs differently, is an error."""
-    feature_precision: Literal["float32", "bfloat16"] = "float32"
-    """In which precision the frozen part's output is kept: bfloat16 takes half the space and rounds to 3 digits."""
-    feature_gigabytes: Annotated[float, Field(ge=0, le=100_000)] = 20.0
-    """What all kept outputs of frozen parts may take on the disk together; the least recently used go first. Where
-    one alone would take more, its frozen part runs in every epoch instead."""
-    patience: Annotated[int, Field(ge=0, le=100)] = 0
-    """Stop after this many epochs without improvement on the validation rows. 0: train all epochs."""
-    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
-    """Share of each row's weight that is spread over all classes: against noisy labels and overconfidence. 0: none."""
-    class_weights: Literal["none", "balanced"] = "none"
-    """balanced weighs each class by the inverse of its frequency."""
-    threads: Annotated[int, Field(ge=0, le=1024)] = 0
-    """Processor threads. 0: one per core. The last bits of the weights depend on it."""
-    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-    """Start of every random sequence of the training."""
-
-    @field_validator("freeze_until", mode="before")
-    @classmethod
-    def _as_text(cls, value: object) -> object:
-        return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-    @model_validator(mode="after")
-    def _freeze_point_belongs_to_the_strategy(self) -> "AdaptationSettings":
-        needed, possible = self.strategy == "partial", self.strategy in CUT_STRATEGIES
-        if (needed and self.freeze_until is None) or (not possible and self.freeze_until is not None):
-            raise ValueError(
-                f"strategy {self.strategy} with freeze_until {self.freeze_until!r}: partial needs freeze_until (for"
-                f" example 3), {', '.join(CUT_STRATEGIES[1:])} may have it, the other strategies must leave it empty"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _only_trainings_are_repeated(self) -> "AdaptationSettings":
-        if self.runs > 1 and self.strategy == "feature_extraction" and self.head == "linear":
-            raise ValueError(f"runs {self.runs} with a solved head: it comes out the same each time; set runs to 1")
-        return self
-
-    @model_validator(mode="after")
-    def _a_probe_is_linear(self) -> "AdaptationSettings":
-        if self.strategy == "probe_then_fine_tune" and self.head != "linear":
-            raise ValueError("strategy probe_then_fine_tune needs head linear: no other can be solved")
-        return self
 
 
 class RegistrySettings(Section, title="Registry"):

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from graftline.adaptation_settings import AdaptationSettings
 from graftline.averaging import average_greedily, copied, mixed
 from graftline.classifier import HEAD, Classifier
 from graftline.errors import SettingsError
 from graftline.freezing import FreezePoint, learned
 from graftline.objective import Objective
 from graftline.range_test import find_learning_rate
-from graftline.settings import AdaptationSettings
 from graftline.training import train
 from graftline.training_plan import Epoch, Plan, Progress, Rows, best_epoch
 from graftline.validation import validate

@@ -12,10 +12,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
+from graftline.adaptation_settings import AdaptationSettings
 from graftline.files import write_json
 from graftline.policy import BASELINES, Baseline
 from graftline.scoring import SCORING
-from graftline.settings import AdaptationSettings, Settings
+from graftline.settings import Settings
 from tasks.accepted_rows import LIBRARIES_OF, raw_inputs, read_split, split_targets
 from tasks.artifacts import Outcome, StepFolder, Workspace, produce
 from tasks.fetch_model import BaseModel

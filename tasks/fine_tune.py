@@ -14,11 +14,12 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
+from graftline.adaptation_settings import AdaptationSettings
 from graftline.digests import json_sha256, tensors_sha256
 from graftline.files import write_json
 from graftline.report import kept
 from graftline.scoring import SCORING, spelt
-from graftline.settings import AdaptationSettings, Kind, Task
+from graftline.settings import Kind, Task
 from tasks.accepted_rows import LIBRARIES_OF, raw_inputs, split_targets
 from tasks.artifacts import StepFolder, Workspace, produce
 from tasks.fetch_model import BaseModel, verify_base_model

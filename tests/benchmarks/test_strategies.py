@@ -13,9 +13,10 @@ from benchmarks.real_projects import DIGIT_PROJECT, PROJECTS, SCRATCH, UNTRAINED
 from benchmarks.seeds import Runs, candidates, paired, read_runs, trained_as
 from benchmarks.seeds import page as seeds_page
 from benchmarks.strategies import Line, page, parameters_trained, read_lines
+from graftline.adaptation_settings import AdaptationSettings, Strategy
 from graftline.backbones import load_transformers
 from graftline.files import write_json
-from graftline.settings import AdaptationSettings, Strategy, parse_settings
+from graftline.settings import parse_settings
 from graftline.timm_backbones import load_timm
 from tests.tiny_media import write_tiny_image_model
 from tests.tiny_models import WIDTH, tiny_classifier, tiny_rows, write_tiny_model

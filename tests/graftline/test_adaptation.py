@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from graftline.adaptation import Adaptation, Adapted
+from graftline.adaptation_settings import AdaptationSettings
 from graftline.classifier import Classifier
 from graftline.digests import tensors_sha256
 from graftline.errors import SettingsError
@@ -22,7 +23,6 @@ from graftline.freezing import FreezePoint
 from graftline.input_rows import FeatureRows, InputRows
 from graftline.objective import OneLabel
 from graftline.range_test import find_learning_rate
-from graftline.settings import AdaptationSettings
 from graftline.training_plan import Epoch, Plan, Progress, best_epoch
 from graftline.training_runs import SEED_STEP, Listener
 from graftline.validation import predict

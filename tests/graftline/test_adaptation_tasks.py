@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from graftline.adaptation import Adaptation
+from graftline.adaptation_settings import AdaptationSettings
 from graftline.classifier import Classifier
 from graftline.digests import tensors_sha256
 from graftline.families import load_base, load_classifier, save_classifier
 from graftline.feature_store import FeatureStore
 from graftline.input_rows import InputRows
 from graftline.outputs import outputs_for
-from graftline.settings import AdaptationSettings, Task
+from graftline.settings import Task
 from graftline.validation import predict
 from tests.tiny_models import READING, tiny_rows, write_tiny_model
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from graftline.adaptation import Adaptation, Adapted
+from graftline.adaptation_settings import AdaptationSettings
 from graftline.augmentation import View, augmented_image, augmented_sound, views_of
 from graftline.classifier import Classifier
 from graftline.digests import tensors_sha256
@@ -29,7 +30,6 @@ from graftline.input_rows import FeatureRows, InputRows, ReplayedRows, fill, pla
 from graftline.linear_head import solve_head
 from graftline.objective import OneLabel
 from graftline.replay import replaying
-from graftline.settings import AdaptationSettings
 from graftline.training_plan import Progress
 from graftline.training_runs import Listener
 from tests.tiny_media import MediaArchitecture, tiny_media_classifier, tiny_media_rows, write_tiny_media_model

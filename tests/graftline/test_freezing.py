@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from graftline.adaptation_settings import Strategy
 from graftline.blocks import find_blocks
 from graftline.classifier import Classifier
 from graftline.errors import SettingsError
@@ -18,7 +19,6 @@ from graftline.freezing import (
     frozen_sha256,
     train_mode,
 )
-from graftline.settings import Strategy
 from tests.tiny_models import (
     ARCHITECTURES,
     BLOCK_LIST,

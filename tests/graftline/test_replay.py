@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from graftline.adaptation_settings import Strategy
 from graftline.classifier import Classifier
 from graftline.errors import SettingsError
 from graftline.feature_store import FeatureStore
@@ -17,7 +18,6 @@ from graftline.freezing import FreezePoint, freeze, train_mode
 from graftline.input_rows import InputRows, ReplayedRows, fill, row_keys
 from graftline.objective import OneLabel
 from graftline.replay import capture, plan_replay, replaying
-from graftline.settings import Strategy
 from graftline.training import train
 from graftline.training_plan import Epoch, Plan, Rows
 from tests.tiny_models import ARCHITECTURES, Architecture, tiny_classifier, tiny_rows, write_tiny_model

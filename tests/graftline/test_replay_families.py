@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from graftline import image_models, sound_models
+from graftline.adaptation_settings import Strategy
 from graftline.augmentation import views_of
 from graftline.blocks import find_blocks
 from graftline.classifier import Classifier
@@ -19,7 +20,6 @@ from graftline.freezing import FreezePoint, freeze
 from graftline.input_rows import InputRows, ReplayedRows, fill, plan_for, row_keys
 from graftline.objective import OneLabel
 from graftline.replay import capture, replaying
-from graftline.settings import Strategy
 from graftline.training import train
 from graftline.training_plan import Epoch, Plan, Rows
 from tests.tiny_media import (

@@ -11,12 +11,12 @@ from sklearn.metrics import accuracy_score, log_loss
 from torch import Tensor
 
 from graftline.adaptation import Adaptation
+from graftline.adaptation_settings import AdaptationSettings
 from graftline.classifier import Classifier
 from graftline.linear_head import PENALTIES
 from graftline.metrics import Floats
 from graftline.probing import probe_answers
 from graftline.retention import Retention, retention
-from graftline.settings import AdaptationSettings
 from graftline.splitting import Split
 from tests.tiny_models import tiny_classifier, tiny_rows, write_tiny_model
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
 from graftline import training
+from graftline.adaptation_settings import Strategy
 from graftline.averaging import EPOCHS, MOST_KEPT_EPOCHS, average_greedily, epoch_path
 from graftline.checkpoints import TENSORS
 from graftline.digests import tensors_sha256
@@ -27,7 +28,6 @@ from graftline.freezing import freeze
 from graftline.input_rows import InputRows
 from graftline.objective import Objective, OneLabel, balanced_weights
 from graftline.optimizer import optimizer_for, set_learning_rates
-from graftline.settings import Strategy
 from graftline.training import train
 from graftline.training_plan import Epoch, Plan, Progress, best_epoch
 from graftline.validation import predict, validate

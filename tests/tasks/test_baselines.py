@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from graftline.adaptation import Adaptation
+from graftline.adaptation_settings import AdaptationSettings
 from graftline.axes import Axis
 from graftline.inference import Predictor
 from graftline.policy import BASELINES, Baseline
-from graftline.settings import AdaptationSettings, Settings
+from graftline.settings import Settings
 from graftline.training_plan import DivergedError
 from tasks import baselines as step
 from tasks.accepted_rows import raw_inputs, split_targets
