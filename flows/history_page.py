@@ -1,5 +1,7 @@
 """The history of a registered model, on Prefect's page."""
 
+import textwrap
+
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from pydantic import JsonValue
@@ -7,6 +9,9 @@ from pydantic import JsonValue
 from flows.console import show_progress
 from flows.history import history as read_history
 from flows.history import verified_history
+
+# What the page shows side by side in a window of 1,280 pixels.
+PAGE_WIDTH = 72
 
 
 @flow(name="history", persist_result=False)
@@ -19,7 +24,14 @@ def history(name: str, verify: bool = False) -> dict[str, JsonValue]:
     """
     with show_progress():
         result = verified_history(name) if verify else read_history(name)
-    # Indented, so that Markdown shows what people wrote as it stands.
-    lines = "\n".join(f"    {line}" for line in str(result["summary"]).splitlines())
-    create_markdown_artifact(key="history", markdown=lines, description=f"History of {name}")
+    create_markdown_artifact(key="history", markdown=_as_code(str(result["summary"])), description=f"History of {name}")
     return result
+
+
+def _as_code(summary: str) -> str:
+    """Indented, so that Markdown shows what people wrote as it stands; wrapped, since the page wraps no code."""
+    return "\n".join(
+        f"    {part}"
+        for line in summary.splitlines()
+        for part in textwrap.wrap(line, PAGE_WIDTH, subsequent_indent=" " * 6, break_on_hyphens=False)
+    )
