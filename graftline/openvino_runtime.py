@@ -1,5 +1,6 @@
 """OpenVINO in place of PyTorch for what does not learn: on processors its kernels lose less around the products."""
 
+import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -83,7 +84,8 @@ def _converted(plain: Forward, module: nn.Module, example: Batch, precision: Pre
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         # OpenVINO would trace it twice and compare; the answers are compared anyway.
         graph = torch.jit.trace(positional, tuple(example.values()), check_trace=False)  # type: ignore[no-untyped-call]
-        converted = openvino.convert_model(graph, example_input=tuple(example.values()))
+        with _logging_kept():
+            converted = openvino.convert_model(graph, example_input=tuple(example.values()))
     threads = torch.get_num_threads()
     compiled_model = openvino.Core().compile_model(
         converted,
@@ -150,3 +152,15 @@ def _without_cache(module: nn.Module) -> Iterator[None]:
     finally:
         for config in configs:
             config.use_cache = True
+
+
+@contextmanager
+def _logging_kept() -> Iterator[None]:
+    """Afterwards the root logger is as before: a conversion that fails leaves it at ERROR, and warnings go nowhere."""
+    root = logging.getLogger()
+    level, filters, handlers = root.level, [*root.filters], [*root.handlers]
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.filters[:], root.handlers[:] = filters, handlers

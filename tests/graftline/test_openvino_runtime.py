@@ -1,6 +1,7 @@
 """OpenVINO in front of the freeze point and in prediction: as PyTorch answers, or refused."""
 
 import importlib.util
+import logging
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -106,12 +107,14 @@ def test_a_model_that_openvino_cannot_convert_is_refused_with_its_reason(tmp_pat
             sizes: torch.Tensor = torch.linalg.eigvals(values).abs()  # an operation that OpenVINO does not have
             return sizes
 
-    module = Asking()
+    module, root = Asking(), logging.getLogger()
+    before = root.level, [*root.filters], [*root.handlers]
     with pytest.raises(SettingsError, match=r"frozen: OpenVINO cannot run Asking \(.+\); set it to torch"):
         openvino_runtime.compiled(
             lambda batch: module(batch["values"]), module, [{"values": torch.eye(2)}, {"values": torch.eye(3)}],
             what="frozen", precision="float32",
         )  # fmt: skip
+    assert (root.level, root.filters, root.handlers) == before
 
 
 def test_without_openvino_one_is_told_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

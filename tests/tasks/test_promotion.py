@@ -1,6 +1,5 @@
 """The alias `champion` moves by recorded decisions only, one at a time; what the gate refused takes an override."""
 
-import logging
 import shutil
 from pathlib import Path
 
@@ -198,7 +197,6 @@ def test_an_alias_moved_by_hand_is_reported_and_not_overwritten(
 ) -> None:
     two_champions(workspace)
     move_by_hand(moved_to)
-    caplog.set_level(logging.WARNING)
     assert promotion.history(workspace, MODEL)[1] == moved_to
     assert f"the champion is version {moved_to}, but by the history version 2: the alias was moved" in caplog.text
     assert "the alias was moved outside of Graftline" in refusal(rollback, workspace, MODEL, "a test")
@@ -211,7 +209,6 @@ def test_an_alias_removed_by_hand_is_reported_and_not_set_again(
     register(workspace, "PROMOTE")
     promote(workspace, MODEL, 1, "a test")
     MlflowClient().delete_registered_model_alias(MODEL, CHAMPION)
-    caplog.set_level(logging.WARNING)
     assert promotion.history(workspace, MODEL)[1] is None
     assert "the champion is none, but by the history version 1" in caplog.text
 
