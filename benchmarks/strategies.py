@@ -50,9 +50,6 @@ gradual_unfreezing trains all of them in its last stage. Seconds are those of th
 run included where it was not kept from the lines above, and of a killed run only those since it went on; the machine
 was shared with other work, and runs were halted for it, so they say little more than orders of magnitude. Made by
 `python -m benchmarks.strategies`.
-
-`probe_then_fine_tune` is 0.1 points ahead of `fine_tuning` on the reviews and 0.8 points behind it on the digits, the
-smaller data. Both are well inside the intervals, so `fine_tuning` stays the default for small data, too.
 """
 SPLITS = {"train": "to learn from", "validation": "to choose by", "test": "held out"}
 COLUMNS = ("strategy", "held-out accuracy (95 % interval)", "log loss", "parameters trained",

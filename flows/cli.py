@@ -37,8 +37,8 @@ TELEMETRY_OFF = {
     "GX_ANALYTICS_ENABLED": "false",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
-# Beside other work, threads that spin while they wait for each other make training several times as slow; alone,
-# threads that sleep cost it a tenth at most.
+# Beside other work, threads that spin while they wait for each other made training three times as slow as threads that
+# sleep; alone, sleeping cost training a twentieth and feature extraction a sixth (benchmarks/README.md).
 DEFAULT_ENVIRONMENT = TELEMETRY_OFF | {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
