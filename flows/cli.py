@@ -37,13 +37,10 @@ TELEMETRY_OFF = {
     "GX_ANALYTICS_ENABLED": "false",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
-# Beside other work, threads that spin while they wait for each other made training three times as slow as threads that
-# sleep; alone, sleeping cost training a twentieth and feature extraction a sixth (benchmarks/README.md).
-DEFAULT_ENVIRONMENT = TELEMETRY_OFF | {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def main() -> None:
-    for name, value in DEFAULT_ENVIRONMENT.items():  # before PyTorch is imported, which reads it once
+    for name, value in TELEMETRY_OFF.items():
         os.environ.setdefault(name, value)
     app()
 

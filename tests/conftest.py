@@ -1,10 +1,13 @@
-"""What holds for every test: no tool reports to its makers, and workers that share the cores hinder each other less."""
+"""What holds for every test: no tool reports to its makers."""
 
 import os
 
-from flows.cli import DEFAULT_ENVIRONMENT
-
-# At import, not in a fixture: several tools, PyTorch among them, read these when they are imported themselves.
-os.environ.update(DEFAULT_ENVIRONMENT | dict(os.environ))
+# Two workers and their servers share the cores: a thread that waits for its neighbours may not spin meanwhile.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import graftline.torchvision_import  # noqa: F401 - must come before transformers
+from flows.cli import TELEMETRY_OFF
+
+# At import, not in a fixture: several tools read these when they are imported themselves.
+for name, value in TELEMETRY_OFF.items():
+    os.environ.setdefault(name, value)

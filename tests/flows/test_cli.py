@@ -1,7 +1,6 @@
 """Every error is one sentence and an exit code, the last line is JSON where that was asked for, and help is cheap."""
 
 import json
-import os
 import pickle
 import shutil
 import subprocess
@@ -215,20 +214,6 @@ def test_without_json_nothing_is_on_standard_output_but_the_summary(root: Path) 
     done = CliRunner().invoke(app, ["lock"])
     assert done.stdout.startswith("locked path:base at ")
     assert len(done.stdout.splitlines()) == 1
-
-
-@pytest.mark.parametrize(("wish", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
-def test_waiting_threads_sleep_unless_the_user_says_otherwise(wish: dict[str, str], policy: str) -> None:
-    program = (
-        "import os, sys\nfrom flows.cli import main\nsys.argv = ['graftline', '--help']\n"
-        "assert 'torch' not in sys.modules\n"
-        "try:\n    main()\nexcept SystemExit:\n    print(os.environ['OMP_WAIT_POLICY'])\n"
-    )
-    inherited = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=inherited | wish
-    )
-    assert done.stdout.splitlines()[-1] == policy
 
 
 def test_help_imports_none_of_the_heavy_libraries() -> None:
