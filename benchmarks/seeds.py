@@ -1,6 +1,6 @@
 """Full fine-tuning on the reviews over several seeds: the recipe of params.yaml against transformers' Trainer.
 
-Usage: python -m benchmarks.seeds [--seeds N ...] [--rows N] [--threads N]
+Usage: python -m benchmarks.seeds [--seeds N ...] [--strategies NAME ...] [--rows N] [--threads N]
 
 Both learn from the same training rows for as many epochs, and are judged by the same held-out rows. The validation
 rows choose ours its epochs, and Trainer its recipe, once, with the first seed. Each training is kept in a JSON file
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from flows.cli import TELEMETRY_OFF
 
@@ -41,11 +41,13 @@ from tasks.fetch_model import fetch_model
 
 PAGE = Path(__file__).parent.parent / "docs" / "seeds.md"
 SEEDS = (0, 1, 2, 3, 4)
+# Both train all weights, one with a head that was solved before.
+STRATEGIES = ("fine_tuning", "probe_then_fine_tune")
 RATES = (5e-5, 1e-4)
 HEAD_OF_PAGE = """# Full fine-tuning over seeds, against Trainer
 {epochs} epochs of the reviews, {train} training rows, judged by {test} held-out rows, which chose nothing.
-- **Ours**: `adapt` with `params.yaml` as it is: {precision}, batch {batch_size}, rates {learning_rate:g} and, for the
-  head, {head_learning_rate:g}, label smoothing {label_smoothing:g}, average of epochs {average}. {validation}
+- **Ours**: `adapt` with `params.yaml` and each strategy: {precision}, batch {batch_size}, rates {learning_rate:g} and,
+  for the head, {head_learning_rate:g}, label smoothing {label_smoothing:g}, average of epochs {average}. {validation}
   validation rows choose among the epochs.
 - **Trainer**: transformers' `Trainer` on the same training rows; of these recipes the one with the highest accuracy on
   the validation rows with seed {first}, its last epoch as Trainer leaves it:
@@ -57,14 +59,14 @@ HEAD_OF_PAGE = """# Full fine-tuning over seeds, against Trainer
 Each seed decides the new head, the order of the rows and dropout; the split never changes. Made by
 `python -m benchmarks.seeds`.
 
-| seed | ours | Trainer | difference |
-| --- | --- | --- | --- |
+| seed | {strategies} | Trainer |
+{rule}
 {seeds}
 """
 PAIRED = """
-Mean difference by seed: {mean:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} (paired t, {count} seeds). It is about
-seeds on these held-out rows, not about other rows.
+Mean difference to Trainer by seed (paired t, {count} seeds; about seeds on these held-out rows, not about other rows):
 """
+DIFFERENCE = "- {strategy}: {mean:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}\n"
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Runs:
 
     recipes: dict[str, float] = field(default_factory=dict)
     ours: dict[str, float] = field(default_factory=dict)
+    """By strategy and seed, as "STRATEGY; seed N"."""
     trainer: dict[str, float] = field(default_factory=dict)
     """By recipe and seed, as "RECIPE; seed N"."""
     split_rows: dict[str, int] = field(default_factory=dict)
@@ -89,13 +92,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from prefect.testing.utilities import prefect_test_harness
 
     with prefect_test_harness(server_startup_timeout=180):
-        _Comparison(root, chosen.output, chosen.threads).run(chosen.seeds)
+        _Comparison(root, chosen.output, chosen.threads).run(chosen.seeds, chosen.strategies)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, metavar="N")
+    parser.add_argument("--strategies", nargs="+", default=STRATEGIES, choices=STRATEGIES)
     parser.add_argument("--rows", type=int, help="rows in all, held-out ones included")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, default=PAGE, help="the page")
@@ -112,7 +116,8 @@ class _Comparison:
         self.kept = output.with_suffix(".json")
         self.settings = parse_settings(self.tree, source=root.name)
         data = validated(root, self.settings)
-        self.asked = {"rows": data.accepted, "adaptation": self.tree["adaptation"], "threads": threads}
+        shared = {name: value for name, value in self.tree["adaptation"].items() if name != "strategy"}
+        self.asked: dict[str, Any] = {"rows": data.accepted, "adaptation": shared, "threads": threads}
         self.runs = read_runs(self.kept, self.asked)
         self.runs.split_rows.update(data.split_rows)
         base = fetch_model.fn(Workspace(root), self.settings.base_model.uri)
@@ -124,15 +129,16 @@ class _Comparison:
         self.task = Task(base.path, reading, data.labels, sides["train"], sides["test"])
         self.validation = sides["validation"]
 
-    def run(self, seeds: Sequence[int]) -> None:
+    def run(self, seeds: Sequence[int], strategies: Sequence[str]) -> None:
         """All that is not known yet."""
         best = self._best_recipe(seeds[0])
         for seed in seeds:
-            if str(seed) not in self.runs.ours:
-                self._keep(self.runs.ours, str(seed), self._ours(seed))
-            if trained_as(best, seed) not in self.runs.trainer:
+            for strategy in strategies:
+                if trained_as(strategy, seed) not in self.runs.ours:
+                    self._keep(self.runs.ours, trained_as(strategy, seed), self._ours(strategy, seed))
+            if trained_as(best.what, seed) not in self.runs.trainer:
                 self._train(best, seed)
-        self._write(best, seeds)
+        write_atomically(self.output, page(self.runs, best, seeds, strategies, self.settings.adaptation))
 
     def _best_recipe(self, seed: int) -> Recipe:
         recipes = candidates(self.settings.adaptation)
@@ -145,22 +151,19 @@ class _Comparison:
         """Trainer's side, kept. Returns: its accuracy on the validation rows, which may choose."""
         torch.use_deterministic_algorithms(False)  # ours needs it, Trainer does not ask for it
         _, accuracy_on = trained_text(self.task, recipe, seed)
-        self._keep(self.runs.trainer, trained_as(recipe, seed), accuracy_on(self.task.test))
+        self._keep(self.runs.trainer, trained_as(recipe.what, seed), accuracy_on(self.task.test))
         return accuracy_on(self.validation)
 
-    def _ours(self, seed: int) -> float:
-        adaptation = {**self.tree["adaptation"], "seed": seed, "threads": self.threads}
-        # A registered model for each seed: none has a champion to beat.
-        tree = {**self.tree, "adaptation": adaptation, "registry": {"model": f"reviews-seed-{seed}"}}
+    def _ours(self, strategy: str, seed: int) -> float:
+        adaptation = {**self.tree["adaptation"], "strategy": strategy, "seed": seed, "threads": self.threads}
+        # A registered model for each: none has a champion to beat.
+        tree = {**self.tree, "adaptation": adaptation, "registry": {"model": f"reviews-{strategy}-{seed}"}}
         return float(adapt_in(self.root, tree).result["scores"]["accuracy"]["value"])
 
     def _keep(self, where: dict[str, float], name: str, accuracy: float) -> None:
         where[name] = accuracy
         print(f"{name}: {accuracy:.4f}", file=sys.stderr, flush=True)
         write_json(self.kept, {"asked": self.asked, **asdict(self.runs)})
-
-    def _write(self, best: Recipe, seeds: Sequence[int]) -> None:
-        write_atomically(self.output, page(self.runs, best, seeds, self.settings.adaptation))
 
 
 def candidates(settings: AdaptationSettings) -> list[Recipe]:
@@ -169,9 +172,9 @@ def candidates(settings: AdaptationSettings) -> list[Recipe]:
     return [replace(same, learning_rate=rate, mean_pooled=mean) for rate in RATES for mean in (False, True)]
 
 
-def trained_as(recipe: Recipe, seed: int) -> str:
-    """A name for a training of Trainer's."""
-    return f"{recipe.what}; seed {seed}"
+def trained_as(how: str, seed: int) -> str:
+    """A name for a training."""
+    return f"{how}; seed {seed}"
 
 
 def read_runs(path: Path, asked: Mapping[str, Any]) -> Runs:
@@ -180,18 +183,28 @@ def read_runs(path: Path, asked: Mapping[str, Any]) -> Runs:
     return Runs(**kept) if kept.pop("asked", None) == asked else Runs()
 
 
-def paired(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
+class Difference(NamedTuple):
+    """Of means, with its interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def paired(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
     """The mean difference and its 95 % interval by Student's t, from two accuracies or more on each side."""
     low, high = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
-    return float(np.mean(np.subtract(ours, theirs))), float(low), float(high)
+    return Difference(float(np.mean(np.subtract(ours, theirs))), float(low), float(high))
 
 
-def page(runs: Runs, best: Recipe, seeds: Sequence[int], settings: AdaptationSettings) -> str:
+def page(
+    runs: Runs, best: Recipe, seeds: Sequence[int], strategies: Sequence[str], settings: AdaptationSettings
+) -> str:
     """The page, of all runs of both sides."""
-    ours = [runs.ours[str(seed)] for seed in seeds]
-    theirs = [runs.trainer[trained_as(best, seed)] for seed in seeds]
-    lines = [(str(seed), one, other) for seed, one, other in zip(seeds, ours, theirs, strict=True)]
-    lines.append(("**mean**", statistics.mean(ours), statistics.mean(theirs)))
+    sides = {strategy: [runs.ours[trained_as(strategy, seed)] for seed in seeds] for strategy in strategies}
+    theirs = [runs.trainer[trained_as(best.what, seed)] for seed in seeds]
+    lines = [(str(seed), *accuracies) for seed, *accuracies in zip(seeds, *sides.values(), theirs, strict=True)]
+    lines.append(("**mean**", *map(statistics.mean, (*sides.values(), theirs))))
     text = HEAD_OF_PAGE.format(
         **settings.model_dump(),
         **{split: f"{count:,}" for split, count in runs.split_rows.items()},
@@ -200,12 +213,19 @@ def page(runs: Runs, best: Recipe, seeds: Sequence[int], settings: AdaptationSet
             f"| {f'**{what}**' if what == best.what else what} | {accuracy:.4f} |"
             for what, accuracy in runs.recipes.items()
         ),
-        seeds="\n".join(f"| {name} | {one:.4f} | {other:.4f} | {one - other:+.4f} |" for name, one, other in lines),
+        strategies=" | ".join(strategies),
+        rule="| --- " * (len(strategies) + 2) + "|",
+        seeds="\n".join(f"| {name} | {' | '.join(f'{value:.4f}' for value in values)} |" for name, *values in lines),
     )
     if len(seeds) < 2:
         return text
-    mean, low, high = paired(ours, theirs)
-    return text + PAIRED.format(mean=mean, low=low, high=high, count=len(seeds))
+    return (
+        text
+        + PAIRED.format(count=len(seeds))
+        + "".join(
+            DIFFERENCE.format(strategy=strategy, **paired(ours, theirs)._asdict()) for strategy, ours in sides.items()
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from graftline.augmentation import views_of
 from graftline.averaging import copied
 from graftline.blocks import find_blocks
 from graftline.classifier import HEAD, Classifier
+from graftline.device import full_memory_told, moved, prepare
 from graftline.errors import GraftlineError
 from graftline.feature_store import FeatureStore, FeatureStoreFullError
 from graftline.freezing import FreezePoint, freeze, frozen_sha256
@@ -64,13 +65,21 @@ class Adaptation:
     listener: Listener = field(default_factory=Listener)
 
     def run(self) -> Adapted:
-        """Change the model in place. Raises: SettingsError for what this model has not; GraftlineError."""
-        return {
+        """Change the model in place; it stays on the device that adapted it.
+
+        Raises: SettingsError for what this model or machine has not; GraftlineError.
+        """
+        strategies = {
             "feature_extraction": self._feature_extraction,
             "probe_then_fine_tune": self._probe_then_fine_tune,
             "gradual_unfreezing": self._gradual_unfreezing,
             "lora": self._lora,
-        }.get(self.settings.strategy, self._plain)()
+        }
+        device = torch.device(self.settings.device)
+        prepare(device)
+        with full_memory_told():
+            self.model.to(device)
+            return strategies.get(self.settings.strategy, self._plain)()
 
     def _plain(self) -> Adapted:
         return self._one_stage(self._freeze(self.settings.strategy, self.settings.freeze_until))
@@ -249,7 +258,7 @@ class Adaptation:
         with torch.no_grad():
             layer.weight.copy_(solved.weight)
             layer.bias.copy_(solved.bias)
-            score = objective.score(layer(held.features), held.targets)
+            score = objective.score(layer(moved(held.features, self.model.device)).cpu(), held.targets)
         epoch = Epoch(1, solved.train_loss, solved.validation_loss, score)
         name = spelt(SCORING[self.model.outputs.task].primary)
         self.listener.say(f"head: solved with an L2 penalty of {solved.penalty:.2g}, validation {name} {score:.4f}")

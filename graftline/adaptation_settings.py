@@ -2,7 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from graftline.sections import OptionalText, Section, Share
 
@@ -23,17 +31,28 @@ Augmentation = Literal["none", "light"]
 Runtime = Literal["torch", "openvino"]
 
 
-def _chosen_precision(value: object) -> object:
+# What is chosen by the machine is settled here, so that keys, records and a repetition elsewhere name what it was.
+def _chosen_device(value: str, info: ValidationInfo) -> str:
+    if value != "auto":
+        return value
+    if info.data.get("runtime") == "openvino":
+        return "cpu"
+    import torch  # takes a second
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _chosen_precision(value: object, info: ValidationInfo) -> object:
     if value in ("float32", "bfloat16"):
         return value
     if value != "auto":
         raise ValueError("expected float32, bfloat16 or auto")
-    from graftline.precision import fastest_precision  # torch takes a second to import
+    from graftline.precision import fastest_precision
 
-    return fastest_precision()
+    return fastest_precision(info.data.get("device", "cpu"))
 
 
-# What is chosen by the machine is settled here, so that keys, records and a repetition elsewhere name what it was.
+ChosenDevice = Annotated[Literal["auto", "cpu", "cuda"], AfterValidator(_chosen_device), Field(validate_default=True)]
 ChosenPrecision = Annotated[
     Literal["float32", "bfloat16"],
     BeforeValidator(_chosen_precision),
@@ -118,12 +137,16 @@ class AdaptationSettings(Section, title="Adaptation"):
     head is solved on all views together."""
     block_pattern: OptionalText = None
     """A regular expression over module names that says which are the blocks of an unknown model: blocks[.][0-9]+"""
-    precision: ChosenPrecision = "float32"
-    """bfloat16 is faster where the processor has instructions for it, and a little less exact; elsewhere it is several
-    times slower. auto: bfloat16 where there are such instructions; the run records what it came to."""
     runtime: Runtime = "torch"
     """What runs the frozen part. openvino is faster on processors, needs pip install "graftline[openvino]", and is
     compared with torch on a few rows first: a model that it cannot run, or runs differently, is an error."""
+    device: ChosenDevice = "auto"
+    """What adapts the model: the processor (cpu) or a GPU of NVIDIA or, with PyTorch for ROCm, AMD (cuda). auto: a GPU
+    where PyTorch finds one and the runtime is torch; the run records what it came to. Evaluation and served models
+    compute on the processor either way."""
+    precision: ChosenPrecision = "float32"
+    """bfloat16 is faster where the device has instructions for it, and a little less exact; elsewhere it is several
+    times slower. auto: bfloat16 where there are such instructions; the run records what it came to."""
     feature_precision: Literal["float32", "bfloat16"] = "float32"
     """In which precision the frozen part's output is kept: bfloat16 takes half the space and rounds to 3 digits."""
     feature_gigabytes: Annotated[float, Field(ge=0, le=100_000)] = 20.0
@@ -153,6 +176,12 @@ class AdaptationSettings(Section, title="Adaptation"):
                 f"strategy {self.strategy} with freeze_until {self.freeze_until!r}: partial needs freeze_until (for"
                 f" example 3), {', '.join(CUT_STRATEGIES[1:])} may have it, the other strategies must leave it empty"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _openvino_computes_on_processors(self) -> "AdaptationSettings":
+        if self.runtime == "openvino" and self.device == "cuda":
+            raise ValueError("runtime openvino with device cuda: it runs on processors only; set device to cpu")
         return self
 
     @model_validator(mode="after")

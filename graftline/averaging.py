@@ -47,7 +47,7 @@ def keep_epoch(model: nn.Module, point: FreezePoint, epochs: Sequence[Epoch], fo
     folder.mkdir(parents=True, exist_ok=True)
     path = epoch_path(folder, epochs[-1].number)
     partial = path.with_suffix(".partial")
-    save_file({name: tensor.detach().contiguous() for name, tensor in learned(model, point).items()}, partial)
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in learned(model, point).items()}, partial)
     partial.rename(path)
     for epoch in sorted(epochs, key=rank)[MOST_KEPT_EPOCHS:]:
         epoch_path(folder, epoch.number).unlink(missing_ok=True)

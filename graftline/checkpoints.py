@@ -30,7 +30,7 @@ def save_checkpoint(folder: Path, step: int, tensors: Mapping[str, Tensor], stat
     final, partial = folder / f"step-{step:09d}", folder / ".partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, partial / TENSORS)
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial / TENSORS)
     digests: dict[str, JsonValue] = {"tensors": file_sha256(partial / TENSORS), "state": json_sha256(dict(state))}
     write_json(partial / STATE, {"sha256": digests, "state": dict(state)})
     shutil.rmtree(final, ignore_errors=True)

@@ -2,8 +2,10 @@
 
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
+from graftline.device import batch_on, device_of
 from graftline.family import Family, HeadKind, Pooling
 from graftline.outputs import Outputs
 
@@ -48,9 +50,14 @@ class Classifier(nn.Module):
         """The last layer: all of the head, apart from dropout, if it is linear."""
         return cast("nn.Linear", self.head[-1])
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes; what it is given comes there."""
+        return device_of(self.head)
+
     def features(self, **batch: Tensor) -> Tensor:
         """What the head reads: (batch, width)."""
-        return self.family.vectors(self.backbone, batch, self.pooling)
+        return self.family.vectors(self.backbone, batch_on(batch, self.device), self.pooling)
 
     def forward(self, **batch: Tensor) -> Tensor:
         """(batch, outputs)."""

@@ -15,18 +15,23 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from graftline.device import CPU
+
 # A 64-bit draw decides four elements.
 _BITS = 16
 _torch_dropout, _torch_attention = functional.dropout, functional.scaled_dot_product_attention
 
 
 @contextmanager
-def fast_training() -> Iterator[None]:
-    """Inside, `torch.nn.functional` has the functions below in place of its own, in every thread.
+def fast_training(device: torch.device = CPU) -> Iterator[None]:
+    """Inside, `torch.nn.functional` has the functions below in place of its own, in every thread, if it is a processor.
 
     A mode of `torch.overrides` would be off while a backward pass computes activations again, which then met other
     masks.
     """
+    if device.type != "cpu":
+        yield
+        return
     # What they leave to PyTorch goes its plain mathematical path, whose backward pass is cheaper than the fused one's.
     with sdpa_kernel(SDPBackend.MATH):
         functional.dropout = dropout

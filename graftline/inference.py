@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from graftline.precision import Precision, autocast
 from graftline.preprocessing import Encoded, Raw
 from graftline.replay import Batch
 
+Device = Literal["cpu", "cuda"]
 Predictions = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
 
@@ -32,18 +33,26 @@ class Look:
 class Predictor:
     """An adapted model, loaded from its folder.
 
-    It is evaluated in float32 by PyTorch; another precision or runtime is faster and answers a little differently.
+    It is evaluated in float32 by PyTorch on the processor; whatever else is faster answers a little differently.
     """
 
-    def __init__(self, folder: Path, *, precision: Precision = "float32", runtime: Runtime = "torch") -> None:
-        """Raises: ValueError for a precision or runtime that there is not: MLflow hands on whatever it is given."""
+    def __init__(
+        self, folder: Path, *, precision: Precision = "float32", runtime: Runtime = "torch", device: Device = "cpu"
+    ) -> None:
+        """Raises: ValueError for what there is not: MLflow hands on whatever it is given."""
         for what, value, known in (
             ("precision", precision, get_args(Precision)),
             ("runtime", runtime, get_args(Runtime)),
+            ("device", device, get_args(Device)),
         ):
             if value not in known:
                 raise ValueError(f"{what} {value!r}: there is none of that name, expected {' or '.join(known)}")
-        self._model = load_classifier(folder)
+        if device == "cuda" and (runtime != "torch" or not torch.cuda.is_available()):
+            raise ValueError(
+                f"device cuda with runtime {runtime}: expected runtime torch and a GPU that PyTorch can use; load the"
+                " model with device cpu"
+            )
+        self._model = load_classifier(folder).to(device)
         self._preprocessor = load_preprocessor(folder)
         self._precision, self._runtime = precision, runtime
         self._network: Network | None = None
@@ -55,7 +64,7 @@ class Predictor:
         outputs = torch.zeros(len(raws), self.outputs.width)
         with torch.inference_mode():
             for batch, vectors in self._vectors(raws):
-                outputs[batch] = self._model.head(vectors)
+                outputs[batch] = self._model.head(vectors).cpu()
         return self.answers(outputs)
 
     def look(self, raws: Sequence[Raw]) -> Look:
@@ -64,7 +73,7 @@ class Predictor:
         outputs = torch.zeros(len(raws), self.outputs.width)
         with torch.inference_mode():
             for batch, some in self._vectors(raws):
-                vectors[batch], outputs[batch] = some, self._model.head(some)
+                vectors[batch], outputs[batch] = some.cpu(), self._model.head(some).cpu()
         return Look(vectors, outputs)
 
     def answers(self, outputs: Tensor) -> Predictions:
@@ -81,7 +90,7 @@ class Predictor:
             yield in_order, torch.cat(self._by_openvino([rows[row] for row in in_order]))
             return
         for batch in batches:
-            with autocast(self._precision):
+            with autocast(self._precision, self._model.device):
                 vectors = self._features(self._preprocessor.collate([rows[row] for row in batch]))
             yield batch, vectors
 

@@ -12,6 +12,7 @@ from graftline.adaptation_settings import Runtime
 from graftline.augmentation import View
 from graftline.batching import equal_length_batches
 from graftline.classifier import Classifier
+from graftline.device import device_of, moved
 from graftline.feature_store import FeatureStore
 from graftline.folding import folded
 from graftline.freezing import FreezePoint
@@ -89,7 +90,7 @@ class ReplayedRows:
         return self.rows.targets
 
     def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
-        kept = self.store.batch([self.keys[row] for row in rows]).float()
+        kept = moved(self.store.batch([self.keys[row] for row in rows]).float(), device_of(model))
         # Feature maps lie in the store as they are named; the frozen part would have left them in this order.
         self.give(kept.contiguous(memory_format=torch.channels_last) if kept.ndim == FEATURE_MAP_AXES else kept)
         output: Tensor = model(**(self.rows.blank(rows) or self.rows.batch(rows)))
@@ -116,7 +117,7 @@ class FeatureRows:
         return [1] * len(self.features)
 
     def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
-        logits: Tensor = cast("Classifier", model).head(self.features[list(rows)])
+        logits: Tensor = cast("Classifier", model).head(moved(self.features[list(rows)], device_of(model)))
         return logits
 
     def in_epoch(self, epoch: int) -> "FeatureRows":
@@ -203,11 +204,11 @@ def _run(
     frozen = point.frozen_modules
     with (
         folded(model, frozen, precision, lambda: capture(model, point, padded.batch([0]))),
-        autocast(precision),
+        autocast(precision, device_of(model)),
         narrowed(model, frozen, precision),
     ):
         for batch in equal_length_batches(lengths, rows.preprocessor.batch_length):
-            captured = capture(model, point, padded.batch(batch))
+            captured = capture(model, point, padded.batch(batch)).cpu()
             # What stands where a row was padded says nothing; one vector per row has no such places.
             is_ragged = captured.ndim > 2 and captured.shape[1] == lengths[batch[0]]
             yield (

@@ -7,21 +7,25 @@ from typing import Literal
 import torch
 from torch import nn
 
+from graftline.device import CPU
+
 Precision = Literal["float32", "bfloat16"]
 # Instructions for products of bfloat16 matrices, by PyTorch's names. Without them oneDNN emulates: 3 to 7 times slower
 # than float32, where the processor was told to do without.
 BFLOAT16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
 
 
-def fastest_precision() -> Precision:
-    """bfloat16 where the processor has instructions for its matrix products, else float32."""
+def fastest_precision(device: str = "cpu") -> Precision:
+    """bfloat16 where the device has instructions for its matrix products, else float32."""
+    if device == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     able = torch.cpu.get_capabilities()
     return "bfloat16" if any(able.get(name) for name in BFLOAT16_INSTRUCTIONS) else "float32"
 
 
-def autocast(precision: Precision) -> AbstractContextManager[object]:
+def autocast(precision: Precision, device: torch.device = CPU) -> AbstractContextManager[object]:
     """Matrix products in bfloat16 where the settings ask for it; weights stay float32."""
-    return torch.autocast("cpu", dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from graftline.averaging import copied
+from graftline.device import device_of
 from graftline.fast_training import fast_training
 from graftline.freezing import FreezePoint, learned, train_mode
 from graftline.objective import Objective
@@ -45,7 +46,7 @@ def find_learning_rate(
     seen: list[tuple[float, float]] = []
     smoothed = 0.0
     try:
-        with fast_training():
+        with fast_training(device_of(model)):
             for step in range(RANGE_STEPS):
                 rate = RANGE_LOWEST * (RANGE_HIGHEST / RANGE_LOWEST) ** (step / (RANGE_STEPS - 1))
                 for group in optimizer.param_groups:

@@ -242,7 +242,7 @@ def _answering_zeros(module: nn.Module) -> Forward:
             with torch.no_grad():
                 known[shapes] = twin(*meta_args, **meta_kwargs)
         # Real memory, because the model may write into it; untouched pages cost nothing.
-        return torch.zeros(known[shapes].shape, dtype=known[shapes].dtype)
+        return torch.zeros(known[shapes].shape, dtype=known[shapes].dtype, device=tensors[0].device)
 
     return forward
 

@@ -119,7 +119,7 @@ class Settings(Section):
 
     data: DataSettings
     base_model: BaseModelSettings
-    adaptation: AdaptationSettings = AdaptationSettings()
+    adaptation: AdaptationSettings = Field(default_factory=AdaptationSettings)
     evaluation: EvaluationSettings = EvaluationSettings()
     registry: RegistrySettings
 

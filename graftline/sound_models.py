@@ -246,7 +246,7 @@ def _speech_vectors(backbone: nn.Module, batch: Mapping[str, Tensor], pooling: P
     frames = batch[MASK].sum(1)
     for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
         frames = (frames - kernel) // stride + 1
-    return pool(hidden, torch.arange(hidden.shape[1]) < frames[:, None], pooling)
+    return pool(hidden, torch.arange(hidden.shape[1], device=frames.device) < frames[:, None], pooling)
 
 
 def _load_speech(folder: Path, *, scratch: bool = False) -> nn.Module:

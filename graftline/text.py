@@ -150,12 +150,12 @@ def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     if pooling == "mean":
         weights = mask.unsqueeze(-1).to(hidden.dtype)
         return (hidden * weights).sum(1) / weights.sum(1)
-    positions = torch.arange(mask.shape[1]).expand_as(mask)
+    positions = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
     if pooling == "last":
         chosen = positions.where(mask.bool(), -1).amax(1)
     else:
         chosen = positions.where(mask.bool(), mask.shape[1]).amin(1)
-    return hidden[torch.arange(len(hidden)), chosen]
+    return hidden[torch.arange(len(hidden), device=hidden.device), chosen]
 
 
 def _published_pooling(folder: Path, backbone: nn.Module) -> Pooling:

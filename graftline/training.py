@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from graftline.averaging import EPOCHS, copied, keep_epoch
 from graftline.batching import shuffled_batches
 from graftline.checkpoints import newest_checkpoint, save_checkpoint
+from graftline.device import CPU, device_of, moved
 from graftline.errors import GraftlineError
 from graftline.fast_training import fast_training
 from graftline.freezing import FreezePoint, learned, train_mode, trainable
@@ -26,6 +27,8 @@ from graftline.validation import validate
 CHECKPOINT_SECONDS = 60.0
 # The value that BERT, RoBERTa and most fine-tuning recipes clip at.
 MAX_GRADIENT_NORM = 1.0
+# Names of the states of random generators in a checkpoint.
+RANDOM, OF_GPU = "random", "random of the gpu"
 
 
 @dataclass
@@ -61,7 +64,7 @@ def train(
     torch.manual_seed(plan.seed)
     state = _resume(model, point, optimizer, folder)
     started, started_step, last_saved = time.monotonic(), state.step, time.monotonic()
-    with fast_training():
+    with fast_training(device_of(model)):
         while not _is_done(state.epochs, plan):
             epoch = len(state.epochs)
             train_mode(model, point)
@@ -105,9 +108,10 @@ def training_step(
     """One step on the mean loss of all rows of the group. Returns: that loss."""
     total, sum_of_losses = sum(len(batch) for batch in group), 0.0
     for batch in group:
-        with autocast(plan.precision):
+        with autocast(plan.precision, device_of(model)):
             logits = rows.logits(model, batch)
-        loss = objective.loss(logits.float(), rows.targets[list(batch)]) * (len(batch) / total)
+        targets = moved(rows.targets[list(batch)], logits.device)
+        loss = objective.loss(logits.float(), targets) * (len(batch) / total)
         if not torch.isfinite(loss):
             raise DivergedError(
                 f"the training diverged: the loss of a batch of {len(batch)} rows is {float(loss.detach())}, expected a"
@@ -167,12 +171,17 @@ def _save(model: nn.Module, point: FreezePoint, optimizer: torch.optim.Optimizer
     tensors |= {f"best/{name}": tensor for name, tensor in state.best.items()}
     for name, parameter in trainable(model).items():
         tensors |= {f"optimizer/{name}/{slot}": value for slot, value in optimizer.state[parameter].items()}
-    tensors["random"] = torch.get_rng_state()
+    tensors |= _random_states(device_of(model))
     epochs = cast("list[JsonValue]", [asdict(epoch) for epoch in state.epochs])
     written: dict[str, JsonValue] = {"step": state.step, "loss_sum": state.loss_sum, "epochs": epochs}
     # A resumed training must freeze what the interrupted one froze.
     written["trainable"] = list(point.trainable_parameters)
     save_checkpoint(folder, state.step, tensors, written)
+
+
+def _random_states(device: torch.device) -> dict[str, Tensor]:
+    states = {RANDOM: torch.get_rng_state()}
+    return states if device == CPU else states | {OF_GPU: torch.cuda.get_rng_state(device)}
 
 
 def _resume(model: nn.Module, point: FreezePoint, optimizer: torch.optim.Optimizer, folder: Path) -> _State:
@@ -190,15 +199,19 @@ def _resume(model: nn.Module, point: FreezePoint, optimizer: torch.optim.Optimiz
         for name, parameter in trainable(model).items():
             slots = _below(checkpoint.tensors, f"optimizer/{name}/")
             optimizer.state[parameter] = {slot: _ordered_as(parameter, value) for slot, value in slots}
-    torch.set_rng_state(checkpoint.tensors["random"])
+    torch.set_rng_state(checkpoint.tensors[RANDOM])
+    if OF_GPU in checkpoint.tensors:
+        torch.cuda.set_rng_state(checkpoint.tensors[OF_GPU], device_of(model))
     written = cast("dict[str, float]", checkpoint.state)
     epochs = [Epoch(**epoch) for epoch in cast("list[dict[str, float]]", checkpoint.state["epochs"])]  # type: ignore[arg-type]
     return _State(int(written["step"]), written["loss_sum"], epochs, dict(_below(checkpoint.tensors, "best/")))
 
 
 def _ordered_as(parameter: Tensor, value: Tensor) -> Tensor:
-    """The value with its numbers in memory as those of the parameter, which the optimizer's fused steps rely on."""
-    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+    """The value where the parameter is and with its numbers ordered alike, as the optimizer's fused steps need it."""
+    if value.shape == parameter.shape:
+        return torch.empty_like(parameter).copy_(value)
+    return value.to(parameter.device)
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> Iterator[tuple[str, Tensor]]:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from graftline.batching import sorted_batches
+from graftline.device import device_of
 from graftline.objective import Objective
 from graftline.precision import Precision, autocast
 from graftline.training_plan import Plan, Rows
@@ -13,9 +14,9 @@ def predict(model: nn.Module, rows: Rows, *, batch_size: int, precision: Precisi
     """The model's output for all rows, in row order: (rows, outputs)."""
     model.eval()
     logits = torch.empty(0)
-    with torch.no_grad(), autocast(precision):
+    with torch.no_grad(), autocast(precision, device_of(model)):
         for batch in sorted_batches(rows.lengths, batch_size):
-            output = rows.logits(model, batch).float()
+            output = rows.logits(model, batch).float().cpu()
             if not logits.numel():
                 logits = torch.empty(len(rows.lengths), output.shape[1])
             logits[batch] = output

@@ -35,7 +35,7 @@ MAJORITY, FROZEN_HEAD = "majority", "frozen_head"
 # What a baseline has in common with the adaptation: what is read of a row, what an error costs, how it is computed.
 SHARED = (
     "max_tokens", "max_seconds", "augmentation", "views", "block_pattern", "class_weights", "label_smoothing",
-    "precision", "threads",
+    "device", "precision", "threads",
 )  # fmt: skip
 # Each random weight has its place to find, so ten times the usual rate of fine-tuning: AdamW's steps are as large as
 # the rate, whatever the gradients. It lies between those that the originals began with: 1e-4 for BERT (arXiv

@@ -194,7 +194,7 @@ def adapt_base(
         listener=Listener(_teller(bar), lambda epoch: _tell_epoch(epoch, data.task, finished_epoch), logger.info),
     ).run()
     # In full precision and through the whole model: as it will be served.
-    held = predict(model, rows_of("validation"), batch_size=settings.batch_size)
+    held = predict(model.to("cpu"), rows_of("validation"), batch_size=settings.batch_size)
     temperature = fit_temperature(data.task, held.double().numpy(), targets["validation"].numpy())
     logger.info("temperature %.3f, fitted on %d validation rows", temperature, len(held))
     model.outputs = replace(outputs, temperature=temperature)
@@ -231,7 +231,9 @@ def _store_key(base: BaseModel, point: "FreezePoint", settings: AdaptationSettin
     from graftline.input_rows import FROZEN_PART_VERSION
 
     libraries = [version(name) for name in ("torch", "transformers", "numpy", *_libraries(settings, kind))]
-    computed = [thread_count(settings), settings.precision, settings.feature_precision, settings.runtime]
+    computed = [
+        thread_count(settings), settings.device, settings.precision, settings.feature_precision, settings.runtime
+    ]  # fmt: skip
     parts: list[JsonValue] = [FROZEN_PART_VERSION, base.digest, point.first_trainable, *computed, *libraries]
     return json_sha256(parts)[:32]
 

@@ -27,6 +27,7 @@ def provenance(workspace: Workspace, settings: Settings, *, threads: int) -> dic
         "libraries": dict(sorted((d.metadata["Name"], d.version) for d in importlib.metadata.distributions())),
         "python": platform.python_version(),
         "processor": processor(),
+        "gpu": gpu(settings.adaptation.device),
         "system": platform.platform(),
     }
 
@@ -43,6 +44,13 @@ def processor() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def gpu(device: str) -> str | None:
+    """The name of the GPU, if that is what adapts the model: another one may round differently."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device == "cuda" and torch.cuda.is_available() else None
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -47,7 +47,7 @@ REQUIRED = ("mlflow", "torch", "transformers", "safetensors", "numpy", "pandas",
 REQUIRED_OF: dict[Kind, tuple[str, ...]] = {**LIBRARIES_OF, "image": (*LIBRARIES_OF["image"], "imagehash")}
 NO_RIVAL = "none"
 # How a registered model computes unless whoever loads it says otherwise.
-AS_EVALUATED = {"precision": "float32", "runtime": "torch"}
+AS_EVALUATED = {"precision": "float32", "runtime": "torch", "device": "cpu"}
 # How the version does as a server; noted with it, because it is measured once.
 SERVING = "graftline.serving"
 

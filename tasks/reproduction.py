@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from graftline.errors import RegistryRefusedError, ReproductionError
 from tasks.artifacts import Workspace
 from tasks.data_version import POINTER
-from tasks.provenance import processor
+from tasks.provenance import gpu, processor
 from tasks.registry import champion_of, get_version, open_model
 from tasks.runs import PROVENANCE
 
@@ -104,6 +104,8 @@ def _suspects(recorded: Mapping[str, JsonValue]) -> str:
     found = []
     if recorded["processor"] != processor():
         found.append(f"the processor was {recorded['processor']}, here it is {processor()}")
+    if (was := recorded.get("gpu")) and was != (here_is := gpu("cuda")):
+        found.append(f"the GPU was {was}, here it is {here_is or 'none'}")
     if changed:
         found.append(f"{len(changed)} libraries have another version ({', '.join(changed[:5])}, ...)")
     if not recorded["git_clean"]:

@@ -100,15 +100,17 @@ def test_the_page_of_seeds_compares_with_the_best_recipe_alone(tmp_path: Path) -
     best, worse = recipes[1], recipes[0]
     runs = Runs(
         {worse.what: 0.8, best.what: 0.9},
-        {"0": 0.75, "1": 0.77},
-        {trained_as(worse, 0): 0.1, trained_as(best, 0): 0.74, trained_as(best, 1): 0.74},
+        {"lora; seed 0": 0.75, "lora; seed 1": 0.77, "partial; seed 0": 0.70, "partial; seed 1": 0.73},
+        {trained_as(worse.what, 0): 0.1, trained_as(best.what, 0): 0.74, trained_as(best.what, 1): 0.74},
         {"train": 1000, "validation": 10, "test": 20},
     )
-    shown = seeds_page(runs, best, [0, 1], settings)
+    shown = seeds_page(runs, best, [0, 1], ["lora", "partial"], settings)
     assert f"| **{best.what}** | 0.9000 |" in shown
-    assert "| **mean** | 0.7600 | 0.7400 | +0.0200 |" in shown
-    assert "Mean difference by seed: +0.0200" in shown
-    assert "interval" not in seeds_page(runs, best, [0], settings)
+    assert "| seed | lora | partial | Trainer |\n| --- | --- | --- | --- |\n| 0 | 0.7500 | 0.7000 | 0.7400 |" in shown
+    assert "| **mean** | 0.7600 | 0.7150 | 0.7400 |" in shown
+    assert "- lora: +0.0200, 95 %" in shown
+    assert "- partial: -0.0250, 95 %" in shown
+    assert "interval" not in seeds_page(runs, best, [0], ["lora"], settings)
     kept = tmp_path / "kept.json"
     write_json(kept, {"asked": {"rows": 1}, **asdict(runs)})
     assert read_runs(kept, {"rows": 1}) == runs

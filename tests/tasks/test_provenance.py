@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from graftline.digests import file_sha256
 from graftline.settings import read_settings
@@ -40,6 +41,13 @@ def test_every_installed_library_is_recorded_with_its_version(project: Path) -> 
 
 def test_the_processor_is_recorded_by_its_name(project: Path) -> None:
     assert made(project)["processor"] == processor() != ""
+
+
+def test_the_gpu_is_recorded_by_its_name_where_it_adapts(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU of {device}")
+    for there, name in ((False, None), (True, "GPU of cuda")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert made(project)["gpu"] == name
 
 
 def test_a_tree_is_clean_until_a_file_of_it_changes(project: Path) -> None:
