@@ -15,12 +15,12 @@ from graftline.augmentation import views_of
 from graftline.averaging import copied
 from graftline.blocks import find_blocks
 from graftline.classifier import HEAD, Classifier
-from graftline.device import full_memory_told, moved, prepare
+from graftline.device import full_memory_told, prepare
 from graftline.errors import GraftlineError
 from graftline.feature_store import FeatureStore, FeatureStoreFullError
 from graftline.freezing import FreezePoint, freeze, frozen_sha256
 from graftline.input_rows import FeatureRows, InputRows, ReplayedRows, fill, joined, plan_for, row_keys, run_through
-from graftline.linear_head import solve_head
+from graftline.linear_head import SolvedHead, solve_head
 from graftline.lora import add_lora, merge_lora
 from graftline.objective import Objective, objective_for
 from graftline.replay import replaying
@@ -50,6 +50,8 @@ class Adapted:
     """The highest rate of the pre-trained part."""
     head_penalty: float | None = None
     """The L2 penalty of a solved head."""
+    validation_outputs: Tensor | None = field(default=None, compare=False)
+    """(rows, outputs): what was said of the validation rows before the model learnt from these, too, if it did."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,10 @@ class Adaptation:
         with self._standing_still(point) as digest:
             rows = self._features(point)
             if self.settings.head == "linear":
-                epoch, penalty = self._solve(rows)
-                return Adapted(point.description, digest, (epoch,), (1,), 0.0, penalty)
+                epoch, solved = self._solve(rows, refit=True)
+                return Adapted(
+                    point.description, digest, (epoch,), (1,), 0.0, solved.penalty, solved.validation_outputs
+                )
             trained = self._train(point, rows, plan_from(self.settings), self.folder)
         return Adapted(point.description, digest, trained.epochs, trained.members, 0.0)
 
@@ -101,7 +105,7 @@ class Adaptation:
         The head was solved for the statistics that every BatchNorm has, so these stay: those of batches of rows unlike
         the pre-training's would make it meaningless in the first step. It also stays if no epoch beats it.
         """
-        probe, penalty = self._solve(self._features(self._freeze("feature_extraction", None)))
+        probe, head = self._solve(self._features(self._freeze("feature_extraction", None)))
         solved = copied(self.model.state_dict())
         point = self._freeze(self.settings.strategy, self.settings.freeze_until)
         adapted = self._one_stage(replace(point, still_statistics=True), before=1)
@@ -110,7 +114,7 @@ class Adaptation:
             self.listener.say("fine-tuning: no epoch was better than the solved head alone, which is kept")
             self.model.load_state_dict(solved)
             members = (probe.number,)
-        return replace(adapted, epochs=epochs, members=members, head_penalty=penalty)
+        return replace(adapted, epochs=epochs, members=members, head_penalty=head.penalty)
 
     def _lora(self) -> Adapted:
         """Low-rank adapters beside the weights of the blocks behind the freeze point."""
@@ -246,24 +250,27 @@ class Adaptation:
             return None
         return store, keys
 
-    def _solve(self, rows: Mapping[str, FeatureRows]) -> tuple[Epoch, float]:
-        """Put the optimal linear head into the model."""
+    def _solve(self, rows: Mapping[str, FeatureRows], *, refit: bool = False) -> tuple[Epoch, SolvedHead]:
+        """Put the optimal linear head into the model.
+
+        A `refit` learns from the validation rows, too, so only where nothing that follows is chosen by them.
+        """
         layer, objective = self.model.output_layer, self._objective()
         held = rows["validation"]
         solved = solve_head(
             rows["train"].features, rows["train"].targets, validation=(held.features, held.targets),
             outputs=layer.out_features, loss_of=objective.loss, validation_loss_of=objective.validation_loss,
-            penalty=self.settings.head_penalty or None,
+            penalty=self.settings.head_penalty or None, refit=refit,
         )  # fmt: skip
         with torch.no_grad():
             layer.weight.copy_(solved.weight)
             layer.bias.copy_(solved.bias)
-            score = objective.score(layer(moved(held.features, self.model.device)).cpu(), held.targets)
+        score = objective.score(solved.validation_outputs, held.targets)
         epoch = Epoch(1, solved.train_loss, solved.validation_loss, score)
         name = spelt(SCORING[self.model.outputs.task].primary)
         self.listener.say(f"head: solved with an L2 penalty of {solved.penalty:.2g}, validation {name} {score:.4f}")
         self.listener.finished_epoch(epoch)
-        return epoch, solved.penalty
+        return epoch, solved
 
     def _objective(self) -> Objective:
         return objective_for(

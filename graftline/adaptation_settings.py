@@ -63,14 +63,14 @@ ChosenPrecision = Annotated[
 class AdaptationSettings(Section, title="Adaptation"):
     """What is frozen and how the rest is trained."""
 
-    strategy: Strategy = "fine_tuning"
+    strategy: Strategy = "probe_then_fine_tune"
     """feature_extraction: only the head. partial: what lies behind freeze_until. fine_tuning: everything.
     probe_then_fine_tune: the head first, solved to its optimum, then everything but BatchNorm's statistics (LP-FT,
     arXiv 2202.10054); the solved head stays if no epoch beats it.
     gradual_unfreezing: from the head down, in stages (ULMFiT, arXiv 1801.06146). lora: low-rank adapters beside
     frozen weights (arXiv 2106.09685). bias_only: the biases (BitFit, arXiv 2106.10199). norm_only: the norm layers.
-    fine_tuning is the default for small data, too: probe_then_fine_tune was not shown to be better there, neither on
-    594 pictures nor on 8,132 texts (docs/strategies.md)."""
+    probe_then_fine_tune is the default, for small data: with 320 texts it was better with every seed
+    (docs/few_rows.md); with 8,132 both are alike (docs/seeds.md)."""
     freeze_until: OptionalText = None
     """The first trained block, as a name (encoder.layer.3), a number (3) or a share of the depth (0.5). Partial needs
     it; probe_then_fine_tune, lora, bias_only and norm_only may have it."""
@@ -78,7 +78,8 @@ class AdaptationSettings(Section, title="Adaptation"):
     """mlp puts a hidden layer as wide as the features into the head. A linear head on a wholly frozen model is solved
     to its optimum, anything else is trained."""
     head_penalty: Annotated[float, Field(ge=0, le=1000)] = 0.0
-    """L2 penalty of a solved head, on standardised features. 0: the one with the lowest validation loss."""
+    """L2 penalty of a solved head, on scaled features. 0: the one with the lowest validation loss. With
+    feature_extraction the head is then solved again on training and validation rows together."""
     epochs: Annotated[int, Field(ge=1, le=1000)] = 3
     """Passes over the training rows."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-5
@@ -92,8 +93,8 @@ class AdaptationSettings(Section, title="Adaptation"):
     (ULMFiT has 0.38, ELECTRA's fine-tuning 0.8). 1: all the same."""
     l2_sp: Annotated[float, Field(ge=0, le=100)] = 0.0
     """Pull of the weights towards those of the base model (L2-SP, arXiv 1802.01483). 0: none."""
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
-    """Rows per batch."""
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
+    """Rows per batch. Where rows are few, small batches do better, for they make more steps (docs/few_rows.md)."""
     gradient_accumulation: Annotated[int, Field(ge=1, le=1024)] = 1
     """Batches per step: the step of a batch that would not fit into memory."""
     gradient_checkpointing: bool = False
@@ -193,5 +194,7 @@ class AdaptationSettings(Section, title="Adaptation"):
     @model_validator(mode="after")
     def _a_probe_is_linear(self) -> "AdaptationSettings":
         if self.strategy == "probe_then_fine_tune" and self.head != "linear":
-            raise ValueError("strategy probe_then_fine_tune needs head linear: no other can be solved")
+            raise ValueError(
+                "strategy probe_then_fine_tune needs head linear: no other can be solved; set one of the two"
+            )
         return self

@@ -193,8 +193,11 @@ def adapt_base(
         folder=folder,
         listener=Listener(_teller(bar), lambda epoch: _tell_epoch(epoch, data.task, finished_epoch), logger.info),
     ).run()
-    # In full precision and through the whole model: as it will be served.
-    held = predict(model.to("cpu"), rows_of("validation"), batch_size=settings.batch_size)
+    model.to("cpu")
+    held = adapted.validation_outputs
+    if held is None:
+        # In full precision and through the whole model: as it will be served.
+        held = predict(model, rows_of("validation"), batch_size=settings.batch_size)
     temperature = fit_temperature(data.task, held.double().numpy(), targets["validation"].numpy())
     logger.info("temperature %.3f, fitted on %d validation rows", temperature, len(held))
     model.outputs = replace(outputs, temperature=temperature)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from graftline.adaptation import Adaptation, Adapted
 from graftline.adaptation_settings import AdaptationSettings
-from graftline.classifier import Classifier
+from graftline.classifier import HEAD, Classifier
 from graftline.digests import tensors_sha256
 from graftline.errors import SettingsError
 from graftline.families import load_classifier, save_classifier
@@ -227,6 +227,20 @@ def test_the_frozen_part_runs_once_per_row_whatever_the_epochs_seed_and_penalty(
     assert again.adapted.head_penalty == 0.5
 
 
+def test_a_head_alone_learns_from_all_labelled_rows_and_is_judged_before_it(base: Path, tmp_path: Path) -> None:
+    done = ran(base, tmp_path, strategy="feature_extraction", head_penalty=0.1)
+    held, judged = done.rows["validation"], done.adapted.validation_outputs
+    assert judged is not None
+    (epoch,) = done.epochs
+    assert OneLabel().validation_loss(judged, held.targets).item() == pytest.approx(epoch.validation_loss)
+    assert OneLabel().score(judged, held.targets) == epoch.validation_score
+    now = OneLabel().validation_loss(predict(done.model, held, batch_size=8), held.targets).item()
+    assert now < epoch.validation_loss
+    kept = ran(base, tmp_path, strategy="probe_then_fine_tune", head_penalty=0.1, learning_rate=1e-9, epochs=1)
+    assert kept.adapted.validation_outputs is None
+    assert kept.epochs[0].validation_loss == epoch.validation_loss
+
+
 class HeadOnly(nn.Module):
     """A model of which only the head has weights."""
 
@@ -354,7 +368,12 @@ def test_a_solved_head_that_no_epoch_beats_is_kept(base: Path, tmp_path: Path, m
     solved = ran(base, tmp_path / "solved", strategy="feature_extraction")
     assert done.adapted.members == (1,)
     assert [epoch.number for epoch in done.adapted.epochs] == [1, 2, 3]
-    assert done.sha256 == solved.sha256
+    kept, expected = done.model.state_dict(), solved.model.state_dict()
+    assert [name for name in kept if not name.startswith(HEAD) and not torch.equal(kept[name], expected[name])] == []
+    # As it was solved on the training rows alone.
+    said, judged = predict(done.model, done.rows["validation"], batch_size=8), solved.adapted.validation_outputs
+    assert judged is not None
+    assert torch.allclose(said, judged, atol=1e-4)
     assert any("no epoch was better than the solved head" in said for said in done.said)
 
 

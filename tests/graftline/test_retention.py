@@ -39,7 +39,8 @@ def drawn(*, noise: float = 1.0) -> tuple[Vectors, Vectors]:
 def by_scikit_learn(vectors: Vectors, targets: Vectors) -> Floats:
     """The best of the same penalties on the validation rows."""
     mean, spread = vectors["train"].mean(0), vectors["train"].std(0, correction=0)
-    scaled = {side: ((rows - mean) / spread).numpy() for side, rows in vectors.items()}
+    divisor = (spread * (spread**2).mean().sqrt()).sqrt()
+    scaled = {side: ((rows - mean) / divisor).numpy() for side, rows in vectors.items()}
     rows = len(scaled["train"])
     fitted = [
         LogisticRegression(C=1 / (penalty * rows), tol=1e-8, max_iter=10_000).fit(scaled["train"], targets["train"])
@@ -88,7 +89,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Classifier]
     """A tiny model that learnt to tell good words from bad ones."""
     folder = write_tiny_model(tmp_path_factory.mktemp("model"))
     model = tiny_classifier(folder)
-    settings = AdaptationSettings(epochs=6, learning_rate=5e-3, head_learning_rate=1e-2, max_tokens=32, threads=1)
+    settings = AdaptationSettings(
+        strategy="fine_tuning", epochs=6, batch_size=32, learning_rate=5e-3, head_learning_rate=1e-2, max_tokens=32,
+        threads=1,
+    )  # fmt: skip
     rows = {"train": tiny_rows(folder, 400), "validation": tiny_rows(folder, 60, seed=1)}
     Adaptation(
         model, rows, settings, stores=lambda point: pytest.fail(f"{point} needs no store"), folder=folder / "work"

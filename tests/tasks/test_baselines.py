@@ -129,7 +129,10 @@ def pretrained(folder: Path, epochs: int = 6) -> None:
         tiny_classifier(folder),
         {"train": tiny_rows(folder, 600), "validation": tiny_rows(folder, 60, seed=1)},
     )
-    settings = AdaptationSettings(epochs=epochs, learning_rate=5e-3, head_learning_rate=1e-2, max_tokens=32, threads=1)
+    settings = AdaptationSettings(
+        strategy="fine_tuning", epochs=epochs, batch_size=32, learning_rate=5e-3, head_learning_rate=1e-2,
+        max_tokens=32, threads=1,
+    )  # fmt: skip
     Adaptation(
         model, rows, settings, stores=lambda point: pytest.fail(f"{point} needs no store"), folder=folder / "work"
     ).run()
