@@ -60,6 +60,7 @@ class _Stores:
 
 def adapt(task: Task, settings: AdaptationSettings, *, features: Path | None = None) -> Adapted:
     """Adapt the base model. What is kept of its frozen part stays in `features`; None: nothing was kept before."""
+    settings = settings.model_copy(update={"device": "cpu"})  # as every other side
     preprocessor = load_preprocessor(task.base, task.reading)
     outputs = Outputs("single_label", task.labels)
     model = load_base(task.base, outputs, reading=task.reading, seed=settings.seed, head=settings.head)

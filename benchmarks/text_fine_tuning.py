@@ -39,7 +39,7 @@ def measure_whole(bench: Bench, task: Task) -> Mapping[str, Measured]:
 def _ours(settings: AdaptationSettings) -> Side[Task]:
     return Side(
         OURS,
-        f"{settings.precision}, batch {settings.batch_size}, rate {settings.learning_rate:g}",
+        f"{settings.strategy}, {settings.precision}, batch {settings.batch_size}, rate {settings.learning_rate:g}",
         lambda rows, seed: adapted_outcome(rows, settings.model_copy(update={"seed": seed})),
     )
 
