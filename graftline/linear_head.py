@@ -37,6 +37,16 @@ class SolvedHead:
     """(validation rows, outputs), of the head that learnt from the training rows alone; the losses are its, too."""
 
 
+@dataclass(frozen=True)
+class Refit:
+    """How a head learns from the validation rows, too, once they have chosen its penalty."""
+
+    loss_of: Loss
+    """Of all rows: weights of classes may be others than those of the training rows alone."""
+    copies: int = 1
+    """How often each validation row is there: as often as each training row, which may be in several views."""
+
+
 def solve_head(
     features: Tensor,
     targets: Tensor,
@@ -46,12 +56,12 @@ def solve_head(
     loss_of: Loss,
     validation_loss_of: Loss,
     penalty: float | None = None,
-    refit: bool = False,
+    refit: Refit | None = None,
 ) -> SolvedHead:
     """Minimise the mean loss plus `penalty` / 2 times the squared weights, by L-BFGS, for (rows, width) features.
 
     Without a `penalty` those of `PENALTIES` are tried from strong to weak, and the one with the lowest validation loss
-    wins. To `refit` is to solve for that one again on training and validation rows together.
+    wins. A `refit` solves for that one again on training and validation rows together.
 
     Features are centred and divided by the root of their spread in the training rows (Pareto scaling, van den Berg et
     al. 2006, doi 10.1186/1471-2164-7-142), as a share of what they all have; the returned weights undo it. Divided by
@@ -71,8 +81,8 @@ def solve_head(
     solution = _minimise(start.double(), train, targets, loss_of, penalty, GRADIENT_TOLERANCE)
     outputs_of_train, outputs_of_held = _logits(solution, train), _logits(solution, held)
     if refit:
-        together = torch.cat([train, held]), torch.cat([targets, validation[1]])
-        solution = _minimise(solution, *together, loss_of, penalty, GRADIENT_TOLERANCE)
+        together = torch.cat([train, *[held] * refit.copies]), torch.cat([targets, *[validation[1]] * refit.copies])
+        solution = _minimise(solution, *together, refit.loss_of, penalty, GRADIENT_TOLERANCE)
     weight = solution[:, :-1] * scale
     return SolvedHead(
         weight=weight.float(),

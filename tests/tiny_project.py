@@ -251,7 +251,7 @@ def _params(model: str) -> JsonValue:
         "base_model": {"uri": "path:base"},
         "adaptation": {
             "strategy": "fine_tuning", "epochs": 12, "learning_rate": 5.0e-3, "head_learning_rate": 1.0e-2,
-            "batch_size": 16, "max_tokens": 32, "threads": 1,
+            "batch_size": 16, "max_tokens": 32, "threads": 1, "device": "cpu",
         },
         "evaluation": {"bootstrap": 100},
         "registry": {"model": model},

@@ -2,12 +2,14 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
+from benchmarks import few_rows
 from benchmarks.from_scratch import write_untrained
 from benchmarks.real_projects import DIGIT_PROJECT, PROJECTS, SCRATCH, UNTRAINED, Project
 from benchmarks.seeds import Runs, candidates, paired, read_runs, trained_as
@@ -83,6 +85,26 @@ def test_lines_are_kept_and_shown(tmp_path: Path) -> None:
     assert "Rows: 6 to learn from, 1 to choose by, 2 held out." in shown
     assert DIGIT_PROJECT.what in shown
     assert "## Reviews" not in shown
+
+
+def test_the_page_of_few_rows_shows_what_is_known_and_forgets_what_was_asked_otherwise(tmp_path: Path) -> None:
+    texts, _ = few_rows.TABLES
+    accuracies: dict[str, Any] = {
+        trained_as(f"texts; {side}", seed): 0.5 + 0.1 * place + 0.01 * seed * place
+        for place, side in enumerate(texts.sides)
+        for seed in (0, 1)
+    }
+    shown = few_rows.page(accuracies, [0, 1])
+    assert "| fine_tuning, batch 16 | 0.5000 (0.5000 to 0.5000) | - |" in shown
+    assert "| fine_tuning, batch 8 | 0.6050 (0.6000 to 0.6100) | +0.1050 (" in shown
+    assert "## Texts" in shown
+    assert "## Digits" not in shown
+    kept = tmp_path / "kept.json"
+    assert few_rows.read_known(kept) == {}
+    write_json(kept, {"asked": few_rows.ASKED, "accuracies": accuracies})
+    assert few_rows.read_known(kept) == accuracies
+    write_json(kept, {"asked": {**few_rows.ASKED, "rows": {}}, "accuracies": accuracies})
+    assert few_rows.read_known(kept) == {}
 
 
 def test_paired_differences_are_those_of_the_t_test() -> None:

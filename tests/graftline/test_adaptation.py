@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from graftline.feature_store import FeatureStore
 from graftline.feature_stores import open_feature_store
 from graftline.freezing import FreezePoint
 from graftline.input_rows import FeatureRows, InputRows
-from graftline.objective import OneLabel
+from graftline.objective import OneLabel, balanced_weights
 from graftline.range_test import find_learning_rate
 from graftline.training_plan import Epoch, Plan, Progress, best_epoch
 from graftline.training_runs import SEED_STEP, Listener
@@ -30,6 +30,7 @@ from tests.tiny_models import BLOCKS, tiny_classifier, tiny_rows, write_tiny_mod
 
 SETTINGS: dict[str, Any] = {
     "epochs": 4, "batch_size": 16, "learning_rate": 5e-3, "head_learning_rate": 1e-2, "max_tokens": 32, "seed": 3,
+    "device": "cpu",
 }  # fmt: skip
 STRATEGIES: list[dict[str, Any]] = [
     {"strategy": "feature_extraction"},
@@ -239,6 +240,21 @@ def test_a_head_alone_learns_from_all_labelled_rows_and_is_judged_before_it(base
     kept = ran(base, tmp_path, strategy="probe_then_fine_tune", head_penalty=0.1, learning_rate=1e-9, epochs=1)
     assert kept.adapted.validation_outputs is None
     assert kept.epochs[0].validation_loss == epoch.validation_loss
+
+
+def test_a_refit_weighs_classes_by_all_rows_that_it_learns_from(base: Path, tmp_path: Path) -> None:
+    rows = {"train": tiny_rows(base, 8), "validation": tiny_rows(base, 8, seed=1)}
+    rows = {
+        "train": replace(rows["train"], targets=torch.zeros(8, dtype=torch.int64)),
+        "validation": rows["validation"],
+    }
+    settings = AdaptationSettings(strategy="feature_extraction", class_weights="balanced")
+    adaptation = Adaptation(tiny_classifier(base), rows, settings, lambda _: FeatureStore(tmp_path), tmp_path)
+    both = torch.cat([rows["train"].targets, rows["validation"].targets])
+    objective = adaptation._objective("train", "validation")
+    assert isinstance(objective, OneLabel)
+    assert objective.weights is not None
+    assert torch.equal(objective.weights, balanced_weights(both, 2))
 
 
 class HeadOnly(nn.Module):

@@ -48,7 +48,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ran(base: Path, folder: Path, task: Task, **chosen: Any) -> Ran:
     """The rows of one label, each label by itself or with a number for each of the two."""
-    settings = AdaptationSettings(batch_size=16, learning_rate=5e-3, head_learning_rate=1e-2, seed=3, **chosen)
+    settings = AdaptationSettings(
+        batch_size=16, learning_rate=5e-3, head_learning_rate=1e-2, seed=3, device="cpu", **chosen
+    )
     rows = {"train": tiny_rows(base, 256), "validation": tiny_rows(base, 64, seed=1)}
     read = {
         split: 50.0 + 7 * of.targets[:, None] if task == "regression" else torch.nn.functional.one_hot(of.targets)

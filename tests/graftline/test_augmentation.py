@@ -40,7 +40,7 @@ ONE_OF_EACH: tuple[MediaArchitecture, ...] = ("timm resnet", "resnet", "wav2vec2
 TRAINED: tuple[MediaArchitecture, ...] = ("timm resnet", "wav2vec2")
 SETTINGS: dict[str, Any] = {
     "strategy": "partial", "freeze_until": "1", "epochs": 3, "batch_size": 4, "learning_rate": 1e-3, "seed": 3,
-    "augmentation": "light", "views": 2,
+    "augmentation": "light", "views": 2, "device": "cpu",
 }  # fmt: skip
 KEYS = st.integers(0, 2**128 - 1).map(lambda number: f"{number:032x}")
 

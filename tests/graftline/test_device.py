@@ -16,21 +16,22 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from graftline.adaptation import Adaptation
 from graftline.adaptation_settings import AdaptationSettings, Strategy
-from graftline.device import batch_on, full_memory_told
+from graftline.device import NOT_DETERMINISTIC, batch_on, can_be_pinned, gpu_faults_told
 from graftline.digests import tensors_sha256
 from graftline.errors import GraftlineError, SettingsError
 from graftline.families import save_classifier
 from graftline.family import Pooling
 from graftline.feature_store import FeatureStore
 from graftline.freezing import FreezePoint, train_mode
-from graftline.inference import Predictor
+from graftline.inference import Device, Predictor
 from graftline.input_rows import FeatureRows, ReplayedRows, fill, plan_for, row_keys
 from graftline.objective import OneLabel
+from graftline.precision import Precision
 from graftline.replay import capture, replaying
 from graftline.settings import parse_settings
 from graftline.text import pool
 from tests.graftline.test_replay_families import FAMILIES, Tiny, tiny
-from tests.tiny_models import tiny_classifier, tiny_preprocessor, tiny_rows, write_tiny_model
+from tests.tiny_models import tiny_classifier, tiny_preprocessor, tiny_rows, tiny_texts, write_tiny_model
 
 HAS_GPU = torch.cuda.is_available()
 ELSEWHERE = torch.device("meta")
@@ -135,18 +136,44 @@ def test_a_predictor_refuses_a_gpu_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_full_gpu_says_what_to_do() -> None:
     said = r"the GPU's memory is full \(CUDA out of memory. Tried to allocate 2 GiB\); lower adaptation.batch_size"
-    with pytest.raises(GraftlineError, match=said), full_memory_told():
+    with pytest.raises(GraftlineError, match=said), gpu_faults_told():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nand so on")
 
 
+def test_an_operation_whose_sums_have_no_fixed_order_is_refused_and_other_errors_stay() -> None:
+    said = r"cannot be trained on a GPU so that a repetition gives the same weights \(pooling does not.*device to cpu"
+    with pytest.raises(GraftlineError, match=said), gpu_faults_told():
+        raise RuntimeError(f"pooling {NOT_DETERMINISTIC}, but you set\nand so on")
+    with pytest.raises(RuntimeError, match="shapes"), gpu_faults_told():
+        raise RuntimeError("shapes cannot be multiplied")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_shares_memory_is_not_pinned(tmp_path: Path, family: str) -> None:
+    # Pinned memory is to be had with a GPU only; there, pinning an expanded tensor is an error.
+    rows = tiny(tmp_path, family).rows(2, 0)
+    batch, blank = rows.batch([0, 1]), rows.blank([0, 1]) or {}
+    assert all(map(can_be_pinned, batch.values()))
+    for tensor in (*blank.values(), torch.zeros(()).expand(2, 3)):
+        has_memory = tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
+        assert can_be_pinned(tensor) == has_memory
+
+
 @pytest.mark.skipif(not HAS_GPU, reason="needs a GPU")
+@pytest.mark.parametrize("precision", get_args(Precision))
 @pytest.mark.parametrize(
-    ("strategy", "until"), [("fine_tuning", None), ("partial", "1"), ("probe_then_fine_tune", "1")]
-)
-def test_a_gpu_adapts_the_same_each_time_and_like_the_processor(
-    tmp_path: Path, strategy: Strategy, until: str | None
+    ("strategy", "until"),
+    [
+        ("feature_extraction", None), ("fine_tuning", None), ("partial", "1"), ("probe_then_fine_tune", "1"),
+        ("gradual_unfreezing", None), ("lora", None),
+    ],
+)  # fmt: skip
+def test_a_gpu_adapts_the_same_each_time_and_freezes_what_the_processor_freezes(
+    tmp_path: Path, strategy: Strategy, until: str | None, precision: Precision
 ) -> None:
-    settings = AdaptationSettings(strategy=strategy, freeze_until=until, batch_size=4, learning_rate=1e-3)
+    settings = AdaptationSettings(
+        strategy=strategy, freeze_until=until, batch_size=4, learning_rate=1e-3, average="greedy", precision=precision
+    )
     on_gpu = [adapt(tmp_path / name, settings.model_copy(update={"device": "cuda"})) for name in ("one", "two")]
     assert tensors_sha256(on_gpu[0]) == tensors_sha256(on_gpu[1])
     # Dropout draws other masks there, so only what does not learn is equal to the bit.
@@ -171,6 +198,14 @@ def test_replayed_logits_on_a_gpu_are_those_of_the_plain_pass(tmp_path: Path, fa
             with replaying(case.model, point, plan_for(case.model, point, rows)) as give:
                 give(capture(case.model, point, batch))
                 assert torch.equal(case.model(**(blank or batch)), plain), cut
+
+
+@pytest.mark.skipif(not HAS_GPU, reason="needs a GPU")
+def test_a_predictor_on_a_gpu_answers_as_on_the_processor(tmp_path: Path) -> None:
+    base = write_tiny_model(tmp_path / "base")
+    save_classifier(tiny_classifier(base), tiny_preprocessor(base), tmp_path / "model")
+    answers = [Predictor(tmp_path / "model", device=device).predict(tiny_texts(6)[0]) for device in get_args(Device)]
+    assert answers[0] == pytest.approx(answers[1], abs=1e-5)
 
 
 def adapt(folder: Path, settings: AdaptationSettings) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 from torch import Tensor, nn
 
-from graftline.linear_head import PENALTIES, SolvedHead, solve_head
+from graftline.linear_head import PENALTIES, Refit, SolvedHead, solve_head
 from graftline.objective import Number, SeveralLabels
 
 loss_of = nn.functional.cross_entropy
@@ -129,12 +129,12 @@ def test_a_refit_is_the_optimum_of_all_rows_and_is_judged_before_it() -> None:
             features, targets, validation=held, outputs=3, loss_of=loss_of, validation_loss_of=loss_of, penalty=0.01,
             refit=refit,
         )
-        for refit in (False, True)
+        for refit in (None, Refit(loss_of, copies=2))
     )  # fmt: skip
     assert (plain.train_loss, plain.validation_loss) == (again.train_loss, again.validation_loss)
     assert torch.equal(plain.validation_outputs, again.validation_outputs)
     assert torch.allclose(plain.validation_outputs, held[0] @ plain.weight.T + plain.bias, atol=1e-3)
-    everything, labels = torch.cat([features, held[0]]), torch.cat([targets, held[1]])
+    everything, labels = torch.cat([features, held[0], held[0]]), torch.cat([targets, held[1], held[1]])
     # Scaled as the training rows are, so that the penalty means the same.
     spread = features.double().std(0, correction=0)
     scale = (spread * (spread**2).mean().sqrt()).sqrt()

@@ -69,5 +69,5 @@ def test_the_form_offers_auto() -> None:
 def settings_with(precision: str) -> JsonValue:
     return {
         "data": {"path": "data/rows.csv"}, "base_model": {"uri": "path:base"}, "registry": {"model": "tiny"},
-        "adaptation": {"precision": precision},
+        "adaptation": {"precision": precision, "device": "cpu"},
     }  # fmt: skip

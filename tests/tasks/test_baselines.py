@@ -131,7 +131,7 @@ def pretrained(folder: Path, epochs: int = 6) -> None:
     )
     settings = AdaptationSettings(
         strategy="fine_tuning", epochs=epochs, batch_size=32, learning_rate=5e-3, head_learning_rate=1e-2,
-        max_tokens=32, threads=1,
+        max_tokens=32, threads=1, device="cpu",
     )  # fmt: skip
     Adaptation(
         model, rows, settings, stores=lambda point: pytest.fail(f"{point} needs no store"), folder=folder / "work"

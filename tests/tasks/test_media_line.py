@@ -66,7 +66,7 @@ def write_media_project(root: Path, kind: Kind, base: MediaArchitecture, **adapt
         "base_model": {"uri": "path:base"},
         "adaptation": {
             "strategy": "partial", "freeze_until": "2", "epochs": 4, "learning_rate": 1e-3, "head_learning_rate": 1e-2,
-            "batch_size": 8, "threads": 1, **adaptation,
+            "batch_size": 8, "threads": 1, "device": "cpu", **adaptation,
         },
         "evaluation": {"bootstrap": 100, "probe": "data/files"},
         "registry": {"model": "tiny"},
