@@ -19,7 +19,7 @@ from prefect.states import Crashed
 from pydantic import JsonValue
 
 from flows.up import HEARTBEAT_SECONDS, WORK_POOL
-from graftline.settings import Settings, read_settings
+from graftline.settings import read_settings, settled_by_the_machine
 
 # Two lost heartbeats and a margin: a busy machine may delay one.
 LOST_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
@@ -36,13 +36,13 @@ def prepare(params: Path) -> None:
 
     To be called while no worker runs: a run that the server believes under way is then a lost one.
     """
-    settings = read_settings(params)
+    parameters = {"settings": form_values(params)}
     with get_client(sync_client=True) as client:
         switched_on = _switched_on(client)
         _prefect("work-pool", "create", WORK_POOL, "--type", "process", "--overwrite")
         _prefect("--no-prompt", "deploy", "--all")
         deployment = client.read_deployment_by_name(ADAPT)
-        client.update_deployment(deployment.id, DeploymentUpdate(parameters={"settings": form_values(settings)}))
+        client.update_deployment(deployment.id, DeploymentUpdate(parameters=parameters))
         for planned in deployment.schedules:
             if planned.id and planned.schedule in switched_on:
                 client.update_deployment_schedule(deployment.id, planned.id, active=True)
@@ -50,9 +50,14 @@ def prepare(params: Path) -> None:
         _set_end_of_lost_runs(client)
 
 
-def form_values(settings: Settings) -> JsonValue:
-    """The settings as the form of a run shows them: an empty text where a setting is empty."""
-    return _without_null(settings.model_dump(mode="json"))
+def form_values(params: Path) -> JsonValue:
+    """The settings as the form of a run shows them: an empty text where one is empty, `auto` where the file says so.
+
+    The machine that runs it may be another than the one that deploys it.
+    """
+    values = read_settings(params).model_dump(mode="json")
+    values["adaptation"] |= dict.fromkeys(settled_by_the_machine(params), "auto")
+    return _without_null(values)
 
 
 def _switched_on(client: SyncPrefectClient) -> list[SCHEDULE_TYPES]:

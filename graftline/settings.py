@@ -53,7 +53,8 @@ class DataSettings(Section, title="Data"):
     test_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
     """Share of the rows that is held out for the verdict."""
     validation_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
-    """Share of the rows that chooses the best epoch."""
+    """Share of the rows that chooses the best epoch, or the penalty of a solved head, which then learns from them, too,
+    if nothing is trained after it."""
     max_quarantined: Share = 0.01
     """Refuse the data when a larger share of its rows is faulty."""
     max_characters: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
@@ -166,6 +167,19 @@ def read_settings(path: Path, assignments: list[str] | None = None) -> Settings:
 
     Raises: SettingsError naming the file, the key, what stands there and what is expected.
     """
+    return parse_settings(read_tree(path, assignments), source=str(path))
+
+
+def settled_by_the_machine(path: Path) -> list[str]:
+    """The settings of the adaptation that stand as `auto` in the file: whatever machine runs it decides."""
+    written = read_tree(path).get("adaptation")
+    given = written if isinstance(written, dict) else {}
+    fields = AdaptationSettings.model_fields
+    return [name for name, field in fields.items() if given.get(name, field.default) == "auto"]
+
+
+def read_tree(path: Path, assignments: list[str] | None = None) -> dict[str, JsonValue]:
+    """What a settings file says, unchecked, with the assignments. Raises: SettingsError if it cannot be read."""
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -178,7 +192,7 @@ def read_settings(path: Path, assignments: list[str] | None = None) -> Settings:
         raise SettingsError(f"{path}: holds {type(tree).__name__}, expected sections such as data: and registry:")
     for assignment in assignments or []:
         _assign(tree, assignment)
-    return parse_settings(tree, source=str(path))
+    return tree
 
 
 def parse_settings(tree: JsonValue, source: str) -> Settings:

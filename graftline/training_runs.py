@@ -108,9 +108,10 @@ class TrainingRuns:
             members = average_greedily(
                 self.model, epochs, validation=held, objective=objective, plan=plan, folder=folder
             )
-            if len(members) > 1:
-                listener.say(f"weights: the mean of the epochs {', '.join(map(str, members))}")
-        return Trained(tuple(map(numbered, epochs)), tuple(number + before for number in members), plan.learning_rate)
+        counted = tuple(number + before for number in members)
+        if len(counted) > 1:
+            listener.say(f"weights: the mean of the epochs {', '.join(map(str, sorted(counted)))}")
+        return Trained(tuple(map(numbered, epochs)), counted, plan.learning_rate)
 
     def _with_found_rate(self, plan: Plan) -> Plan:
         """The plan with both rates scaled to what a range test found."""

@@ -113,7 +113,10 @@ def is_solved_head(settings: AdaptationSettings) -> bool:
 
 
 def frozen_head_settings(settings: Settings) -> AdaptationSettings:
-    """How the head of the untouched base model is solved: the penalty is chosen on the validation rows."""
+    """How the head of the untouched base model is solved: the penalty is chosen on the validation rows.
+
+    With that penalty, the head learns from these, too.
+    """
     shared = _shared(settings, "feature_precision", "feature_gigabytes")
     return AdaptationSettings.model_validate({**shared, "strategy": "feature_extraction"})
 

@@ -59,7 +59,7 @@ class Checkpoint:
     """Whose weights the model has: of one epoch, or the mean of several."""
     epochs: tuple[dict[str, float], ...]
     temperature: float
-    """Divides the model's outputs; fitted on the validation rows after training."""
+    """Divides the model's outputs; fitted on the validation rows, before a solved head learns from them, too."""
     seconds: float
 
 
@@ -81,6 +81,8 @@ def fine_tune(
     run: TrackedRun | None = None,
 ) -> Checkpoint:
     """Train on the accepted training rows and keep the epoch that does best on the validation rows.
+
+    A head that is solved and nothing else learns from both, once the validation rows have chosen its penalty.
 
     A killed training goes on from its last checkpoint and ends with the same weights. Each epoch's numbers go to `run`.
     Raises: SettingsError for a freeze point that does not exist; GraftlineError if a frozen tensor changed.

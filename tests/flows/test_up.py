@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -145,10 +146,19 @@ def test_the_form_needs_no_box_of_raw_json() -> None:
 
 
 def test_what_the_form_shows_means_what_params_yaml_says() -> None:
-    settings = read_settings(PROJECT / "params.yaml")
-    shown = form_values(settings)
+    params = PROJECT / "params.yaml"
+    shown = form_values(params)
     assert "null" not in json.dumps(shown)
-    assert parse_settings(shown, source="the form") == settings
+    assert parse_settings(shown, source="the form") == read_settings(params)
+
+
+def test_the_form_leaves_to_the_machine_that_runs_it_what_the_file_leaves_to_it(tmp_path: Path) -> None:
+    tree: dict[str, Any] = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
+    for given, shown in (({"precision": "auto"}, ("auto", "auto")), ({"device": "cpu"}, ("cpu", "float32"))):
+        params = tmp_path / "params.yaml"
+        params.write_text(yaml.safe_dump({**tree, "adaptation": given}), encoding="utf-8")
+        values: Any = form_values(params)
+        assert (values["adaptation"]["device"], values["adaptation"]["precision"]) == shown
 
 
 @pytest.mark.full
@@ -159,7 +169,7 @@ def test_a_signal_ends_everything_also_a_run_under_way_and_it_starts_again(
     project = small_project(tmp_path)
     with graftline_up(project) as running:
         parameters = read_json(f"{running.prefect}/api/deployments/name/adapt/adapt")["parameters"]
-        assert parameters == {"settings": form_values(read_settings(project / "params.yaml"))}
+        assert parameters == {"settings": form_values(project / "params.yaml")}
         run = start_adapt(project, running.prefect)
         wait_until(lambda: state_of(running.prefect, run) == "Running")
         said = running.stop(number)
