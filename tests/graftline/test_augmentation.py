@@ -27,7 +27,7 @@ from graftline.feature_store import FeatureStore
 from graftline.feature_stores import open_feature_store
 from graftline.freezing import FreezePoint, freeze
 from graftline.input_rows import FeatureRows, InputRows, ReplayedRows, fill, plan_for, row_keys, run_through
-from graftline.linear_head import solve_head
+from graftline.linear_head import Refit, solve_head
 from graftline.objective import OneLabel
 from graftline.replay import replaying
 from graftline.training_plan import Progress
@@ -343,7 +343,7 @@ def test_a_head_is_solved_on_all_views_together(tmp_path: Path, family: MediaArc
     held = run_through(twin.model, point, of.validation, "float32")
     solved = solve_head(
         features, of.train.targets.repeat(4), validation=(held, of.validation.targets), outputs=2,
-        loss_of=OneLabel().loss, validation_loss_of=OneLabel().validation_loss,
+        loss_of=OneLabel().loss, validation_loss_of=OneLabel().validation_loss, refit=Refit(OneLabel().loss, copies=4),
     )  # fmt: skip
     assert done.adapted.head_penalty == solved.penalty
     assert torch.allclose(done.model.output_layer.weight, solved.weight, atol=1e-4)

@@ -19,8 +19,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_project(tmp_path_factory.mktemp("provenance") / "project")
 
 
-def made(root: Path, seed: int = 5) -> dict[str, object]:
-    settings = read_settings(root / "params.yaml", [f"adaptation.seed={seed}"])
+def made(root: Path, seed: int = 5, device: str = "cpu") -> dict[str, object]:
+    settings = read_settings(root / "params.yaml", [f"adaptation.seed={seed}", f"adaptation.device={device}"])
     return dict(provenance(Workspace(root), settings, threads=3))
 
 
@@ -47,7 +47,7 @@ def test_the_gpu_is_recorded_by_its_name_where_it_adapts(project: Path, monkeypa
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU of {device}")
     for there, name in ((False, None), (True, "GPU of cuda")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
-        assert made(project)["gpu"] == name
+        assert made(project, device="auto")["gpu"] == name
 
 
 def test_a_tree_is_clean_until_a_file_of_it_changes(project: Path) -> None:
