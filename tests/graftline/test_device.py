@@ -3,6 +3,7 @@
 Tensors on "meta" have no values, but are as strictly apart from the processor's as those of a GPU.
 """
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,23 +56,28 @@ def no_values() -> TorchDispatchMode:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_rows_and_what_is_kept_of_them_go_to_where_the_model_is(tmp_path: Path, family: str) -> None:
     case, places = tiny(tmp_path, family), [0, 1, 2, 3]
-    rows = case.rows(4, 0)
-    for cut in case.cuts():
-        point = case.freeze(cut)
-        plan = plan_for(case.model, point, rows)
+    rows, here = case.rows(4, 0), case.model
+    for cut in (case.cuts()[0], case.cuts()[-1]):
+        model = copy.deepcopy(here)
+        point = Tiny(model, case.rows).freeze(cut)
+        plan = plan_for(model, point, rows)
         with FeatureStore(tmp_path / f"store-{cut[1]}") as store:
-            fill(store, case.model, point, rows, row_keys(rows))
-            case.model.to(ELSEWHERE)
-            train_mode(case.model, point)
-            with no_values(), replaying(case.model, point, plan) as give:
+            fill(store, model, point, rows, row_keys(rows))
+            train_mode(model.to(ELSEWHERE), point)
+            with no_values(), replaying(model, point, plan) as give:
                 replayed = ReplayedRows(rows, store, row_keys(rows), give)
-                loss = OneLabel().loss(replayed.logits(case.model, places), rows.targets.to(ELSEWHERE))
+                loss = OneLabel().loss(replayed.logits(model, places), rows.targets.to(ELSEWHERE))
                 loss.backward()  # type: ignore[no-untyped-call]
-        gradients = [parameter.grad for parameter in case.model.parameters() if parameter.requires_grad]
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.requires_grad]
         assert {gradient.device for gradient in gradients if gradient is not None} == {ELSEWHERE}, cut
         with no_values():
-            assert capture(case.model, point, rows.batch(places)).device == ELSEWHERE
-        case = tiny(tmp_path / str(cut[1]), family)
+            assert capture(model, point, rows.batch(places)).device == ELSEWHERE
+    # Pinned memory is to be had with a GPU only; there, pinning a tensor that shares memory is an error.
+    batch, blank = rows.batch(places), rows.blank(places) or {}
+    assert all(map(can_be_pinned, batch.values()))
+    for tensor in (*blank.values(), torch.zeros(()).expand(2, 3)):
+        has_memory = tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
+        assert can_be_pinned(tensor) == has_memory
 
 
 def test_vectors_go_to_where_the_head_is(tmp_path: Path) -> None:
@@ -146,17 +152,6 @@ def test_an_operation_whose_sums_have_no_fixed_order_is_refused_and_other_errors
         raise RuntimeError(f"pooling {NOT_DETERMINISTIC}, but you set\nand so on")
     with pytest.raises(RuntimeError, match="shapes"), gpu_faults_told():
         raise RuntimeError("shapes cannot be multiplied")
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_what_shares_memory_is_not_pinned(tmp_path: Path, family: str) -> None:
-    # Pinned memory is to be had with a GPU only; there, pinning an expanded tensor is an error.
-    rows = tiny(tmp_path, family).rows(2, 0)
-    batch, blank = rows.batch([0, 1]), rows.blank([0, 1]) or {}
-    assert all(map(can_be_pinned, batch.values()))
-    for tensor in (*blank.values(), torch.zeros(()).expand(2, 3)):
-        has_memory = tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
-        assert can_be_pinned(tensor) == has_memory
 
 
 @pytest.mark.skipif(not HAS_GPU, reason="needs a GPU")
