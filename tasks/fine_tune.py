@@ -28,9 +28,12 @@ from tasks.tracking import TrackedRun, log_epoch
 from tasks.validate_data import ValidatedData
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from graftline.adaptation import Adapted
     from graftline.classifier import Classifier
     from graftline.freezing import FreezePoint
+    from graftline.input_rows import InputRows
     from graftline.preprocessing import Preprocessor
     from graftline.training_plan import Epoch, Progress
 
@@ -158,14 +161,12 @@ def adapt_base(
     Checkpoints go to `folder`; who finds some there goes on from them.
     """
     from graftline.adaptation import Adaptation
-    from graftline.calibration import fit_temperature
     from graftline.families import load_base, load_preprocessor
     from graftline.feature_stores import open_feature_store
     from graftline.input_rows import InputRows
     from graftline.outputs import outputs_for
     from graftline.preprocessing import Reading
     from graftline.training_runs import Listener
-    from graftline.validation import predict
 
     use_threads(settings)
     verify_base_model(base)
@@ -182,9 +183,10 @@ def adapt_base(
         raws = raw_inputs(workspace, data, split)
         return InputRows(preprocessor, preprocessor.encode(raws), outputs.as_learned(targets[split]))
 
+    rows = {split: rows_of(split) for split in targets}
     adapted = Adaptation(
         model=model,
-        rows={split: rows_of(split) for split in targets},
+        rows=rows,
         settings=settings,
         stores=lambda point: open_feature_store(
             workspace.artifacts / "features",
@@ -196,14 +198,25 @@ def adapt_base(
         listener=Listener(_teller(bar), lambda epoch: _tell_epoch(epoch, data.task, finished_epoch), logger.info),
     ).run()
     model.to("cpu")
+    temperature = _temperature(model, adapted, rows["validation"], targets["validation"], settings.batch_size)
+    model.outputs = replace(outputs, temperature=temperature)
+    return Made(model, preprocessor, adapted)
+
+
+def _temperature(
+    model: "Classifier", adapted: "Adapted", validation: "InputRows", targets: "Tensor", batch_size: int
+) -> float:
+    """What divides the model's outputs, fitted on the validation rows as it answered before it learnt from them."""
+    from graftline.calibration import fit_temperature
+    from graftline.validation import predict
+
     held = adapted.validation_outputs
     if held is None:
         # In full precision and through the whole model: as it will be served.
-        held = predict(model, rows_of("validation"), batch_size=settings.batch_size)
-    temperature = fit_temperature(data.task, held.double().numpy(), targets["validation"].numpy())
+        held = predict(model, validation, batch_size=batch_size)
+    temperature = fit_temperature(model.outputs.task, held.double().numpy(), targets.numpy())
     logger.info("temperature %.3f, fitted on %d validation rows", temperature, len(held))
-    model.outputs = replace(outputs, temperature=temperature)
-    return Made(model, preprocessor, adapted)
+    return temperature
 
 
 def _summary(made: Made, weights_sha256: str, data: ValidatedData, seconds: float) -> JsonValue:
