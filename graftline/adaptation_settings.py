@@ -99,6 +99,9 @@ class AdaptationSettings(Section, title="Adaptation"):
     """Batches per step: the step of a batch that would not fit into memory."""
     gradient_checkpointing: bool = False
     """Compute activations again instead of keeping them: less memory, about a third more time."""
+    compile: bool = False
+    """Compile the blocks that learn (torch.compile): for long trainings on a GPU. Takes a minute or two first, and a
+    C++ compiler. On a processor it was no faster (benchmarks/README.md)."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Decoupled weight decay (AdamW) of matrices; biases and norms have none."""
     warmup_share: Share = 0.1

@@ -49,7 +49,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     `p` is rounded to a multiple of 2**-16.
     """
     dropped = round(p * 2**_BITS)
-    if not training or not 0 < dropped < 2**_BITS or inplace or input.device.type != "cpu":
+    if not training or not 0 < dropped < 2**_BITS or inplace or _is_left_to_torch(input):
         return _torch_dropout(input, p, training, inplace)
     seed = int(torch.randint(2**63 - 1, ()))
     drawn = np.random.SFC64(seed).random_raw(-(-input.numel() * _BITS // 64)).view(np.int16)[: input.numel()]
@@ -72,7 +72,7 @@ def attention(
 
     A query of which every key is masked attends to all of them alike, where PyTorch's answers zeros: it is padding.
     """
-    if enable_gqa or query.device.type != "cpu":
+    if enable_gqa or _is_left_to_torch(query):
         return _torch_attention(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
     if torch.is_autocast_enabled("cpu"):
         lower = torch.get_autocast_dtype("cpu")
@@ -89,3 +89,8 @@ def attention(
                 attn_mask = torch.zeros(attn_mask.shape, dtype=scores.dtype).masked_fill_(~attn_mask, lowest)
             scores = scores + attn_mask.to(scores.dtype).clamp(min=lowest)
         return dropout(scores.softmax(-1), dropout_p) @ value
+
+
+def _is_left_to_torch(tensor: Tensor) -> bool:
+    """Whether it lies elsewhere, or what is computed is being compiled, which cannot look into NumPy."""
+    return tensor.device.type != "cpu" or torch.compiler.is_compiling()

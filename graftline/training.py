@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from graftline.averaging import EPOCHS, copied, keep_epoch
 from graftline.batching import shuffled_batches
-from graftline.checkpoints import newest_checkpoint, save_checkpoint
+from graftline.checkpoints import Pace, newest_checkpoint, save_checkpoint
 from graftline.device import CPU, device_of, moved
 from graftline.errors import GraftlineError
 from graftline.fast_training import fast_training
@@ -23,7 +23,7 @@ from graftline.precision import autocast
 from graftline.training_plan import DivergedError, Epoch, Plan, Progress, Rows, best_epoch
 from graftline.validation import validate
 
-# A kill costs at most this much work, and writing a checkpoint takes about a second.
+# A kill costs at most this much work.
 CHECKPOINT_SECONDS = 60.0
 # The value that BERT, RoBERTa and most fine-tuning recipes clip at.
 MAX_GRADIENT_NORM = 1.0
@@ -63,7 +63,7 @@ def train(
     origin = _origin(model, head) if plan.l2_sp else {}
     torch.manual_seed(plan.seed)
     state = _resume(model, point, optimizer, folder)
-    started, started_step, last_saved = time.monotonic(), state.step, time.monotonic()
+    started, started_step, pace = time.monotonic(), state.step, Pace(CHECKPOINT_SECONDS)
     with fast_training(device_of(model)):
         while not _is_done(state.epochs, plan):
             epoch = len(state.epochs)
@@ -76,15 +76,14 @@ def train(
                 in_step = plan.batch_size * plan.accumulation
                 speed = (state.step - started_step) * in_step / (time.monotonic() - started)
                 report(Progress(epoch + 1, state.step, per_epoch * plan.epochs, loss, speed))
-                if time.monotonic() - last_saved > CHECKPOINT_SECONDS:
-                    _save(model, point, optimizer, state, folder)
-                    last_saved = time.monotonic()
+                if pace.is_due:
+                    pace.write(lambda: _save(model, point, optimizer, state, folder))
             _finish_epoch(model, point, state, validation, objective, plan, per_epoch)
             if plan.keep_epochs:
                 keep_epoch(model, point, state.epochs, folder / EPOCHS)
             finished_epoch(state.epochs[-1])
-            _save(model, point, optimizer, state, folder)
-            last_saved = time.monotonic()
+            if pace.is_due or pace.is_cheap:
+                pace.write(lambda: _save(model, point, optimizer, state, folder))
     model.load_state_dict(state.best, strict=False)
     model.eval()
     return state.epochs

@@ -1,6 +1,7 @@
 """Training what is behind a freeze point: once, or in several runs from the same weights whose mean is taken."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from graftline.adaptation_settings import AdaptationSettings
 from graftline.averaging import average_greedily, copied, mixed
 from graftline.classifier import HEAD, Classifier
+from graftline.compiling import compiled_blocks
 from graftline.errors import SettingsError
 from graftline.freezing import FreezePoint, learned
 from graftline.objective import Objective
@@ -60,6 +62,10 @@ class TrainingRuns:
         """
         if self.settings.gradient_checkpointing:
             _recompute_activations(self.model.backbone)
+        with compiled_blocks(self.model, self.point) if self.settings.compile else nullcontext():
+            return self._all(plan, folder, before)
+
+    def _all(self, plan: Plan, folder: Path, before: int) -> Trained:
         if self.settings.runs == 1:
             return self._once(plan, folder, before)
         start, mean, best = copied(learned(self.model, self.point)), dict[str, Tensor](), dict[str, Tensor]()

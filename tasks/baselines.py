@@ -129,7 +129,7 @@ def scratch_settings(settings: Settings) -> AdaptationSettings:
     does better on the validation rows. Rates and decay are its own: those of the adaptation suit trained weights.
     """
     given = settings.adaptation
-    shared = _shared(settings, "batch_size", "gradient_accumulation", "gradient_checkpointing")
+    shared = _shared(settings, "batch_size", "gradient_accumulation", "gradient_checkpointing", "compile")
     budget = {"epochs": min(MOST_EPOCHS, given.epochs * given.runs), "average": "greedy"}
     rates = {"learning_rate": SCRATCH_RATE, "head_learning_rate": SCRATCH_RATE}
     return AdaptationSettings.model_validate({**shared, **budget, **rates, "strategy": "fine_tuning"})

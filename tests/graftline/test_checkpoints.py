@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from graftline.checkpoints import KEPT, STATE, TENSORS, newest_checkpoint, save_checkpoint
+from graftline.checkpoints import CHEAP_SHARE, KEPT, STATE, TENSORS, Pace, newest_checkpoint, save_checkpoint
 from tests.model_folders import flip_byte
 
 
@@ -93,3 +93,51 @@ def test_a_write_that_was_cut_off_is_no_checkpoint_and_is_in_nobodys_way(tmp_pat
     before = newest_step(tmp_path)
     save(tmp_path, 2)
     assert (before, newest_step(tmp_path)) == (1, 2)
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_a_checkpoint_is_due_after_so_much_work_and_cheap_if_it_takes_a_small_share_of_it() -> None:
+    clock = Clock()
+    pace = Pace(60.0, clock)
+    clock.pass_by(1.0)
+    assert (pace.is_due, pace.is_cheap) == (False, True)  # what the first one costs is not known
+
+    pace.write(lambda: clock.pass_by(0.5))
+    for seconds, expected in [
+        (0.0, (False, False)),
+        (24.9, (False, False)),
+        (0.2, (False, True)),
+        (35.0, (True, True)),
+    ]:
+        clock.pass_by(seconds)
+        assert (pace.is_due, pace.is_cheap) == expected
+
+    pace.write(lambda: clock.pass_by(9.0))  # so much that it is cheap only long after it is due
+    clock.pass_by(61.0)
+    assert (pace.is_due, pace.is_cheap) == (True, False)
+    assert 9.0 / CHEAP_SHARE > 61.0
+
+
+def test_a_checkpoint_that_fails_is_still_to_be_written() -> None:
+    clock = Clock()
+    pace = Pace(60.0, clock)
+    clock.pass_by(61.0)
+
+    def fails() -> None:
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        pace.write(fails)
+    assert pace.is_due

@@ -18,7 +18,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
-from graftline import training
+from graftline import checkpoints, training
 from graftline.adaptation_settings import Strategy
 from graftline.averaging import EPOCHS, MOST_KEPT_EPOCHS, average_greedily, epoch_path
 from graftline.checkpoints import TENSORS
@@ -167,7 +167,20 @@ def test_a_truncated_newest_checkpoint_costs_only_the_steps_since_the_one_before
     assert trained(base, tmp_path / "cut").sha256 == whole.sha256
 
 
-def test_a_finished_training_that_is_called_again_takes_no_step(base: Path, tmp_path: Path) -> None:
+def test_epochs_that_pass_quickly_do_not_all_end_with_a_checkpoint(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "CHEAP_SHARE", 0.0)
+    whole = trained(base, tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").glob("step-*")] == [f"step-{STEPS_PER_EPOCH:09d}"]
+    again = trained(base, tmp_path / "run")
+    assert (again.sha256, again.epochs) == (whole.sha256, whole.epochs)
+
+
+def test_a_finished_training_that_is_called_again_takes_no_step(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
     first = trained(base, tmp_path / "run")
     again = trained(base, tmp_path / "run", cut_at_step=STEPS_PER_EPOCH * PLAN.epochs)
     assert (again.sha256, again.epochs) == (first.sha256, first.epochs)
