@@ -15,8 +15,8 @@ from graftline.digests import file_sha256, json_sha256
 from graftline.files import sync_folder, write_json
 
 KEPT = 2  # the newest and, should it turn out damaged, the one before
-# Of the time since the last checkpoint: as much as one at the end of an epoch may take. With short epochs, all of which
-# ended with one, checkpoints took a tenth of the training.
+# Of the time since the last checkpoint: as much as one at the end of an epoch may take. That of a MiniLM (360 MB) took
+# 1.2 to 1.9 seconds, a tenth of an epoch over a few hundred rows.
 CHEAP_SHARE = 0.02
 TENSORS, STATE = "tensors.safetensors", "state.json"
 

@@ -1,4 +1,4 @@
-"""Attention and dropout as they train fastest on processors.
+"""Attention, dropout and gradients of embeddings as they train fastest on processors.
 
 PyTorch draws dropout's masks there one number at a time, on one thread, and computes attention in float32 and with a
 check for rows without any key, also where everything else is bfloat16. Together that took more than a third of a
@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from graftline.device import CPU
+from graftline.embedding_gradients import recyclable_gradients
 
 # A 64-bit draw decides four elements.
 _BITS = 16
@@ -24,7 +25,7 @@ _torch_dropout, _torch_attention = functional.dropout, functional.scaled_dot_pro
 
 @contextmanager
 def fast_training(device: torch.device = CPU) -> Iterator[None]:
-    """Inside, `torch.nn.functional` has the functions below in place of its own, in every thread, if it is a processor.
+    """Inside, `torch.nn.functional` has functions of ours in place of its own, in every thread, if it is a processor.
 
     A mode of `torch.overrides` would be off while a backward pass computes activations again, which then met other
     masks.
@@ -33,7 +34,7 @@ def fast_training(device: torch.device = CPU) -> Iterator[None]:
         yield
         return
     # What they leave to PyTorch goes its plain mathematical path, whose backward pass is cheaper than the fused one's.
-    with sdpa_kernel(SDPBackend.MATH):
+    with sdpa_kernel(SDPBackend.MATH), recyclable_gradients():
         functional.dropout = dropout
         functional.scaled_dot_product_attention = attention  # type: ignore[assignment]
         try:

@@ -14,6 +14,7 @@ from graftline.averaging import EPOCHS, copied, keep_epoch
 from graftline.batching import shuffled_batches
 from graftline.checkpoints import Pace, newest_checkpoint, save_checkpoint
 from graftline.device import CPU, device_of, moved
+from graftline.embedding_gradients import recycle_gradients
 from graftline.errors import GraftlineError
 from graftline.fast_training import fast_training
 from graftline.freezing import FreezePoint, learned, train_mode, trainable
@@ -123,6 +124,8 @@ def training_step(
         _pull_towards(origin, learning, plan.l2_sp)
     nn.utils.clip_grad_norm_(learning.values(), MAX_GRADIENT_NORM)
     optimizer.step()
+    if not origin:  # whose pull reaches every row of a table
+        recycle_gradients()
     optimizer.zero_grad(set_to_none=True)
     return sum_of_losses
 

@@ -164,6 +164,16 @@ def test_an_adapted_model_keeps_its_pooling_when_it_is_adapted_again(tmp_path: P
     )
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_batch_is_what_the_tokenizer_would_make_of_it(tmp_path: Path, architecture: Architecture) -> None:
+    preprocessor = tiny_preprocessor(write_tiny_model(tmp_path / "base", architecture))
+    rows = preprocessor.encode([*tiny_texts(5)[0], ""])
+    ours, theirs = preprocessor.collate(rows), preprocessor.tokenizer.pad(rows, padding=True, return_tensors="pt")
+    assert list(ours) == list(theirs)
+    for name, tensor in ours.items():
+        torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=0)
+
+
 def test_a_tokenizer_without_a_padding_token_can_pad(tmp_path: Path) -> None:
     tiny_tokenizer(special=False).save_pretrained(tmp_path)
     preprocessor = tiny_preprocessor(tmp_path)
