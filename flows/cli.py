@@ -37,10 +37,12 @@ TELEMETRY_OFF = {
     "GX_ANALYTICS_ENABLED": "false",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
+# Prefect gives its temporary server 20 seconds to start, which a busy machine with two cores may exceed.
+PATIENCE = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180"}
 
 
 def main() -> None:
-    for name, value in TELEMETRY_OFF.items():
+    for name, value in (TELEMETRY_OFF | PATIENCE).items():
         os.environ.setdefault(name, value)
     app()
 

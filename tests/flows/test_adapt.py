@@ -212,7 +212,7 @@ def test_the_same_run_started_twice_at_once_makes_one_version(root: Path) -> Non
 def test_a_training_that_was_killed_goes_on_and_ends_with_the_same_weights(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    longer = ("--set", "adaptation.epochs=100")
+    longer = ("--set", "adaptation.epochs=40")
     process = start(root, *longer)
     while not list((root / "artifacts" / "fine_tune").glob(".*.partial/checkpoints/step-*")):
         assert process.poll() is None

@@ -13,6 +13,7 @@ from graftline.compiling import compiled_blocks
 from graftline.errors import SettingsError
 from graftline.freezing import FreezePoint
 from tests.graftline.test_adaptation import PowerCutError, Ran, ran
+from tests.graftline.test_device import HAS_GPU
 from tests.tiny_models import BLOCKS, tiny_classifier, write_tiny_model
 
 # PyTorch's own way to trace and differentiate a model without a C++ compiler, which then runs it as it would have.
@@ -59,14 +60,26 @@ def test_compiled_blocks_learn_what_plain_ones_do(
     assert compiled.adapted.frozen_sha256 == plain.adapted.frozen_sha256
 
 
-def test_what_the_compiler_makes_is_the_same_each_time_and_after_a_cut(tmp_path: Path) -> None:
-    """With dropout, whose masks the compiled code draws, and with the compiler itself."""
+@pytest.mark.parametrize(
+    ("device", "backend"),
+    [
+        ("cpu", TRACED),
+        # Minutes of compiling, so where it is for.
+        pytest.param("cuda", compiling.BACKEND, marks=pytest.mark.skipif(not HAS_GPU, reason="needs a GPU")),
+    ],
+)
+def test_a_compiled_training_that_was_cut_off_ends_with_the_weights_of_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, backend: str
+) -> None:
+    """With dropout, whose masks the compiled code draws."""
+    monkeypatch.setattr(compiling, "BACKEND", backend)
     base = write_tiny_model(tmp_path / "base")
-    chosen: dict[str, Any] = {"strategy": "partial", "freeze_until": "1", "epochs": 2, "compile": True}
+    chosen: dict[str, Any] = {
+        "strategy": "partial", "freeze_until": "1", "epochs": 2, "compile": True, "device": device,
+    }  # fmt: skip
     whole = ran(base, tmp_path / "whole", **chosen)
     with pytest.raises(PowerCutError):
         ran(base, tmp_path / "cut", cut_at=20, **chosen)
-    torch.compiler.reset()
     resumed = ran(base, tmp_path / "cut", **chosen)
     assert whole.sha256 == resumed.sha256
     assert whole.epochs[-1].train_loss < whole.epochs[0].train_loss

@@ -109,7 +109,8 @@ def test_bytes_base64_and_paths_are_the_same_input(tmp_path: Path, family: Media
     path = tmp_path / "a file"
     path.write_bytes(content)
     forms = [content, bytearray(content), base64.b64encode(content).decode(), str(path), path]
-    assert len({tuple(row) for row in predictor.predict(forms).round(9)}) == 1
+    # Each alone: in one batch, the place in it may decide the last bits.
+    assert len({tuple(row) for form in forms for row in predictor.predict([form])}) == 1
 
 
 @pytest.mark.parametrize(
