@@ -56,9 +56,9 @@ A difference is paired by seed (95 % interval by Student's t) and is about seeds
 Made by `python -m benchmarks.few_rows`.
 """
 
-# All that the accuracies depend on, beside the code.
-# Which nothing here sets: all sides compute on the processor, and none of it is compiled.
+# Set by nothing here: all sides compute on the processor, and none of it is compiled.
 UNTOUCHED = {"device", "compile"}
+# All that the accuracies depend on, beside the code.
 ASKED: dict[str, Any] = {
     "rows": {name: list(counts) for name, counts in ROWS.items()},
     "validation share": VALIDATION_SHARE,

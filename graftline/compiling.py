@@ -13,7 +13,7 @@ from graftline.freezing import FreezePoint
 
 BACKEND = "inductor"
 # Of one model: a block is compiled for training and for validation, and again where it is unlike the block before it.
-# PyTorch's own limit of 8 is too low for that, and beyond it a block silently runs uncompiled.
+# PyTorch's own limit is 8, which unlike blocks may exceed, and beyond it a block silently runs uncompiled.
 MOST_VARIANTS = 256
 OPTIONS = {
     # Kernels are chosen by rule, not by a race whose winner may add in another order next time.

@@ -64,14 +64,16 @@ def embedding(
     return found
 
 
-def recycle_gradients() -> None:
-    """Take the gradients off their tables and keep their memory for the next step, which then needs no zeros.
+def recycle_gradients(*, everywhere: bool) -> None:
+    """Take the gradients off their tables after a step, and keep their memory, as zeros, for the next one.
 
-    Call it after a step, and only if nothing but `backward` and factors went into the gradients.
+    `everywhere` says that more than `backward` and factors went into them, so that any row may be something else.
     """
     for table in _tables.values():
         if table.weight.grad is not None:
             table.spare, table.weight.grad = table.weight.grad, None
+            if everywhere:
+                table.spare.zero_()
             for rows in table.touched:
                 table.spare.index_fill_(0, rows, 0.0)
             table.touched.clear()

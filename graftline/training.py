@@ -124,8 +124,7 @@ def training_step(
         _pull_towards(origin, learning, plan.l2_sp)
     nn.utils.clip_grad_norm_(learning.values(), MAX_GRADIENT_NORM)
     optimizer.step()
-    if not origin:  # whose pull reaches every row of a table
-        recycle_gradients()
+    recycle_gradients(everywhere=bool(origin))  # whose pull reaches every row of a table
     optimizer.zero_grad(set_to_none=True)
     return sum_of_losses
 

@@ -58,7 +58,7 @@ def test_gradients_are_those_of_torch_to_the_bit(backwards: int) -> None:
                     look_up(rows, ids)
                 gradients.append(gradient_of(rows).clone())
                 gradient_of(rows).mul_(0.3)  # as clipping does
-                recycle_gradients()
+                recycle_gradients(everywhere=False)
                 rows.zero_grad()
         seen.append(gradients)
     assert all(map(torch.equal, *seen))
@@ -71,7 +71,7 @@ def test_the_memory_of_a_gradient_is_that_of_the_step_before() -> None:
             look_up(rows, ids)
             gradient = gradient_of(rows)
             places.add(gradient.data_ptr())
-            recycle_gradients()
+            recycle_gradients(everywhere=False)
             assert rows.weight.grad is None
             assert not gradient.any()
             assert not any(known.touched for known in embedding_gradients._tables.values())
@@ -113,13 +113,14 @@ def test_a_training_ends_with_the_same_weights_with_and_without_it(
     chosen = Plan(**{**PLAN.__dict__, **plan})
     recycled: list[int] = []
 
-    def counting() -> None:
+    def counting(*, everywhere: bool) -> None:
         recycled.append(len(embedding_gradients._tables))
-        recycle_gradients()
+        recycle_gradients(everywhere=everywhere)
+        assert not any(table.touched for table in embedding_gradients._tables.values())
 
     monkeypatch.setattr(training, "recycle_gradients", counting)
     ours = trained(base, tmp_path / "ours", chosen)
-    assert bool(recycled) == ("l2_sp" not in plan)
+    assert recycled
     assert all(recycled)
     monkeypatch.setattr(embedding_gradients, "LARGE", 1 << 40)
     assert trained(base, tmp_path / "theirs", chosen).sha256 == ours.sha256
