@@ -40,14 +40,19 @@ def load_base(
     torch.manual_seed(seed)
     family = _family_of(folder, reading)
     backbone = family.load(folder, scratch=scratch)
-    # A model that was adapted before goes on with the pooling that it was adapted with.
-    adapted = (folder / DESCRIPTION).exists()
-    pooling = _description(folder)["pooling"] if adapted else family.pooling(folder, backbone)
+    # A model that was adapted before goes on with the pooling and the adapters that it was adapted with.
+    before = _description(folder) if (folder / DESCRIPTION).exists() else {}
+    pooling = before.get("pooling") or family.pooling(folder, backbone)
     model = Classifier(
         backbone, family, pooling=pooling, outputs=outputs, head=head, block_pattern=block_pattern
     )  # fmt: skip
     nn.init.normal_(model.output_layer.weight, std=0.02)
     nn.init.zeros_(model.output_layer.bias)
+    if before.get("lora") and not scratch:
+        from graftline.lora import Adapters, merge_lora, put_in_lora
+
+        put_in_lora(model, Adapters(**before["lora"]), folder)
+        merge_lora(model)  # what was adapted is the base of what comes now
     return model
 
 

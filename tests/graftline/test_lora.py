@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from graftline.blocks import find_blocks
 from graftline.classifier import Classifier
 from graftline.errors import SettingsError
-from graftline.freezing import freeze
+from graftline.families import save_classifier
+from graftline.freezing import freeze, has_lora
 from graftline.lora import add_lora, merge_lora
 from tests.tiny_media import tiny_media_classifier, tiny_media_rows, write_tiny_media_model
 from tests.tiny_models import ARCHITECTURES, Architecture, tiny_classifier, tiny_rows, write_tiny_model
@@ -51,6 +52,25 @@ def test_adapters_start_silent_learn_and_merge_into_the_same_answers(
         assert torch.allclose(model(**batch), learnt, atol=1e-4)
     assert dict(model.named_parameters()).keys() == dict(plain.named_parameters()).keys()
     assert not hasattr(model, "peft_config")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_model_with_adapters_beside_its_weights_goes_on_as_it_was_adapted(
+    tmp_path: Path, architecture: Architecture
+) -> None:
+    model, _ = adapted(tmp_path, architecture)
+    rows, batch = tiny_rows(tmp_path / "base", 4), batch_of(tmp_path)
+    freeze(model, "lora", None, head="head", example=batch)
+    learn(model, batch)
+    model.eval()
+    with torch.no_grad():
+        learnt = model.features(**batch)
+        (folder := tmp_path / "adapted").mkdir()
+        save_classifier(model, rows.preprocessor, folder)
+        again = tiny_classifier(folder).eval()
+        assert torch.allclose(again.features(**batch), learnt, atol=1e-4)
+        assert not torch.allclose(tiny_classifier(tmp_path / "base").eval().features(**batch), learnt, atol=1e-3)
+    assert not has_lora(again)
 
 
 def test_only_adapters_and_head_are_trained_and_only_in_the_chosen_blocks(tmp_path: Path) -> None:
