@@ -1,5 +1,6 @@
 """A copy of this project with `graftline up` running in it, and what is left of it afterwards."""
 
+import json
 import os
 import shutil
 import signal
@@ -7,11 +8,14 @@ import socket
 import subprocess
 import sysconfig
 import time
+import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import JsonValue
 
 PROJECT = Path(__file__).resolve().parent.parent
 MARK = "GRAFTLINE_TEST_MARK"
@@ -89,6 +93,24 @@ def marked_processes(mark: str) -> list[int]:
         except OSError:
             continue  # it has just ended
     return found
+
+
+def state_of(prefect: str, run: str) -> JsonValue:
+    """The name of the state that a flow run is in, such as Running."""
+    return read_json(f"{prefect}/api/flow_runs/{run}")["state_name"]
+
+
+def read_json(address: str) -> dict[str, JsonValue]:
+    with urllib.request.urlopen(address, timeout=30) as page:
+        value: dict[str, JsonValue] = json.load(page)
+        return value
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"did not happen within {seconds} s"
+        time.sleep(0.2)
 
 
 def _wait_until_up(process: subprocess.Popen[str]) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -18,7 +19,7 @@ from tests.browser.pages import (
     screenshot,
     whole_page_screenshot,
 )
-from tests.running_project import Running, graftline_up
+from tests.running_project import Running, graftline_up, state_of, wait_until
 from tests.tiny_project import (
     PROJECT_POLICY,
     ROWS,
@@ -32,6 +33,7 @@ from tests.tiny_project import (
 MODEL = "reviews"
 # Prefect's server answers 500 where two of its own writers met in its SQLite file; nothing is changed then.
 ATTEMPTS = 3
+BROKEN = ("Failed", "Crashed", "Cancelled")
 HOSTILE = "<img src=x onerror=alert(1)> {{ 7 * 7 }}"
 
 # Two runs, each of them started twice: minutes on a busy machine.
@@ -58,7 +60,7 @@ def test_a_person_changes_settings_reads_the_verdict_rejects_one_model_and_appro
     whole_page_screenshot(page, "1_form")
     submit(page, servers)
     screenshot(page, "2_running")
-    wait_for(page, "Suspended")
+    wait_for(page, servers, "Suspended")
     screenshot(page, "3_suspended")
     assert decided(servers) == (None, [("verdict", "HOLD")])
 
@@ -66,7 +68,7 @@ def test_a_person_changes_settings_reads_the_verdict_rejects_one_model_and_appro
     expect(page.get_by_text('"strategy": "probe_then_fine_tune"')).to_be_visible()
     expect(page.get_by_text(re.compile('"learning_rate": 0.004'))).to_be_visible()
     answer(page, "reject", "it was trained on last year's rows", "Grace", "4_reject")
-    wait_for(page, "Completed")
+    wait_for(page, servers, "Completed")
     assert decided(servers) == (None, [("verdict", "HOLD"), ("approval", "REJECT")])
     page.get_by_text("Artifacts", exact=True).first.click()
     screenshot(page, "5_artifacts")
@@ -77,9 +79,9 @@ def test_a_person_changes_settings_reads_the_verdict_rejects_one_model_and_appro
     open_form(page, servers)
     fill(page, "Epochs", "13")  # another setting: another version
     submit(page, servers)
-    wait_for(page, "Suspended")
+    wait_for(page, servers, "Suspended")
     answer(page, "approve", HOSTILE, "Ada", "7_approve")
-    wait_for(page, "Completed")
+    wait_for(page, servers, "Completed")
     screenshot(page, "8_completed")
     shown = history(servers)
     newest = shown["records"][-1]
@@ -93,7 +95,7 @@ def test_a_person_changes_settings_reads_the_verdict_rejects_one_model_and_appro
     open_form(page, servers, "history", "name")
     fill(page, "name", MODEL)
     submit(page, servers)
-    wait_for(page, "Completed")
+    wait_for(page, servers, "Completed")
     page.get_by_text("Artifacts", exact=True).first.click()
     page.locator("a[href*='/artifacts/']", has_text="history").first.click()
     expect(page.get_by_text(HOSTILE).first).to_be_visible()
@@ -144,8 +146,14 @@ def submit(page: Page, servers: Running) -> None:
     page.goto(f"{servers.prefect}/runs/flow-run/{created.value.json()['id']}")
 
 
-def wait_for(page: Page, state: str) -> None:
-    expect(page.locator(".page-heading-flow-run")).to_contain_text(state, timeout=RUN_SECONDS * 1000)
+def wait_for(page: Page, servers: Running, state: str) -> None:
+    """Look away until the run has come to a state: its page draws a graph all the time, which takes half a core."""
+    address = page.url
+    run = urlsplit(address).path.rpartition("/")[2]
+    page.goto("about:blank")
+    wait_until(lambda: state_of(servers.prefect, run) in (state, *BROKEN), RUN_SECONDS)
+    page.goto(address)
+    expect(page.locator(".page-heading-flow-run")).to_contain_text(state)
 
 
 def answer(page: Page, decision: str, reason: str, name: str, picture: str) -> None:

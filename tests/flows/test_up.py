@@ -8,23 +8,29 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from prefect.utilities.callables import parameter_schema
-from pydantic import JsonValue
 
 from flows.deployments import form_values
 from flows.services import StopRequested, require_alive, service, stop_signal, wait_for_end, wait_for_page
 from flows.up import prefect_environment, tracking_server, up
 from graftline.errors import GraftlineError, SettingsError
 from graftline.settings import Settings, parse_settings, read_settings
-from tests.running_project import PROJECT, copy_project, free_port, graftline_up, marked_processes
+from tests.running_project import (
+    PROJECT,
+    Running,
+    copy_project,
+    free_port,
+    graftline_up,
+    marked_processes,
+    read_json,
+    state_of,
+    wait_until,
+)
 
 ENVIRONMENT = dict(os.environ)
 # A program that starts another one; neither listens to SIGTERM.
@@ -162,21 +168,17 @@ def test_the_form_leaves_to_the_machine_that_runs_it_what_the_file_leaves_to_it(
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_everything_also_a_run_under_way_and_it_starts_again(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+def test_either_signal_ends_everything_also_a_run_under_way_and_it_starts_again(tmp_path: Path) -> None:
     project = small_project(tmp_path)
     with graftline_up(project) as running:
         parameters = read_json(f"{running.prefect}/api/deployments/name/adapt/adapt")["parameters"]
         assert parameters == {"settings": form_values(project / "params.yaml")}
-        run = start_adapt(project, running.prefect)
-        wait_until(lambda: state_of(running.prefect, run) == "Running")
-        said = running.stop(number)
-        assert running.process.returncode == 0, said
-        assert marked_processes(running.mark) == []
+        run = run_under_way(project, running)
+        assert_ends(running, signal.SIGINT)
     with graftline_up(project) as again:
         assert state_of(again.prefect, run) == "Crashed"
+        run_under_way(project, again)
+        assert_ends(again, signal.SIGTERM)
 
 
 @pytest.mark.full
@@ -254,6 +256,18 @@ def small_project(tmp_path: Path) -> Path:
     return project
 
 
+def run_under_way(project: Path, running: Running) -> str:
+    run = start_adapt(project, running.prefect)
+    wait_until(lambda: state_of(running.prefect, run) == "Running")
+    return run
+
+
+def assert_ends(running: Running, number: signal.Signals) -> None:
+    said = running.stop(number)
+    assert running.process.returncode == 0, said
+    assert marked_processes(running.mark) == []
+
+
 def start_adapt(project: Path, prefect: str) -> str:
     """Start a run as a colleague with the command line does; return its id."""
     done = subprocess.run(
@@ -271,16 +285,6 @@ def start_adapt(project: Path, prefect: str) -> str:
 
 def python(*arguments: str) -> list[str]:
     return [sys.executable, *arguments]
-
-
-def state_of(prefect: str, run: str) -> JsonValue:
-    return read_json(f"{prefect}/api/flow_runs/{run}")["state_name"]
-
-
-def read_json(address: str) -> dict[str, JsonValue]:
-    with urllib.request.urlopen(address, timeout=30) as page:
-        value: dict[str, JsonValue] = json.load(page)
-        return value
 
 
 def living() -> set[int]:
@@ -301,10 +305,3 @@ def child_that_says(mark: str, words: str) -> int:
         if words in Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode():
             return pid
     raise AssertionError(f"no process of this test says {words}")
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"did not happen within {seconds} s"
-        time.sleep(0.2)
