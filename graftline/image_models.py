@@ -42,6 +42,7 @@ class ImagePreprocessor:
     """Writes what describes the transform."""
     shape: tuple[int, ...]
     batch_length = BATCH_IMAGES
+    mixes_lengths = True
 
     def encode(self, raws: Sequence[object]) -> list[Medium]:
         """The images, not yet decoded. Raises: ValueError naming the first that is none."""

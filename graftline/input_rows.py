@@ -55,8 +55,7 @@ class InputRows:
         return self.preprocessor.blank([self.encoded[row] for row in rows])
 
     def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
-        output: Tensor = model(**self.batch(rows))
-        return output
+        return in_parts(self, rows, lambda part: model(**self.batch(part)))
 
     def in_epoch(self, epoch: int) -> "InputRows":
         """The rows as this epoch sees them, from 0: in their first view, in the next one, then from the first again."""
@@ -90,6 +89,9 @@ class ReplayedRows:
         return self.rows.targets
 
     def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
+        return in_parts(self.rows, rows, lambda part: self._replayed(model, part))
+
+    def _replayed(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
         kept = moved(self.store.batch([self.keys[row] for row in rows]).float(), device_of(model))
         # Feature maps lie in the store as they are named; the frozen part would have left them in this order.
         self.give(kept.contiguous(memory_format=torch.channels_last) if kept.ndim == FEATURE_MAP_AXES else kept)
@@ -125,6 +127,16 @@ class FeatureRows:
         count = len(self.features) // self.views
         part = slice(epoch % self.views * count, (epoch % self.views + 1) * count)
         return FeatureRows(self.features[part], self.targets[part])
+
+
+def in_parts(rows: InputRows, chosen: Sequence[int], output_of: Callable[[list[int]], Tensor]) -> Tensor:
+    """The output for the chosen rows, in order: of all at once, or, if the model hears padding, length by length."""
+    if rows.preprocessor.mixes_lengths:
+        return output_of(list(chosen))
+    lengths = [rows.preprocessor.length(rows.encoded[row]) for row in chosen]
+    parts = equal_length_batches(lengths, sum(lengths), filled=False)
+    outputs = torch.cat([output_of([chosen[place] for place in part]) for part in parts])
+    return outputs[torch.tensor([place for part in parts for place in part]).argsort().to(outputs.device)]
 
 
 def plan_for(model: nn.Module, point: FreezePoint, rows: InputRows) -> ReplayPlan:

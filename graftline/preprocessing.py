@@ -35,6 +35,11 @@ class Preprocessor(Protocol):
         """The length that a batch of the frozen part adds up to: fills the processor, but not more than its caches."""
         ...
 
+    @property
+    def mixes_lengths(self) -> bool:
+        """Whether a row gets the same answer beside a longer one. If not, the model hears the padding."""
+        ...
+
     def encode(self, raws: Sequence[Raw]) -> list[Encoded]:
         """One row per raw input. Raises: ValueError naming the first that is no such input."""
         ...

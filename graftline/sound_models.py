@@ -62,8 +62,8 @@ class SpeechPreprocessor:
     reading: Reading
     shortest: int
     """Samples of which the convolutions make one frame."""
-    pads: bool
-    """Whether a sound is heard alike beside a longer one. Group norms see the padding, and no mask hides it."""
+    mixes_lengths: bool
+    """Whether a sound is heard alike beside a longer one. Group norms hear the padding, and no mask hides it."""
 
     @property
     def batch_length(self) -> int:
@@ -116,7 +116,7 @@ class SpeechPreprocessor:
 
     def batches(self, lengths: Sequence[int]) -> list[list[int]]:
         """Sounds of similar length beside each other; of equal length, where padding would be heard."""
-        if self.pads:
+        if self.mixes_lengths:
             return bounded_batches(lengths, self.batch_length)
         return equal_length_batches(lengths, self.batch_length, filled=False)
 
@@ -131,6 +131,7 @@ class WhisperPreprocessor:
 
     extractor: Any
     reading: Reading
+    mixes_lengths = True
 
     @property
     def frames(self) -> int:
@@ -229,8 +230,9 @@ def _speech_preprocessor(folder: Path, reading: Reading) -> SpeechPreprocessor:
             " its own (Wav2Vec2, HuBERT, WavLM and their kind) or Whisper; choose one of these"
         )
     return SpeechPreprocessor(
-        extractor, reading, shortest=_receptive_field(config), pads=config.get("feat_extract_norm") != "group"
-    )
+        extractor, reading, shortest=_receptive_field(config),
+        mixes_lengths=config.get("feat_extract_norm") != "group",
+    )  # fmt: skip
 
 
 def _receptive_field(config: Mapping[str, Any]) -> int:

@@ -49,6 +49,7 @@ class TextPreprocessor:
     tokenizer: Tokenizer
     reading: Reading
     batch_length = CAPTURE_TOKENS
+    mixes_lengths = True
 
     def encode(self, raws: Sequence[str]) -> list[Tokens]:
         """Token ids (and whatever else the model reads) of each text, cut to `max_tokens`, not padded.

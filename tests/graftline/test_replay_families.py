@@ -17,7 +17,7 @@ from graftline.blocks import find_blocks
 from graftline.classifier import Classifier
 from graftline.feature_store import FeatureStore
 from graftline.freezing import FreezePoint, freeze
-from graftline.input_rows import InputRows, ReplayedRows, fill, plan_for, row_keys
+from graftline.input_rows import InputRows, ReplayedRows, fill, in_parts, plan_for, row_keys
 from graftline.objective import OneLabel
 from graftline.replay import capture, replaying
 from graftline.training import train
@@ -122,6 +122,9 @@ class CapturedRows:
         return replace(self, rows=self.rows.in_epoch(epoch))
 
     def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
+        return in_parts(self.rows, rows, lambda part: self._replayed(model, part))
+
+    def _replayed(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
         with torch.autocast("cpu", enabled=False):
             self.give(capture(self.twin, self.point, self.rows.batch(rows)))
         output: Tensor = model(**(self.rows.blank(rows) or self.rows.batch(rows)))
@@ -175,6 +178,26 @@ def test_a_replayed_training_on_random_views_ends_with_the_weights_and_losses_of
         assert [name for name, tensor in replayed.items() if not torch.equal(tensor, plain[name])] == [], cut
         without, *_ = both_trainings(tmp_path / "none", plain_case, cut, plan)
         assert without != plain_epochs, f"{cut}: the views change nothing"
+
+
+@pytest.mark.parametrize("family", [name for name in (*ARCHITECTURES, *MEDIA_ARCHITECTURES) if name not in LARGE])
+def test_a_training_from_the_store_has_the_losses_of_the_plain_one(tmp_path: Path, family: str) -> None:
+    # The store's rows ran in other batches than these, cut to their own length: that moves the last bits only.
+    case, plan = tiny(tmp_path, family), replace(PLAN, learning_rate=1e-4)
+    sides = [case.rows(10, 0), case.rows(6, 1)]
+    for cut in (case.cuts()[0], case.cuts()[-2]):
+        point = case.freeze(cut)
+        plain, replayed = (copy.deepcopy(case.model) for _ in range(2))
+        expected = trained(plain, point, sides, tmp_path / f"plain-{cut[1]}", plan)
+        with FeatureStore(tmp_path / f"store-{cut[1]}") as store:
+            for side in sides:
+                fill(store, replayed, point, side, row_keys(side))
+            with replaying(replayed, point, plan_for(replayed, point, sides[0])) as give:
+                kept = [ReplayedRows(side, store, row_keys(side), give) for side in sides]
+                epochs = trained(replayed, point, kept, tmp_path / f"replayed-{cut[1]}", plan)
+        for one, other in zip(expected, epochs, strict=True):
+            assert other.train_loss == pytest.approx(one.train_loss, abs=1e-4), cut
+            assert other.validation_loss == pytest.approx(one.validation_loss, abs=1e-4), cut
 
 
 # bfloat16 keeps 8 bits, so that each rounding moves a number by up to 1/256 of itself; here some ten of them add up.
