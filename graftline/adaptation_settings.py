@@ -1,5 +1,6 @@
 """The section of the settings that says what is frozen and how the rest is trained."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -81,16 +82,16 @@ class AdaptationSettings(Section, title="Adaptation"):
     """L2 penalty of a solved head, on scaled features. 0: the one with the lowest validation loss. With
     feature_extraction the head is then solved again on training and validation rows together."""
     epochs: Annotated[int, Field(ge=1, le=1000)] = 3
-    """Passes over the training rows."""
+    """Passes over the training rows. BERT's authors found 2 to 4 enough (arXiv 1810.04805, A.3)."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-5
-    """Highest learning rate of the pre-trained blocks."""
+    """Highest learning rate of the pre-trained blocks. The highest that BERT's authors chose from (A.3)."""
     head_learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     """Highest learning rate of the new head: it starts from random weights and needs far larger steps."""
     find_learning_rate: bool = False
     """Find both rates by a range test first (arXiv 1506.01186), in the proportion that they have here."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Each block's rate is this much of that behind it: what is general learns more slowly than what is special
-    (ULMFiT has 0.38, ELECTRA's fine-tuning 0.8). 1: all the same."""
+    (ULMFiT has 0.38, ELECTRA's fine-tuning 0.8). 1: all the same; on the reviews 0.8 did as well and no better."""
     l2_sp: Annotated[float, Field(ge=0, le=100)] = 0.0
     """Pull of the weights towards those of the base model (L2-SP, arXiv 1802.01483). 0: none."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
@@ -103,9 +104,10 @@ class AdaptationSettings(Section, title="Adaptation"):
     """Compile the blocks that learn (torch.compile): for long trainings on a GPU. Takes a minute or two first, and a
     C++ compiler. On a processor it was no faster (benchmarks/README.md)."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Decoupled weight decay (AdamW) of matrices; biases and norms have none."""
+    """Decoupled weight decay (AdamW) of matrices; biases and norms have none. As BERT's."""
     warmup_share: Share = 0.1
-    """Share of the steps in which the learning rate rises; afterwards it falls to zero."""
+    """Share of the steps in which the learning rate rises (0.1 as ELECTRA's fine-tuning, arXiv 2003.10555, appendix
+    B); afterwards it falls to zero."""
     schedule: Literal["linear", "cosine"] = "linear"
     """How the learning rate falls: along a straight line, as BERT's did, or half a cosine."""
     stage_epochs: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -120,17 +122,18 @@ class AdaptationSettings(Section, title="Adaptation"):
     lora_rank: Annotated[int, Field(ge=1, le=1024)] = 8
     """Rank of the adapters. The paper found 4 to 8 enough (table 6)."""
     lora_alpha: Annotated[float, Field(gt=0, le=4096)] = 16.0
-    """Scale of the adapters: their output counts alpha / rank times."""
+    """Scale of the adapters: their output counts alpha / rank times. 16 as in QLoRA (arXiv 2305.14314)."""
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Dropout in front of the adapters."""
+    """Dropout in front of the adapters. QLoRA has 0.1 for all but the largest models."""
     lora_targets: OptionalText = None
     """A regular expression that the names of the adapted layers contain. Empty: every linear layer and convolution."""
     lora_merge: bool = True
     """Add the adapters to the weights at the end. Otherwise they stay beside the untouched base weights."""
     max_tokens: Annotated[int, Field(ge=8, le=8192)] = 128
-    """Longer texts are cut to this many tokens."""
+    """Longer texts are cut to this many tokens. Of so many were nine tenths of BERT's pre-training (A.2); twice as many
+    take more than twice the time. More than the model has positions for is an error."""
     max_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
-    """Longer sounds are cut to this many seconds."""
+    """Longer sounds are cut to this many seconds. 30 are what Whisper hears (arXiv 2212.04356)."""
     augmentation: Augmentation = "none"
     """light: training rows are seen in seeded random views. Images: a crop of 80 to 100 % of the area, brightness and
     contrast within 20 %, never mirrored or turned. Sounds: 6 dB louder or softer, shifted by up to 0.1 s, white noise
@@ -138,7 +141,8 @@ class AdaptationSettings(Section, title="Adaptation"):
     views: Annotated[int, Field(ge=1, le=100)] = 4
     """In how many views each row is seen, if there is augmentation: epoch after epoch the next one, then from the first
     again. The frozen part's output is kept for each; without room for all it runs in every epoch, on the same views. A
-    head is solved on all views together."""
+    head is solved on all views together. Each view takes the room and the time of one more data set; 4 are one for
+    each of the usual epochs."""
     block_pattern: OptionalText = None
     """A regular expression over module names that says which are the blocks of an unknown model: blocks[.][0-9]+"""
     runtime: Runtime = "torch"
@@ -155,9 +159,11 @@ class AdaptationSettings(Section, title="Adaptation"):
     """In which precision the frozen part's output is kept: bfloat16 takes half the space and rounds to 3 digits."""
     feature_gigabytes: Annotated[float, Field(ge=0, le=100_000)] = 20.0
     """What all kept outputs of frozen parts may take on the disk together; the least recently used go first. Where
-    one alone would take more, its frozen part runs in every epoch instead."""
+    one alone would take more, its frozen part runs in every epoch instead. 20 hold 130,000 texts of 100 tokens in front
+    of a block of MiniLM, or ten million vectors in front of its head."""
     patience: Annotated[int, Field(ge=0, le=100)] = 0
-    """Stop after this many epochs without improvement on the validation rows. 0: train all epochs."""
+    """Stop after this many epochs without improvement on the validation rows. 0: train all epochs; of
+    three, little is saved, and the weights are those of the best one either way."""
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     """Share of each row's weight that is spread over all classes: against noisy labels and overconfidence. 0: none."""
     class_weights: Literal["none", "balanced"] = "none"
@@ -166,6 +172,15 @@ class AdaptationSettings(Section, title="Adaptation"):
     """Processor threads. 0: one per core. The last bits of the weights depend on it."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Start of every random sequence of the training."""
+
+    @field_validator("lora_targets", "block_pattern")
+    @classmethod
+    def _is_a_regular_expression(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"{value!r} is no regular expression ({error}); expected one for module names") from None
+        return value
 
     @field_validator("freeze_until", mode="before")
     @classmethod

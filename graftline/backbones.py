@@ -12,7 +12,8 @@ from torch import nn
 import graftline.torchvision_import  # noqa: F401 - must come before transformers
 
 # isort: split
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
+from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 from transformers.utils import logging
 
 from graftline.errors import BaseModelRefusedError
@@ -26,10 +27,13 @@ def load_transformers(folder: Path, *, scratch: bool = False) -> nn.Module:
     Raises: BaseModelRefusedError if the folder lacks weights of the backbone, which would start as noise.
     """
     with quiet_transformers():
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        # Of T5 and its kind the encoder alone reads a text.
+        is_half = config.is_encoder_decoder and type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING
+        auto = AutoModelForTextEncoding if is_half else AutoModel
         if scratch:
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-            return cast("nn.Module", AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32))
-        backbone, info = AutoModel.from_pretrained(
+            return cast("nn.Module", auto.from_config(config, trust_remote_code=False, dtype=torch.float32))
+        backbone, info = auto.from_pretrained(
             folder,
             trust_remote_code=False,
             use_safetensors=True,

@@ -25,6 +25,10 @@ PATTERNS = {
     "Wav2Vec2Model": r"encoder\.layers\.\d+",
     "HubertModel": r"encoder\.layers\.\d+",
     "WavLMModel": r"encoder\.layers\.\d+",
+    "Data2VecAudioModel": r"encoder\.layers\.\d+",
+    "UniSpeechModel": r"encoder\.layers\.\d+",
+    "UniSpeechSatModel": r"encoder\.layers\.\d+",
+    "SEWModel": r"encoder\.layers\.\d+",
     "WhisperEncoder": r"layers\.\d+",
 }
 BACKBONE = "backbone"
@@ -51,6 +55,15 @@ def find_blocks(model: nn.Module) -> tuple[str, ...]:
     else:
         names = _by_inspection(backbone)
     return tuple(f"{BACKBONE}.{name}" for name in names)
+
+
+def no_blocks(setting: str) -> SettingsError:
+    """The error for a setting that needs blocks, of a model that has none that could be found."""
+    return SettingsError(
+        f"{setting}: this model has no list of equal blocks to count the depth by; name its blocks with"
+        r" adaptation.block_pattern, a regular expression over module names such as stages\.\d+, or use"
+        " adaptation.strategy fine_tuning or feature_extraction"
+    )
 
 
 def _matching(backbone: nn.Module, pattern: str) -> tuple[str, ...]:

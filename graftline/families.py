@@ -35,11 +35,12 @@ def load_base(
     """A base model with a new head for `outputs`, whose weights the seed decides; from `scratch` those of all of it.
 
     Raises: BaseModelRefusedError if the folder lacks weights of the backbone, which would start as noise, or holds a
-    model of another kind.
+    model of another kind; SettingsError if the model cannot read as much as `reading` says.
     """
     torch.manual_seed(seed)
     family = _family_of(folder, reading)
     backbone = family.load(folder, scratch=scratch)
+    family.check(backbone, folder, reading)
     # A model that was adapted before goes on with the pooling and the adapters that it was adapted with.
     before = _description(folder) if (folder / DESCRIPTION).exists() else {}
     pooling = before.get("pooling") or family.pooling(folder, backbone)

@@ -37,3 +37,5 @@ class Family:
     width: Callable[[nn.Module], int]
     pooling: Callable[[Path, nn.Module], Pooling]
     """How the publisher pools."""
+    check: Callable[[nn.Module, Path, Reading], None] = lambda *_: None
+    """Raises: BaseModelRefusedError for a backbone that cannot be run; SettingsError if it cannot read so much."""

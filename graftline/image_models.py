@@ -18,6 +18,7 @@ from transformers import AutoImageProcessor
 from graftline.augmentation import View, augmented_image, named
 from graftline.backbones import load_transformers, read_config, save_transformers
 from graftline.batching import sorted_batches
+from graftline.blocks import PATTERNS
 from graftline.digests import lines_sha256
 from graftline.errors import BaseModelRefusedError
 from graftline.family import Family, Pooling
@@ -29,6 +30,10 @@ from graftline.timm_backbones import load_timm, save_timm
 # Enough images to fill the processor; their activations are many times larger than they.
 BATCH_IMAGES = 16
 PIXELS = "pixel_values"
+# Batch, channels, height, width.
+FEATURE_MAP_AXES = 4
+# Of pictures, where a configuration does not say another.
+USUAL_SIDE = 224
 
 
 @dataclass(frozen=True)
@@ -132,9 +137,12 @@ def _pooled_by_timm(backbone: nn.Module, batch: Mapping[str, Tensor], pooling: P
 def _pooled_by_transformers(backbone: nn.Module, batch: Mapping[str, Tensor], pooling: Pooling) -> Tensor:
     output = backbone(batch[PIXELS])
     # Convolutional networks pool themselves; a transformer says it in its first token, or its tokens' mean.
-    if pooling == "own":
-        return cast("Tensor", output.pooler_output).flatten(1)
+    pooled: Tensor | None = getattr(output, "pooler_output", None)
+    if pooling == "own" and pooled is not None:
+        return pooled.flatten(1)
     hidden: Tensor = output.last_hidden_state
+    if hidden.ndim == FEATURE_MAP_AXES:
+        return hidden.mean((2, 3))
     return hidden[:, 0] if pooling == "first" else hidden.mean(1)
 
 
@@ -171,8 +179,30 @@ def _pools_itself(backbone: nn.Module) -> bool:
 
 def _transformers_width(backbone: nn.Module) -> int:
     config = cast("Any", backbone).config
+    if type(backbone).__name__ not in PATTERNS:
+        return _measured_width(backbone)
     widths = getattr(config, "hidden_sizes", None) or [getattr(config, "hidden_dim", None) or config.hidden_size]
     return int(widths[-1])
+
+
+def _measured_width(backbone: nn.Module) -> int:
+    """The width of what an unknown kind of model says of a picture: configurations call it by many names."""
+    config = cast("Any", backbone).config
+    side = getattr(config, "image_size", None) or USUAL_SIDE
+    height, width = (side, side) if isinstance(side, int) else tuple(side)
+    black = torch.zeros(1, getattr(config, "num_channels", 3), height, width)
+    was_training = backbone.training
+    try:
+        with torch.no_grad():
+            vectors = _pooled_by_transformers(backbone.eval(), {PIXELS: black}, "own")
+    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, AssertionError) as error:
+        raise BaseModelRefusedError(
+            f"{type(backbone).__name__} says nothing of a picture of {height} x {width} pixels that could be pooled"
+            f" ({type(error).__name__}: {error}), expected a model of images alone; choose another base model"
+        ) from None
+    finally:
+        backbone.train(was_training)
+    return vectors.shape[1]
 
 
 TIMM = Family(

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from graftline.blocks import no_blocks
 from graftline.errors import BaseModelRefusedError, SettingsError
 from graftline.freezing import LORA
 
@@ -44,6 +45,8 @@ def add_lora(
     et al. 2023, arXiv 2305.14314, section 4).
     Raises: SettingsError if nothing is left to adapt.
     """
+    if not blocks:
+        raise no_blocks("adaptation.strategy lora")
     layers = [
         name
         for name, module in model.named_modules()

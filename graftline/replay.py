@@ -63,9 +63,14 @@ def plan_replay(model: nn.Module, point: FreezePoint, batch: Batch, blank: Batch
     for plan in plans:
         if _is_equal_replay(model, point, plan, batch, blank or batch):
             return plan
-    raise SettingsError(
-        f"adaptation.freeze_until: {_first(point)} of this model needs more from the blocks in front of it than one"
-        " tensor, or they draw random numbers, so their output cannot be kept; use adaptation.strategy"
+    raise cannot_be_kept(point)
+
+
+def cannot_be_kept(point: FreezePoint) -> SettingsError:
+    """The error for a part that cannot go on from what was kept."""
+    return SettingsError(
+        f"adaptation.freeze_until: {_first(point)} of this model needs more from what runs in front of it than one"
+        " tensor per row, or that draws random numbers, so its output cannot be kept; use adaptation.strategy"
         " feature_extraction or fine_tuning"
     )
 
@@ -196,7 +201,7 @@ def _is_equal_replay(model: nn.Module, point: FreezePoint, plan: ReplayPlan, bat
         give(entering)
         try:
             replayed = [logits(blank, training=mode) for mode in modes]
-        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, AssertionError):
             return False  # what stands in for a module's answer does not fit
         finally:
             model.eval()

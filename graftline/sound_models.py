@@ -27,7 +27,7 @@ from graftline.preprocessing import Reading
 from graftline.sounds import Samples, UnreadableSoundError, decode_sound, sound_seconds
 from graftline.text import pool
 
-# Enough sound to fill the processor; its activations are many times larger than it.
+# Enough sound to fill the processor in a prediction; its activations are many times larger than it.
 BATCH_SECONDS = 16
 # Whisper reads each sound as half a minute, which fills the processor alone.
 BATCH_WHISPER_SOUNDS = 2
@@ -64,11 +64,8 @@ class SpeechPreprocessor:
     """Samples of which the convolutions make one frame."""
     mixes_lengths: bool
     """Whether a sound is heard alike beside a longer one. Group norms hear the padding, and no mask hides it."""
-
-    @property
-    def batch_length(self) -> int:
-        """Samples in a batch of the frozen part."""
-        return int(BATCH_SECONDS * self.extractor.sampling_rate)
+    # The frozen part runs one sound at a time: hardly two are equally long, and filling up costs more than it gains.
+    batch_length = 1
 
     def encode(self, raws: Sequence[object]) -> list[Sound]:
         """The sounds, not yet decoded. Raises: ValueError naming the first that is none or too short to be heard."""
@@ -91,7 +88,7 @@ class SpeechPreprocessor:
 
     def key(self, row: Sound) -> str:
         """A digest of the file's bytes, of how much is read of them, and of the view."""
-        return lines_sha256([str(BATCH_SECONDS), *_read_of(row)])[:32]
+        return lines_sha256(["alone", *_read_of(row)])[:32]
 
     def in_view(self, row: Sound, view: View) -> Sound:
         """The sound, changed at random once it is decoded."""
@@ -116,9 +113,10 @@ class SpeechPreprocessor:
 
     def batches(self, lengths: Sequence[int]) -> list[list[int]]:
         """Sounds of similar length beside each other; of equal length, where padding would be heard."""
+        most = int(BATCH_SECONDS * self.extractor.sampling_rate)
         if self.mixes_lengths:
-            return bounded_batches(lengths, self.batch_length)
-        return equal_length_batches(lengths, self.batch_length, filled=False)
+            return bounded_batches(lengths, most)
+        return equal_length_batches(lengths, most, filled=False)
 
     def save(self, folder: Path) -> None:
         """Write the feature extractor."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +24,8 @@ from graftline.family import Family, Pooling
 from graftline.preprocessing import Reading
 
 Tokenizer = Any  # transformers' tokenizers carry no usable annotations
-Tokens = dict[str, list[int]]
+# Of each thing that the model reads of a text, one number per token.
+Tokens = dict[str, np.ndarray[tuple[int], np.dtype[np.int32]]]
 
 # Tokens that are run through the frozen part at a time: enough to fill the processor, little enough for its caches.
 CAPTURE_TOKENS = 512
@@ -34,6 +36,14 @@ LENGTH_BITS = 3
 MAX_CHARACTERS = 1_000_000
 # Texts that are predicted at a time, for the same reason.
 BATCH_ROWS = 64
+# Texts that the tokenizer is given at a time: what it makes of a text takes ten times the room that its tokens need.
+ENCODED_TEXTS = 1024
+# These run a pooler that is not there.
+CALLS_NO_POOLER = ("SqueezeBertModel",)
+# What stands at a token is the same to this share of the largest number, in a model that reads from left to right.
+SAME_SHARE = 1e-4
+# What a pass of a model that cannot read such tokens ends in.
+PASS_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, IndexError, AssertionError, NotImplementedError)
 # What sentence-transformers calls them: until its version 5 a flag for each, since then one mode.
 PUBLISHED_POOLING: tuple[tuple[str, str, Pooling], ...] = (
     ("pooling_mode_cls_token", "cls", "first"),
@@ -56,20 +66,18 @@ class TextPreprocessor:
 
         Raises: ValueError naming the first that is no text, or one that no row can be.
         """
-        if not raws:
-            return []
         for place, text in enumerate(raws):
-            if not isinstance(text, str):
-                raise ValueError(f"input {place} is {text!r}, expected a text; leave it out or give a text")
-            if len(text) > MAX_CHARACTERS:
-                raise ValueError(
-                    f"input {place} has {len(text):,} characters, expected at most {MAX_CHARACTERS:,}; shorten it"
-                )
+            _require_text(place, text)
+        return [
+            row for start in range(0, len(raws), ENCODED_TEXTS) for row in self._encoded(raws[start:][:ENCODED_TEXTS])
+        ]
+
+    def _encoded(self, raws: Sequence[str]) -> list[Tokens]:
         fields = self.tokenizer(list(raws), truncation=True, max_length=self.reading.max_tokens, padding=False)
-        rows = [{name: fields[name][row] for name in fields} for row in range(len(raws))]
         # A text without any token, which decoders make of "", is read as one padding token: a model needs something.
         nothing = {name: [0] for name in fields} | {"input_ids": [self.tokenizer.pad_token_id], "attention_mask": [1]}
-        return [row if row["input_ids"] else nothing for row in rows]
+        rows = [{name: fields[name][row] or nothing[name] for name in fields} for row in range(len(raws))]
+        return [{name: np.array(values, np.int32) for name, values in row.items()} for row in rows]
 
     def length(self, row: Tokens) -> int:
         """Tokens."""
@@ -87,7 +95,7 @@ class TextPreprocessor:
     def key(self, row: Tokens) -> str:
         """A digest of the tokens."""
         # The sizes of batches and paddings are part of it, because the last bits of what is kept depend on them.
-        return lines_sha256([f"{CAPTURE_TOKENS} {LENGTH_BITS}", json.dumps(row, sort_keys=True)])[:32]
+        return lines_sha256([f"{CAPTURE_TOKENS} {LENGTH_BITS}", _spelt(row)])[:32]
 
     def in_view(self, row: Tokens, view: View) -> Tokens:  # noqa: ARG002 - of no text
         """Raises: SettingsError."""
@@ -101,7 +109,7 @@ class TextPreprocessor:
         longest = max(map(self.length, rows))
         # The tokenizer's own `pad` takes milliseconds for this, in every step.
         padded = [self._filled(row, longest - self.length(row)) for row in rows]
-        return {name: torch.tensor([row[name] for row in padded]) for name in padded[0]}
+        return {name: torch.from_numpy(np.stack([row[name] for row in padded])).long() for name in padded[0]}
 
     def blank(self, rows: Sequence[Tokens]) -> None:
         """None: tokens are at hand."""
@@ -112,12 +120,36 @@ class TextPreprocessor:
 
     def _filled(self, row: Tokens, missing: int) -> Tokens:
         """The tokens and so many that stand for nothing."""
+        if not missing:
+            return row
         filling = {"input_ids": self.tokenizer.pad_token_id, "token_type_ids": self.tokenizer.pad_token_type_id}
-        return {name: values + [filling.get(name, 0)] * missing for name, values in row.items()}
+        return {
+            name: np.concatenate([values, np.full(missing, filling.get(name, 0), np.int32)])
+            for name, values in row.items()
+        }
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer."""
         self.tokenizer.save_pretrained(folder)
+
+
+def _require_text(place: int, text: object) -> None:
+    """Raises: ValueError."""
+    if not isinstance(text, str):
+        raise ValueError(f"input {place} is {text!r}, expected a text; leave it out or give a text")
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"input {place} has {len(text):,} characters, expected at most {MAX_CHARACTERS:,}; shorten it")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"input {place} has half of a character ({text[error.start]!r}) at place {error.start}, expected valid"
+            " Unicode; leave it out or mend it"
+        ) from None
+
+
+def _spelt(row: Tokens) -> str:
+    return json.dumps({name: values.tolist() for name, values in row.items()}, sort_keys=True)
 
 
 def load_text_preprocessor(folder: Path, reading: Reading) -> TextPreprocessor:
@@ -143,8 +175,48 @@ def _load_backbone(folder: Path, *, scratch: bool = False) -> nn.Module:
     """The backbone without its own pooler, which checkpoints often lack or never trained."""
     backbone = load_transformers(folder, scratch=scratch)
     if getattr(backbone, "pooler", None) is not None:
-        backbone.pooler = cast("nn.Module", None)
+        backbone.pooler = _NoPooler() if type(backbone).__name__ in CALLS_NO_POOLER else cast("nn.Module", None)
     return backbone
+
+
+class _NoPooler(nn.Module):
+    def forward(self, hidden: Tensor) -> None:
+        """Nothing is pooled."""
+
+
+def _check_reading(backbone: nn.Module, folder: Path, reading: Reading) -> None:
+    """Try the longest text that the settings allow.
+
+    Raises: BaseModelRefusedError if the model cannot read tokens; SettingsError if it cannot read so many.
+    """
+    _hidden(backbone, folder, 2)
+    try:
+        _hidden(backbone, folder, reading.max_tokens)
+    except BaseModelRefusedError:
+        positions = getattr(cast("Any", backbone).config, "max_position_embeddings", None)
+        known = f", whose configuration has max_position_embeddings {positions}" if positions else ""
+        raise SettingsError(
+            f"adaptation.max_tokens {reading.max_tokens}: {folder.name} cannot read so many{known}; lower it"
+        ) from None
+
+
+def _hidden(backbone: nn.Module, folder: Path, tokens: int) -> Tensor:
+    """What the model says, in eval mode, of two texts that differ in their last token: (2, tokens, width)."""
+    was_training = backbone.training
+    try:
+        last = cast("Any", backbone).get_input_embeddings().num_embeddings - 1
+        ids = torch.full((2, tokens), last)
+        ids[:, -1] = torch.tensor([max(0, last - 1), max(0, last - 2)])
+        with torch.no_grad():
+            said: Tensor = backbone.eval()(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+    except PASS_ERRORS as error:
+        raise BaseModelRefusedError(
+            f"{folder.name}: {type(backbone).__name__} gives no hidden states for token ids and their mask"
+            f" ({type(error).__name__}: {error}), as encoders and decoders do; choose one of these"
+        ) from None
+    finally:
+        backbone.train(was_training)
+    return said
 
 
 def _vectors(backbone: nn.Module, batch: Mapping[str, Tensor], pooling: Pooling) -> Tensor:
@@ -173,9 +245,9 @@ def _published_pooling(folder: Path, backbone: nn.Module) -> Pooling:
         for flag, mode, pooling in PUBLISHED_POOLING:
             if said.get(flag) or said.get("pooling_mode") == mode:
                 return pooling
-    architectures = cast("Any", backbone).config.architectures or [""]
     # Only the last token of a model that reads from left to right has seen the whole text.
-    return "last" if architectures[0].endswith(("CausalLM", "LMHeadModel")) else "mean"
+    first, other = _hidden(backbone, folder, 2)[:, 0]
+    return "last" if float((first - other).abs().max()) <= SAME_SHARE * float(first.abs().max()) else "mean"
 
 
 TEXT = Family(
@@ -185,4 +257,5 @@ TEXT = Family(
     vectors=_vectors,
     width=lambda backbone: int(cast("Any", backbone).config.hidden_size),
     pooling=_published_pooling,
+    check=_check_reading,
 )

@@ -4,20 +4,24 @@ import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from transformers import AutoConfig, AutoModel
 
 from graftline.blocks import find_blocks
 from graftline.errors import BaseModelRefusedError, DataRefusedError, SettingsError
 from graftline.families import load_base, load_classifier, load_preprocessor, save_classifier
 from graftline.freezing import freeze, frozen_sha256, train_mode
 from graftline.inference import Predictor
+from graftline.lora import add_lora
 from graftline.media import Medium
 from graftline.outputs import Outputs
 from graftline.preprocessing import Reading
+from graftline.settings import parse_settings
 from tests.tiny_media import (
     AUDIO_ARCHITECTURES,
     IMAGE_ARCHITECTURES,
@@ -293,3 +297,51 @@ def test_a_declared_pattern_that_fits_nothing_is_refused_with_names_that_there_a
     )
     with pytest.raises(SettingsError, match=r"'layers\\\\.\\\\d\+' fits 0 modules .* ConvNeXt.* called stem\.0"):
         find_blocks(model)
+
+
+# As their configurations say no width, or another one; none is in a table of ours.
+UNKNOWN_IMAGES: dict[str, dict[str, Any]] = {
+    "mobilenet_v2": {"depth_multiplier": 0.25, "image_size": 32},
+    "segformer": {"hidden_sizes": [8, 8, 12, 12], "depths": [1] * 4, "num_attention_heads": [1, 1, 2, 2]},
+    "mobilevit": {"image_size": 32, "hidden_sizes": [8, 8, 12], "neck_hidden_sizes": [8, 8, 8, 8, 8, 8, 16]},
+}
+
+
+@pytest.mark.parametrize("family", UNKNOWN_IMAGES)
+def test_an_unknown_kind_of_image_model_gives_vectors_and_is_saved(tmp_path: Path, family: str) -> None:
+    base = write_tiny_image_model(tmp_path / "base", "vit")
+    backbone = AutoModel.from_config(AutoConfig.for_model(family, **UNKNOWN_IMAGES[family]))
+    for matrix in (parameter for parameter in backbone.parameters() if parameter.ndim > 1):
+        nn.init.normal_(matrix, std=0.3)
+    backbone.save_pretrained(base)
+    outputs, reading = Outputs("single_label", ("a", "b", "c")), Reading("image")
+    model, preprocessor = load_base(base, outputs, reading=reading, seed=0).eval(), load_preprocessor(base, reading)
+    batch = preprocessor.collate(preprocessor.encode(files("vit", 2)))
+    with torch.no_grad():
+        said = model(**batch)
+        assert said.shape == (2, 3)
+        assert not torch.allclose(said[0], said[1])
+        save_classifier(model, preprocessor, tmp_path / "saved")
+        assert torch.equal(load_classifier(tmp_path / "saved")(**batch), said)
+
+
+def test_a_model_that_makes_no_vector_of_a_picture_is_refused(tmp_path: Path) -> None:
+    base = write_tiny_image_model(tmp_path / "base", "vit")
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    AutoModel.from_config(AutoConfig.for_model("bert", vocab_size=8, **sizes)).save_pretrained(base)
+    with pytest.raises(BaseModelRefusedError, match="BertModel says nothing of a picture of 224 x 224 pixels"):
+        load_base(base, Outputs("single_label", ("a", "b")), reading=Reading("image"), seed=0)
+
+
+def test_a_model_whose_blocks_cannot_be_found_is_told_what_to_declare(tmp_path: Path) -> None:
+    model = tiny_media_classifier(write_tiny_media_model(tmp_path / "base", "timm resnet"), "timm resnet")
+    with pytest.raises(
+        SettingsError, match=r"strategy lora: .* name its blocks with adaptation\.block_pattern"
+    ):
+        add_lora(model, (), rank=2, alpha=4, dropout=0.0, targets=None)
+
+
+@pytest.mark.parametrize("setting", ["block_pattern", "lora_targets"])
+def test_a_pattern_that_is_no_regular_expression_is_refused_when_the_settings_are_read(setting: str) -> None:
+    with pytest.raises(SettingsError, match=rf"adaptation\.{setting}.*'\[' is no regular expression"):
+        parse_settings({"data": {"path": "a.csv", "labels": ["a", "b"]}, "adaptation": {setting: "["}}, source="a test")

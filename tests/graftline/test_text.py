@@ -5,14 +5,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModel
 
+from graftline.adaptation import Adaptation
+from graftline.adaptation_settings import AdaptationSettings
 from graftline.classifier import Classifier
-from graftline.errors import BaseModelRefusedError
+from graftline.errors import BaseModelRefusedError, SettingsError
 from graftline.families import load_base, load_classifier, save_classifier
 from graftline.family import Pooling
+from graftline.feature_store import FeatureStore
 from graftline.outputs import Outputs
 from graftline.preprocessing import Reading
 from graftline.text import load_text_preprocessor, pool
@@ -27,6 +32,8 @@ from tests.tiny_models import (
     tiny_tokenizer,
     write_tiny_model,
 )
+
+OUTPUTS = Outputs("single_label", ("bad", "good"))
 
 
 @pytest.fixture(autouse=True)
@@ -146,11 +153,34 @@ def test_the_pooling_that_sentence_transformers_published_is_kept(
     assert tiny_classifier(bert).pooling == pooling
 
 
-def test_a_language_model_is_pooled_at_its_last_token(tmp_path: Path) -> None:
-    folder = write_tiny_model(tmp_path / "base", "gpt2", architectures=["GPT2LMHeadModel"])
+@pytest.mark.parametrize("saved_as", ["GPT2Model", "GPT2LMHeadModel", "GPT2ForSequenceClassification", None])
+def test_a_model_that_reads_from_left_to_right_is_pooled_at_its_last_token(
+    tmp_path: Path, saved_as: str | None
+) -> None:
+    folder = write_tiny_model(tmp_path / "base", "gpt2")
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"architectures": ["GPT2LMHeadModel"]}))
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": saved_as and [saved_as]}))
     assert tiny_classifier(folder).pooling == "last"
+
+
+@pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name != "gpt2"])
+def test_a_model_that_reads_both_ways_is_pooled_over_all_tokens(tmp_path: Path, architecture: Architecture) -> None:
+    assert tiny_classifier(write_tiny_model(tmp_path / "base", architecture)).pooling == "mean"
+
+
+@pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name != "deberta-v2"])
+def test_texts_longer_than_the_model_has_positions_for_are_refused_before_training(
+    tmp_path: Path, architecture: Architecture
+) -> None:
+    folder = write_tiny_model(tmp_path / "base", architecture)
+    load_base(folder, OUTPUTS, reading=Reading("text", max_tokens=60), seed=0)
+    with pytest.raises(SettingsError, match=r"adaptation\.max_tokens 65: base cannot read so many.* 64; lower it"):
+        load_base(folder, OUTPUTS, reading=Reading("text", max_tokens=65), seed=0)
+
+
+def test_half_of_a_character_is_refused_with_its_place(bert: Path) -> None:
+    with pytest.raises(ValueError, match=r"input 1 has half of a character \('\\ud83d'\) at place 5, expected valid"):
+        tiny_preprocessor(bert).encode(["a film", "good \ud83d film"])
 
 
 def test_an_adapted_model_keeps_its_pooling_when_it_is_adapted_again(tmp_path: Path) -> None:
@@ -226,10 +256,53 @@ def test_texts_are_padded_to_few_lengths_for_the_frozen_part(bert: Path) -> None
     preprocessor = load_text_preprocessor(bert, Reading("text", max_tokens=500))
     of_length = {}
     for length in range(1, 501):
-        row = preprocessor.padded({"input_ids": [5] * length, "attention_mask": [1] * length})
-        of_length[length] = len(row["input_ids"])
-        assert row["input_ids"] == [5] * length + [preprocessor.tokenizer.pad_token_id] * (of_length[length] - length)
-        assert row["attention_mask"] == [1] * length + [0] * (of_length[length] - length)
+        ones = np.ones(length, np.int32)
+        row = preprocessor.padded({"input_ids": 5 * ones, "attention_mask": ones})
+        of_length[length], padding = len(row["input_ids"]), len(row["input_ids"]) - length
+        assert row["input_ids"].tolist() == [5] * length + [preprocessor.tokenizer.pad_token_id] * padding
+        assert row["attention_mask"].tolist() == [1] * length + [0] * padding
     assert all(length <= padded <= min(500, length * 5 / 4) for length, padded in of_length.items())
     assert len({padded for length, padded in of_length.items() if 64 < length <= 128}) == 4
     assert sum(of_length.values()) / sum(of_length) < 1.08
+
+
+TINY = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24}
+# They keep time in front of the batch, fill texts up by themselves, give later blocks more, or call a missing pooler.
+UNUSUAL: dict[str, tuple[dict[str, Any], bool]] = {
+    "xlnet": ({"d_model": 16, "n_layer": 3, "n_head": 2, "d_inner": 24}, False),
+    "longformer": ({**TINY, "attention_window": [4, 4, 4], "max_position_embeddings": 64}, False),
+    "t5": ({"d_model": 16, "num_layers": 3, "num_decoder_layers": 3, "num_heads": 2, "d_ff": 24, "d_kv": 8}, False),
+    "squeezebert": ({**TINY, "embedding_size": 16, "max_position_embeddings": 64}, False),
+    "llama": ({**TINY, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 64}, True),
+}
+
+
+@pytest.mark.parametrize("family", UNUSUAL)
+def test_other_models_of_texts_learn_and_are_refused_where_their_frozen_part_cannot_be_kept(
+    tmp_path: Path, family: str
+) -> None:
+    sizes, is_kept = UNUSUAL[family]
+    base = write_tiny_model(tmp_path / "base")
+    model = AutoModel.from_config(AutoConfig.for_model(family, vocab_size=64, pad_token_id=0, **sizes))
+    model.save_pretrained(base)
+    rows = {"train": tiny_rows(base, 12), "validation": tiny_rows(base, 6, seed=1)}
+
+    def adapt(**chosen: Any) -> None:
+        settings = AdaptationSettings(epochs=1, batch_size=4, device="cpu", **chosen)
+        own = tmp_path / settings.strategy
+        Adaptation(tiny_classifier(base), rows, settings, lambda _: FeatureStore(own / "store"), own / "checks").run()
+
+    adapt(strategy="probe_then_fine_tune")
+    if is_kept:
+        adapt(strategy="partial", freeze_until="0.5")
+        return
+    with pytest.raises(SettingsError, match=r"adaptation\.freeze_until: .*(more from what runs in front|no list of)"):
+        adapt(strategy="partial", freeze_until="0.5")
+
+
+def test_a_model_that_cannot_read_tokens_is_refused(tmp_path: Path) -> None:
+    base = write_tiny_model(tmp_path / "base")
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    AutoModel.from_config(AutoConfig.for_model("vit", image_size=8, patch_size=4, **sizes)).save_pretrained(base)
+    with pytest.raises(BaseModelRefusedError, match="base: ViTModel gives no hidden states for token ids"):
+        tiny_classifier(base)
