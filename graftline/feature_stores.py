@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -44,18 +44,38 @@ class Room:
 
 
 @contextmanager
-def open_feature_store(root: Path, key: str, *, precision: StoredPrecision, limit_bytes: int) -> Iterator[FeatureStore]:
+def open_feature_store(
+    root: Path,
+    key: str,
+    *,
+    precision: StoredPrecision,
+    limit_bytes: int,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[FeatureStore]:
     """The store with this key below `root`, where all stores together take at most `limit_bytes`.
 
     Call `reserve` with what the missing rows need before they are computed. Other stores are evicted as this one grows,
     never one that a process has open; what a store holds can be read whatever the limit. Waits for a process that has
-    the same store open.
+    the same store open, and says so.
     Raises: FeatureStoreFullError, here as in `reserve` and `add`, if there is no room; train without the store then.
     """
     folder = root / key
+    if _is_open(folder):
+        say(f"frozen part: another run has what is kept in {key} open; this one waits until that one has trained")
     with FeatureStore(folder, precision, make_room=partial(make_room, folder, limit_bytes=limit_bytes)) as store:
         store.reserve(0)
         yield store
+
+
+def _is_open(folder: Path) -> bool:
+    """Whether a process has the store open."""
+    if not folder.parent.exists():
+        return False
+    try:
+        with lock_of(folder).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def make_room(folder: Path, needed_bytes: int, *, limit_bytes: int) -> list[str]:

@@ -193,6 +193,7 @@ def adapt_base(
             _store_key(base, point, settings, data.kind),
             precision=settings.feature_precision,
             limit_bytes=round(settings.feature_gigabytes * 1e9),
+            say=logger.info,
         ),
         folder=folder,
         listener=Listener(_teller(bar), lambda epoch: _tell_epoch(epoch, data.task, finished_epoch), logger.info),

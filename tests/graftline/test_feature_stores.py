@@ -212,6 +212,28 @@ def test_a_session_that_waited_for_a_store_which_was_evicted_meanwhile_begins_an
         assert store.missing(ROW) == []
 
 
+def test_a_session_that_has_to_wait_says_so(tmp_path: Path) -> None:
+    fill(tmp_path, "a")
+    told = threading.Event()
+    said: list[str] = []
+
+    def tell(sentence: str) -> None:
+        said.append(sentence)
+        told.set()
+
+    def second() -> None:
+        with open_feature_store(tmp_path, "a", precision="float32", limit_bytes=PLENTY, say=tell) as store:
+            assert store.missing(ROW) == []
+
+    with lock_of(tmp_path / "a"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert told.wait(10)
+    thread.join(10)
+    second()
+    assert said == ["frozen part: another run has what is kept in a open; this one waits until that one has trained"]
+
+
 def test_many_processes_at_once_keep_to_the_limit(tmp_path: Path) -> None:
     limit = 3 * ROW_BYTES
     context = multiprocessing.get_context("fork")
