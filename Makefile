@@ -5,13 +5,15 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Options for pip, such as an index of your own.
 PIP_OPTIONS ?=
+# Options for `make run`, such as --set adaptation.epochs=1; `.venv/bin/graftline adapt --help` shows all.
+RUN_OPTIONS ?=
 # Options for `make bench`, such as --rows 400; `.venv/bin/python -m benchmarks.speed --help` shows all.
 BENCH_OPTIONS ?=
 
 .PHONY: run test test-fast check bench lock chromium clean
 
 run: $(STAMP)
-	@$(BIN)/graftline adapt
+	@$(BIN)/graftline adapt $(RUN_OPTIONS)
 
 test: $(STAMP) chromium
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
