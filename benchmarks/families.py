@@ -141,7 +141,7 @@ def _write_project(root: Path, name: str) -> dict[str, Any]:
     data: dict[str, Any] = {"min_rows_per_class": 2, "test_share": 0.25, "max_quarantined": 0.5}
     if name in ARCHITECTURES:
         write_rows(root, ROWS)
-        write_tiny_model(root / "base", name)
+        write_tiny_model(root / "base", name, max_position_embeddings=256)  # more than the settings let it read
         data |= {"path": "data/rows.csv", "id": "id", "labels": ["bad", "good"]}
     else:
         architecture = cast("MediaArchitecture", name)

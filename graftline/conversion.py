@@ -1,11 +1,12 @@
 """Checkpoints that are not safetensors as folders that are: where each tensor belongs, by name or by order, proven."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
+from huggingface_hub.errors import OfflineModeIsEnabled
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -15,11 +16,27 @@ import graftline.torchvision_import  # noqa: F401 - must come before timm and tr
 import timm
 from transformers import AutoConfig, AutoModel
 
-from graftline.backbones import CONFIG, is_timm, load_transformers, quiet_transformers, read_config
+from graftline.backbones import (
+    BUILDING_ERRORS,
+    CONFIG,
+    is_timm,
+    load_transformers,
+    offline,
+    quiet_transformers,
+    read_config,
+    reason_of,
+)
 from graftline.digests import tensors_sha256
 from graftline.errors import BaseModelRefusedError, SettingsError
 from graftline.files import write_json
-from graftline.timm_backbones import AUXILIARY, WEIGHTS, load_timm
+from graftline.timm_backbones import (
+    AUXILIARY,
+    WEIGHTS,
+    build_timm,
+    is_known,
+    load_timm,
+    model_arguments,
+)
 from graftline.weight_matching import Match, is_weight, match_tensors, refuse
 
 PROBE_IMAGES = 2
@@ -51,7 +68,7 @@ def convert(tensors: Mapping[str, Tensor], folder: Path, *, where: str, architec
     if architecture is None and not is_timm(folder):
         return _to_transformers(tensors, folder, where)
     config = read_config(folder) if architecture is None else {"architecture": architecture}
-    if not timm.is_model(config["architecture"]):
+    if not is_known(config["architecture"]):
         raise SettingsError(
             f"{where}: timm {timm.__version__} does not know the architecture {config['architecture']!r}, expected one"
             " that timm.list_models() names; correct --architecture, or the configuration beside the weights"
@@ -60,21 +77,16 @@ def convert(tensors: Mapping[str, Tensor], folder: Path, *, where: str, architec
 
 
 def _to_timm(tensors: Mapping[str, Tensor], folder: Path, config: Mapping[str, Any], where: str) -> Conversion:
-    architecture, arguments = config["architecture"], config.get("model_args") or {}
+    def build(classes: int) -> nn.Module:
+        return build_timm(config, where, classes=classes)
 
-    def build(classes: int | None) -> nn.Module:
-        given = {} if classes is None else {"num_classes": classes}
-        described = config.get("pretrained_cfg")
-        model: nn.Module = timm.create_model(architecture, pretrained_cfg=described, **given, **arguments)
-        return model
-
-    described = cast("Any", build(None)).pretrained_cfg
+    described = cast("Any", build(0)).pretrained_cfg
     match, classes = _with_or_without_classifier(tensors, build, described, where)
     _require_finite(match.tensors, where)
     written = {
         "architecture": described["architecture"],
         "num_classes": classes,
-        "model_args": arguments,
+        "model_args": model_arguments(config, where),
         "pretrained_cfg": {name: described[name] for name in DESCRIBED if name in described} | {"num_classes": classes},
     }
     write_json(folder / CONFIG, written)
@@ -84,7 +96,7 @@ def _to_timm(tensors: Mapping[str, Tensor], folder: Path, config: Mapping[str, A
 
 
 def _with_or_without_classifier(
-    tensors: Mapping[str, Tensor], build: Callable[[int | None], nn.Module], described: Mapping[str, Any], where: str
+    tensors: Mapping[str, Tensor], build: Callable[[int], nn.Module], described: Mapping[str, Any], where: str
 ) -> tuple[Match, int]:
     """The match, and for how many classes the checkpoint has a classifier: 0 if it has none that fits.
 
@@ -122,12 +134,18 @@ def _prove_timm(tensors: Mapping[str, Tensor], folder: Path, by_hand: nn.Module,
 
 
 def _to_transformers(tensors: Mapping[str, Tensor], folder: Path, where: str) -> Conversion:
+    for part in _parts_of(read_config(folder)):
+        model_arguments(part, where)  # some models of transformers hold one of timm
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        with quiet_transformers():
+        with quiet_transformers(), offline():
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
             blank: Any = AutoModel.from_config(config, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        refuse(where, f"lies beside a {CONFIG} that transformers cannot build a model from ({error})", "its own")
+    except OfflineModeIsEnabled:
+        refuse(where, f"lies beside a {CONFIG} that names another model on the Hugging Face Hub", "one that is whole")
+    except BUILDING_ERRORS as error:
+        refuse(
+            where, f"lies beside a {CONFIG} that transformers cannot build a model from ({reason_of(error)})", "its own"
+        )
     backbone = type(blank)
 
     def load(given: Mapping[str, Tensor]) -> tuple[nn.Module, dict[str, Any]]:
@@ -151,6 +169,18 @@ def _to_transformers(tensors: Mapping[str, Tensor], folder: Path, where: str) ->
     _write_weights(match.tensors, folder)
     _prove_transformers(folder, *load(match.tensors), where=where)
     return Conversion("transformers", backbone.__name__, match)
+
+
+def _parts_of(tree: object) -> Iterator[dict[str, Any]]:
+    """The objects in a tree of JSON."""
+    branches = [tree]
+    while branches:
+        branch = branches.pop()
+        if isinstance(branch, dict):
+            yield branch
+            branches.extend(branch.values())
+        elif isinstance(branch, list):
+            branches.extend(branch)
 
 
 def _known_to_transformers(tensors: Mapping[str, Tensor], blank: nn.Module, info: Mapping[str, Any]) -> Match | None:

@@ -10,15 +10,19 @@ from typing import Any
 
 import imagehash
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 # What large cameras give; 150 MB in memory. Above 89 million pixels Pillow itself warns.
 MAX_PIXELS = 50_000_000
+# Models resize the shorter side to theirs: of a line of 16,000 pixels in 126 bytes they would make gigabytes. No
+# panorama is so long.
+MAX_ASPECT = 20
 SHOWN_BYTES = 12
 # 256 bits tell the small and similar pictures of one class apart (MNIST digits), where the usual 64 do not.
 HASH_SIDE = 16
-JPEG_START_OF_SCAN, JPEG_END = 0xDA, b"\xff\xd9"
+# Any number of 0xFF may fill the space in front of a marker.
+JPEG_MARKER, JPEG_START_OF_SCAN, JPEG_END = re.compile(rb"\xff[^\xff]"), 0xDA, b"\xff\xd9"
 # What Pillow's decoders raise on damaged content; its own errors are OSErrors.
 DECODER_ERRORS = (
     OSError, SyntaxError, ValueError, TypeError, OverflowError, MemoryError, EOFError, LookupError, struct.error,
@@ -52,7 +56,8 @@ def decode_image(content: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image
     """The whole picture as RGB: rotated as EXIF asks, transparent parts on white, the high 8 bits of 16.
 
     Of an animation the first picture. Colour profiles are not applied: base models were trained without, too.
-    Raises: UnreadableImageError if it is no PNG, JPEG or WebP, larger than `max_pixels`, or damaged.
+    Raises: UnreadableImageError if it is no PNG, JPEG or WebP, larger than `max_pixels`, narrower than any picture, or
+    damaged.
     """
     return _as_rgb(_decoded(content, max_pixels))
 
@@ -74,12 +79,12 @@ def image_facts(content: bytes, *, max_pixels: int = MAX_PIXELS) -> ImageFacts:
 
 
 def _decoded(content: bytes, max_pixels: int) -> Image.Image:
-    _check_size(content, max_pixels)
+    image = _opened(content, max_pixels)
     try:
-        # Pillow decodes a PNG without its checksums; `verify` looks at them, and spoils the image for decoding.
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        if image.format == "PNG":
+            # Pillow decodes it without its checksums; `verify` looks at them, and spoils the image for decoding.
             image.verify()
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
     except DECODER_ERRORS as error:
@@ -89,13 +94,12 @@ def _decoded(content: bytes, max_pixels: int) -> Image.Image:
     return image
 
 
-def _check_size(content: bytes, max_pixels: int) -> None:
-    """Refuse what is no image, or a bomb, from its header alone."""
+def _opened(content: bytes, max_pixels: int) -> ImageFile.ImageFile:
+    """The image, of which only the header was read: what is none, or a bomb, is refused by that alone."""
     if not content:
         raise UnreadableImageError("the file is empty")
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            width, height = image.size
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
         # Its text begins "Image size (1600000000 pixels)"; the two sides are not to be had.
         pixels = int(re.findall(r"\d+", str(error))[0])
@@ -104,8 +108,18 @@ def _check_size(content: bytes, max_pixels: int) -> None:
         raise UnreadableImageError(
             f"no readable PNG, JPEG or WebP image: it begins with {content[:SHOWN_BYTES]!r}"
         ) from None
+    _check_size(*image.size, max_pixels)
+    return image
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise UnreadableImageError(f"too large: {width:,} x {height:,} pixels, expected at most {max_pixels:,}")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise UnreadableImageError(
+            f"too narrow: {width:,} x {height:,} pixels, expected at most {MAX_ASPECT} times as many along one side as"
+            " along the other"
+        )
 
 
 def _has_end(content: bytes) -> bool:
@@ -114,13 +128,10 @@ def _has_end(content: bytes) -> bool:
     A file that was cut and filled with zeros may decode without an error.
     """
     place = 2
-    while place < len(content) - 4:
-        if content[place] != 0xFF or content[place + 1] == 0xFF:
-            place += 1
-        elif content[place + 1] == JPEG_START_OF_SCAN:
-            return content.find(JPEG_END, place) >= 0
-        else:
-            place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+    while (marker := JPEG_MARKER.search(content, place)) and marker.end() < len(content) - 2:
+        if content[marker.end() - 1] == JPEG_START_OF_SCAN:
+            return content.find(JPEG_END, marker.end()) >= 0
+        place = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2], "big")
     return False
 
 

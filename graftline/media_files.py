@@ -60,6 +60,11 @@ def read_below(data: Path, name: str) -> bytes:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name:
         raise UnreadableFileError(f"no path below {data.name}/: it is absolute or holds .. or NUL")
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError as error:
+        mark = f"U+{ord(name[error.start]):04X} at character {error.start + 1}"
+        raise UnreadableFileError(f"no path below {data.name}/: {mark} is in no file's name") from None
     # DVC may put links to its cache where the files were, if its setting cache.type says so.
     homes = [os.path.realpath(data), os.path.realpath(data.parent / ".dvc" / "cache")]
     real = Path(os.path.realpath(data / path))

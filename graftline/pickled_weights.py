@@ -2,6 +2,7 @@
 
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from graftline.errors import BaseModelRefusedError, SettingsError
 
-HDF5_MAGIC = b"\x89HDF"
+HDF5_MAGIC, ZIP_MAGIC = b"\x89HDF", b"PK\x03\x04"
+# Below it TorchScript keeps its programs, which it does compress; `torch.load` reads none of them.
+SCRIPT_FOLDER = "code"
 SHOWN_CHARACTERS = 100
 # How torch names the class or function that a pickle asks for and may not have.
 FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)")
@@ -48,18 +51,37 @@ def read_tensors(path: Path, where: str, *, entry: str | None = None) -> dict[st
 
 def _unpickled(path: Path, where: str) -> object:
     with path.open("rb") as file:
-        if file.read(len(HDF5_MAGIC)) == HDF5_MAGIC:
-            _refuse(where, "is an HDF5 file of Keras, whose layers are laid out otherwise", "a checkpoint of PyTorch")
+        magic = file.read(len(HDF5_MAGIC))
+    if magic == HDF5_MAGIC:
+        _refuse(where, "is an HDF5 file of Keras, whose layers are laid out otherwise", "a checkpoint of PyTorch")
     try:
+        if magic == ZIP_MAGIC:
+            _require_unpacked(path, where)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(path, weights_only=True, map_location="cpu")
+    except BaseModelRefusedError:
+        raise
     except Exception as error:  # noqa: BLE001 - a damaged or hostile file fails in as many ways as it can be written
         message = "".join(filter(str.isprintable, " ".join(str(error).split())))
         reason = f"{type(error).__name__} {ADVICE.sub('', message)[:SHOWN_CHARACTERS]}".strip()
     if forbidden := FORBIDDEN.search(message):
         _refuse(where, f"asks for {forbidden[1]}, which could run any code", "tensors and nothing else")
     return _refuse(where, f"cannot be read ({reason})", "a whole file that torch.save wrote")
+
+
+def _require_unpacked(path: Path, where: str) -> None:
+    """Refuse a zip of which more would come than there is: kilobytes can hold what fills the memory."""
+    with zipfile.ZipFile(path) as archive:
+        entries = [entry for entry in archive.infolist() if entry.filename.split("/")[1:2] != [SCRIPT_FOLDER]]
+    for entry in entries:
+        if entry.compress_type != zipfile.ZIP_STORED:
+            got = f"holds {entry.filename!r} compressed, {entry.file_size:,} bytes in {entry.compress_size:,}"
+            _refuse(where, got, "entries as torch.save writes them, each as it is")
+    content_bytes, file_bytes = sum(entry.file_size for entry in entries), path.stat().st_size
+    if content_bytes > file_bytes:
+        got = f"holds entries of {content_bytes:,} bytes in a file of {file_bytes:,}"
+        _refuse(where, got, "entries as torch.save writes them, one behind the other")
 
 
 def _whole(tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:

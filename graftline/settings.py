@@ -61,8 +61,8 @@ class DataSettings(Section, title="Data"):
     """A longer text is a faulty row."""
     min_side: Annotated[int, Field(ge=1, le=4096)] = 16
     """An image with a shorter side, in pixels, is a faulty row: smaller than any block that a base model looks at."""
-    max_pixels: Annotated[int, Field(ge=1, le=89_000_000)] = 50_000_000
-    """An image with more pixels is a faulty row, and never decoded."""
+    max_pixels: Annotated[int, Field(ge=1, le=50_000_000)] = 50_000_000
+    """An image with more pixels is a faulty row, and never decoded. Training and serving decode no larger ones."""
     min_seconds: Annotated[float, Field(ge=0, le=600)] = 0.1
     """A shorter sound is a faulty row: below 25 ms the speech models have nothing to read."""
     max_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0

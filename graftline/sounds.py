@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import struct
 import zlib
 from dataclasses import dataclass
 
@@ -17,10 +18,18 @@ FORMATS = ("WAV", "WAVEX", "FLAC", "OGG", "MP3")
 MAX_SECONDS = 600.0
 # -60 dB of full scale: below the noise of a quiet room in any recording that holds something.
 SILENCE = 0.001
+# 60 dB above full scale: further than any headroom of a recording in floats. Integers written as floats lie there, and
+# numbers whose squares are infinite.
+MAX_PEAK = 1000.0
 BLOCK_FRAMES = 1 << 16
 SHOWN_BYTES = 12
 # Some programs write tags behind the last part of a WAV; more than these few bytes are samples that nobody would hear.
 WAV_TAIL_BYTES = 4096
+# Which byte of a number comes first, in the words of `struct`.
+WAV_ORDERS = {b"RIFF": "<", b"RIFX": ">"}
+# PCM, floats, and either with more to say. In other encodings a block holds many frames.
+WAV_PLAIN = (0x0001, 0x0003, 0xFFFE)
+WAV_FORMAT = "HHIIHH"
 OGG_HEADER_BYTES, OGG_FIRST_PAGE, OGG_LAST_PAGE = 27, 0x02, 0x04
 REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -51,7 +60,7 @@ def decode_sound(content: bytes, rate: int, *, max_seconds: float = MAX_SECONDS)
 
     A cut OGG or WAV is always noticed; an MP3 only if it says how long it is, as encoders with a Xing or LAME tag do.
     Raises: UnreadableSoundError if it is no WAV, FLAC, OGG or MP3, empty, longer than `max_seconds`, damaged, or holds
-    samples that are no finite numbers.
+    samples that are no finite numbers or absurdly large.
     """
     with _opened(content, max_seconds) as sound:
         samples = _mixed_down(sound)
@@ -97,7 +106,7 @@ def _opened(content: bytes, max_seconds: float) -> soundfile.SoundFile:
         ) from None
     if sound.format not in FORMATS:
         raise UnreadableSoundError(f"a sound in the format {sound.format}, expected WAV, FLAC, OGG or MP3")
-    if content.startswith(b"RIFF"):
+    if sound.format in ("WAV", "WAVEX"):
         _check_wav(content)
     elif sound.format == "OGG":
         _check_ogg(content)
@@ -111,10 +120,16 @@ def _opened(content: bytes, max_seconds: float) -> soundfile.SoundFile:
 
 def _check_wav(content: bytes) -> None:
     """libsndfile quietly reads fewer frames where the header promises more samples, or fewer, than the file holds."""
+    order = WAV_ORDERS.get(content[:4])
+    if order is None:
+        # libsndfile leaves out tags of MP3 in front.
+        raise UnreadableSoundError(f"a WAV sound behind other bytes: it begins with {content[:SHOWN_BYTES]!r}")
     place, samples = 12, None
     while place + 8 <= len(content):
-        name, size = content[place : place + 4], int.from_bytes(content[place + 4 : place + 8], "little")
+        name, size = struct.unpack_from(f"{order}4sI", content, place)
         rest = len(content) - place - 8
+        if name == b"fmt " and size <= rest:
+            _check_wav_format(content[place + 8 : place + 8 + size], order)
         if name == b"data" and size > rest:
             raise UnreadableSoundError(
                 f"cut off: its header promises {size:,} bytes of samples, the file holds {rest:,}"
@@ -128,6 +143,19 @@ def _check_wav(content: bytes) -> None:
         place += 8 + size + size % 2
     if not samples:
         raise UnreadableSoundError("holds no samples")
+
+
+def _check_wav_format(content: bytes, order: str) -> None:
+    """libsndfile believes channels, rate and bits, each for itself; what a second takes shows if one is wrong."""
+    if len(content) < struct.calcsize(order + WAV_FORMAT):
+        raise UnreadableSoundError(f"damaged: its header describes the samples in {len(content)} bytes")
+    kind, channels, rate, second_bytes, frame_bytes, bits = struct.unpack_from(order + WAV_FORMAT, content)
+    expected_bytes = channels * -(-bits // 8)
+    if kind in WAV_PLAIN and (frame_bytes, second_bytes) != (expected_bytes, rate * expected_bytes):
+        raise UnreadableSoundError(
+            f"its header contradicts itself: {channels} channels of {bits} bits at {rate:,} Hz take {expected_bytes:,}"
+            f" bytes a frame and {rate * expected_bytes:,} a second, it says {frame_bytes:,} and {second_bytes:,}"
+        )
 
 
 def _check_ogg(content: bytes) -> None:
@@ -157,8 +185,6 @@ def _ogg_checksum(page: bytes) -> int:
 
 def _mixed_down(sound: soundfile.SoundFile) -> Samples:
     """The average of the channels, float32 of shape (frames,), decoded block by block."""
-    import numpy as np
-
     samples = np.empty(sound.frames, np.float32)
     read = 0
     try:
@@ -169,7 +195,11 @@ def _mixed_down(sound: soundfile.SoundFile) -> Samples:
         raise UnreadableSoundError(f"damaged or cut off after {read:,} frames ({error.error_string})") from None
     if read < sound.frames:
         raise UnreadableSoundError(f"cut off: its header promises {sound.frames:,} frames, the file holds {read:,}")
-    if not np.isfinite(samples).all():
-        place = int(np.flatnonzero(~np.isfinite(samples))[0])
-        raise UnreadableSoundError(f"sample {place + 1:,} is {samples[place]}, expected finite numbers")
+    fit = np.abs(samples) <= MAX_PEAK
+    if not fit.all():
+        place = int(np.flatnonzero(~fit)[0])
+        raise UnreadableSoundError(
+            f"sample {place + 1:,} is {samples[place]:g}, expected finite numbers of at most {MAX_PEAK:,g}, where 1 is"
+            " full scale"
+        )
     return samples

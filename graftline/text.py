@@ -196,7 +196,7 @@ def _check_reading(backbone: nn.Module, folder: Path, reading: Reading) -> None:
         positions = getattr(cast("Any", backbone).config, "max_position_embeddings", None)
         known = f", whose configuration has max_position_embeddings {positions}" if positions else ""
         raise SettingsError(
-            f"adaptation.max_tokens {reading.max_tokens}: {folder.name} cannot read so many{known}; lower it"
+            f"adaptation.max_tokens {reading.max_tokens}: the base model cannot read so many{known}; lower it"
         ) from None
 
 

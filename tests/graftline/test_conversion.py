@@ -2,11 +2,13 @@
 
 import importlib.util
 import json
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -14,6 +16,7 @@ import graftline.torchvision_import  # noqa: F401 - must come before timm and tr
 
 # isort: split
 import timm
+from timm.models import save_for_hf
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 from graftline import conversion
@@ -23,6 +26,7 @@ from graftline.families import load_base, load_preprocessor
 from graftline.outputs import Outputs
 from graftline.pickled_weights import read_tensors
 from graftline.preprocessing import Reading
+from graftline.timm_backbones import load_timm
 from tests.tiny_media import tiny_images, write_tiny_image_model
 from tests.tiny_models import READING, tiny_preprocessor, tiny_texts, write_tiny_model
 
@@ -168,6 +172,99 @@ def test_an_architecture_that_timm_does_not_know_is_refused(tmp_path: Path) -> N
         convert({"a": torch.ones(1)}, tmp_path, where="x", architecture="resnet19")
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The addresses that were looked up; none of them is found."""
+    hosts: list[object] = []
+
+    def look_up(host: object, *arguments: object, **options: object) -> None:
+        hosts.append(host)
+        raise socket.gaierror(f"{host} must not be asked")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return hosts
+
+
+def described(folder: Path, **config: object) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"pretrained": True}, {"checkpoint_path": "/elsewhere.pth"}, {"cache_dir": "/elsewhere"},
+     {"pretrained_cfg": {"url": "http://localhost/weights.pth"}}, {"pretrained_cfg_overlay": {"file": "/elsewhere"}}],
+    ids=lambda arguments: next(iter(arguments)),
+)  # fmt: skip
+def test_a_configuration_of_timm_that_names_other_weights_is_refused(
+    tmp_path: Path, asked: list[object], arguments: dict[str, object]
+) -> None:
+    folder = described(tmp_path, architecture="test_resnet", model_args=arguments)
+    said = refused(dict(network("test_resnet").state_dict()), folder)
+    assert f"x: model_args in config.json holds {next(iter(arguments))!r}, which decides where weights" in said
+    assert asked == []
+    assert [path.name for path in folder.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("argument", ["features_only", "pruned", "device", "dtype", "pretrained_strict"])
+def test_a_configuration_of_timm_that_makes_another_thing_is_refused(tmp_path: Path, argument: str) -> None:
+    folder = described(tmp_path, architecture="test_resnet", model_args={argument: "meta"})
+    said = f"model_args in config.json holds {argument!r}, which is for timm itself"
+    assert said in refused(dict(network("test_resnet").state_dict()), folder)
+    with pytest.raises(BaseModelRefusedError, match=f"holds '{argument}', which is for timm itself"):
+        load_timm(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (
+            {"model_args": {"foo": 1}},
+            "cannot build 'test_resnet' as config.json describes it (TypeError: ResNet.__init__() got an unexpected"
+            " keyword argument 'foo'), expected arguments of the architecture in model_args; choose another",
+        ),
+        ({"model_args": {"in_chans": -1}}, "negative dimension"),
+        ({"model_args": {"in_chans": "abc"}}, "cannot build 'test_resnet'"),
+        ({"model_args": {"act_layer": "os.system"}}, "KeyError: 'os.system'"),
+        ({"model_args": [1]}, "model_args in config.json is of the type list"),
+        ({"pretrained_cfg": "a1_in1k"}, "pretrained_cfg in config.json is of the type str"),
+        ({"pretrained_cfg": {"foo": 1}}, "unexpected keyword argument 'foo'"),
+        ({"pretrained_cfg": {"num_classes": "abc"}}, "cannot build 'test_resnet'"),
+    ],
+)
+def test_a_configuration_of_which_timm_builds_nothing_is_refused_in_a_sentence(
+    tmp_path: Path, config: dict[str, object], said: str
+) -> None:
+    folder = described(tmp_path, architecture="test_resnet", **config)
+    sentence = refused(dict(network("test_resnet").state_dict()), folder)
+    assert said in sentence
+    assert "\n" not in sentence
+    with pytest.raises(BaseModelRefusedError) as error:
+        load_timm(folder)
+    assert said in str(error.value)
+
+
+def test_a_configuration_that_claims_more_classes_than_memory_holds_is_of_no_consequence(tmp_path: Path) -> None:
+    source = network("test_resnet", num_classes=3)
+    folder = described(tmp_path, architecture="test_resnet", pretrained_cfg={"num_classes": 10**12, "classifier": "fc"})
+    assert convert(dict(source.state_dict()), folder, where="x").match.by_name == len(source.state_dict())
+    assert json.loads((folder / "config.json").read_text())["num_classes"] == 3
+
+
+def test_a_folder_as_timm_exports_it_is_read_and_converted(tmp_path: Path) -> None:
+    source = network("test_vit", num_classes=7)
+    save_for_hf(source, tmp_path, model_config={}, safe_serialization=True)
+    # timm repeats the number of classes among the arguments, which no network takes twice.
+    assert json.loads((tmp_path / "config.json").read_text())["model_args"]["num_classes"] == 7
+    tensors = dict(source.state_dict())
+    source.reset_classifier(0)  # type: ignore[operator]
+    for _ in range(2):
+        assert all(torch.equal(tensor, tensors[name]) for name, tensor in load_timm(tmp_path).state_dict().items())
+        convert(tensors, tmp_path, where="x")
+    assert json.loads((tmp_path / "config.json").read_text())["num_classes"] == 7
+
+
 @pytest.mark.parametrize("library", ["timm", "transformers"])
 def test_a_folder_that_loads_as_another_model_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str
@@ -268,6 +365,39 @@ def test_a_configuration_of_another_size_is_refused(tmp_path: Path, setting: str
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {setting: blocks}))
     assert said in refused(tensors, folder)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [("hidden_size", "abc", "Field 'hidden_size' expected int, got str"), ("vocab_size", -3, "negative dimension -3"),
+     ("num_attention_heads", 7, "is not a multiple of the number of attention heads"),
+     ("hidden_act", "nothing", "KeyError: 'nothing'"), ("_attn_implementation", "someone/kernel", "kernel")],
+)  # fmt: skip
+def test_a_value_of_which_transformers_builds_nothing_is_refused_in_a_sentence(
+    tmp_path: Path, asked: list[object], setting: str, value: object, said: str
+) -> None:
+    folder, tensors = text_checkpoint(tmp_path / "base")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {setting: value}))
+    sentence = refused(tensors, folder)
+    assert "x: lies beside a config.json that transformers cannot build a model from (" in sentence
+    assert said in sentence
+    assert "\n" not in sentence
+    assert asked == []
+
+
+def test_a_configuration_of_which_a_part_is_elsewhere_is_refused(tmp_path: Path, asked: list[object]) -> None:
+    folder = described(tmp_path, model_type="dpt", backbone="someone/backbone", use_pretrained_backbone=True)
+    before = constants.HF_HUB_OFFLINE
+    assert "names another model on the Hugging Face Hub" in refused({"a": torch.ones(1)}, folder)
+    assert asked == []
+    assert before == constants.HF_HUB_OFFLINE
+
+
+def test_a_network_of_timm_inside_a_model_of_transformers_names_no_other_weights(tmp_path: Path) -> None:
+    inner = {"model_type": "timm_wrapper", "architecture": "test_vit", "model_args": {"checkpoint_path": "/elsewhere"}}
+    folder = described(tmp_path, model_type="gemma3n", vision_config=inner)
+    assert "holds 'checkpoint_path', which decides where weights come from" in refused({"a": torch.ones(1)}, folder)
 
 
 @pytest.mark.parametrize("config", ["{}", '{"model_type": "nobody\'s"}'])

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
+from pydantic import ValidationError
 
-from graftline.images import UnreadableImageError, decode_image, image_facts
+from graftline.images import MAX_ASPECT, MAX_PIXELS, UnreadableImageError, _has_end, decode_image, image_facts
+from graftline.settings import DataSettings
 from tests.media_folders import tiny_image
 
 PICTURE = tiny_image("disc", 0)
@@ -125,6 +127,47 @@ def test_a_preview_inside_a_jpeg_does_not_stand_in_for_its_end() -> None:
         decode_image(content[:-2] + bytes(5000))
 
 
+def test_what_fills_the_space_between_the_parts_of_a_jpeg_changes_nothing() -> None:
+    content = KINDS["jpeg"]
+    filled = content[:2] + b"\xff" * 3000 + content[2:]
+    assert mean_difference(decode_image(filled), decode_image(content)) == 0
+    with pytest.raises(UnreadableImageError, match="cut off: the JPEG has no end mark"):
+        decode_image(filled[:-2] + bytes(5000))
+
+
+def has_end_byte_by_byte(content: bytes) -> bool:
+    place = 2
+    while place < len(content) - 4:
+        if content[place] != 0xFF or content[place + 1] == 0xFF:
+            place += 1
+        elif content[place + 1] == 0xDA:
+            return b"\xff\xd9" in content[place:]
+        else:
+            place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+    return False
+
+
+@given(st.lists(st.sampled_from([0xFF, 0xDA, 0xD9, 0x0A, 0, 1, 2, 5]), max_size=40).map(bytes))
+@example(b"\xff\xd8" + b"\xff" * 20 + b"\xda\0\0\xff\xd9")
+@settings(max_examples=1000, deadline=None)
+def test_the_end_of_a_jpeg_is_found_as_byte_by_byte(content: bytes) -> None:
+    assert _has_end(content) == has_end_byte_by_byte(content)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "webp"])
+def test_the_parts_of_a_picture_are_looked_through_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    really_open = Image.open
+
+    def counted(*arguments: Any, **options: Any) -> ImageFile.ImageFile:
+        opened.append(kind)
+        return really_open(*arguments, **options)
+
+    monkeypatch.setattr(Image, "open", counted)
+    decode_image(KINDS[kind])
+    assert opened == [kind]
+
+
 def test_a_changed_byte_in_a_png_is_noticed() -> None:
     content = bytearray(KINDS["png"])
     for place in range(60, len(content) - 20, 11):
@@ -151,6 +194,29 @@ def test_a_bomb_is_refused_before_it_is_decoded(size: tuple[int, int], monkeypat
     monkeypatch.setattr(ImageFile.ImageFile, "load", None)
     with pytest.raises(UnreadableImageError, match=r"too large.*expected at most 50,000,000"):
         decode_image(png_of_nothing(*size))
+
+
+@pytest.mark.parametrize("size", [(16_000, 1), (1, 16_000), (10 * MAX_ASPECT + 1, 10)])
+def test_a_line_is_refused_before_a_model_makes_gigabytes_of_it(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = stored(Image.new("RGB", size))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)
+    with pytest.raises(
+        UnreadableImageError, match=rf"too narrow: {size[0]:,} x {size[1]:,} pixels, expected at most 20 times as many"
+    ):
+        decode_image(content)
+
+
+def test_a_long_panorama_is_a_picture() -> None:
+    assert decode_image(stored(Image.new("RGB", (10 * MAX_ASPECT, 10)))).size == (10 * MAX_ASPECT, 10)
+
+
+def test_no_setting_accepts_a_picture_that_training_would_not_decode() -> None:
+    row = {"path": "data/photos", "kind": "image"}
+    assert DataSettings.model_validate(row | {"max_pixels": MAX_PIXELS}).max_pixels == MAX_PIXELS
+    with pytest.raises(ValidationError, match="less than or equal to 50000000"):
+        DataSettings.model_validate(row | {"max_pixels": MAX_PIXELS + 1})
 
 
 def test_the_bound_on_pixels_can_be_chosen() -> None:

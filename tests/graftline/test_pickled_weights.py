@@ -1,8 +1,10 @@
 """Reading pickled checkpoints: tensors come out, nothing runs, and everything else is refused in a sentence."""
 
 import collections
+import copy
 import os
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,6 +118,34 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path: Path, zipped: bool, kept: 
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
     assert "cannot be read" in refused(path)
+
+
+def test_a_compressed_file_is_refused_before_it_fills_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = saved(tmp_path, {"conv.weight": torch.zeros(1_000_000)})
+    with zipfile.ZipFile(plain) as archive:
+        entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(plain, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            # The largest alone: one is enough, and none of the others comes first.
+            kind = zipfile.ZIP_DEFLATED if name.endswith("data/0") else zipfile.ZIP_STORED
+            archive.writestr(name, content, compress_type=kind)
+    assert plain.stat().st_size < 10_000
+    monkeypatch.setattr(torch, "load", None)
+    assert "holds 'weights/data/0' compressed, 4,000,000 bytes in 3," in refused(plain)
+
+
+def test_a_file_whose_entries_lie_over_one_another_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path, {"conv.weight": torch.zeros(1000)})
+    with zipfile.ZipFile(path, "a") as archive:
+        for number in range(1, 100):
+            again = copy.copy(archive.getinfo("weights/data/0"))
+            again.filename = f"weights/data/{number}"
+            archive.filelist.append(again)
+        archive.comment = b"so that the list of entries is written anew"
+    monkeypatch.setattr(torch, "load", None)
+    assert "holds entries of 400,2" in refused(path)
 
 
 @pytest.mark.parametrize(

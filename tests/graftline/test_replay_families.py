@@ -20,6 +20,7 @@ from graftline.freezing import FreezePoint, freeze
 from graftline.input_rows import InputRows, ReplayedRows, fill, in_parts, plan_for, row_keys
 from graftline.objective import OneLabel
 from graftline.replay import capture, replaying
+from graftline.sounds import Samples, decode_sound
 from graftline.training import train
 from graftline.training_plan import Epoch, Plan, Rows
 from tests.tiny_media import (
@@ -292,10 +293,12 @@ def test_sounds_of_different_lengths_are_each_decoded_once(
 ) -> None:
     case = tiny(tmp_path, family)
     rows, point, decoded = case.rows(7, 0), case.freeze(case.cuts()[0]), list[int]()
-    decode = sound_models.decode_sound
-    monkeypatch.setattr(
-        sound_models, "decode_sound", lambda content, rate: (decoded.append(len(content)), decode(content, rate))[1]
-    )
+
+    def noted(content: bytes, rate: int) -> Samples:
+        decoded.append(len(content))
+        return decode_sound(content, rate)
+
+    monkeypatch.setattr(sound_models, "decode_sound", noted)
     with FeatureStore(tmp_path / "store") as store:
         assert fill(store, case.model, point, rows, row_keys(rows)) == 7
     # Whisper hears every sound as equally long, and runs two at a time.

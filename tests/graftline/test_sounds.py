@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import struct
+import wave
 
 import numpy as np
 import pytest
@@ -16,9 +18,15 @@ Array = np.ndarray[tuple[int, ...], np.dtype[np.floating]]
 SAMPLES = tiny_sound("low", 0)
 
 
-def stored(samples: Array, kind: str = "WAV", subtype: str | None = None, rate: int = SOUND_RATE) -> bytes:
+# Fields of a WAV that describe its samples: where they stand, and in how many bytes.
+CHANNELS, RATE, BITS = (2, "H"), (4, "I"), (14, "H")
+
+
+def stored(
+    samples: Array, kind: str = "WAV", subtype: str | None = None, rate: int = SOUND_RATE, endian: str | None = None
+) -> bytes:
     content = io.BytesIO()
-    soundfile.write(content, samples, rate, format=kind, subtype=subtype)
+    soundfile.write(content, samples, rate, format=kind, subtype=subtype, endian=endian)
     return content.getvalue()
 
 
@@ -29,6 +37,7 @@ KINDS = {
     "wav of doubles": stored(SAMPLES, "WAV", "DOUBLE"),
     "wav of mu-law": stored(SAMPLES, "WAV", "ULAW"),
     "extensible wav": stored(SAMPLES, "WAVEX", "PCM_16"),
+    "big-endian wav": stored(SAMPLES, "WAV", "PCM_16", endian="BIG"),
     "flac": stored(SAMPLES, "FLAC"),
     "ogg": stored(SAMPLES, "OGG", "VORBIS"),
     "opus": stored(SAMPLES, "OGG", "OPUS"),
@@ -40,6 +49,15 @@ def with_data_size(content: bytes, size: int) -> bytes:
     """A WAV whose header promises `size` bytes of samples."""
     place = content.index(b"data") + 4
     return content[:place] + size.to_bytes(4, "little") + content[place + 4 :]
+
+
+def with_field(content: bytes, field: tuple[int, str], value: int) -> bytes:
+    """A WAV whose header says another `value` in one of its fields."""
+    place, kind = field
+    changed = bytearray(content)
+    order = ">" if content.startswith(b"RIFX") else "<"
+    struct.pack_into(order + kind, changed, content.index(b"fmt ") + 8 + place, value)
+    return bytes(changed)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -101,6 +119,61 @@ def test_a_wav_header_that_promises_less_than_the_file_holds_is_refused() -> Non
         decode_sound(with_data_size(stored(np.tile(SAMPLES, 2)), 1000), SOUND_RATE)
 
 
+@pytest.mark.parametrize("kind", ["wav", "wav of floats", "extensible wav", "big-endian wav"])
+@pytest.mark.parametrize(("field", "value"), [(CHANNELS, 2), (RATE, 8000), (RATE, 2**31 - 1)])
+def test_a_wav_header_that_contradicts_itself_is_refused(kind: str, field: tuple[int, str], value: int) -> None:
+    content = KINDS[kind].replace(b"PEAK", b"JUNK")  # there libsndfile writes something of each channel
+    with pytest.raises(UnreadableSoundError, match="its header contradicts itself"):
+        sound_facts(with_field(content, field, value))
+
+
+@pytest.mark.parametrize("bits", [8, 24, 32])
+def test_a_wav_header_that_lies_in_bits_is_refused_with_the_figures(bits: int) -> None:
+    with pytest.raises(
+        UnreadableSoundError,
+        match=f"1 channels of {bits} bits at 16,000 Hz take {bits // 8} bytes a frame and {2000 * bits:,} a second, it"
+        " says 2 and 32,000",
+    ):
+        sound_facts(with_field(KINDS["wav"], BITS, bits))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("endian", [None, "BIG"])
+@pytest.mark.parametrize(
+    ("kind", "subtype"),
+    [(kind, subtype) for kind in ("WAV", "WAVEX") for subtype in soundfile.available_subtypes(kind)
+     if subtype != "MPEG_LAYER_III"],
+)  # fmt: skip
+def test_what_libsndfile_writes_as_a_wav_is_accepted(
+    kind: str, subtype: str, endian: str | None, channels: int
+) -> None:
+    try:
+        content = stored(np.tile(SAMPLES[:, None], (1, channels)), kind, subtype, endian=endian)
+    except (ValueError, soundfile.LibsndfileError):
+        return  # some encodings have one channel or one order of bytes only
+    assert sound_facts(content).channels == channels
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_what_python_writes_as_a_wav_is_accepted(width: int, channels: int) -> None:
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(width)
+        file.setframerate(8000)
+        file.writeframes(np.random.default_rng(0).bytes(800 * width * channels))
+    facts = sound_facts(content.getvalue())
+    assert (facts.seconds, facts.rate, facts.channels) == (0.1, 8000, channels)
+
+
+@pytest.mark.parametrize("length", [1000, None])
+def test_a_wav_behind_a_tag_that_hides_its_header_is_refused(length: int | None) -> None:
+    tag = b"ID3\4\0\0\0\0\0\x0a" + bytes(10)
+    with pytest.raises(UnreadableSoundError, match="a WAV sound behind other bytes: it begins with b'ID3"):
+        sound_facts(tag + KINDS["wav"][:length])
+
+
 @pytest.mark.parametrize("tail", [b"LIST\4\0\0\0INFO", b"\0\0\0", b"TAG of some old player", b"LIST\4\0\0\0INFOid3 "])
 def test_chunks_and_tags_around_the_samples_are_no_samples(tail: bytes) -> None:
     wav = KINDS["wav"]
@@ -141,6 +214,21 @@ def test_samples_that_are_no_finite_numbers_are_refused(fault: float) -> None:
     samples[41] = fault
     with pytest.raises(UnreadableSoundError, match=rf"sample 42 is {fault}, expected finite numbers"):
         decode_sound(stored(samples, subtype="FLOAT"), SOUND_RATE)
+
+
+@pytest.mark.parametrize(("value", "shown"), [(1e30, r"1e\+30"), (-32_768, "-32768"), (1000.5, "1000.5")])
+def test_samples_far_above_full_scale_are_refused(value: float, shown: str) -> None:
+    samples = SAMPLES.copy()
+    samples[41] = value
+    with pytest.raises(
+        UnreadableSoundError,
+        match=rf"sample 42 is {shown}, expected finite numbers of at most 1,000, where 1 is full scale",
+    ):
+        decode_sound(stored(samples, subtype="FLOAT"), SOUND_RATE)
+
+
+def test_a_recording_above_full_scale_is_a_sound() -> None:
+    assert sound_facts(stored(1000 * SAMPLES / np.abs(SAMPLES).max(), subtype="FLOAT")).peak == pytest.approx(1000)
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,9 @@ def test_texts_longer_than_the_model_has_positions_for_are_refused_before_traini
 ) -> None:
     folder = write_tiny_model(tmp_path / "base", architecture)
     load_base(folder, OUTPUTS, reading=Reading("text", max_tokens=60), seed=0)
-    with pytest.raises(SettingsError, match=r"adaptation\.max_tokens 65: base cannot read so many.* 64; lower it"):
+    with pytest.raises(
+        SettingsError, match=r"max_tokens 65: the base model cannot read so many.* 64; lower it"
+    ):
         load_base(folder, OUTPUTS, reading=Reading("text", max_tokens=65), seed=0)
 
 
@@ -306,3 +308,19 @@ def test_a_model_that_cannot_read_tokens_is_refused(tmp_path: Path) -> None:
     AutoModel.from_config(AutoConfig.for_model("vit", image_size=8, patch_size=4, **sizes)).save_pretrained(base)
     with pytest.raises(BaseModelRefusedError, match="base: ViTModel gives no hidden states for token ids"):
         tiny_classifier(base)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"hidden_size": "wide"}, "base: transformers cannot load it .*hidden_size"),
+        ({"model_type": "unheard"}, "base: transformers cannot load it .*unheard"),
+    ],
+)
+def test_a_configuration_of_which_nothing_can_be_built_is_refused(
+    bert: Path, config: dict[str, Any], said: str
+) -> None:
+    written = json.loads((bert / "config.json").read_text())
+    (bert / "config.json").write_text(json.dumps(written | config))
+    with pytest.raises(BaseModelRefusedError, match=said):
+        tiny_classifier(bert)

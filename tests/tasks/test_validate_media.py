@@ -25,7 +25,7 @@ from tasks.artifacts import Workspace
 from tasks.data_version import DataVersion, rows_sha256
 from tasks.validate_data import ValidatedData, validate_data
 from tests.graftline.test_images import png_of_nothing
-from tests.graftline.test_sounds import with_data_size
+from tests.graftline.test_sounds import RATE, with_data_size, with_field
 from tests.media_folders import SOUND_RATE, tiny_image, tiny_sound, write_tiny_images, write_tiny_sounds
 
 ROWS = 60
@@ -147,6 +147,10 @@ def test_each_unfit_picture_is_quarantined_with_its_reason(photos: Path) -> None
             png_of_nothing(9000, 9000),
             "input_decodable: 'too large: 9,000 x 9,000 pixels, expected at most",
         ),
+        "line.png": (
+            png_of_nothing(16_000, 1),
+            "input_decodable: 'too narrow: 16,000 x 1 pixels, expected at most 20 times as many along one side",
+        ),
         "empty.webp": (b"", "input_decodable: 'the file is empty'"),
         "notes.txt": (b"notes", "row_readable: \"ends in '.txt', expected one of .png, .jpg, .jpeg, .webp"),
         ".hidden.png": (whole, "row_readable: 'a hidden file; remove it'"),
@@ -165,7 +169,7 @@ def test_each_unfit_picture_is_quarantined_with_its_reason(photos: Path) -> None
         "photos/disc/narrow.png": ["image_side: 15"],
         "photos/disc/red.png": ["image_not_constant: 'every pixel has the same colour'"],
     }
-    assert (result.read, result.accepted) == (ROWS + 10, ROWS)
+    assert (result.read, result.accepted) == (ROWS + 11, ROWS)
     assert "image_not_constant" in result.page.read_text(encoding="utf-8")
 
 
@@ -185,7 +189,12 @@ def test_each_unfit_sound_is_quarantined_with_its_reason(tones: Path) -> None:
             with_data_size(wav(samples), 2**31),
             "input_decodable: 'cut off: its header promises 2,147,483,648",
         ),
-        "nan.wav": (wav(broken, subtype="FLOAT"), "input_decodable: 'sample 8 is nan, expected finite numbers'"),
+        "rate.wav": (
+            with_field(wav(samples), RATE, 8000),
+            "input_decodable: 'its header contradicts itself: 1 channels",
+        ),
+        "loud.wav": (wav(1e30 * samples, subtype="FLOAT"), "input_decodable: 'sample 1 is "),
+        "nan.wav": (wav(broken, subtype="FLOAT"), "input_decodable: 'sample 8 is nan, expected finite numbers "),
         "silent.wav": (wav(np.zeros(8000)), "sound_not_silent: 'the peak is 0.000000'"),
         "short.wav": (wav(samples[:100]), "sound_length: 0.00625"),
         "long.wav": (wav(np.tile(samples, 200)), "sound_length: "),
@@ -225,6 +234,22 @@ def test_a_path_that_leaves_data_or_names_no_file_is_a_faulty_row(photos: Path, 
     found = quarantine(run(write_table(photos, [*paths_and_labels(photos), [name, "disc"]]), "image"))
     ((reasons),) = found.values()
     assert [text.removeprefix("file_there: ")[1:][: len(reason)] for text in reasons] == [reason]
+
+
+def test_a_path_that_holds_half_a_character_is_a_faulty_row(photos: Path) -> None:
+    rows = [*paths_and_labels(photos), ["photos/\ud83d.png", "disc"]]
+    table = photos.parent / "table.jsonl"
+    table.write_text("".join(json.dumps({"text": name, "label": label}) + "\n" for name, label in rows))
+    result = run(table, "image")
+    assert (result.accepted, quarantine(result)) == (
+        ROWS,
+        {
+            r"photos/\ud83d.png": [
+                'file_there: "no path below data/: U+D83D at character 8 is in no file\'s name"',
+                "input_clean: 'U+D83D (no character) at character 8'",
+            ]
+        },
+    )
 
 
 def test_links_into_dvcs_cache_are_files(photos: Path) -> None:
