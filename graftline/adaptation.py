@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from pydantic import JsonValue
 from torch import Tensor
 
 from graftline.adaptation_settings import AdaptationSettings, Strategy
@@ -16,6 +17,7 @@ from graftline.averaging import copied
 from graftline.blocks import find_blocks
 from graftline.classifier import HEAD, Classifier
 from graftline.device import gpu_faults_told, prepare
+from graftline.digests import json_sha256
 from graftline.errors import GraftlineError
 from graftline.feature_store import FeatureStore, FeatureStoreFullError
 from graftline.freezing import FreezePoint, freeze, frozen_sha256
@@ -27,6 +29,9 @@ from graftline.replay import replaying
 from graftline.scoring import SCORING, spelt
 from graftline.training_plan import Epoch, Plan, Rows, best_epoch
 from graftline.training_runs import Listener, Trained, TrainingRuns, plan_from
+
+# Rows that show in which order a model runs its parts.
+EXAMPLE_ROWS = 2
 
 
 class Stores(Protocol):
@@ -42,7 +47,8 @@ class Adapted:
     frozen: str
     """What was frozen, in words."""
     frozen_sha256: str
-    """Digest of all frozen parameters and buffers, the same before and after."""
+    """Digest of all frozen parameters and buffers, the same before and after; of the list of those of all stages, if
+    there are stages."""
     epochs: tuple[Epoch, ...]
     members: tuple[int, ...]
     """The epochs whose mean the weights are; usually one."""
@@ -143,20 +149,22 @@ class Adaptation:
         done: list[Epoch] = []
         best: dict[str, Tensor] = {}
         members: tuple[int, ...] = ()
-        described, digests, rate = "", [""], 0.0
+        digests: list[JsonValue] = []
+        described, rate = "", 0.0
+        base = copied(dict(self.model.named_parameters())) if self.settings.l2_sp else None
         for stage, (strategy, until, epochs) in enumerate(self._stages()):
             point = self._freeze(strategy, until)
             self.listener.say(f"stage {stage + 1}: frozen is {point.description}")
             with self._standing_still(point) as digest, self._prepared(point) as rows:
                 digests.append(digest)
                 plan = replace(plan_from(self.settings), epochs=epochs)
-                trained = self._train(point, rows, plan, self.folder / f"stage-{stage}", before=len(done))
+                trained = self._train(point, rows, plan, self.folder / f"stage-{stage}", len(done), base)
             done, rate = [*done, *trained.epochs], trained.learning_rate
             if best_epoch(done) in trained.epochs:
                 best, members = copied(self.model.state_dict()), trained.members
                 described = f"{described}{', then ' if described else ''}{point.description}"
         self.model.load_state_dict(best)
-        return Adapted(described, digests[-1], tuple(done), members, rate)
+        return Adapted(described, json_sha256(digests), tuple(done), members, rate)
 
     def _stages(self) -> Iterator[tuple[Strategy, str | None, int]]:
         """What is frozen in each stage, and for how many epochs: all but the head, then fewer blocks, then nothing."""
@@ -173,7 +181,8 @@ class Adaptation:
                 yield "partial", str(frozen), length
 
     def _freeze(self, strategy: Strategy, until: str | None) -> FreezePoint:
-        return freeze(self.model, strategy, until, head=HEAD, example=self.rows["train"].batch([0, 1]))
+        few = range(min(EXAMPLE_ROWS, len(self.rows["train"].encoded)))
+        return freeze(self.model, strategy, until, head=HEAD, example=self.rows["train"].batch(few))
 
     @contextmanager
     def _standing_still(self, point: FreezePoint) -> Iterator[str]:
@@ -199,6 +208,7 @@ class Adaptation:
         with ExitStack() as opened:
             kept = self._filled(point, opened)
             if kept is None:
+                opened.close()  # nobody else should wait for a store that this training does not use
                 yield self._seen
                 return
             store, keys = kept
@@ -213,9 +223,18 @@ class Adaptation:
                 # One vector per row has room in memory where the files of all runs have none on the disk.
                 opened.close()
                 way = self.settings.precision, self.settings.runtime
-                vectors = {split: run_through(self.model, point, rows, *way) for split, rows in in_views.items()}
+                exact = {split: run_through(self.model, point, rows, *way) for split, rows in in_views.items()}
+                # As the store would have rounded them.
+                rounded = getattr(torch, self.settings.feature_precision)
+                vectors = {split: tensor.to(rounded).float() for split, tensor in exact.items()}
             else:
                 vectors = {split: kept[0].batch(keys).float() for split, keys in kept[1].items()}
+        for split, tensor in vectors.items():
+            if odd := int((~tensor.isfinite().all(-1)).sum()):
+                raise GraftlineError(
+                    f"the frozen part gives numbers that are not finite for {odd} of {len(tensor)} {split} rows, so no"
+                    " head can learn from them; remove rows with extreme content or choose another base model"
+                )
         return {
             split: FeatureRows(vectors[split], rows.targets, max(1, len(self._seen[split].views)))
             for split, rows in in_views.items()
@@ -246,7 +265,8 @@ class Adaptation:
             for name in store.evicted:
                 self.listener.say(f"frozen part: what was kept in {name}, the least recently used, made room")
         except FeatureStoreFullError as error:
-            self.listener.say(f"{error}; the frozen part runs in every epoch")
+            instead = "once, into memory" if point.first_trainable == HEAD else "in every epoch"
+            self.listener.say(f"{error}; the frozen part runs {instead}")
             return None
         return store, keys
 
@@ -281,7 +301,13 @@ class Adaptation:
         )  # fmt: skip
 
     def _train(
-        self, point: FreezePoint, rows: Mapping[str, Rows], plan: Plan, folder: Path, before: int = 0
+        self,
+        point: FreezePoint,
+        rows: Mapping[str, Rows],
+        plan: Plan,
+        folder: Path,
+        before: int = 0,
+        base: Mapping[str, Tensor] | None = None,
     ) -> Trained:
-        runs = TrainingRuns(self.model, point, rows, self.settings, self._objective(), self.listener)
+        runs = TrainingRuns(self.model, point, rows, self.settings, self._objective(), self.listener, base)
         return runs.run(plan, folder, before)

@@ -159,8 +159,8 @@ class AdaptationSettings(Section, title="Adaptation"):
     """In which precision the frozen part's output is kept: bfloat16 takes half the space and rounds to 3 digits."""
     feature_gigabytes: Annotated[float, Field(ge=0, le=100_000)] = 20.0
     """What all kept outputs of frozen parts may take on the disk together; the least recently used go first. Where
-    one alone would take more, its frozen part runs in every epoch instead. 20 hold 130,000 texts of 100 tokens in front
-    of a block of MiniLM, or ten million vectors in front of its head."""
+    one alone would take more, its frozen part runs in every epoch instead, for a head once into memory. 20 hold 130,000
+    texts of 100 tokens in front of a block of MiniLM, or ten million vectors in front of its head."""
     patience: Annotated[int, Field(ge=0, le=100)] = 0
     """Stop after this many epochs without improvement on the validation rows. 0: train all epochs; of
     three, little is saved, and the weights are those of the best one either way."""

@@ -1,11 +1,15 @@
 """Means of weights: of the best epochs of a training, as far as they help, and of several trainings."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from graftline.errors import GraftlineError
+from graftline.files import sync_folder
 from graftline.freezing import FreezePoint, learned
 from graftline.objective import Objective
 from graftline.training_plan import Epoch, Plan, Rows, rank
@@ -24,14 +28,14 @@ def average_greedily(
     The greedy soup of Wortsman et al. (2022, arXiv 2203.05482, algorithm 1) over the epochs that `train` kept: from
     the best one down, an epoch joins if the mean with it has no lower validation score, and of equal score no higher
     loss. Returns: the numbers of the epochs in the mean; only one if none helped.
+    Raises: GraftlineError if the weights of an epoch cannot be read: without them the mean would be another.
     """
     ranked = sorted(epochs, key=rank)[:MOST_KEPT_EPOCHS]
     members = [ranked[0].number]
-    mean = load_file(epoch_path(folder / EPOCHS, members[0]))
+    mean = _kept(folder, members[0])
     reached = (-ranked[0].validation_score, ranked[0].validation_loss)
     for epoch in ranked[1:]:
-        other = load_file(epoch_path(folder / EPOCHS, epoch.number))
-        tried = mixed(mean, other, 1 / (len(members) + 1))
+        tried = mixed(mean, _kept(folder, epoch.number), 1 / (len(members) + 1))
         model.load_state_dict(tried, strict=False)
         loss, score = validate(model, validation, objective, plan)
         if (-score, loss) <= reached:
@@ -48,7 +52,11 @@ def keep_epoch(model: nn.Module, point: FreezePoint, epochs: Sequence[Epoch], fo
     path = epoch_path(folder, epochs[-1].number)
     partial = path.with_suffix(".partial")
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in learned(model, point).items()}, partial)
-    partial.rename(path)
+    # The checkpoint that counts this epoch outlives a power cut, so its weights must, too.
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+    sync_folder(folder)
     for epoch in sorted(epochs, key=rank)[MOST_KEPT_EPOCHS:]:
         epoch_path(folder, epoch.number).unlink(missing_ok=True)
 
@@ -56,6 +64,17 @@ def keep_epoch(model: nn.Module, point: FreezePoint, epochs: Sequence[Epoch], fo
 def epoch_path(folder: Path, number: int) -> Path:
     """Where the weights of an epoch are kept."""
     return folder / f"epoch-{number:04d}.safetensors"
+
+
+def _kept(folder: Path, number: int) -> dict[str, Tensor]:
+    path = epoch_path(folder / EPOCHS, number)
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise GraftlineError(
+            f"{path}: the weights of epoch {number} cannot be read ({error}), expected them as training wrote them;"
+            f" delete {folder} to train again"
+        ) from error
 
 
 def mixed(first: Mapping[str, Tensor], second: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from graftline.errors import SettingsError
 Batch = Mapping[str, Tensor]
 # What the norm layers of torch, timm and transformers end in: LayerNorm, BatchNorm2d, GroupNorm, T5LayerNorm, RMSNorm.
 NORMS = ("LayerNorm", "LayerNorm2d", "BatchNorm1d", "BatchNorm2d", "BatchNormAct2d", "GroupNorm", "RMSNorm")
+BatchNorm = nn.modules.batchnorm._BatchNorm
 # In the name of every parameter that peft adds.
 LORA = "lora_"
 
@@ -89,20 +90,15 @@ def train_mode(model: nn.Module, point: FreezePoint) -> None:
     """
     frozen = {name.rpartition(".")[0] for name in point.frozen_parameters}
     for name, module in model.named_modules():
-        is_still = isinstance(module, nn.modules.batchnorm._BatchNorm) and (point.still_statistics or name in frozen)
+        is_still = isinstance(module, BatchNorm) and (point.still_statistics or name in frozen)
         module.training = name not in point.frozen_modules and not is_still
 
 
 def frozen_sha256(model: nn.Module, point: FreezePoint) -> str:
-    """The digest of every frozen parameter, and of every buffer beside one or in a frozen module."""
-    frozen = set(point.frozen_parameters)
-    still = {name.rpartition(".")[0] for name in frozen}
+    """The digest of every frozen parameter, every buffer beside one or in a frozen module, and still statistics."""
+    frozen, still = set(point.frozen_parameters), _still_modules(model, point)
     tensors: dict[str, Tensor] = {name: tensor for name, tensor in model.named_parameters() if name in frozen}
-    tensors |= {
-        f"buffer:{name}": tensor
-        for name, tensor in model.named_buffers()
-        if name.rpartition(".")[0] in point.frozen_modules | still
-    }
+    tensors |= {f"buffer:{name}": tensor for name, tensor in model.named_buffers() if name.rpartition(".")[0] in still}
     return tensors_sha256(tensors)
 
 
@@ -121,6 +117,7 @@ def _learning(model: nn.Module, strategy: Strategy, head: str) -> frozenset[str]
     """The parameters that the strategy lets learn, if it is one that picks them by their kind; otherwise all."""
     parameters = {name for name, _ in model.named_parameters()}
     norms = {name for name, module in model.named_modules() if type(module).__name__.endswith(NORMS)}
+    # Biases and norms need no peft: its LN tuning (`LNTuningConfig`) copies each norm to switch between copies.
     kinds: dict[Strategy, Callable[[str], bool]] = {
         "bias_only": lambda name: name.endswith("bias"),
         "norm_only": lambda name: name.rpartition(".")[0] in norms,
@@ -197,14 +194,28 @@ def _cut(model: nn.Module, first: str | None, blocks: tuple[str, ...], order: tu
 
 def learned(model: nn.Module, point: FreezePoint) -> dict[str, Tensor]:
     """What training changes: the trainable parameters, and the BatchNorm statistics behind the freeze point."""
-    still = point.frozen_modules | {name.rpartition(".")[0] for name in point.frozen_parameters}
-    statistics = {
+    still = _still_modules(model, point)
+    return trainable(model) | {
+        name: tensor for name, tensor in statistics(model).items() if name.rpartition(".")[0] not in still
+    }
+
+
+def statistics(model: nn.Module) -> dict[str, Tensor]:
+    """What every BatchNorm keeps of the batches that it has seen, by name."""
+    return {
         f"{name}.{buffer}": tensor
         for name, module in model.named_modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and name not in still
+        if isinstance(module, BatchNorm)
         for buffer, tensor in module.named_buffers(recurse=False)
     }
-    return trainable(model) | statistics
+
+
+def _still_modules(model: nn.Module, point: FreezePoint) -> set[str]:
+    """The modules whose buffers training leaves alone."""
+    still = {name.rpartition(".")[0] for name in point.frozen_parameters} | point.frozen_modules
+    if point.still_statistics:
+        still |= {name for name, module in model.named_modules() if isinstance(module, BatchNorm)}
+    return still
 
 
 def trainable(model: nn.Module) -> dict[str, Tensor]:

@@ -62,6 +62,7 @@ def find_learning_rate(
         pass  # which is what the test is for
     finally:
         model.load_state_dict(start, strict=False)
+        optimizer.zero_grad(set_to_none=True)  # of batches that came before the one that diverged
     # The first batches decide alone what the smoothed loss is, so by chance it may be low there.
     settled = seen[RANGE_STEPS // 10 :]
     if not settled or min(settled)[0] >= RANGE_FALL * seen[0][0]:

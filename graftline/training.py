@@ -1,7 +1,9 @@
 """Training a model behind its freeze point: seeded, resumable, with the best epoch kept."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast
@@ -17,7 +19,7 @@ from graftline.device import CPU, device_of, moved
 from graftline.embedding_gradients import recycle_gradients
 from graftline.errors import GraftlineError
 from graftline.fast_training import fast_training
-from graftline.freezing import FreezePoint, learned, train_mode, trainable
+from graftline.freezing import FreezePoint, learned, statistics, train_mode, trainable
 from graftline.objective import Objective
 from graftline.optimizer import optimizer_for, set_learning_rates
 from graftline.precision import autocast
@@ -51,17 +53,19 @@ def train(
     objective: Objective,
     folder: Path,
     epochs_before: int = 0,
+    base: Mapping[str, Tensor] | None = None,
     report: Callable[[Progress], None] = lambda _: None,
     finished_epoch: Callable[[Epoch], None] = lambda _: None,
 ) -> list[Epoch]:
     """Train `model` in place and leave it with the weights of its best epoch (highest score, then lowest loss).
 
     Checkpoints go to `folder`; a training that finds one there goes on from it and ends with the same weights. The
-    views of the rows go on from those that `epochs_before` this training have shown.
+    views of the rows go on from those that `epochs_before` this training have shown. L2-SP pulls towards the weights of
+    `base` or, without it, towards those at the start.
     """
     per_epoch = len(batch_groups(rows.in_epoch(epochs_before), plan, epoch=0))
     optimizer = optimizer_for(model, plan, head, point.depths)
-    origin = _origin(model, head) if plan.l2_sp else {}
+    origin = _origin(model, head, base) if plan.l2_sp else {}
     torch.manual_seed(plan.seed)
     state = _resume(model, point, optimizer, folder)
     started, started_step, pace = time.monotonic(), state.step, Pace(CHECKPOINT_SECONDS)
@@ -113,27 +117,42 @@ def training_step(
         targets = moved(rows.targets[list(batch)], logits.device)
         loss = objective.loss(logits.float(), targets) * (len(batch) / total)
         if not torch.isfinite(loss):
-            raise DivergedError(
-                f"the training diverged: the loss of a batch of {len(batch)} rows is {float(loss.detach())}, expected a"
-                " finite number; lower adaptation.learning_rate or raise adaptation.warmup_share"
-            )
-        loss.backward()  # type: ignore[no-untyped-call]
+            raise _diverged(f"the loss of a batch of {len(batch)} rows", float(loss.detach()))
+        with _still_statistics(model) if plan.recomputed else nullcontext():
+            loss.backward()  # type: ignore[no-untyped-call]
         sum_of_losses += float(loss.detach())
     learning = trainable(model)
     if origin:
         _pull_towards(origin, learning, plan.l2_sp)
-    nn.utils.clip_grad_norm_(learning.values(), MAX_GRADIENT_NORM)
+    norm = nn.utils.clip_grad_norm_(learning.values(), MAX_GRADIENT_NORM)
+    if not torch.isfinite(norm):
+        raise _diverged(f"the norm of the gradient of {total} rows", float(norm))
     optimizer.step()
     recycle_gradients(everywhere=bool(origin))  # whose pull reaches every row of a table
     optimizer.zero_grad(set_to_none=True)
     return sum_of_losses
 
 
-def _origin(model: nn.Module, head: str) -> dict[str, Tensor]:
-    """The pre-trained weights before the first step."""
-    return {
-        name: tensor.detach().clone() for name, tensor in trainable(model).items() if not name.startswith(f"{head}.")
-    }
+def _diverged(what: str, got: float) -> DivergedError:
+    return DivergedError(
+        f"the training diverged: {what} is {got}, expected a finite number; lower adaptation.learning_rate or raise"
+        " adaptation.warmup_share"
+    )
+
+
+@contextmanager
+def _still_statistics(model: nn.Module) -> Iterator[None]:
+    """Takes back what BatchNorms that run again inside add to their statistics, in which each batch counts once."""
+    before = copied(statistics(model))
+    yield
+    for name, tensor in statistics(model).items():
+        tensor.copy_(before[name])
+
+
+def _origin(model: nn.Module, head: str, base: Mapping[str, Tensor] | None) -> Mapping[str, Tensor]:
+    """The pre-trained weights of what learns: those of `base`, or as they are before the first step."""
+    learning = {name: tensor for name, tensor in trainable(model).items() if not name.startswith(f"{head}.")}
+    return copied(learning) if base is None else {name: base[name] for name in learning}
 
 
 def _pull_towards(origin: Mapping[str, Tensor], learning: Mapping[str, Tensor], strength: float) -> None:
@@ -154,6 +173,8 @@ def _finish_epoch(
     per_epoch: int,
 ) -> None:
     loss, score = validate(model, validation, objective, plan)
+    if not math.isfinite(loss):
+        raise _diverged(f"the loss of {len(validation.targets)} validation rows", loss)
     epoch = Epoch(len(state.epochs) + 1, state.loss_sum / per_epoch, loss, score)
     state.epochs.append(epoch)
     state.loss_sum = 0.0

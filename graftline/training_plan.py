@@ -11,7 +11,7 @@ from graftline.precision import Precision
 
 
 class DivergedError(GraftlineError):
-    """The loss is no longer a finite number."""
+    """A loss or a gradient is no longer a finite number."""
 
 
 class Rows(Protocol):
@@ -52,6 +52,8 @@ class Plan:
     """Batches whose gradients make one step."""
     keep_epochs: bool = False
     """Whether the weights of the best epochs stay, for `average_greedily`."""
+    recomputed: bool = False
+    """Whether the backward pass computes activations again."""
 
 
 @dataclass(frozen=True)

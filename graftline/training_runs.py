@@ -53,6 +53,8 @@ class TrainingRuns:
     settings: AdaptationSettings
     objective: Objective
     listener: Listener
+    base: Mapping[str, Tensor] | None = None
+    """The weights that L2-SP pulls towards; None: those from which the training starts."""
 
     def run(self, plan: Plan, folder: Path, before: int = 0) -> Trained:
         """Train, with checkpoints in `folder`, and number the epochs on from `before`.
@@ -106,7 +108,7 @@ class TrainingRuns:
 
         epochs = train(
             self.model, self.point, rows=self.rows["train"], validation=held, plan=plan, head=HEAD,
-            objective=objective, folder=folder, epochs_before=before, report=listener.progress,
+            objective=objective, folder=folder, epochs_before=before, base=self.base, report=listener.progress,
             finished_epoch=lambda epoch: listener.finished_epoch(numbered(epoch)),
         )  # fmt: skip
         members = [best_epoch(epochs).number]
@@ -149,6 +151,7 @@ def plan_from(settings: AdaptationSettings) -> Plan:
         l2_sp=settings.l2_sp,
         accumulation=settings.gradient_accumulation,
         keep_epochs=settings.average == "greedy",
+        recomputed=settings.gradient_checkpointing,
     )
 
 

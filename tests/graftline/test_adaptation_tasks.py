@@ -1,6 +1,7 @@
 """Adaptation to rows of several labels and to numbers: learned, repeated, and answered the same once saved."""
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +14,11 @@ from graftline.adaptation import Adaptation
 from graftline.adaptation_settings import AdaptationSettings
 from graftline.classifier import Classifier
 from graftline.digests import tensors_sha256
+from graftline.errors import DataRefusedError
 from graftline.families import load_base, load_classifier, save_classifier
 from graftline.feature_store import FeatureStore
 from graftline.input_rows import InputRows
-from graftline.outputs import outputs_for
+from graftline.outputs import outputs_for, read_targets
 from graftline.settings import Task
 from graftline.validation import predict
 from tests.tiny_models import READING, tiny_rows, write_tiny_model
@@ -95,3 +97,28 @@ def test_a_regression_answers_in_the_unit_of_its_targets(base: Path, tmp_path: P
     # The numbers are 50 and 57.
     assert 48 < float(answers.mean()) < 59
     assert done.model.outputs.spread == pytest.approx(3.5)
+
+
+@pytest.mark.parametrize("numbers", [["1", "2", "1e200"], ["1e308", "1e308", "1e308"]])
+def test_numbers_without_a_finite_standard_deviation_are_refused(numbers: list[str]) -> None:
+    train = read_targets(numbers, "regression", [], "|")
+    with pytest.raises(
+        DataRefusedError, match=r"reach from 1\S* to 1e\+\d+, .* expected a finite number; correct or remove"
+    ):
+        outputs_for("regression", [], train)
+
+
+@pytest.mark.parametrize("number", ["1e40", "-1e20"])
+def test_a_number_whose_squared_error_float32_cannot_hold_is_refused(number: str) -> None:
+    outputs = outputs_for("regression", [], read_targets(["1", "2", "3"], "regression", [], "|"))
+    with pytest.raises(
+        DataRefusedError,
+        match=rf"the target {re.escape(f'{float(number):g}')} is too far .* mean is 2 .* correct or remove",
+    ):
+        outputs.as_learned(read_targets(["1", number, "5"], "regression", [], "|"))
+    assert outputs.as_learned(read_targets(["1e15"], "regression", [], "|")).square().isfinite().all()
+
+
+def test_an_outlier_among_the_training_rows_is_standardised_with_them() -> None:
+    train = read_targets(["1", "2", "1e40"], "regression", [], "|")
+    assert outputs_for("regression", [], train).as_learned(train).abs().max() < 2

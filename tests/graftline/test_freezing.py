@@ -17,6 +17,7 @@ from graftline.freezing import (
     execution_order,
     freeze,
     frozen_sha256,
+    learned,
     train_mode,
 )
 from tests.tiny_models import (
@@ -246,6 +247,24 @@ def test_statistics_stand_still_where_the_factors_learn_if_the_freeze_point_says
         train_mode(model, replace(point, still_statistics=still))
         assert [norm.training for norm in norms] == [not still] * len(norms)
         assert all(parameter.requires_grad for norm in norms for parameter in norm.parameters())
+
+
+def test_still_statistics_that_were_tampered_with_are_noticed() -> None:
+    model = Mixer()
+    point = freeze(model, "fine_tuning", None, head="head", example={"x": torch.randn(2, 3, 4)})
+    still = replace(point, still_statistics=True)
+    before = frozen_sha256(model, point), frozen_sha256(model, still)
+    model.get_buffer("norm.running_mean")[0] += 1e-6
+    assert (frozen_sha256(model, point) == before[0], frozen_sha256(model, still) == before[1]) == (True, False)
+
+
+def test_training_changes_the_statistics_that_are_not_still() -> None:
+    model = Mixer()
+    point = freeze(model, "fine_tuning", None, head="head", example={"x": torch.randn(2, 3, 4)})
+    names = {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}
+    for still in (True, False):
+        changes = learned(model, replace(point, still_statistics=still)).keys()
+        assert names & changes == (set() if still else names)
 
 
 class Flat(nn.Module):

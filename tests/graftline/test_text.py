@@ -174,9 +174,7 @@ def test_texts_longer_than_the_model_has_positions_for_are_refused_before_traini
 ) -> None:
     folder = write_tiny_model(tmp_path / "base", architecture)
     load_base(folder, OUTPUTS, reading=Reading("text", max_tokens=60), seed=0)
-    with pytest.raises(
-        SettingsError, match=r"max_tokens 65: the base model cannot read so many.* 64; lower it"
-    ):
+    with pytest.raises(SettingsError, match=r"max_tokens 65: the base model cannot read so many.* 64; lower it"):
         load_base(folder, OUTPUTS, reading=Reading("text", max_tokens=65), seed=0)
 
 

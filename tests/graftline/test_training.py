@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,11 +20,11 @@ from transformers import get_linear_schedule_with_warmup
 
 from graftline import checkpoints, training
 from graftline.adaptation_settings import Strategy
-from graftline.averaging import EPOCHS, MOST_KEPT_EPOCHS, average_greedily, epoch_path
+from graftline.averaging import EPOCHS, MOST_KEPT_EPOCHS, average_greedily, epoch_path, keep_epoch
 from graftline.checkpoints import TENSORS
 from graftline.digests import tensors_sha256
 from graftline.errors import GraftlineError
-from graftline.freezing import freeze
+from graftline.freezing import FreezePoint, freeze
 from graftline.input_rows import InputRows
 from graftline.objective import Objective, OneLabel, balanced_weights
 from graftline.optimizer import optimizer_for, set_learning_rates
@@ -334,6 +334,33 @@ def test_a_diverged_training_is_an_error_not_a_model(base: Path, tmp_path: Path)
     assert not (tmp_path / "run").exists()
 
 
+class Unbounded(OneLabel):
+    """Judges the validation rows with what is no number."""
+
+    def validation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return super().validation_loss(outputs, targets) * torch.inf
+
+
+def test_a_validation_loss_that_is_no_number_is_an_error_not_an_epoch(base: Path, tmp_path: Path) -> None:
+    expected = r"the loss of 6 validation rows is inf, expected a finite number; lower adaptation\.learning_rate"
+    with pytest.raises(GraftlineError, match=expected):
+        trained(base, tmp_path / "run", objective=Unbounded())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_gradient_that_is_no_number_is_an_error_and_moves_no_weight(base: Path) -> None:
+    model = tiny_classifier(base)
+    model.output_layer.bias.register_hook(lambda gradient: gradient * torch.inf)  # type: ignore[no-untyped-call]
+    before = tensors_sha256(dict(model.state_dict()))
+    optimizer = optimizer_for(model, PLAN, "head", {})
+    expected = (
+        r"the norm of the gradient of 4 rows is (nan|inf), expected a finite number; lower adaptation\.learning_rate"
+    )
+    with pytest.raises(GraftlineError, match=expected):
+        training.training_step(model, optimizer, tiny_rows(base, 4), [[0, 1], [2, 3]], OneLabel(), PLAN, {})
+    assert tensors_sha256(dict(model.state_dict())) == before
+
+
 def test_progress_counts_every_step_once(base: Path, tmp_path: Path) -> None:
     seen: list[Progress] = []
     model, rows = tiny_classifier(base), tiny_rows(base, ROWS)
@@ -419,6 +446,18 @@ def test_l2_sp_keeps_the_weights_near_where_they_started(base: Path, tmp_path: P
     assert distance(10.0) < distance(0.1) < distance(0.0)
 
 
+def test_l2_sp_pulls_a_resumed_training_towards_where_the_interrupted_one_started(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    plan = replace(PLAN, l2_sp=1.0)
+    whole = trained(base, tmp_path / "whole", plan)
+    with pytest.raises(PowerCutError):
+        trained(base, tmp_path / "cut", plan, cut_at_step=5)
+    resumed = trained(base, tmp_path / "cut", plan)
+    assert (resumed.sha256, resumed.epochs) == (whole.sha256, whole.epochs)
+
+
 def test_l2_sp_adds_the_gradient_of_half_the_squared_distance() -> None:
     weight = nn.Parameter(torch.tensor([1.0, 2.0]))
     weight.grad = torch.tensor([0.5, 0.5])
@@ -466,3 +505,28 @@ def test_an_epoch_that_harms_the_mean_stays_out(base: Path, tmp_path: Path) -> N
     )
     assert members == [best.number]
     assert tensors_sha256(dict(result.model.state_dict())) == before
+
+
+def test_an_epochs_weights_are_on_the_disk_before_they_have_their_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced = epoch_path(tmp_path, 1), list[tuple[int, bool]]()
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append((os.fstat(file).st_ino, path.exists())))
+    keep_epoch(nn.Linear(2, 2), FreezePoint(None, (), frozenset(), (), ()), [epoch(1, 0.5, 0.5)], tmp_path)
+    assert synced == [(path.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b""), Path.unlink], ids=["emptied", "removed"])
+def test_an_epoch_that_cannot_be_read_is_an_error_not_another_mean(
+    base: Path, tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    plan, folder = replace(PLAN, keep_epochs=True), tmp_path / "run"
+    result = trained(base, folder, plan)
+    damage(epoch_path(folder / EPOCHS, 2))
+    with pytest.raises(
+        GraftlineError, match=rf"epoch-0002.*: the weights of epoch 2 cannot .* delete {folder} to train"
+    ):
+        average_greedily(
+            result.model, result.epochs, validation=tiny_rows(base, 6, seed=1), objective=OneLabel(), plan=plan,
+            folder=folder,
+        )  # fmt: skip
