@@ -335,9 +335,7 @@ def test_a_model_that_makes_no_vector_of_a_picture_is_refused(tmp_path: Path) ->
 
 def test_a_model_whose_blocks_cannot_be_found_is_told_what_to_declare(tmp_path: Path) -> None:
     model = tiny_media_classifier(write_tiny_media_model(tmp_path / "base", "timm resnet"), "timm resnet")
-    with pytest.raises(
-        SettingsError, match=r"strategy lora: .* name its blocks with adaptation\.block_pattern"
-    ):
+    with pytest.raises(SettingsError, match=r"strategy lora: .* name its blocks with adaptation\.block_pattern"):
         add_lora(model, (), rank=2, alpha=4, dropout=0.0, targets=None)
 
 
