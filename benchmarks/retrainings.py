@@ -49,11 +49,11 @@ PERMUTED = "permuted"
 OF_THIS_MACHINE = ("report", "summary")
 ALL_ROWS = "all.csv"
 HEAD_OF_PAGE = """# Retrainings of the review model, and what was decided
-Each line is one `adapt` with `params.yaml` and `mlflow/promotion.yaml` as they are, on the first {rows} rows of
-`data/reviews.csv`, of which {test} are held out in all lines, or on the whole file. The champion of a line is what the
-lines above promoted; the last one has a registered model of its own, without a champion, and is compared with training
-from scratch, too. Training and the rest are seconds of one machine, which had other work and let runs wait for it; what
-was computed for a line above is reused. Made by `python -m benchmarks.retrainings`.
+Each line is one `adapt` with the `params.yaml` and `mlflow/promotion.yaml` of its day (strategy {strategies}), on the
+first {rows} rows of `data/reviews.csv`, of which {test} are held out in all lines, or on the whole file. The champion
+of a line is what the lines above promoted; the last one has a registered model of its own, without a champion, and is
+compared with training from scratch, too. Training and the rest are seconds of one machine, which had other work and let
+runs wait for it; what was computed for a line above is reused. Made by `python -m benchmarks.retrainings`.
 
 | retraining | held-out accuracy (95 % interval) | verdict | seconds: training, baselines, all |
 | --- | --- | --- | --- |
@@ -253,6 +253,7 @@ def page(known: Mapping[str, Decided]) -> str:
     """The page, of the cases that are known."""
     cases = [(case, known[case.name]) for case in CASES if case.name in known]
     return HEAD_OF_PAGE.format(
+        strategies=", ".join(sorted({one.asked["settings"]["adaptation"]["strategy"] for _, one in cases})),
         rows=f"{cases[0][1].asked['rows']:,}",
         test=f"{cases[0][1].held_out:,}",
         lines="\n".join(_line(case, decided) for case, decided in cases),

@@ -1,6 +1,7 @@
 """What the retrainings change, never what is decided about them."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -44,8 +45,11 @@ def test_fewer_rows_are_fewer_to_learn_from() -> None:
     assert fewer == [*ROWS[: 1 + 12], *ROWS[31:]]
 
 
+ASKED: dict[str, Any] = {"rows": 1200, "settings": {"adaptation": {"strategy": "partial"}}}
+
+
 def test_the_page_says_what_was_decided_and_why() -> None:
-    text = page({CASES[0].name: Decided({"rows": 1200}, RESULT, 60.0, 20.0, 300)})
-    assert "on the first 1,200 rows of\n`data/reviews.csv`, of which 300 are held out" in text
+    text = page({CASES[0].name: Decided(ASKED, RESULT, 60.0, 20.0, 300)})
+    assert "(strategy partial), on the\nfirst 1,200 rows of `data/reviews.csv`, of which 300 are held out" in text
     assert "0.7500 (0.7000 to 0.8000) | **HOLD** | 60, 20, 90 |" in text
     assert "HOLD** (beside it: TF-IDF 0.7000)\n  - not enough evidence" in text
