@@ -112,4 +112,4 @@ def test_a_block_that_is_itself_a_layer_is_adapted(tmp_path: Path) -> None:
 def test_a_model_without_any_layer_to_adapt_is_refused(tmp_path: Path) -> None:
     model = tiny_classifier(write_tiny_model(tmp_path / "base", "bert"))
     with pytest.raises(SettingsError, match="strategy lora: the blocks of this model have no linear layer"):
-        add_lora(model, (), rank=2, alpha=4, dropout=0.0, targets=None)
+        add_lora(model, ("backbone.embeddings",), rank=2, alpha=4, dropout=0.0, targets=None)
