@@ -68,9 +68,8 @@ class TextPreprocessor:
         """
         for place, text in enumerate(raws):
             _require_text(place, text)
-        return [
-            row for start in range(0, len(raws), ENCODED_TEXTS) for row in self._encoded(raws[start:][:ENCODED_TEXTS])
-        ]
+        starts = range(0, len(raws), ENCODED_TEXTS)
+        return [row for start in starts for row in self._encoded(raws[start : start + ENCODED_TEXTS])]
 
     def _encoded(self, raws: Sequence[str]) -> list[Tokens]:
         fields = self.tokenizer(list(raws), truncation=True, max_length=self.reading.max_tokens, padding=False)

@@ -235,6 +235,13 @@ def test_long_texts_are_cut_and_keep_their_last_special_token(bert: Path) -> Non
     assert (preprocessor.length(row), row["input_ids"][-1]) == (8, preprocessor.tokenizer.sep_token_id)
 
 
+def test_many_texts_are_the_rows_that_they_are_one_by_one(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graftline.text.ENCODED_TEXTS", 3)
+    preprocessor, texts = tiny_preprocessor(bert), tiny_texts(8)[0]
+    alone = [preprocessor.encode([text])[0] for text in texts]
+    assert [preprocessor.key(row) for row in preprocessor.encode(texts)] == [preprocessor.key(row) for row in alone]
+
+
 def test_no_texts_are_no_rows(bert: Path) -> None:
     assert tiny_preprocessor(bert).encode([]) == []
 
