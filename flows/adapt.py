@@ -7,23 +7,23 @@ from pathlib import Path
 from prefect import flow
 from pydantic import JsonValue
 
-from flows.approval import wait_for_approval
 from flows.console import show_progress
-from graftline.policy import read_policy
+from flows.waiting import wait_for_approval
 from graftline.settings import Settings
-from tasks.artifacts import Workspace
-from tasks.baselines import baselines
-from tasks.data_version import data_version
-from tasks.decide import decide
-from tasks.evaluate_model import evaluate_model
-from tasks.fetch_model import fetch_model
-from tasks.fine_tune import fine_tune
-from tasks.publish import publish
-from tasks.register_model import champion_to_beat, register_model
-from tasks.result import result_of
-from tasks.runs import RunInputs, tracked_run
-from tasks.source_task import source_task
-from tasks.validate_data import validate_data
+from graftline.verdict.policy import read_policy
+from tasks.step_folders import Workspace
+from tasks.steps.baselines import baselines
+from tasks.steps.data_version import data_version
+from tasks.steps.decide import decide
+from tasks.steps.evaluate_model import evaluate_model
+from tasks.steps.fetch_model import fetch_model
+from tasks.steps.fine_tune import fine_tune
+from tasks.steps.publish import publish
+from tasks.steps.register_model import champion_to_beat, register_model
+from tasks.steps.result import result_of
+from tasks.steps.source_task import source_task
+from tasks.steps.tracked_run import RunInputs, tracked_run
+from tasks.steps.validate_data import validate_data
 
 
 @flow(name="adapt", persist_result=False)

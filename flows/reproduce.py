@@ -8,8 +8,8 @@ from prefect import flow
 from pydantic import JsonValue
 
 from flows.console import show_progress
-from tasks.artifacts import Workspace
 from tasks.reproduction import compare, original, repeat
+from tasks.step_folders import Workspace
 
 
 @flow(name="reproduce", persist_result=False)

@@ -7,8 +7,8 @@ from prefect import flow
 from pydantic import JsonValue
 
 from flows.console import show_progress
-from tasks import promotion
-from tasks.artifacts import Workspace
+from tasks.registry import promotion
+from tasks.step_folders import Workspace
 
 
 @flow(name="rollback", persist_result=False)

@@ -12,7 +12,7 @@ import yaml
 from filelock import FileLock, Timeout
 from pydantic import JsonValue
 
-from flows.services import (
+from flows.servers.services import (
     Service,
     StopRequested,
     StopSignal,
@@ -30,9 +30,9 @@ LOOPBACK = "127.0.0.1"
 START_SECONDS = 120
 PREPARE_SECONDS = 180
 WATCH_SECONDS = 0.5
-# flows/deployments.py creates it, prefect.yaml names it.
+# flows/servers/deployments.py creates it, prefect.yaml names it.
 WORK_POOL = "local"
-# Lost runs are found by their missing heartbeats (flows/deployments.py); 30 is the least that Prefect sends.
+# Lost runs are found by their missing heartbeats (flows/servers/deployments.py); 30 is the least that Prefect sends.
 HEARTBEAT_SECONDS = 30
 
 
@@ -76,7 +76,7 @@ def _start(
     tracking = stack.enter_context(run("MLflow server", tracking_command, tracking_own))
     wait_for_page(prefect, f"{pages['prefect']}/api/health", stop, START_SECONDS)
     wait_for_page(tracking, f"{pages['mlflow']}/health", stop, START_SECONDS)
-    with run("deployments", [sys.executable, "-m", "flows.deployments"], own) as deployments:
+    with run("deployments", [sys.executable, "-m", "flows.servers.deployments"], own) as deployments:
         wait_for_end(deployments, stop, PREPARE_SECONDS)
     worker_start = prefect_command("worker", "start", "--pool", WORK_POOL, "--name", "this machine")
     worker = stack.enter_context(run("worker", worker_start, {**own, "MLFLOW_TRACKING_URI": pages["mlflow"]}))

@@ -15,11 +15,11 @@ import yaml
 from pydantic import JsonValue
 
 from graftline.errors import RegistryRefusedError, ReproductionError
-from tasks.artifacts import Workspace
-from tasks.data_version import POINTER
-from tasks.provenance import gpu, processor
-from tasks.registry import champion_of, get_version, open_model
-from tasks.runs import PROVENANCE
+from tasks.registry.versions import champion_of, get_version, open_model
+from tasks.step_folders import Workspace
+from tasks.steps.data_version import POINTER
+from tasks.steps.tracked_run import PROVENANCE
+from tasks.tracking.provenance import gpu, processor
 
 # In the order of the line, so that the first difference is where it began.
 COMPARED = ("split_sha256", "test_sha256", "weights_sha256", "predictions_sha256")

@@ -6,7 +6,7 @@ import shutil
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.running_project import PROJECT, Running
+from tests.support.running_project import PROJECT, Running
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 # No sandbox in a container; and nothing that talks to the outside by itself.

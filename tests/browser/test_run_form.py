@@ -19,8 +19,8 @@ from tests.browser.pages import (
     screenshot,
     whole_page_screenshot,
 )
-from tests.running_project import Running, graftline_up, state_of, wait_until
-from tests.tiny_project import (
+from tests.support.running_project import Running, graftline_up, state_of, wait_until
+from tests.support.tiny_project import (
     PROJECT_POLICY,
     ROWS,
     copy_with_tiny_parts,

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from graftline.expectations import Check, class_table, expectations_for
+from graftline.data.expectations import Check, class_table, expectations_for
+from graftline.pages.validation_page import SHOWN_ROWS, QuarantinedRow, ValidationPage, render
 from graftline.settings import DataSettings
-from graftline.validation_page import SHOWN_ROWS, QuarantinedRow, ValidationPage, render
 from tests.browser.pages import CHROMIUM, CHROMIUM_OPTIONS
 
 pytestmark = pytest.mark.full

@@ -1,10 +1,10 @@
-"""The fixtures of tests/tiny_project.py, and one Prefect for all tests that run a flow."""
+"""The fixtures of tests/support/tiny_project.py, and one Prefect for all tests that run a flow."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.tiny_project import adapted, adapted_once, empty_store, workspace
+from tests.support.tiny_project import adapted, adapted_once, empty_store, workspace
 
 __all__ = ["adapted", "adapted_once", "empty_store", "workspace"]
 

@@ -17,10 +17,19 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from flows.cli import app
-from tasks.artifacts import Workspace
-from tasks.registry import champion_of
-from tasks.tracking import connect
-from tests.tiny_project import MODEL, PROJECT_POLICY, ROWS, git, graftline, surroundings, write_policy, write_project
+from tasks.registry.versions import champion_of
+from tasks.step_folders import Workspace
+from tasks.tracking.server import connect
+from tests.support.tiny_project import (
+    MODEL,
+    PROJECT_POLICY,
+    ROWS,
+    git,
+    graftline,
+    surroundings,
+    write_policy,
+    write_project,
+)
 
 KEYS = {
     "model", "version", "verdict", "reasons", "scores", "rows", "data_version", "base_model_sha256", "weights_sha256",

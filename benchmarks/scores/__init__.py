@@ -1,0 +1,1 @@
+"""How good adapted models become, written to docs/."""

@@ -1,0 +1,1 @@
+"""The sides that are measured beside each other: ours and others'."""

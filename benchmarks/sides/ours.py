@@ -1,0 +1,100 @@
+"""Our side: what `graftline adapt` does with labelled rows, from raw inputs to an adapted model."""
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from benchmarks.problems.problem import Labelled, Task
+from benchmarks.sides.turns import Outcome
+from graftline.frozen.eviction import open_feature_store
+from graftline.frozen.freezing import FreezePoint
+from graftline.frozen.rows import InputRows
+from graftline.frozen.store import FeatureStore
+from graftline.models.classifier import Classifier
+from graftline.models.folders import load_base, load_preprocessor
+from graftline.models.outputs import Outputs
+from graftline.models.preprocessing import Preprocessor
+from graftline.settings.adaptation import AdaptationSettings
+from graftline.training.strategies import Adaptation
+from graftline.training.validation_score import predict
+
+# Of the labelled rows: they choose the penalty or the epoch. The other sides train on these, too.
+VALIDATION_SHARE = 0.15
+LIMIT_BYTES = 20_000_000_000
+TEST_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """An adapted model and what it took."""
+
+    model: Classifier
+    preprocessor: Preprocessor
+    seconds: float
+    """From the raw inputs on; the base model is loaded before."""
+    store_seconds: float
+    """Of these, while the feature store was open: in feature extraction all that the backbone does."""
+
+
+@dataclass
+class _Stores:
+    """Opens stores below a folder and counts how long they are open."""
+
+    folder: Path
+    settings: AdaptationSettings
+    seconds: float = field(default=0.0)
+
+    @contextmanager
+    def __call__(self, point: FreezePoint) -> Iterator[FeatureStore]:
+        began = time.perf_counter()
+        key, precision = str(point.first_trainable), self.settings.feature_precision
+        with open_feature_store(self.folder, key, precision=precision, limit_bytes=LIMIT_BYTES) as store:
+            yield store
+        self.seconds += time.perf_counter() - began
+
+
+def adapt(task: Task, settings: AdaptationSettings, *, features: Path | None = None) -> Adapted:
+    """Adapt the base model. What is kept of its frozen part stays in `features`; None: nothing was kept before."""
+    settings = settings.model_copy(update={"device": "cpu"})  # as every other side
+    preprocessor = load_preprocessor(task.base, task.reading)
+    outputs = Outputs("single_label", task.labels)
+    model = load_base(task.base, outputs, reading=task.reading, seed=settings.seed, head=settings.head)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = features or Path(scratch) / "features"
+        folder.mkdir(parents=True, exist_ok=True)
+        stores = _Stores(folder, settings)
+        began = time.perf_counter()
+        Adaptation(model, _split(task, preprocessor), settings, stores, Path(scratch) / "checkpoints").run()
+        seconds = time.perf_counter() - began
+    return Adapted(model, preprocessor, seconds, stores.seconds)
+
+
+def with_openvino(settings: AdaptationSettings) -> AdaptationSettings:
+    """The same, with OpenVINO in front of the freeze point."""
+    return settings.model_copy(update={"runtime": "openvino"})
+
+
+def adapted_outcome(task: Task, settings: AdaptationSettings, *, features: Path | None = None) -> Outcome:
+    """How long it takes to adapt the model, and how good it is then, in float32, as it would be registered."""
+    adapted = adapt(task, settings, features=features)
+    rows = _rows(adapted.preprocessor, task.test)
+    predicted = predict(adapted.model, rows, batch_size=TEST_BATCH).argmax(1)
+    return Outcome(adapted.seconds, float((predicted == rows.targets).float().mean()))
+
+
+def _split(task: Task, preprocessor: Preprocessor) -> Mapping[str, InputRows]:
+    held = max(2, round(VALIDATION_SHARE * len(task.train.targets)))
+    rows = _rows(preprocessor, task.train)
+    return {
+        "train": InputRows(preprocessor, rows.encoded[held:], rows.targets[held:]),
+        "validation": InputRows(preprocessor, rows.encoded[:held], rows.targets[:held]),
+    }
+
+
+def _rows(preprocessor: Preprocessor, labelled: Labelled) -> InputRows:
+    return InputRows(preprocessor, preprocessor.encode(labelled.inputs), torch.tensor(labelled.targets))

@@ -1,0 +1,1 @@
+"""How fast the line is, beside others at their best settings."""

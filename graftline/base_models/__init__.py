@@ -1,0 +1,1 @@
+"""Base models as locked files, and how foreign weights become one."""

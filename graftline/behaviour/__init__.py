@@ -1,0 +1,1 @@
+"""What no score shows: changed inputs, bias, forgetting."""

@@ -1,0 +1,1 @@
+"""Rows before a model reads them."""

@@ -1,0 +1,1 @@
+"""What lies in front of the freeze point runs once per row."""

@@ -1,0 +1,1 @@
+"""One classifier of every family: texts, pictures, sounds."""

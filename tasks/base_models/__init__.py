@@ -1,0 +1,1 @@
+"""Where base models come from, where they are kept, and their lock."""

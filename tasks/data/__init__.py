@@ -1,0 +1,1 @@
+"""data/ on disk, what was found in it, and the accepted rows."""

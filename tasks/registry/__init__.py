@@ -1,0 +1,1 @@
+"""Decisions about registered models."""

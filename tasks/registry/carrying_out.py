@@ -1,0 +1,119 @@
+"""Writing a decision down and carrying it out, so that a kill at any point is mended by the next command."""
+
+import logging
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+
+from graftline.errors import GraftlineError, RegistryRefusedError
+from tasks.registry.history import (
+    is_carried_out,
+    newest_move,
+    next_record,
+    note_carried_out,
+    read_history,
+    remove_drafts,
+    write_record,
+)
+from tasks.registry.records import FORM, Entry, Record
+from tasks.registry.signing import signer_for
+from tasks.registry.verification import Versions, note_faults
+from tasks.registry.versions import (
+    announce,
+    champion_of,
+    get_version,
+    note_newest,
+    note_verdict,
+    notes_of,
+    set_champion,
+    shown,
+    verdict_of,
+    versions_of,
+)
+from tasks.step_folders import Workspace
+
+# An answer that was given in time may take a while to arrive: a worker has to start.
+LATE_SECONDS = 600
+
+logger = logging.getLogger("graftline.registry")
+
+
+def append(workspace: Workspace, model: str, records: list[Record], entry: Entry) -> Record:
+    """Write an entry as the next record and carry it out. A kill after any of these lines is mended by `settled`."""
+    record = next_record(records, entry, signer_for(workspace, model, records))
+    announce(model, record)
+    write_record(workspace, model, record)
+    note_newest(model, record)
+    _carry_out(workspace, model, record)
+    return record
+
+
+def _carry_out(workspace: Workspace, model: str, record: Record) -> None:
+    if record.moves and record.champion_after is not None:
+        set_champion(model, record.champion_after)
+    if record.action in ("verdict", "approval"):
+        note_verdict(model, record)
+    note_carried_out(workspace, model, record)
+
+
+def entry_of(record: Record) -> Entry:
+    """What a record says, to be decided about anew."""
+    return Entry(**{field.name: getattr(record, field.name) for field in fields(Entry)})
+
+
+def settled(workspace: Workspace, model: str) -> list[Record]:
+    """The history, finished and checked. Only while no one else decides."""
+    remove_drafts(workspace, model)
+    records = read_history(workspace, model)
+    versions = versions_of(model)
+    notes = notes_of(model)
+    if faults := note_faults(records, notes, versions):
+        raise RegistryRefusedError(
+            f"{model}: {'; '.join(str(fault) for fault in faults)}; restore mlflow/history/{model} from a backup before"
+            " deciding anything"
+        )
+    if records and records[-1].form >= FORM and (notes.newest is None or notes.newest.number < len(records)):
+        note_newest(model, records[-1])
+    newest = newest_move(records)
+    for record in records:
+        if not is_carried_out(workspace, model, record) and not record.moves:
+            _carry_out(workspace, model, record)
+    if newest is not None:
+        _settle_move(workspace, model, newest)
+    return _with_missed_deadlines(workspace, model, records, versions)
+
+
+def _settle_move(workspace: Workspace, model: str, newest: Record) -> None:
+    actual, carried_out = champion_of(model), is_carried_out(workspace, model, newest)
+    if actual != newest.champion_after and (carried_out or actual != newest.champion_before):
+        logger.warning(
+            "%s: the champion is %s, but by the history %s: the alias was moved outside of Graftline; left as it is",
+            model, shown(actual), shown(newest.champion_after),
+        )  # fmt: skip
+    elif not carried_out:
+        logger.warning("%s: finishing the %s to version %d", model, newest.action, newest.version)
+        get_version(model, newest.version)
+        _carry_out(workspace, model, newest)
+
+
+def _with_missed_deadlines(workspace: Workspace, model: str, records: list[Record], versions: Versions) -> list[Record]:
+    """Record of each version that waited for an approval in vain that it did."""
+    missed = (datetime.now(UTC) - timedelta(seconds=LATE_SECONDS)).isoformat(timespec="seconds")
+    for version in versions.values():
+        asked = verdict_of(records, version)
+        if asked and asked.due and asked.due < missed:
+            try:
+                records = [*records, append(workspace, model, records, without_answer(asked, champion_of(model)))]
+            except GraftlineError as error:  # whoever only reads the history need not have the key to write it
+                logger.warning(
+                    "%s version %d: no answer by %s; not recorded: %s", model, asked.version, asked.due, error
+                )
+    return records
+
+
+def without_answer(asked: Record, champion: int | None) -> Entry:
+    """That nobody answered in time: the version stays on HOLD."""
+    reasons = (f"no answer by {asked.due}", *asked.reasons)
+    return replace(
+        entry_of(asked), action="approval", champion_before=champion, champion_after=champion, why="; ".join(reasons),
+        reasons=reasons, due=None,
+    )  # fmt: skip

@@ -1,0 +1,176 @@
+"""The history of a registered model: numbered records, each written once, each naming the one before it."""
+
+import getpass
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from filelock import FileLock, Timeout
+
+from graftline.errors import RegistryRefusedError
+from graftline.files import sync_folder, write_atomically
+from graftline.signatures import Signer
+from tasks.registry.records import Entry, Record, parse_record
+from tasks.step_folders import Workspace
+
+# Moving an alias takes a second; who holds the lock for so long was paused.
+LOCK_SECONDS = 60
+
+
+def read_history(workspace: Workspace, model: str) -> list[Record]:
+    """All records, oldest first. Raises: RegistryRefusedError if one was edited or is missing."""
+    records: list[Record] = []
+    previous: str | None = None
+    for number, path in enumerate(record_files(workspace, model), start=1):
+        content = path.read_bytes()
+        try:
+            record = parse_record(content)
+        except ValueError:
+            raise _broken(path, "is not a record of this history") from None
+        if record.number != number or record.previous_sha256 != previous:
+            raise _broken(path, f"does not follow on record {number - 1}: a record was edited or removed")
+        if record.content != content:
+            raise _broken(path, "was edited or removed")
+        previous = record.sha256
+        records.append(record)
+    _check_marks(workspace, model, records)
+    return records
+
+
+@contextmanager
+def deciding(workspace: Workspace, model: str) -> Iterator[None]:
+    """Keep other processes from moving this model's champion. Raises: RegistryRefusedError if one does not end."""
+    folder = history_folder(workspace, model)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RegistryRefusedError(
+            f"{model}: another process has been moving its champion for {LOCK_SECONDS} seconds, expected about one;"
+            " let that process go on or end it, then try again"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def next_record(after: list[Record], entry: Entry, signer: Signer | None = None) -> Record:
+    """The record that follows on `after`; it is not written yet."""
+    record = Record(
+        **{field.name: getattr(entry, field.name) for field in fields(Entry)},
+        number=len(after) + 1,
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        who=f"{_user()}@{platform.node()}",
+        previous_sha256=after[-1].sha256 if after else None,
+    )
+    return record if signer is None else record.signed_by(signer)
+
+
+def write_record(workspace: Workspace, model: str, record: Record) -> None:
+    """Write a record under its number; of several writers only one can.
+
+    Raises: RegistryRefusedError if another writer was first.
+    """
+    folder = history_folder(workspace, model)
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f".{record.number:06d}.{uuid4().hex}.draft"
+    with draft.open("wb") as file:
+        file.write(record.content)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        # A link appears whole or not at all, and only for the first who asks.
+        os.link(draft, record_file(workspace, model, record.number))
+    except FileExistsError:
+        raise RegistryRefusedError(
+            f"{model}: someone else decided about this model at the same moment (record {record.number});"
+            f" see `graftline history {model}` and try again"
+        ) from None
+    finally:
+        draft.unlink()
+    sync_folder(folder)
+
+
+def remove_drafts(workspace: Workspace, model: str) -> None:
+    """Remove what killed writers left. Only while no one else decides."""
+    for draft in history_folder(workspace, model).glob(".*.draft"):
+        draft.unlink(missing_ok=True)
+
+
+def is_carried_out(workspace: Workspace, model: str, record: Record) -> bool:
+    """Whether all that follows from a record was done once: what differs afterwards is someone else's doing."""
+    return _mark(workspace, model, record.number).exists()
+
+
+def note_carried_out(workspace: Workspace, model: str, record: Record) -> None:
+    """Mark a record as carried out. The mark holds its digest, which no later record vouches for yet."""
+    write_atomically(_mark(workspace, model, record.number), record.sha256 + "\n")
+
+
+def marks(workspace: Workspace, model: str) -> dict[int, str]:
+    """The digests of the records that were carried out, by number."""
+    found = history_folder(workspace, model).glob("*.done")
+    return {int(path.stem): path.read_text(encoding="utf-8").strip() for path in found if path.stem.isdecimal()}
+
+
+def champions(records: list[Record]) -> list[Record]:
+    """The records that made the champions that can be gone back to, the present one last."""
+    stack: list[Record] = []
+    for record in records:
+        if not record.moves or record.champion_after is None:
+            continue
+        if record.action == "rollback":
+            stack.pop()
+        else:
+            stack.append(record)
+    return stack
+
+
+def newest_move(records: list[Record]) -> Record | None:
+    """The record that made the present champion, if all went through Graftline."""
+    return next((record for record in reversed(records) if record.moves), None)
+
+
+def history_folder(workspace: Workspace, model: str) -> Path:
+    return workspace.root / "mlflow" / "history" / model
+
+
+def record_file(workspace: Workspace, model: str, number: int) -> Path:
+    return history_folder(workspace, model) / f"{number:06d}.json"
+
+
+def record_files(workspace: Workspace, model: str) -> list[Path]:
+    """The files of all records in the order of their names."""
+    return sorted(history_folder(workspace, model).glob("*.json"))
+
+
+def _check_marks(workspace: Workspace, model: str, records: list[Record]) -> None:
+    digests = {record.number: record.sha256 for record in records}
+    for number, digest in sorted(marks(workspace, model).items()):
+        if digests.get(number) != digest:
+            raise _broken(record_file(workspace, model, number), "was edited or removed")
+
+
+def _mark(workspace: Workspace, model: str, number: int) -> Path:
+    return history_folder(workspace, model) / f"{number:06d}.done"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"  # a container's user need not have a name
+
+
+def _broken(path: Path, what: str) -> RegistryRefusedError:
+    return RegistryRefusedError(
+        f"{path}: {what}; expected an unbroken chain of records; `graftline history {path.parent.name} --verify` lists"
+        " all that is wrong; restore the files from a backup before deciding anything"
+    )

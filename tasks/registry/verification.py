@@ -1,0 +1,194 @@
+"""Proving that a model's history is whole: what was edited, removed, reordered, added or moved outside of Graftline."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.registry.history import deciding, is_carried_out, marks, newest_move, record_file, record_files
+from tasks.registry.records import FORM, Record, parse_record
+from tasks.registry.signing import read_signing
+from tasks.registry.versions import WEIGHTS, Notes, champion_of, is_of, notes_of, open_model, shown, versions_of
+from tasks.step_folders import Workspace
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+Versions = Mapping[int, "ModelVersion"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as Graftline left it."""
+
+    number: int | None
+    """Of the record, None where it is about the registry."""
+    what: str
+
+    def __str__(self) -> str:
+        return self.what if self.number is None else f"record {self.number} {self.what}"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was looked at and what was found."""
+
+    records: int
+    signed: int
+    findings: tuple[Finding, ...]
+    unfinished: bool
+    """Whether the newest record is still to be carried out: the next command does that."""
+
+
+def verify(workspace: Workspace, model: str) -> Proof:
+    """Look at every record, at what the registry knows of them and at its aliases. Changes nothing.
+
+    Raises: RegistryRefusedError if there is no such model; SettingsError if `mlflow/signing.yaml` is wrong.
+    """
+    open_model(workspace, model)
+    signing = read_signing(workspace)
+    with deciding(workspace, model):
+        read, findings = _read(workspace, model)
+        records = [record for record in read if record is not None]
+        versions, notes, champion = versions_of(model), notes_of(model), champion_of(model)
+        if not findings:
+            findings += _chain_faults(records)
+        for number, record in enumerate(records):
+            if fault := signing.fault(model, record, records[:number]):
+                findings.append(Finding(record.number, fault))
+        findings += _new(note_faults(read, notes, versions), findings)
+        findings += _champion_faults(records)
+        findings += _version_faults(records, versions)
+        newest = newest_move(records)
+        unfinished = newest is not None and not is_carried_out(workspace, model, newest)
+        findings += _alias_faults(newest, champion, unfinished=unfinished)
+    signed = sum(record.signature is not None for record in records)
+    return Proof(len(records), signed, tuple(findings), unfinished and not findings)
+
+
+def note_faults(records: list[Record] | list[Record | None], notes: Notes, versions: Versions) -> list[Finding]:
+    """Where the records are not those that the registry knows. A record may be None where its file is unreadable."""
+    count = len(records)
+    last = records[-1] if records else None
+    announced = notes.announced is not None and last is not None and (
+        (notes.announced.number, notes.announced.sha256) == (count, last.sha256)
+    )  # fmt: skip
+    if notes.newest is None:
+        return _without_note(records, versions, announced=announced)
+    newest = notes.newest
+    if newest.number > count:
+        return [Finding(number, "was removed") for number in range(count + 1, newest.number + 1)]
+    known = records[newest.number - 1]
+    faults = []
+    if known is not None and known.sha256 != newest.sha256:
+        faults.append(Finding(newest.number, "is not the one that the registry knows: it was edited or replaced"))
+    # One that was announced is Graftline's own: a kill came before the registry knew of it.
+    added = range(newest.number + 1, count + (0 if announced and newest.number == count - 1 else 1))
+    return faults + [Finding(number, "was added outside of Graftline") for number in added]
+
+
+def _without_note(records: list[Record] | list[Record | None], versions: Versions, *, announced: bool) -> list[Finding]:
+    present = [record for record in records if record is not None and record.form >= FORM]
+    if not present or (announced and len(present) == 1):
+        return []  # nothing was written since the registry takes notes
+    if any(is_of(record, versions[record.version]) for record in present if record.version in versions):
+        return [Finding(None, "the registry's note of the newest record was removed")]
+    return []  # another registry: it never had one
+
+
+def _read(workspace: Workspace, model: str) -> tuple[list[Record | None], list[Finding]]:
+    """The records as they lie there, None for one that is none, and what is wrong with each file by itself."""
+    found, known = record_files(workspace, model), marks(workspace, model)
+    numbers = [int(path.stem) for path in found if path.stem.isdecimal()]
+    last = max([*numbers, *known], default=0)
+    findings = [
+        Finding(None, f"{path.name} in mlflow/history/{model} is no record's name: it was added outside of Graftline")
+        for path in found
+        if not path.stem.isdecimal() or path != record_file(workspace, model, int(path.stem))
+    ]
+    records: list[Record | None] = []
+    for number in range(1, last + 1):
+        record, fault = _read_one(record_file(workspace, model, number), number, known)
+        records.append(record)
+        if fault:
+            findings.append(Finding(number, fault))
+    # What is missing at the end counts as missing there.
+    while records and not record_file(workspace, model, len(records)).exists():
+        records.pop()
+    return records, findings
+
+
+def _read_one(path: Path, number: int, known: Mapping[int, str]) -> tuple[Record | None, str | None]:
+    try:
+        content = path.read_bytes()
+        record = parse_record(content)
+    except FileNotFoundError:
+        return None, "was removed"
+    except ValueError:
+        return None, "was edited: its file holds no record"
+    if record.number != number:
+        return record, f"is in the place of another: its file holds record {record.number}; they were reordered"
+    if record.content != content or known.get(number, record.sha256) != record.sha256:
+        return record, "was edited"
+    return record, None
+
+
+def _chain_faults(records: list[Record]) -> list[Finding]:
+    """Where a record does not name the one before it; which of the two was changed the digests alone cannot tell."""
+    findings = []
+    before: Record | None = None
+    for record in records:
+        if record.previous_sha256 != (before.sha256 if before else None):
+            what = (
+                f"does not follow on record {before.number}" if before else "names a record before it, but is the first"
+            )
+            findings.append(Finding(record.number, f"{what}: one was edited, removed, reordered or added"))
+        elif before and record.form < before.form:
+            findings.append(Finding(record.number, "has an earlier form than the one before: it was added or replaced"))
+        before = record
+    return findings
+
+
+def _champion_faults(records: list[Record]) -> list[Finding]:
+    """Where the champion was another than the record before had left."""
+    findings = []
+    champion: int | None = None
+    for record in records:
+        if record.champion_before != champion:
+            what = (
+                f"found {shown(record.champion_before)} as champion where the records before had left {shown(champion)}"
+            )
+            findings.append(Finding(record.number, f"{what}: the alias was moved outside of Graftline before it"))
+        champion = record.champion_after
+    return findings
+
+
+def _version_faults(records: list[Record], versions: Versions) -> list[Finding]:
+    """Records about a version that the registry has under this number, but with another run or other weights."""
+    findings = []
+    for record in records:
+        version = versions.get(record.version)
+        if version is None or record.form < FORM:
+            continue
+        if not is_of(record, version):
+            what = f"is about version {record.version} of run {record.run_id}, which in the registry is of run"
+            findings.append(Finding(record.number, f"{what} {version.run_id or None}: the registry was replaced"))
+        elif record.model_sha256 != version.tags.get(WEIGHTS):
+            what = f"is about version {record.version} with weights {record.model_sha256}, for which the registry says"
+            findings.append(Finding(record.number, f"{what} {version.tags.get(WEIGHTS)}: it was changed there"))
+    return findings
+
+
+def _alias_faults(newest: Record | None, champion: int | None, *, unfinished: bool) -> list[Finding]:
+    expected = newest.champion_after if newest else None
+    if champion == expected or (newest and unfinished and champion == newest.champion_before):
+        return []
+    by = f"record {newest.number}" if newest else "the history"
+    what = f"the alias champion is at {shown(champion)}, but by {by} at {shown(expected)}"
+    return [Finding(None, f"{what}: it was moved outside of Graftline")]
+
+
+def _new(findings: list[Finding], known: list[Finding]) -> list[Finding]:
+    """Those about records of which nothing was said yet."""
+    said = {finding.number for finding in known if finding.number is not None}
+    return [finding for finding in findings if finding.number not in said]

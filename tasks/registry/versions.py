@@ -1,0 +1,213 @@
+"""What MLflow's registry says of models, versions and aliases; who may change them is decided in promotion.py."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from graftline.errors import RegistryRefusedError, SettingsError
+from tasks.registry.records import FORM, Record
+from tasks.step_folders import Workspace
+from tasks.tracking.server import connect
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+# What Graftline notes on a version.
+RUN_KEY, VERDICT, REASONS, RIVAL, BARRED, CHECKED, WEIGHTS, DATA_VERSION = (
+    "graftline.run_key",
+    "graftline.verdict",
+    "graftline.reasons",
+    "graftline.compared_with",
+    "graftline.barred",
+    "graftline.answers_in_a_fresh_process",
+    "graftline.weights_sha256",
+    "graftline.data_version",
+)
+# What it notes on a model: the record that is about to be written, and the newest one, each by number and digest.
+# Whoever removes or adds records in the project folder would have to change the registry as well.
+ANNOUNCED, NEWEST = "graftline.announced_record", "graftline.newest_record"
+# What MLflow answers where a model or an alias does not exist; anything else is trouble, not an answer.
+NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+
+
+@dataclass(frozen=True)
+class Note:
+    """A record as the registry knows it."""
+
+    number: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What the registry knows about a model's history."""
+
+    announced: Note | None
+    newest: Note | None
+
+
+def champion_of(model: str) -> int | None:
+    """The version that carries the alias `champion`, if any."""
+    return _alias(model, CHAMPION)
+
+
+def challenger_of(model: str) -> int | None:
+    """The version that carries the alias `challenger`, if any."""
+    return _alias(model, CHALLENGER)
+
+
+def set_champion(model: str, version: int) -> None:
+    """Move the alias and read it back. Raises: RegistryRefusedError if someone else moved it meanwhile."""
+    from mlflow import MlflowClient
+
+    MlflowClient().set_registered_model_alias(model, CHAMPION, str(version))
+    if (actual := champion_of(model)) != version:
+        raise RegistryRefusedError(
+            f"{model}: the champion was set to version {version} but reads back as {shown(actual)};"
+            f" see `graftline history {model}` for who moved it"
+        )
+
+
+def find_version(model: str, run_key: str) -> "ModelVersion | None":
+    """The version that a run key made, if it was registered already."""
+    from mlflow import MlflowClient
+
+    found = MlflowClient().search_model_versions(f"name = '{model}' and tags.`{RUN_KEY}` = '{run_key}'")
+    return min(found, key=lambda version: int(version.version)) if found else None
+
+
+def versions_of(model: str) -> "dict[int, ModelVersion]":
+    """The versions that the registry has, by number."""
+    from mlflow import MlflowClient
+
+    return {int(version.version): version for version in MlflowClient().search_model_versions(f"name = '{model}'")}
+
+
+def get_version(model: str, version: int) -> "ModelVersion":
+    """Raises: RegistryRefusedError if there is no such model or version."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return MlflowClient().get_model_version(model, str(version))
+    except MlflowException as error:
+        if error.error_code not in NOT_THERE:
+            raise
+        have = sorted(versions_of(model))
+        raise RegistryRefusedError(
+            f"{model} version {version}: not in the registry, which has"
+            f" {'versions ' + ', '.join(map(str, have)) if have else 'no version of this model'};"
+            " name one that is there, or run `graftline adapt` to make one"
+        ) from None
+
+
+def is_of(record: Record, version: "ModelVersion") -> bool:
+    """Whether a record is about this version, and not about one of the same number in another registry."""
+    if record.version != int(version.version):
+        return False
+    if record.form >= FORM:
+        return record.run_id == (version.run_id or None)
+    # Records of the first form do not name the run, but are younger than the version; they leave out part of a second.
+    created = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
+    return datetime.fromisoformat(record.when) + timedelta(seconds=1) >= created
+
+
+def verdict_of(records: Sequence[Record], version: "ModelVersion") -> Record | None:
+    """The record of the present verdict on a version, if it was judged."""
+    judged = (record for record in reversed(records) if record.action in ("verdict", "approval"))
+    return next((record for record in judged if is_of(record, version)), None)
+
+
+def note_verdict(model: str, record: Record) -> None:
+    """Put what a record says on its version, for those who read the registry. A version that is gone stays so."""
+    from mlflow import MlflowClient
+
+    version = versions_of(model).get(record.version)
+    if version is None or record.verdict is None or not is_of(record, version):
+        return
+    client = MlflowClient()
+    client.set_model_version_tag(model, version.version, REASONS, "\n".join(record.reasons))
+    client.set_model_version_tag(model, version.version, VERDICT, record.verdict)
+
+
+def announce(model: str, record: Record) -> None:
+    """Note which record is about to be written: one that was not announced was added outside of Graftline."""
+    _note(model, ANNOUNCED, record)
+
+
+def note_newest(model: str, record: Record) -> None:
+    """Note which record is the newest: it cannot go unseen any more."""
+    _note(model, NEWEST, record)
+
+
+def notes_of(model: str) -> Notes:
+    """What the registry knows about the model's history. Raises: RegistryRefusedError if that was made unreadable."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        tags = MlflowClient().get_registered_model(model).tags
+    except MlflowException as error:
+        if error.error_code not in NOT_THERE:
+            raise
+        tags = {}
+    return Notes(_read_note(model, tags, ANNOUNCED), _read_note(model, tags, NEWEST))
+
+
+def open_model(workspace: Workspace, model: str) -> None:
+    """Connect to the registry that has this model. Raises: SettingsError for a bad name; RegistryRefusedError."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    if not NAME.fullmatch(model):
+        raise SettingsError(f"{model!r}: no name of a model, expected letters, digits, - and _, at most 63")
+    connect(workspace)
+    try:
+        MlflowClient().get_registered_model(model)
+    except MlflowException as error:
+        if error.error_code not in NOT_THERE:
+            raise
+        have = sorted(other.name for other in MlflowClient().search_registered_models())
+        raise RegistryRefusedError(
+            f"{model}: no such registered model, the registry has {', '.join(have) or 'none'};"
+            " correct the name, or run `graftline adapt` to make it"
+        ) from None
+
+
+def shown(version: int | None) -> str:
+    """A version in a sentence."""
+    return "none" if version is None else f"version {version}"
+
+
+def _alias(model: str, alias: str) -> int | None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return int(MlflowClient().get_model_version_by_alias(model, alias).version)
+    except MlflowException as error:
+        if error.error_code not in NOT_THERE:
+            raise
+        return None
+
+
+def _note(model: str, tag: str, record: Record) -> None:
+    from mlflow import MlflowClient
+
+    MlflowClient().set_registered_model_tag(model, tag, f"{record.number} {record.sha256}")
+
+
+def _read_note(model: str, tags: dict[str, str], tag: str) -> Note | None:
+    if tag not in tags:
+        return None
+    number, _, sha256 = tags[tag].partition(" ")
+    if not (number.isdecimal() and re.fullmatch(r"[0-9a-f]{64}", sha256)):
+        raise RegistryRefusedError(
+            f"{model}: the registry's tag {tag} is {tags[tag]!r}, expected a number and a digest: it was edited outside"
+            f" of Graftline; compare with the records in mlflow/history/{model} and restore it"
+        )
+    return Note(int(number), sha256)

@@ -1,0 +1,1 @@
+"""A registered model, asked in a process of its own."""

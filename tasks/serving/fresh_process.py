@@ -1,0 +1,111 @@
+"""The fresh process behind tasks/serving/trial.py: load a registered model, answer, write, end.
+
+Nothing of graftline may be imported here: the model must bring the code that it needs.
+"""
+
+import base64
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from fastapi.testclient import TestClient
+    from mlflow.pyfunc import PyFuncModel
+
+# The first requests pay for what is loaded late; the 95th percentile of 100 has 5 above it.
+WARM_UP, SINGLE_REQUESTS = 5, 100
+# In the folder of a trial.
+REQUESTS, TIMED, OUTCOMES = "requests.json", "timed.json", "outcomes.jsonl"
+AFTERWARDS = "an ordinary request afterwards"
+
+
+def main() -> None:
+    uri, questions, answers, threads, *trial = sys.argv[1:]
+    import mlflow
+    import torch
+
+    torch.set_num_threads(int(threads))
+    model = mlflow.pyfunc.load_model(uri)
+    asked = json.loads(Path(questions).read_text(encoding="utf-8"))
+    if trial:
+        with _server(model) as client:
+            _time_single_requests(client, asked, Path(trial[0]))
+    predicted = model.predict(asked)
+    Path(answers).write_text(json.dumps(predicted.to_dict(orient="records")), encoding="utf-8")
+    if trial:
+        # What these do to the process, and that may be to end it, is told apart from the answers.
+        with _server(model) as client:
+            _ask_hostile_requests(client, asked[0], Path(trial[0]))
+            # Not the usual way: that would wait for a request that hangs.
+            os._exit(0)
+
+
+def _server(model: "PyFuncModel") -> "TestClient":
+    """MLflow's scoring server around the model, without a network."""
+    from fastapi.testclient import TestClient
+    from mlflow.pyfunc import scoring_server
+
+    return TestClient(scoring_server.init(model), raise_server_exceptions=False)
+
+
+def _time_single_requests(client: "TestClient", questions: list[str], folder: Path) -> None:
+    """How long requests with one input take, one after the other, and the most memory that the process had by then."""
+    milliseconds = []
+    for number in range(WARM_UP + SINGLE_REQUESTS):
+        question = {"inputs": [questions[number % len(questions)]]}
+        began = time.perf_counter()
+        client.post("/invocations", json=question).raise_for_status()
+        milliseconds.append(1000 * (time.perf_counter() - began))
+    timed = {"milliseconds": milliseconds[WARM_UP:], "peak_memory_bytes": _peak_memory_bytes()}
+    (folder / TIMED).write_text(json.dumps(timed), encoding="utf-8")
+
+
+def _peak_memory_bytes() -> int | None:
+    """Most memory that this process had at once; None where the system does not tell.
+
+    Not from getrusage: on Linux its peak is also that of the process which started this one.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    (kibibytes,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
+    return 1024 * int(kibibytes)
+
+
+def _ask_hostile_requests(client: "TestClient", question: str, folder: Path) -> None:
+    """Write down each status as it comes, so that the last line says what a process died of."""
+    ordinary = {"inputs": [question]}
+    before = client.post("/invocations", json=ordinary).content
+    with (folder / OUTCOMES).open("w", encoding="utf-8") as file:
+        for request in json.loads((folder / REQUESTS).read_text(encoding="utf-8")):
+            headers = {"content-type": request["content_type"]}
+            answer = client.post("/invocations", content=base64.b64decode(request["body"]), headers=headers)
+            _tell(file, request["name"], answer.status_code, _is_finite(answer.content))
+        after = client.post("/invocations", json=ordinary)
+        _tell(file, AFTERWARDS, after.status_code, after.content == before)
+
+
+def _tell(file: "TextIO", name: str, status: int, fine: bool) -> None:
+    file.write(json.dumps({"name": name, "status": status, "fine": fine}) + "\n")
+    file.flush()
+
+
+def _is_finite(content: bytes) -> bool:
+    """Whether an answer is JSON without NaN and infinities."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    try:
+        json.loads(content, parse_constant=refuse)
+    except ValueError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Asking a registered model in a process of its own, as a server would: with its own code, nothing of ours loaded."""
+
+import base64
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graftline.errors import RegistryRefusedError
+from graftline.settings import Task
+from graftline.verdict.behaviour_axes import ANSWERED, REFUSED
+from tasks.serving.fresh_process import AFTERWARDS, OUTCOMES, REQUESTS, TIMED
+from tasks.serving.hostile_requests import HostileRequest, hostile_requests
+from tasks.step_folders import Workspace
+from tasks.tracking.server import tracking_uri
+
+if TYPE_CHECKING:
+    from graftline.evaluation.metrics import Floats
+
+# Loading takes seconds and a row milliseconds; whatever hangs for this long will not come back.
+TIMEOUT_SECONDS = 3600
+# MLflow repeats the whole input in some of its errors.
+SHOWN_CHARACTERS = 300
+# Statuses of HTTP: from the first on it is an error; with the other MLflow's server gives a request up.
+CLIENT_ERROR, TIMED_OUT = 400, 504
+
+logger = logging.getLogger("graftline.serving")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a registered model answered."""
+
+    task: Task
+    labels: list[str]
+    """In the model's order; none where it answers numbers."""
+    predictions: "Floats"
+    """Probabilities (inputs, labels), or numbers (inputs, 1)."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How a registered model does as a server."""
+
+    requests: int
+    """How many requests with one input were timed, one after the other and without a network."""
+    median_milliseconds: float
+    p95_milliseconds: float
+    memory_megabytes: float | None
+    """Most memory that the process had while they were answered; None where the system does not tell."""
+    hostile: Mapping[str, str]
+    """What became of each hostile request: refused, answered, or what is wrong with it."""
+
+    @property
+    def limited(self) -> dict[str, float]:
+        """What was measured of what the policy can limit, by the names of its limits."""
+        memory = {} if self.memory_megabytes is None else {"memory_megabytes": self.memory_megabytes}
+        return {"p95_milliseconds": self.p95_milliseconds, **memory}
+
+
+def score_in_fresh_process(workspace: Workspace, uri: str, questions: list[str], *, threads: int) -> Scored:
+    """Load the registered model `uri` in a new process and have it predict; of files it is told the paths.
+
+    Raises: RegistryRefusedError with the last line of what the process said if it cannot.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        return _ask(workspace, uri, questions, Path(scratch), threads=threads)
+
+
+def try_in_fresh_process(workspace: Workspace, uri: str, questions: list[str], *, threads: int) -> tuple[Scored, Trial]:
+    """The same, and before it single requests that are timed, and after it hostile ones.
+
+    Raises: RegistryRefusedError if it does not answer; not for what hostile requests do to it.
+    """
+    hostile = hostile_requests()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        written = [{**asdict(request), "body": base64.b64encode(request.body).decode()} for request in hostile]
+        (folder / REQUESTS).write_text(json.dumps(written), encoding="utf-8")
+        scored = _ask(workspace, uri, questions, folder, threads=threads, trial=True)
+        return scored, trial_of(folder, hostile)
+
+
+def _ask(
+    workspace: Workspace, uri: str, questions: list[str], folder: Path, *, threads: int, trial: bool = False
+) -> Scored:
+    asked, answers = folder / "questions.json", folder / "answers.json"
+    asked.write_text(json.dumps(questions), encoding="utf-8")
+    command = [sys.executable, "-m", "tasks.serving.fresh_process", uri, str(asked), str(answers), str(threads)]
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri(workspace)}
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter and module
+            [*command, *([str(folder)] if trial else [])], cwd=workspace.root, env=environment,
+            capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise _failed(uri, f"no answer in {TIMEOUT_SECONDS} seconds") from None
+    # After its answers, a process on trial may have died of a hostile request.
+    if (done.returncode != 0 and not trial) or not answers.exists():
+        raise _failed(uri, (done.stderr.strip().splitlines() or ["no message"])[-1])
+    return _scored(json.loads(answers.read_text(encoding="utf-8")))
+
+
+def trial_of(folder: Path, hostile: Sequence[HostileRequest]) -> Trial:
+    """What the process wrote into the folder of its trial, as far as it got."""
+    import numpy as np
+
+    timed = json.loads((folder / TIMED).read_text(encoding="utf-8"))
+    median, p95 = np.percentile(timed["milliseconds"], [50, 95]).round(2).tolist()
+    peak = timed["peak_memory_bytes"]
+    lines = (folder / OUTCOMES).read_text(encoding="utf-8").splitlines() if (folder / OUTCOMES).exists() else []
+    told = {line["name"]: line for line in map(json.loads, lines)}
+    outcomes = {request.name: _outcome(told.get(request.name), request) for request in hostile}
+    after = told.get(AFTERWARDS)
+    outcomes[AFTERWARDS] = ANSWERED if after and after["fine"] else "not answered as before"
+    faults = [f"{name}: {outcome}" for name, outcome in outcomes.items() if outcome not in (REFUSED, ANSWERED)]
+    logger.info(
+        "serving: median %.1f ms, 95th percentile %.1f ms; %d of %d hostile requests well behaved%s",
+        median, p95, len(outcomes) - len(faults), len(outcomes), "".join(f"; {fault}" for fault in faults),
+    )  # fmt: skip
+    return Trial(len(timed["milliseconds"]), median, p95, peak and round(peak / 1e6, 1), outcomes)
+
+
+def _outcome(told: Mapping[str, Any] | None, request: HostileRequest) -> str:
+    if told is None:
+        return "no answer, the process had ended"
+    if told["status"] >= CLIENT_ERROR:
+        return REFUSED if told["status"] != TIMED_OUT else "no answer in time"
+    if not told["fine"]:
+        return "answered with what is no number"
+    return ANSWERED if request.may_be_answered else "answered, expected an error"
+
+
+def _scored(answered: list[dict[str, Any]]) -> Scored:
+    """What the answers say; which columns they have shows the task."""
+    import numpy as np
+
+    if "value" in answered[0]:
+        return Scored("regression", [], np.array([[row["value"]] for row in answered], dtype=float))
+    labels = list(answered[0]["probabilities"])
+    values = np.array([[row["probabilities"][label] for label in labels] for row in answered], dtype=float)
+    return Scored("multi_label" if "labels" in answered[0] else "single_label", labels, values)
+
+
+def _failed(uri: str, said: str) -> RegistryRefusedError:
+    why = said if len(said) <= SHOWN_CHARACTERS else said[:SHOWN_CHARACTERS] + "…"
+    return RegistryRefusedError(
+        f"{uri}: the registered model does not answer in a fresh process ({why});"
+        " expected labels and probabilities, or a value, for each input; see the version's files in MLflow"
+    )

@@ -1,0 +1,119 @@
+"""Step folders: `artifacts/<step>/<key>/`, where the key is the digest of everything that the step depends on."""
+
+import importlib.metadata
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+from pydantic import JsonValue
+
+from graftline.digests import file_sha256, folder_sha256, json_sha256
+from graftline.files import files_below, sync_folder, write_json
+from graftline.verdict.policy import POLICY
+
+Outcome = Literal["ran", "reused"]
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The project folder of a run, and what lies where in it."""
+
+    root: Path
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "artifacts"
+
+    @property
+    def policy(self) -> Path:
+        """The promotion policy, if the project has one of its own."""
+        return self.root / POLICY
+
+    @property
+    def reports(self) -> Path:
+        """The pages and numbers of the newest run."""
+        return self.root / "reports"
+
+
+@dataclass(frozen=True)
+class StepFolder:
+    """A finished step: where its files are and whether they were made just now."""
+
+    path: Path
+    key: str
+    outcome: Outcome
+
+    def read_json(self, name: str) -> JsonValue:
+        value: JsonValue = json.loads((self.path / name).read_text(encoding="utf-8"))
+        return value
+
+
+def produce(
+    workspace: Workspace,
+    step: str,
+    *,
+    depends_on: Mapping[str, JsonValue],
+    libraries: Sequence[str],
+    build: Callable[[Path], None],
+    resumable: bool = False,
+) -> StepFolder:
+    """Return the step's folder, made by `build` unless it exists already and is intact.
+
+    `build` fills an empty folder that is renamed into place afterwards, so a killed step leaves nothing that looks
+    finished. A `resumable` step finds what a killed one left. Processes that want the same folder wait for one.
+    A finished folder whose files differ from its manifest is set aside and made again.
+    """
+    inputs: dict[str, JsonValue] = {
+        "step": step,
+        "depends_on": dict(depends_on),
+        "libraries": {name: importlib.metadata.version(name) for name in sorted(libraries)},
+        "code": code_sha256(),
+    }
+    key = json_sha256(inputs)[:32]
+    parent = workspace.artifacts / step
+    final, partial = parent / key, parent / f".{key}.partial"
+    parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(parent / f".{key}.lock"):
+        if is_intact(final):
+            return StepFolder(final, key, "reused")
+        if final.exists():
+            shutil.rmtree(parent / f".{key}.damaged", ignore_errors=True)
+            final.rename(parent / f".{key}.damaged")
+        if partial.exists() and not resumable:
+            shutil.rmtree(partial)
+        partial.mkdir(exist_ok=True)
+        build(partial)
+        write_json(partial / MANIFEST, {"inputs": inputs, "files": _listing(partial)})
+        partial.rename(final)
+        sync_folder(parent)
+    return StepFolder(final, key, "ran")
+
+
+def is_intact(folder: Path) -> bool:
+    """Whether a finished folder holds exactly the files of its manifest, each with the digest it had."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and manifest.get("files") == _listing(folder)
+
+
+@cache
+def code_sha256() -> str:
+    """The digest of the code that computes results: a changed step may not reuse an old step's folder."""
+    rooms = Path(__file__).resolve().parent.parent
+    return json_sha256([folder_sha256(rooms / room, "*.py") for room in ("graftline", "tasks")])
+
+
+def _listing(folder: Path) -> dict[str, JsonValue]:
+    return {
+        path.relative_to(folder).as_posix(): file_sha256(path)
+        for path in files_below(folder)
+        if path.relative_to(folder).as_posix() != MANIFEST
+    }

@@ -1,0 +1,245 @@
+"""Between steps 3 and 4, baselines: what else the held-out rows could get, once per data and base model."""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from pydantic import JsonValue
+
+from graftline.evaluation.scoring import SCORING
+from graftline.files import write_json
+from graftline.settings import Settings
+from graftline.settings.adaptation import AdaptationSettings
+from graftline.verdict.policy import BASELINES, Baseline
+from tasks.data.accepted_rows import LIBRARIES_OF, raw_inputs, read_split, split_targets
+from tasks.progress import ProgressBar
+from tasks.step_folders import Outcome, StepFolder, Workspace, produce
+from tasks.steps.fetch_model import BaseModel
+from tasks.steps.fine_tune import CHECKPOINTS, LIBRARIES, MODEL, adapt_base, thread_count
+from tasks.steps.validate_data import ValidatedData
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from graftline.evaluation.metrics import Floats
+
+STEP = "baselines"
+SUMMARY, PREDICTIONS = "baseline.json", "predictions.npy"
+MAJORITY, FROZEN_HEAD = "majority", "frozen_head"
+# What a baseline has in common with the adaptation: what is read of a row, what an error costs, how it is computed.
+SHARED = (
+    "max_tokens", "max_seconds", "augmentation", "views", "block_pattern", "class_weights", "label_smoothing",
+    "device", "precision", "threads",
+)  # fmt: skip
+# Each random weight has its place to find, so ten times the usual rate of fine-tuning: AdamW's steps are as large as
+# the rate, whatever the gradients. It lies between those that the originals began with: 1e-4 for BERT (arXiv
+# 1810.04805), 6e-4 for RoBERTa (arXiv 1907.11692).
+SCRATCH_RATE = 3e-4
+MOST_EPOCHS = 1000
+DIVERGED = "its training diverged"
+
+logger = logging.getLogger("graftline.baselines")
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A baseline and what it says of the held-out rows."""
+
+    against: str
+    """What it is, in words."""
+    answers: str | None
+    """What it always answers, if it does."""
+    folder: StepFolder
+
+    def predictions(self) -> "Floats":
+        """In the order of the file, as the task's metrics read them: (held-out rows, outputs)."""
+        import numpy as np
+
+        return cast("Floats", np.load(self.folder.path / PREDICTIONS, allow_pickle=False))
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """What a candidate must beat beside the champion."""
+
+    rivals: Mapping[str, Rival]
+    left_out: Mapping[str, str]
+    """Those that there is no comparison with, and why."""
+
+    @property
+    def outcome(self) -> Outcome:
+        return "ran" if any(rival.folder.outcome == "ran" for rival in self.rivals.values()) else "reused"
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    against: str
+    depends_on: Mapping[str, JsonValue]
+    libraries: Sequence[str]
+    predict: Callable[[Path], "Floats | tuple[str, Floats]"]
+    """For the held-out rows, with a folder to work in; with the answer in words where it is always the same."""
+
+
+@task(name="baselines", persist_result=False, cache_policy=NO_CACHE)
+def baselines(
+    workspace: Workspace, settings: Settings, wanted: Sequence[Baseline], data: ValidatedData, base: BaseModel
+) -> Baselines:
+    """What those of `wanted` that the data allow say of the held-out rows, and what needs no model.
+
+    A killed one goes on from its last checkpoint.
+    """
+    recipes, left_out = _recipes(workspace, settings, data, base), dict[str, str]()
+    for name in BASELINES:
+        if name in recipes and name not in wanted:
+            left_out[name] = "left out by the promotion policy"
+            del recipes[name]
+    if FROZEN_HEAD in recipes and is_solved_head(settings.adaptation):
+        left_out[FROZEN_HEAD] = "this candidate is that model itself"
+        del recipes[FROZEN_HEAD]
+    rivals = {name: _rival(workspace, name, recipe, data) for name, recipe in recipes.items()}
+    diverged = {name: DIVERGED for name, rival in rivals.items() if not (rival.folder.path / PREDICTIONS).exists()}
+    return Baselines({name: rivals[name] for name in rivals if name not in diverged}, {**left_out, **diverged})
+
+
+def is_solved_head(settings: AdaptationSettings) -> bool:
+    """Whether the adaptation is nothing but a head that is solved on the frozen base model."""
+    return settings.strategy == "feature_extraction" and settings.head == "linear"
+
+
+def frozen_head_settings(settings: Settings) -> AdaptationSettings:
+    """How the head of the untouched base model is solved: the penalty is chosen on the validation rows.
+
+    With that penalty, the head learns from these, too.
+    """
+    shared = _shared(settings, "feature_precision", "feature_gigabytes")
+    return AdaptationSettings.model_validate({**shared, "strategy": "feature_extraction"})
+
+
+def scratch_settings(settings: Settings) -> AdaptationSettings:
+    """How the architecture is trained from random weights: on as many epochs and batches as the settings give.
+
+    Everything learns, also where the adaptation is cheaper because most of it is frozen. The epochs of several runs are
+    spent in one: runs that start from random weights end too far apart to be averaged. Epochs are averaged where that
+    does better on the validation rows. Rates and decay are its own: those of the adaptation suit trained weights.
+    """
+    given = settings.adaptation
+    shared = _shared(settings, "batch_size", "gradient_accumulation", "gradient_checkpointing", "compile")
+    budget = {"epochs": min(MOST_EPOCHS, given.epochs * given.runs), "average": "greedy"}
+    rates = {"learning_rate": SCRATCH_RATE, "head_learning_rate": SCRATCH_RATE}
+    return AdaptationSettings.model_validate({**shared, **budget, **rates, "strategy": "fine_tuning"})
+
+
+def _shared(settings: Settings, *more: str) -> dict[str, JsonValue]:
+    """Seeded by the evaluation: another seed of the adaptation shall find the same baselines."""
+    given = settings.adaptation.model_dump(mode="json", include={*SHARED, *more})
+    return {**given, "seed": settings.evaluation.seed}
+
+
+def _recipes(workspace: Workspace, settings: Settings, data: ValidatedData, base: BaseModel) -> dict[str, _Recipe]:
+    """The baselines that can be computed from these data, the cheapest first."""
+    frozen, scratch = frozen_head_settings(settings), scratch_settings(settings)
+    balanced = settings.adaptation.class_weights == "balanced"
+    linear = "ridge" if data.task == "regression" else "logistic"
+
+    def adapted(chosen: AdaptationSettings) -> Mapping[str, JsonValue]:
+        # The folder's size decides nothing, and a number of threads that is left open is that of the machine.
+        written = chosen.model_dump(mode="json", exclude={"threads", "feature_gigabytes"})
+        return {"base_model": base.digest, "settings": written, "threads": thread_count(chosen)}
+
+    def learn(chosen: AdaptationSettings, *, scratch: bool) -> Callable[[Path], "Floats"]:
+        return lambda folder: _adapted(folder, workspace, chosen, data, base, scratch=scratch)
+
+    libraries = (*LIBRARIES, *LIBRARIES_OF[data.kind])
+    found = {MAJORITY: _Recipe(SCORING[data.task].baseline, {}, ("numpy",), lambda _: _without_model(data))}
+    if data.kind == "text":
+        found["tfidf"] = _Recipe(
+            f"TF-IDF with {linear} regression", {"balanced": balanced}, ("numpy", "scikit-learn"),
+            lambda _: _on_words(data, balanced=balanced),
+        )  # fmt: skip
+    found[FROZEN_HEAD] = _Recipe(
+        "the frozen base model with a solved head", adapted(frozen), libraries,
+        learn(frozen, scratch=False),
+    )  # fmt: skip
+    found["scratch"] = _Recipe(
+        f"the same architecture trained from scratch for {scratch.epochs} epochs", adapted(scratch),
+        libraries, learn(scratch, scratch=True),
+    )  # fmt: skip
+    return found
+
+
+def _rival(workspace: Workspace, name: str, recipe: _Recipe, data: ValidatedData) -> Rival:
+    folder = produce(
+        workspace,
+        STEP,
+        depends_on={"baseline": name, "data": data.folder.key, **recipe.depends_on},
+        libraries=recipe.libraries,
+        build=lambda folder: _build(folder, recipe),
+        resumable=True,
+    )
+    summary = cast("dict[str, JsonValue]", folder.read_json(SUMMARY))
+    logger.info("%s: %s (%s, %.1f s when it ran)", STEP, recipe.against, folder.outcome, summary["seconds"])
+    return Rival(recipe.against, cast("str | None", summary["answers"]), folder)
+
+
+def _build(folder: Path, recipe: _Recipe) -> None:
+    import numpy as np
+
+    from graftline.training.plan import DivergedError
+
+    began = time.monotonic()
+    answers: str | None = None
+    logger.info("%s: computing %s", STEP, recipe.against)
+    try:
+        made = recipe.predict(folder)
+    except DivergedError as error:
+        # No reason to lose a run: the comparison is unknown, and it would diverge again.
+        logger.warning("%s: %s: %s", STEP, recipe.against, error)
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    else:
+        answers, predictions = made if isinstance(made, tuple) else (None, made)
+        np.save(folder / PREDICTIONS, predictions)
+    write_json(folder / SUMMARY, {"answers": answers, "seconds": round(time.monotonic() - began, 1)})
+
+
+def _without_model(data: ValidatedData) -> "tuple[str, Floats]":
+    from graftline.evaluation.examination import baseline
+
+    held_out = len(split_targets(data, "test"))
+    return baseline(data.task, split_targets(data, "train").numpy(), held_out, data.labels)
+
+
+def _on_words(data: ValidatedData, *, balanced: bool) -> "Floats":
+    from graftline.evaluation.baselines import bag_of_words
+
+    splits = ("train", "validation", "test")
+    texts = {split: read_split(data, split, ["input"])["input"] for split in splits}
+    targets: dict[str, NDArray[Any]] = {split: split_targets(data, split).numpy() for split in splits[:2]}
+    outputs = 1 if data.task == "regression" else len(data.labels)
+    return bag_of_words(data.task, texts, targets, outputs=outputs, balanced=balanced)
+
+
+def _adapted(
+    folder: Path, workspace: Workspace, settings: AdaptationSettings, data: ValidatedData, base: BaseModel,
+    *, scratch: bool,
+) -> "Floats":  # fmt: skip
+    """Predictions by the same code as a registered model's.
+
+    The frozen model stays: whether adapting it widened differences between groups is asked with other inputs, too.
+    """
+    from graftline.models.folders import save_classifier
+    from graftline.models.predictor import Predictor
+
+    bar = ProgressBar("baseline", "baselines: share of the training steps that are done")
+    made = adapt_base(workspace, settings, data, base, folder=folder / CHECKPOINTS, bar=bar, scratch=scratch)
+    bar.show(1.0)
+    save_classifier(made.model, made.preprocessor, folder / MODEL)
+    predictions = Predictor(folder / MODEL).predict(raw_inputs(workspace, data, "test"))
+    for part in (CHECKPOINTS, MODEL) if scratch else (CHECKPOINTS,):
+        shutil.rmtree(folder / part, ignore_errors=True)
+    return predictions

@@ -1,0 +1,139 @@
+"""A part of step 4: how the candidate takes changed held-out rows, and how it treats groups of people."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from graftline.settings import Settings
+from tasks.data.accepted_rows import read_split
+from tasks.steps.validate_data import ValidatedData
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from graftline.behaviour.bias import Disparity
+    from graftline.behaviour.findings import Behaviour, Counted
+    from graftline.evaluation.metrics import Floats
+    from graftline.models.predictor import Predictor
+    from graftline.models.preprocessing import Raw
+    from graftline.settings.words import Swap
+
+
+@dataclass(frozen=True)
+class FrozenModel:
+    """The frozen base model with a solved head, whose biases are those that were inherited."""
+
+    predictions: "Floats"
+    """For the held-out rows."""
+    predict: "Callable[[Sequence[Raw]], Floats] | None" = None
+    """For any inputs; without it, only the groups' rates are compared with it."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The model that is looked at, and what it says of the held-out rows."""
+
+    predictor: "Predictor"
+    raws: "Sequence[Raw]"
+    predictions: "Floats"
+    targets: "NDArray[Any]"
+
+
+def behaviour_on(
+    settings: Settings, data: ValidatedData, candidate: Candidate, frozen: FrozenModel | None
+) -> "Behaviour":
+    """Everything that the settings ask for."""
+    from graftline.behaviour.findings import Behaviour
+
+    directions, unmoved = _directions(settings, candidate)
+    disparities, too_small = _groups(settings, data, candidate, frozen)
+    swapped, unswapped = _swaps(settings, candidate, frozen)
+    return Behaviour(
+        changes=_changes(settings, data, candidate),
+        directions=directions,
+        disparities=[*disparities, *swapped],
+        left_out=[*unmoved, *too_small, *unswapped],
+    )
+
+
+def _changes(settings: Settings, data: ValidatedData, candidate: Candidate) -> "list[Counted]":
+    from graftline.behaviour.perturbations import changes_of
+    from graftline.behaviour.robustness import kept_under_changes, some_rows
+
+    evaluation = settings.evaluation
+    rows = some_rows(len(candidate.raws), evaluation.changed_rows, evaluation.seed)
+    if not rows:
+        return []
+    return kept_under_changes(
+        candidate.predictor, [candidate.raws[row] for row in rows], candidate.predictions[rows],
+        changes_of(data.kind), seed=evaluation.seed,
+    )  # fmt: skip
+
+
+def _directions(settings: Settings, candidate: Candidate) -> "tuple[list[Counted], list[str]]":
+    from graftline.behaviour.robustness import moved_as_directed
+    from graftline.settings.words import direction_of
+
+    asked = {text: direction_of(text) for text in settings.evaluation.directions}
+    found = {
+        text: moved_as_directed(candidate.predictor, candidate.raws, candidate.predictions, direction)
+        for text, direction in asked.items()
+    }
+    return [one for one in found.values() if one], [
+        f"no held-out row holds a word of {text!r}" for text, one in found.items() if one is None
+    ]
+
+
+def _groups(
+    settings: Settings, data: ValidatedData, candidate: Candidate, frozen: FrozenModel | None
+) -> "tuple[list[Disparity], list[str]]":
+    from graftline.behaviour.bias import SMALLEST_GROUP, group_disparities
+
+    found: list[Disparity] = []
+    left_out = []
+    for name in settings.evaluation.groups:
+        values = read_split(data, "test", [f"slice.{name}"])[f"slice.{name}"]
+        disparities = group_disparities(
+            data.task, name, values, candidate.predictions, candidate.targets, labels=data.labels,
+            frozen=frozen.predictions if frozen else None, resamples=settings.evaluation.bootstrap,
+            seed=settings.evaluation.seed,
+        )  # fmt: skip
+        found += disparities
+        if not disparities:
+            left_out.append(f"{name}: fewer than two groups have {SMALLEST_GROUP} held-out rows to be compared")
+    return found, left_out
+
+
+def _swaps(settings: Settings, candidate: Candidate, frozen: FrozenModel | None) -> "tuple[list[Disparity], list[str]]":
+    from graftline.settings.words import swap_of
+
+    found, left_out = [], []
+    for swap in map(swap_of, settings.evaluation.counterfactuals):
+        disparity = _swapped(settings, candidate, swap, frozen)
+        if disparity is None:
+            left_out.append(f"no held-out row holds a word of {swap.name}")
+        else:
+            found.append(disparity)
+    return found, left_out
+
+
+def _swapped(settings: Settings, candidate: Candidate, swap: "Swap", frozen: FrozenModel | None) -> "Disparity | None":
+    from graftline.behaviour.bias import moves, swap_disparity
+    from graftline.behaviour.robustness import is_same_answer
+    from graftline.settings.words import with_partners
+
+    texts = [with_partners(text, swap.partners) for text in candidate.raws]
+    rows = [row for row, text in enumerate(texts) if text != candidate.raws[row]]
+    if not rows:
+        return None
+    predictor, swapped = candidate.predictor, [texts[row] for row in rows]
+    task, spread = predictor.outputs.task, predictor.outputs.spread
+    before, after = candidate.predictions[rows], predictor.predict(swapped)
+    theirs = None
+    if frozen is not None and frozen.predict is not None:
+        theirs = moves(task, frozen.predictions[rows], frozen.predict(swapped), spread=spread)
+    return swap_disparity(
+        swap.name, moves(task, before, after, spread=spread), theirs,
+        changed=int((~is_same_answer(predictor, before, after)).sum()),
+        resamples=settings.evaluation.bootstrap, seed=settings.evaluation.seed,
+    )  # fmt: skip

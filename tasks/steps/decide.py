@@ -1,0 +1,139 @@
+"""Step 6, decide: PROMOTE, HOLD or REJECT, recorded with reasons before any alias moves."""
+
+import json
+import logging
+from dataclasses import dataclass
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from graftline.behaviour.findings import behaviour_of
+from graftline.digests import json_sha256
+from graftline.evaluation.metrics import Score
+from graftline.verdict import gate
+from graftline.verdict.policy import Policy
+from graftline.verdict.score_axes import Axis
+from tasks.registry.approval import required_approval
+from tasks.registry.promotion import record_verdict, repair
+from tasks.registry.versions import BARRED, VERDICT, get_version, note_verdict, verdict_of
+from tasks.serving.trial import Trial
+from tasks.step_folders import Outcome, Workspace
+from tasks.steps.evaluate_model import Evaluation
+from tasks.steps.register_model import Candidate
+
+# What Graftline notes on a judged version, beside verdict and reasons.
+POLICY_SHA256, AXES = "graftline.policy_sha256", "graftline.axes"
+# What decides on which side of the split a row lies, as the settings of a run are logged.
+SIDES = ("data.group", "data.input")
+TEST_SHARE = "data.test_share"
+
+logger = logging.getLogger("graftline.decide")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The verdict on a candidate, why, and whether it was reached just now."""
+
+    verdict: str
+    reasons: tuple[str, ...]
+    axes: tuple[Axis, ...]
+    rows_enough: int | None
+    """How many held-out rows would be enough to show the wanted difference."""
+    outcome: Outcome
+    due: str | None = None
+    """Until when a person may approve it (UTC, ISO 8601), if that is waited for."""
+
+
+@task(name="6 decide", persist_result=False, cache_policy=NO_CACHE)
+def decide(workspace: Workspace, policy: Policy, candidate: Candidate, evaluation: Evaluation) -> Decision:
+    """Judge the candidate once; a better one becomes champion, or waits for the approval that the policy asks for.
+
+    The record comes first, then the alias, the version's tags last: what a kill cuts short the next start finishes.
+    Raises: RegistryRefusedError if the champion changed since the comparison: then another comparison is due.
+    """
+    records = repair(workspace, candidate.model)
+    version = get_version(candidate.model, candidate.version)
+    record = verdict_of(records, version)
+    outcome: Outcome = "reused" if record is not None and VERDICT in version.tags else "ran"
+    verdict = judge(
+        policy, evaluation, barred=version.tags.get(BARRED), unfair=_unfair(candidate, evaluation),
+        trial=candidate.trial,
+    )  # fmt: skip
+    if record is None:
+        record = record_verdict(
+            workspace, candidate.model, version=candidate.version, verdict=verdict.verdict, reasons=verdict.reasons,
+            rival=evaluation.champion.version if evaluation.champion else None, approval=required_approval(policy),
+            evaluation_sha256=json_sha256(evaluation.details), policy_sha256=policy.sha256,
+        )  # fmt: skip
+        logger.info("%s: %s", record.verdict, record.why)
+    if AXES not in version.tags:  # also where a kill came after the verdict
+        _tag(candidate, policy, verdict)
+    note_verdict(candidate.model, record)
+    return Decision(str(record.verdict), record.reasons, verdict.axes, verdict.rows_enough, outcome, record.due)
+
+
+def judge(
+    policy: Policy, evaluation: Evaluation, *, barred: str | None, unfair: str | None, trial: Trial | None
+) -> gate.Verdict:
+    """The gate's verdict on these numbers."""
+    rival = evaluation.comparison or (gate.Unscored(evaluation.obstacle) if evaluation.obstacle else None)
+    return gate.decide(
+        gate.Evaluated(
+            evaluation.task,
+            {name: Score(**numbers) for name, numbers in evaluation.scores.items()},
+            unfair=[unfair] if unfair else [],
+            barred=barred,
+            serving=trial.limited if trial else None,
+            hostile=trial.hostile if trial else None,
+            behaviour=behaviour_of(evaluation.details["behaviour"]) if "behaviour" in evaluation.details else None,
+            left_out=evaluation.left_out,
+        ),
+        rival,
+        baselines=evaluation.baselines,
+        policy=policy,
+    )
+
+
+def _unfair(candidate: Candidate, evaluation: Evaluation) -> str | None:
+    """Why the champion may have learnt from rows that are held out now, if so.
+
+    A row's side depends on its group and the shares only, so this takes another split than the champion's.
+    """
+    if evaluation.champion is None:
+        return None
+    champion = get_version(evaluation.champion.model, evaluation.champion.version)
+    now, then = _logged_settings(candidate.run_id), _logged_settings(str(champion.run_id))
+    if TEST_SHARE not in now or TEST_SHARE not in then:
+        return None  # a champion from elsewhere: what it learnt from is not known to be held out or not
+    changed = [name for name in SIDES if now.get(name) != then.get(name)]
+    if float(now[TEST_SHARE]) > float(then[TEST_SHARE]):
+        changed.append(TEST_SHARE)
+    if not changed:
+        return None
+    was = ", ".join(f"{name} was {then.get(name)} and is {now.get(name)}" for name in changed)
+    return (
+        f"the split changed since champion version {evaluation.champion.version} was made ({was}), so held-out rows may"
+        " be rows that it learnt from: go back to its split, or train it again on this one"
+    )
+
+
+def _logged_settings(run_id: str) -> dict[str, str]:
+    """The settings of an MLflow run; none where there is no such run."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return dict(MlflowClient().get_run(run_id).data.params)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return {}
+
+
+def _tag(candidate: Candidate, policy: Policy, verdict: gate.Verdict) -> None:
+    from mlflow import MlflowClient
+
+    tags = {POLICY_SHA256: policy.sha256, AXES: json.dumps({axis.name: axis.outcome for axis in verdict.axes})}
+    client = MlflowClient()
+    for name, value in tags.items():
+        client.set_model_version_tag(candidate.model, str(candidate.version), name, value)

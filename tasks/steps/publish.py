@@ -1,0 +1,235 @@
+"""Showing what a run came to: the report, the model card, the numbers for DVC, the pages of MLflow and Prefect."""
+
+import csv
+import io
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import cast
+
+import yaml
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from pydantic import JsonValue
+
+from graftline.evaluation.metrics import Score
+from graftline.evaluation.scoring import SCORING, spelt
+from graftline.files import write_atomically, write_json
+from graftline.pages.report import Beside, RunReport, render_card, render_report
+from graftline.settings import Settings
+from graftline.verdict.policy import Policy
+from tasks.progress import in_prefect
+from tasks.step_folders import Workspace
+from tasks.steps.decide import Decision
+from tasks.steps.evaluate_model import PREDICTIONS, Evaluation
+from tasks.steps.fetch_model import BaseModel
+from tasks.steps.fine_tune import Checkpoint
+from tasks.steps.register_model import Candidate
+from tasks.steps.report_tables import tables_of
+from tasks.steps.tracked_run import log_results
+from tasks.steps.validate_data import ValidatedData
+from tasks.tracking.server import TrackedRun, run_page
+
+REPORT, CARD, METRICS, TABLE = "report.html", "model_card.md", "metrics.json", "verdict.json"
+
+logger = logging.getLogger("graftline.publish")
+
+
+@task(name="publish", persist_result=False, cache_policy=NO_CACHE)
+def publish(
+    workspace: Workspace,
+    settings: Settings,
+    policy: Policy,
+    run: TrackedRun,
+    data: ValidatedData,
+    base: BaseModel,
+    checkpoint: Checkpoint,
+    evaluation: Evaluation,
+    candidate: Candidate,
+    decision: Decision,
+) -> Path:
+    """Write the pages and numbers of a run into `reports/`, MLflow and Prefect. Returns: the report's path."""
+    report = _report(settings, policy, data, base, checkpoint, evaluation, candidate, decision)
+    folder = workspace.reports
+    write_atomically(folder / REPORT, render_report(report))
+    write_atomically(folder / CARD, render_card(report))
+    write_json(folder / TABLE, _verdict_table(policy, decision))
+    _write_for_dvc(folder, report, checkpoint, evaluation)
+    files = [evaluation.folder.path / name for name in (*_pictures(evaluation).values(), PREDICTIONS)]
+    scores = {f"test_{name}": score["value"] for name, score in evaluation.scores.items()}
+    log_results(run, scores, [folder / REPORT, folder / CARD, folder / TABLE, *files])
+    _describe(run, report)
+    _show_in_prefect(workspace, report, data, folder)
+    return folder / REPORT
+
+
+def _report(
+    settings: Settings,
+    policy: Policy,
+    data: ValidatedData,
+    base: BaseModel,
+    checkpoint: Checkpoint,
+    evaluation: Evaluation,
+    candidate: Candidate,
+    decision: Decision,
+) -> RunReport:
+    majority = cast("dict[str, JsonValue]", evaluation.details["majority"])
+    calibration = cast("dict[str, JsonValue]", evaluation.details["calibration"])
+    return RunReport(
+        model=candidate.model,
+        version=candidate.version,
+        run_id=candidate.run_id,
+        verdict=decision.verdict,
+        reasons=decision.reasons,
+        axes=decision.axes,
+        policy_sha256=policy.sha256,
+        labels=data.labels,
+        kind=data.kind,
+        task=data.task,
+        max_tokens=settings.adaptation.max_tokens,
+        max_seconds=settings.adaptation.max_seconds,
+        base_model=base.uri,
+        base_model_revision=base.revision,
+        base_model_sha256=base.digest,
+        base_model_licence=base.licence,
+        data_path=settings.data.path,
+        data_version=data.data.version,
+        data_modified=data.data.modified,
+        data_licence=settings.data.licence,
+        rows_read=data.read,
+        rows_accepted=data.accepted,
+        rows_quarantined=data.quarantined,
+        split_rows=data.split_rows,
+        strategy=settings.adaptation.strategy,
+        frozen=checkpoint.frozen,
+        frozen_sha256=checkpoint.frozen_sha256,
+        weights_sha256=checkpoint.weights_sha256,
+        kept_epochs=checkpoint.kept_epochs,
+        epochs=len(checkpoint.epochs),
+        training_seconds=checkpoint.seconds,
+        temperature=checkpoint.temperature,
+        scores=evaluation.scores,
+        uncalibrated_scores=cast("dict[str, dict[str, float]]", calibration["scores_before"]),
+        champion=f"champion version {evaluation.champion.version}" if evaluation.champion else None,
+        champion_scores=_plain(evaluation.comparison.scores) if evaluation.comparison else None,
+        difference=_plain(evaluation.comparison.differences) if evaluation.comparison else None,
+        majority_label=str(majority["label"]),
+        majority_scores=cast("dict[str, dict[str, float]]", majority["scores"]),
+        baselines=_beside(evaluation),
+        classes=cast("list[dict[str, str | float]]", evaluation.details["classes"]),
+        slices=cast("dict[str, list[dict[str, object]]]", evaluation.details["slices"]),
+        tables=tables_of(evaluation, candidate),
+        pictures=_drawn(evaluation, checkpoint, SCORING[data.task].loss),
+        settings=yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+    )
+
+
+def _drawn(evaluation: Evaluation, checkpoint: Checkpoint, loss: str) -> dict[str, bytes]:
+    """The pictures of the held-out rows, and how the `loss` went."""
+    from graftline.evaluation.pictures import training_picture
+
+    train, validation = ([epoch[name] for epoch in checkpoint.epochs] for name in ("train_loss", "validation_loss"))
+    held_out = {title: (evaluation.folder.path / name).read_bytes() for title, name in _pictures(evaluation).items()}
+    return {**held_out, "Training": training_picture(train, validation, loss)}
+
+
+def _beside(evaluation: Evaluation) -> list[Beside]:
+    """The baselines with their main score, then those that were left out."""
+    primary = SCORING[evaluation.task].primary
+    compared = [
+        Beside(rival.against, rival.scores[primary].as_json(), rival.differences[primary].as_json())
+        for rival in evaluation.baselines.values()
+    ]
+    return compared + [Beside(spelt(name), None, None, why) for name, why in evaluation.left_out.items()]
+
+
+def _plain(scores: Mapping[str, Score]) -> dict[str, dict[str, float]]:
+    return {name: score.as_json() for name, score in scores.items()}
+
+
+def _pictures(evaluation: Evaluation) -> dict[str, str]:
+    """Title to file name."""
+    return cast("dict[str, str]", evaluation.details["pictures"])
+
+
+def _verdict_table(policy: Policy, decision: Decision) -> JsonValue:
+    """The verdict with every axis and its numbers, for a reader that is a program."""
+    axes: list[JsonValue] = [cast("JsonValue", asdict(axis)) for axis in decision.axes]
+    return {
+        "verdict": decision.verdict,
+        "reasons": list(decision.reasons),
+        "axes": axes,
+        "rows_enough": decision.rows_enough,
+        "policy": policy.model_dump(mode="json"),
+        "policy_sha256": policy.sha256,
+    }
+
+
+def _write_for_dvc(folder: Path, report: RunReport, checkpoint: Checkpoint, evaluation: Evaluation) -> None:
+    metrics = {name: dict(score) for name, score in report.scores.items()}
+    write_json(folder / METRICS, cast("JsonValue", {**metrics, "verdict": report.verdict}))
+    _write_csv(folder / "training.csv", [dict(epoch) for epoch in checkpoint.epochs])
+    _write_csv(folder / "reliability.csv", cast("list[dict[str, float]]", evaluation.details["reliability"]))
+    table = cast("list[list[int]]", evaluation.details["confusion"])
+    names = cast("list[str]", evaluation.details["confusion_names"])
+    cells = [
+        {"actual": actual, "predicted": predicted}
+        for actual, counts in zip(names, table, strict=True)
+        for predicted, count in zip(names, counts, strict=True)
+        for _ in range(count)
+    ]
+    _write_csv(folder / "confusion.csv", cells)
+
+
+def _write_csv(path: Path, rows: list[dict[str, float]] | list[dict[str, str]]) -> None:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, buffer.getvalue())
+
+
+def _describe(run: TrackedRun, report: RunReport) -> None:
+    """Put the model card where a reader of the registry looks for it."""
+    if run.finished:
+        return
+    from mlflow import MlflowClient
+
+    MlflowClient().update_model_version(report.model, str(report.version), render_card(report))
+
+
+def _show_in_prefect(workspace: Workspace, report: RunReport, data: ValidatedData, folder: Path) -> None:
+    if not in_prefect():
+        return
+    page = run_page(workspace, report.run_id)
+    where = f"[MLflow run]({page})" if page else f"MLflow run {report.run_id}"
+    files = f"{where} · report: `{folder / REPORT}` · validation page: `{data.page}`"
+    if page:
+        files = f"[report]({page}/artifacts/{REPORT}) · [validation page]({page}/artifacts/{data.page.name}) · {where}"
+    rows = [{"rows": name, "count": count} for name, count in _counts(data).items()]
+    create_table_artifact(key="validation", table=rows, description=f"What validate_data accepted. {files}")
+    create_table_artifact(key="scores", table=_score_rows(report), description=f"Scores on the held-out rows. {files}")
+    axes = [{"axis": axis.name, "outcome": axis.outcome, "what was seen": axis.sentence} for axis in report.axes]
+    create_table_artifact(key="axes", table=axes, description=f"{report.verdict}, axis by axis. {files}")
+    create_markdown_artifact(key="verdict", markdown=f"{render_card(report)}\n{files}\n", description=report.verdict)
+
+
+def _counts(data: ValidatedData) -> dict[str, int]:
+    return {
+        "read": data.read,
+        "accepted": data.accepted,
+        "quarantined": data.quarantined,
+        **{f"{split} side": rows for split, rows in data.split_rows.items()},
+    }
+
+
+def _score_rows(report: RunReport) -> list[dict[str, str]]:
+    rows = []
+    for name, score in report.scores.items():
+        row = {"score": name} | {part: f"{score[part]:.4f}" for part in ("value", "low", "high")}
+        if report.champion and report.champion_scores:
+            row[report.champion] = f"{report.champion_scores[name]['value']:.4f}"
+        rows.append(row)
+    return rows

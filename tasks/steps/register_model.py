@@ -1,0 +1,216 @@
+"""Step 5, register_model: a version in MLflow that takes raw inputs, proven to answer as the training process did."""
+
+import base64
+import importlib.metadata
+import io
+import json
+import logging
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+import graftline
+from graftline.errors import GraftlineError
+from graftline.settings import Kind, Settings, Task
+from tasks.data.accepted_rows import LIBRARIES_OF, questions, read_split
+from tasks.registry.promotion import repair
+from tasks.registry.versions import (
+    BARRED,
+    CHALLENGER,
+    CHECKED,
+    DATA_VERSION,
+    RIVAL,
+    RUN_KEY,
+    VERDICT,
+    WEIGHTS,
+    champion_of,
+    find_version,
+    verdict_of,
+)
+from tasks.serving.trial import Trial, try_in_fresh_process
+from tasks.step_folders import Outcome, Workspace
+from tasks.steps.evaluate_model import Champion, Evaluation, predictions_sha256
+from tasks.steps.fine_tune import Checkpoint, thread_count
+from tasks.steps.validate_data import ValidatedData
+from tasks.tracking.server import TrackedRun
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models import ModelSignature
+
+# What the registered model's code imports, beside what inputs of its kind go through.
+REQUIRED = ("mlflow", "torch", "transformers", "safetensors", "numpy", "pandas", "pydantic", "pyyaml")
+REQUIRED_OF: dict[Kind, tuple[str, ...]] = {**LIBRARIES_OF, "image": (*LIBRARIES_OF["image"], "imagehash")}
+NO_RIVAL = "none"
+# How a registered model computes unless whoever loads it says otherwise.
+AS_EVALUATED = {"precision": "float32", "runtime": "torch", "device": "cpu"}
+# How the version does as a server; noted with it, because it is measured once.
+SERVING = "graftline.serving"
+
+logger = logging.getLogger("graftline.register_model")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A registered version that is to be judged."""
+
+    model: str
+    version: int
+    run_id: str
+    outcome: Outcome
+    trial: Trial | None = None
+    """How it does as a server; none of a version that was judged before this was measured."""
+
+
+@task(name="champion to beat", persist_result=False, cache_policy=NO_CACHE)
+def champion_to_beat(workspace: Workspace, settings: Settings, run: TrackedRun) -> Champion | None:
+    """The present champion; for a candidate that was judged already, the one it was judged against."""
+    model = settings.registry.model
+    version = find_version(model, run.run_key)
+    records = repair(workspace, model)
+    if version is not None and verdict_of(records, version):
+        rival = version.tags[RIVAL]
+        return None if rival == NO_RIVAL else Champion(model, int(rival))
+    champion = champion_of(model)
+    return None if champion is None else Champion(model, champion)
+
+
+@task(name="5 register_model", persist_result=False, cache_policy=NO_CACHE)
+def register_model(
+    workspace: Workspace,
+    settings: Settings,
+    run: TrackedRun,
+    data: ValidatedData,
+    checkpoint: Checkpoint,
+    evaluation: Evaluation,
+) -> Candidate:
+    """Register the checkpoint once per run key, and call it challenger when it answers as it should.
+
+    Raises: GraftlineError if the registered model's predictions in a fresh process differ from the evaluated ones.
+    """
+    model = settings.registry.model
+    version = find_version(model, run.run_key)
+    if version is not None and VERDICT in version.tags:
+        logger.info("register_model: version %s (reused)", version.version)
+        measured = version.tags.get(SERVING)
+        trial = Trial(**json.loads(measured)) if measured else None
+        return Candidate(model, int(version.version), run.run_id, "reused", trial)
+    if version is None:
+        version = _register(settings, run, checkpoint)
+    trial = _check_answers(workspace, settings, version, data, evaluation)
+    _note(version, data, evaluation, trial)
+    return Candidate(model, int(version.version), run.run_id, "ran", trial)
+
+
+def _register(settings: Settings, run: TrackedRun, checkpoint: Checkpoint) -> "ModelVersion":
+    import mlflow
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    client, name = MlflowClient(), settings.registry.model
+    with mlflow.start_run(run_id=run.run_id), warnings.catch_warnings():
+        # It would like annotations on `predict`, which would forbid some input forms (served_model.py).
+        warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).parents[1] / "serving" / "served_model.py"),
+            artifacts={"model": str(checkpoint.model)},
+            model_config=dict(AS_EVALUATED),
+            code_paths=[str(Path(graftline.__file__).parent)],
+            signature=_signature(settings.data.task),
+            input_example=[_example(settings.data.kind)],
+            pip_requirements=requirements(settings.data.kind),
+        )
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    tags = {RUN_KEY: run.run_key, WEIGHTS: checkpoint.weights_sha256}
+    version = client.create_model_version(name, logged.model_uri, run.run_id, tags=tags, model_id=logged.model_id)
+    logger.info("registered %s version %s", name, version.version)
+    return version
+
+
+def _signature(task: Task) -> "ModelSignature":
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types.schema import AnyType, Array, Map
+
+    probabilities = ColSpec(Map(DataType.double), "probabilities")
+    answers: dict[Task, list[ColSpec | TensorSpec]] = {
+        "single_label": [ColSpec(DataType.string, "label"), probabilities],
+        "multi_label": [ColSpec(Array(DataType.string), "labels"), probabilities],
+        "regression": [ColSpec(DataType.double, "value")],
+    }
+    # Of any type, so that the model itself refuses what is none of its inputs: where texts are declared, MLflow's
+    # server makes the text "nan" of a missing value, and its binary takes paths for base64. The input has no name, so
+    # that a list and a column of any name are welcome.
+    question = ColSpec(AnyType())  # type: ignore[no-untyped-call]
+    return ModelSignature(Schema([question]), Schema(answers[task]))
+
+
+def _example(kind: Kind) -> str:
+    """An input as a client sends it: a text, or the base64 text of a small grey PNG or of half a second of a tone."""
+    if kind == "text":
+        return "An example text."
+    content = io.BytesIO()
+    if kind == "image":
+        from PIL import Image
+
+        Image.linear_gradient("L").resize((32, 32)).save(content, "PNG")
+    else:
+        import numpy as np
+        import soundfile
+
+        tone = np.sin(np.linspace(0, 440 * np.pi, 8_000))
+        soundfile.write(content, tone, 16_000, format="WAV")
+    return base64.b64encode(content.getvalue()).decode()
+
+
+def requirements(kind: Kind) -> list[str]:
+    """The exact versions that the registered model runs with here."""
+    versions = {name: importlib.metadata.version(name) for name in (*REQUIRED, *REQUIRED_OF[kind])}
+    # A build's own suffix (2.13.0+cpu) is on no public index.
+    return [f"{name}=={version.partition('+')[0]}" for name, version in versions.items()]
+
+
+def _check_answers(
+    workspace: Workspace, settings: Settings, version: "ModelVersion", data: ValidatedData, evaluation: Evaluation
+) -> Trial:
+    row_ids, asked = read_split(data, "test", ["row_id"])["row_id"], questions(workspace, data, "test")
+    uri = f"models:/{version.name}/{version.version}"
+    logger.info("asking %s for all %d held-out rows in a fresh process", uri, len(asked))
+    scored, trial = try_in_fresh_process(workspace, uri, asked, threads=thread_count(settings.adaptation))
+    got = predictions_sha256(row_ids, scored.predictions)
+    if (scored.task, scored.labels) != (data.task, list(data.labels)) or got != evaluation.predictions_sha256:
+        raise GraftlineError(
+            f"{uri}: its predictions in a fresh process have digest {got[:12]}, expected"
+            f" {evaluation.predictions_sha256[:12]} as evaluated; it was not made challenger; please report this"
+        )
+    return trial
+
+
+def _note(version: "ModelVersion", data: ValidatedData, evaluation: Evaluation, trial: Trial) -> None:
+    """Everything that `promote` looks at must stand on the version before the alias points to it."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    tags = {
+        CHECKED: "equal",
+        RIVAL: str(evaluation.champion.version) if evaluation.champion else NO_RIVAL,
+        "graftline.predictions_sha256": evaluation.predictions_sha256,
+        "graftline.test_sha256": data.test_sha256,
+        "graftline.split_sha256": data.split_sha256,
+        DATA_VERSION: data.data.version,
+        SERVING: json.dumps(asdict(trial)),
+    }
+    if data.data.modified:
+        tags[BARRED] = f"its data differs from the version that data.dvc names ({', '.join(data.data.differing)})"
+    for name, value in tags.items():
+        client.set_model_version_tag(version.name, version.version, name, value)
+    client.set_registered_model_alias(version.name, CHALLENGER, version.version)

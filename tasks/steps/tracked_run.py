@@ -1,0 +1,141 @@
+"""The MLflow run that belongs to a run of the line: one per run key, however often it is started."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+from pydantic import JsonValue
+
+from graftline.digests import json_sha256
+from graftline.settings import Settings
+from graftline.verdict.policy import Policy
+from tasks.registry.versions import RUN_KEY
+from tasks.step_folders import Workspace, code_sha256
+from tasks.steps.fetch_model import BaseModel
+from tasks.steps.fine_tune import thread_count
+from tasks.steps.source_task import SourceTask
+from tasks.steps.validate_data import ValidatedData
+from tasks.tracking.provenance import provenance
+from tasks.tracking.server import EXPERIMENT, TrackedRun, connect
+
+PROVENANCE = "provenance.json"
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """What a run is made from: whatever else follows from it."""
+
+    settings: Settings
+    policy: Policy
+    data: ValidatedData
+    base: BaseModel
+    source: SourceTask | None = None
+
+    @property
+    def key(self) -> str:
+        """The same for equal inputs and code."""
+        parts: dict[str, JsonValue] = {
+            "data": self.data.folder.key,
+            "data_modified": self.data.data.modified,
+            "base_model": self.base.digest,
+            "source_task": self.source.folder.key if self.source else None,
+            "settings": self.settings.model_dump(mode="json"),
+            "policy": self.policy.sha256,
+            "threads": thread_count(self.settings.adaptation),
+            "code": code_sha256(),
+        }
+        return json_sha256(parts)[:32]
+
+
+@contextmanager
+def tracked_run(workspace: Workspace, inputs: RunInputs) -> Iterator[TrackedRun]:
+    """The run that all results of the same run key belong to, however often and in how many processes it is started.
+
+    Another policy is another run: what was judged stays judged as it was.
+    """
+    run_key = inputs.key
+    locks = workspace.artifacts / "runs"
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / f".{run_key}.lock"):
+        connect(workspace)
+        run = _find_or_create(workspace, inputs, run_key)
+        try:
+            yield run
+        except BaseException:
+            _end(run, "FAILED")
+            raise
+        _end(run, "FINISHED")
+
+
+def log_results(run: TrackedRun, metrics: Mapping[str, float], files: Sequence[Path]) -> None:
+    """Final numbers and pages of a run."""
+    if run.finished:
+        return
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    for name, value in metrics.items():
+        client.log_metric(run.run_id, name, value)
+    for file in files:
+        client.log_artifact(run.run_id, str(file))
+
+
+def _find_or_create(workspace: Workspace, inputs: RunInputs, run_key: str) -> TrackedRun:
+    import mlflow
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None  # `connect` has made it
+    found = client.search_runs([experiment.experiment_id], f"tags.`{RUN_KEY}` = '{run_key}'")
+    if found and found[0].info.status == "FINISHED":
+        return TrackedRun(found[0].info.run_id, run_key, finished=True)
+    if found:
+        run_id = found[0].info.run_id
+        client.set_terminated(run_id, "RUNNING")
+    else:
+        name = f"{inputs.settings.registry.model} {run_key[:8]}"
+        run_id = client.create_run(experiment.experiment_id, tags={RUN_KEY: run_key}, run_name=name).info.run_id
+    # Also for a run that an earlier start left unfinished: it may have been killed before all of this was written.
+    _describe(workspace, inputs, run_id)
+    return TrackedRun(run_id, run_key, finished=False)
+
+
+def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> None:
+    """Write down what it takes to repeat the run, and what it starts from."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    settings, policy, data, base, source = inputs.settings, inputs.policy, inputs.data, inputs.base, inputs.source
+    made = provenance(workspace, settings, threads=thread_count(settings.adaptation))
+    made |= {"data_version": data.data.version, "data_modified": data.data.modified, "data_sha256": data.data.sha256}
+    made |= {"probe_sha256": source.rows.data.sha256 if source else None}
+    made |= {"base_model": base.uri, "base_model_revision": base.revision, "base_model_sha256": base.digest}
+    made |= {"policy": policy.model_dump(mode="json"), "policy_sha256": policy.sha256}
+    made |= {"split_sha256": data.split_sha256, "test_sha256": data.test_sha256}
+    client.log_dict(run_id, made, PROVENANCE)
+    for name in ("git_commit", "git_clean", "data_version", "data_modified", "base_model", "base_model_sha256"):
+        client.set_tag(run_id, f"graftline.{name}", str(made[name]))
+    for name, value in _flat({**settings.model_dump(mode="json"), "policy": policy.model_dump(mode="json")}):
+        client.log_param(run_id, name, value)
+    client.log_artifact(run_id, str(data.page))
+    counts = {"rows_read": data.read, "rows_accepted": data.accepted, "rows_quarantined": data.quarantined}
+    for name, count in counts.items():
+        client.log_metric(run_id, name, count)
+
+
+def _end(run: TrackedRun, status: str) -> None:
+    from mlflow import MlflowClient
+
+    if not run.finished:
+        MlflowClient().set_terminated(run.run_id, status)
+
+
+def _flat(tree: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, JsonValue]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

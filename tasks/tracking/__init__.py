@@ -1,0 +1,1 @@
+"""Where MLflow is, and what it takes to repeat a run."""

@@ -1,0 +1,60 @@
+"""What it takes to repeat a run: code, data, base model, settings, libraries, machine."""
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from graftline.digests import file_sha256
+from graftline.settings import Settings
+from tasks.step_folders import Workspace, code_sha256
+
+LOCK_FILES = ("requirements.lock", "base_models.lock")
+
+
+def provenance(workspace: Workspace, settings: Settings, *, threads: int) -> dict[str, JsonValue]:
+    """Plain values, none of them secret, and no path of this machine."""
+    return {
+        "git_commit": _git(workspace.root, "rev-parse", "HEAD"),
+        "git_clean": _git(workspace.root, "status", "--porcelain", "--", ".", *_REWRITTEN_BY_RUNS) == "",
+        "code_sha256": code_sha256(),
+        "locks": {name: file_sha256(workspace.root / name) for name in LOCK_FILES if (workspace.root / name).exists()},
+        "settings": settings.model_dump(mode="json"),
+        "seed": settings.adaptation.seed,
+        "threads": threads,
+        "libraries": dict(sorted((d.metadata["Name"], d.version) for d in importlib.metadata.distributions())),
+        "python": platform.python_version(),
+        "processor": processor(),
+        "gpu": gpu(settings.adaptation.device),
+        "system": platform.platform(),
+    }
+
+
+# `dvc repro` notes what it did in this file while the run goes on.
+_REWRITTEN_BY_RUNS = (":!dvc.lock",)
+
+
+def processor() -> str:
+    """The processor's model name: another one may round differently."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def gpu(device: str) -> str | None:
+    """The name of the GPU, if that is what adapts the model: another one may round differently."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device == "cuda" and torch.cuda.is_available() else None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git says, or None where the project is no repository."""
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout.strip() if done.returncode == 0 else None

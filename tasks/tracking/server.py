@@ -1,0 +1,97 @@
+"""Where MLflow keeps runs and models: a server that the environment names, otherwise a store in the project folder."""
+
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from graftline.errors import RegistryRefusedError
+from tasks.step_folders import Workspace
+
+EXPERIMENT = "graftline"
+# MLflow's own retries notice a dead server only after minutes.
+HEALTH_TIMEOUT_SECONDS = 5
+MAX_RETRIES = "3"
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """The MLflow run of one run key: data version, base model, settings and code."""
+
+    run_id: str
+    run_key: str
+    finished: bool
+    """Whether an earlier start brought it to its end: then nothing more is written to it."""
+
+
+def connect(workspace: Workspace) -> str:
+    """Point MLflow's client at the tracking server of this project and return its address.
+
+    Raises: RegistryRefusedError if the environment names a server that does not answer.
+    """
+    uri = tracking_uri(workspace)
+    if uri.startswith("http"):
+        _check_health(uri)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", MAX_RETRIES)
+    os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    import mlflow
+
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    _ensure_experiment(workspace)
+    return uri
+
+
+def tracking_uri(workspace: Workspace) -> str:
+    """`MLFLOW_TRACKING_URI` where it is set, otherwise a sqlite file below `mlflow/`."""
+    folder = workspace.root / "mlflow"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
+
+
+def run_page(workspace: Workspace, run_id: str) -> str | None:
+    """The address of a run's page, where a server shows it."""
+    import mlflow
+
+    uri = tracking_uri(workspace)
+    if not uri.startswith("http"):
+        return None
+    experiment = mlflow.get_run(run_id).info.experiment_id
+    return f"{uri}/#/experiments/{experiment}/runs/{run_id}"
+
+
+def log_epoch(run_id: str, epoch: Mapping[str, float]) -> None:
+    """All numbers of one epoch in one request: number by number is 70 times slower."""
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+    step, now = int(epoch["number"]), int(time.time() * 1000)
+    metrics = [Metric(f"epoch_{name}", value, now, step) for name, value in epoch.items() if name != "number"]
+    MlflowClient().log_batch(run_id, metrics=metrics)
+
+
+def _check_health(uri: str) -> None:
+    address = uri.rstrip("/") + "/health"
+    try:
+        with urllib.request.urlopen(address, timeout=HEALTH_TIMEOUT_SECONDS):  # noqa: S310 - http(s) was checked
+            return
+    except urllib.error.HTTPError:
+        return  # it answers; a proxy may hide this page
+    except OSError as error:
+        raise RegistryRefusedError(
+            f"MLFLOW_TRACKING_URI={uri}: no MLflow server answers there ({error});"
+            " start it with `graftline up`, or unset the variable to use the store in the project folder"
+        ) from None
+
+
+def _ensure_experiment(workspace: Workspace) -> None:
+    import mlflow
+
+    uri = tracking_uri(workspace)
+    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+        # A plain folder can be read with and without a server; a remote server chooses its own place.
+        local = workspace.root / "mlflow" / "artifacts"
+        own = not uri.startswith("http") or (workspace.root / "mlflow" / "mlflow.db").exists()
+        mlflow.create_experiment(EXPERIMENT, artifact_location=local.as_uri() if own else None)
+    mlflow.set_experiment(EXPERIMENT)

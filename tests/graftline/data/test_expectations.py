@@ -1,0 +1,75 @@
+"""Expectations as data, and the facts they look at."""
+
+import pytest
+
+from graftline.data.expectations import class_table, did_you_mean, expectations_for, likely_meant, shown
+from graftline.data.row_facts import row_facts
+from graftline.data.row_names import content_ids
+from graftline.data.tables import Row
+from graftline.settings import DataSettings
+
+SETTINGS = DataSettings(path="data/t.csv", labels=["a", "b"])
+
+
+def test_names_are_unique_and_rows_and_sets_are_both_covered() -> None:
+    expectations = expectations_for(SETTINGS)
+    assert len({expectation.name for expectation in expectations}) == len(expectations)
+    assert {expectation.level for expectation in expectations} == {"row", "set"}
+
+
+@pytest.mark.parametrize(
+    ("label", "rows", "meant"),
+    [
+        ("postive", {"postive": 2, "positive": 500}, True),
+        ("Positive", {"Positive": 2, "positive": 500}, True),
+        ("positive ", {"positive ": 300, "positive": 500}, True),
+        ("positive\u200b", {"positive\u200b": 1, "positive": 500}, True),
+        ("ｐositive", {"ｐositive": 1, "positive": 500}, True),
+        ("001", {"001": 5, "01": 500, "1": 500}, False),
+        ("class_2", {"class_2": 5, "class_1": 500}, False),
+        ("negative", {"negative": 400, "positive": 500}, False),
+        ("cat", {"cat": 2, "dog": 500}, False),
+    ],
+)
+def test_a_rare_label_that_resembles_a_frequent_one_is_a_slip(label: str, rows: dict[str, int], meant: bool) -> None:
+    assert (likely_meant(label, rows) is not None) == meant
+
+
+def test_a_declared_label_without_rows_is_in_the_table() -> None:
+    table = class_table(["a", "b"], [("a", "train"), ("a", "test")], accepted_rows=2)
+    assert (table["rows"], table["share"], table["test"]) == ([2, 0], [1, 0], [1, 0])
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "a\x1bb", "a\x7f", "a\x85", "caf\udce9", "\ufffd", "\u202egnp", "a\rb"])
+def test_what_does_not_belong_into_a_text_is_named(text: str) -> None:
+    assert row_facts([Row(2, (text, "a"))], SETTINGS).columns["input.unclean"] != [None]
+
+
+@pytest.mark.parametrize("text", ["tab\tand\nlines\r\n", "שלום \u200fעולם", "👩\u200d👩\u200d👧", "naïve", "e\u0301"])
+def test_what_belongs_into_a_text_passes(text: str) -> None:
+    assert row_facts([Row(2, (text, "a"))], SETTINGS).columns["input.unclean"] == [None]
+
+
+def test_a_faulty_row_takes_no_other_row_with_it() -> None:
+    rows = [Row(2, ("same words", "a")), Row(3, ("Same  words", "c")), Row(4, ("other words", "b"))]
+    assert row_facts(rows, SETTINGS).columns["conflict"] == [None, None, None]
+
+
+def test_both_sides_of_a_conflict_are_named() -> None:
+    rows = [Row(2, ("same words", "a")), Row(3, ("Same  words", "b"))]
+    conflicts = row_facts(rows, SETTINGS).columns["conflict"]
+    assert conflicts == [
+        f"line {line} has the same input with label {label}" for line, label in [(3, "'b'"), (2, "'a'")]
+    ]
+
+
+def test_content_ids_follow_the_content_and_tell_repeats_apart() -> None:
+    one, other, again = content_ids(["x", "y", "x"])
+    assert again == f"{one}-2"
+    assert other != one
+
+
+def test_values_are_shown_on_one_short_line_of_plain_characters() -> None:
+    assert shown("a\n\u202e\x1b") == r"'a\n\u202e\x1b'"
+    assert len(shown("x" * 500)) == 80
+    assert did_you_mean("Lable", ["text", "label"]) == " (did you mean 'label'?)"

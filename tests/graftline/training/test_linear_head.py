@@ -1,0 +1,163 @@
+"""The solved head: the optimum that scikit-learn finds, for features of any scale."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression, Ridge
+from torch import Tensor, nn
+
+from graftline.training.linear_head import PENALTIES, Refit, SolvedHead, solve_head
+from graftline.training.objective import Number, SeveralLabels
+
+loss_of = nn.functional.cross_entropy
+
+
+def drawn(rows: int, *, seed: int, width: int = 6, classes: int = 3) -> tuple[Tensor, Tensor]:
+    """Features far from standardised, and labels that depend on them with noise."""
+    weights = torch.randn(width, classes, generator=torch.Generator().manual_seed(0))
+    random = torch.Generator().manual_seed(seed)
+    plain = torch.randn(rows, width, generator=random)
+    noise = torch.randn(rows, classes, generator=random)
+    scales = torch.logspace(-2, 2, width)
+    return plain * scales + 3 * scales, (plain @ weights + noise).argmax(1)
+
+
+def scaled(features: Tensor) -> Tensor:
+    """Centred, and divided by the root of the spread, as a share of what all features have."""
+    spread = features.double().std(0, correction=0)
+    return (features - features.double().mean(0)) / (spread * (spread**2).mean().sqrt()).sqrt()
+
+
+def solved(penalty: float | None = None, loss: Callable[[Tensor, Tensor], Tensor] = loss_of) -> SolvedHead:
+    features, targets = drawn(200, seed=1)
+    return solve_head(
+        features, targets, validation=drawn(80, seed=2), outputs=3, loss_of=loss, validation_loss_of=loss_of,
+        penalty=penalty,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("penalty", [1e-3, 1e-1])
+def test_the_optimum_is_the_one_that_scikit_learn_finds(penalty: float) -> None:
+    features, targets = drawn(200, seed=1)
+    reference = LogisticRegression(C=1 / (penalty * len(features)), tol=1e-10, max_iter=10_000)
+    reference.fit(scaled(features).numpy(), targets.numpy())
+    head = solved(penalty)
+    ours = (features @ head.weight.T + head.bias).softmax(1).numpy()
+    theirs = reference.predict_proba(scaled(features).numpy())
+    assert np.abs(ours - theirs).max() < 1e-3
+
+
+def test_for_numbers_the_optimum_is_scikit_learns_ridge_regression() -> None:
+    features, _ = drawn(200, seed=1)
+    targets = features[:, :1] * 3 + torch.randn(200, 1, generator=torch.Generator().manual_seed(4)) + 5
+    objective = Number()
+    head = solve_head(
+        features, targets, validation=(features, targets), outputs=1, loss_of=objective.loss,
+        validation_loss_of=objective.validation_loss, penalty=0.1,
+    )  # fmt: skip
+    # Scikit-learn's penalty is on the sum of the squares, ours on half of the weights' beside their mean.
+    reference = Ridge(alpha=0.1 / 2 * len(features)).fit(scaled(features).numpy(), targets.numpy())
+    theirs = reference.predict(scaled(features).numpy()).ravel()
+    assert (features @ head.weight.T + head.bias)[:, 0].numpy() == pytest.approx(theirs, abs=1e-3)
+
+
+def test_for_several_labels_each_has_the_optimum_of_its_own_logistic_regression() -> None:
+    features, labels = drawn(200, seed=1)
+    targets = torch.stack([labels == 0, labels > 0, labels == 2], dim=1).float()
+    objective = SeveralLabels()
+    head = solve_head(
+        features, targets, validation=(features, targets), outputs=3, loss_of=objective.loss,
+        validation_loss_of=objective.validation_loss, penalty=0.01,
+    )  # fmt: skip
+    ours = (features @ head.weight.T + head.bias).sigmoid().numpy()
+    inputs = scaled(features).numpy()
+    for label in range(3):
+        # The loss is a mean over three labels, so that the penalty counts three times as much for each.
+        reference = LogisticRegression(C=1 / (3 * 0.01 * len(features)), tol=1e-10, max_iter=10_000)
+        theirs = reference.fit(inputs, targets[:, label].numpy()).predict_proba(inputs)[:, 1]
+        assert np.abs(ours[:, label] - theirs).max() < 1e-3
+
+
+def test_the_penalty_is_the_one_with_the_lowest_validation_loss() -> None:
+    head = solved()
+    losses = {penalty: solved(penalty).validation_loss for penalty in PENALTIES}
+    assert head.penalty in PENALTIES
+    assert head.validation_loss == pytest.approx(min(losses.values()), abs=1e-3)
+
+
+def test_the_losses_are_those_of_the_returned_weights() -> None:
+    (features, targets), (held, labels) = drawn(200, seed=1), drawn(80, seed=2)
+    head = solved(0.01)
+    assert float(loss_of(features @ head.weight.T + head.bias, targets)) == pytest.approx(head.train_loss, abs=1e-4)
+    assert float(loss_of(held @ head.weight.T + head.bias, labels)) == pytest.approx(head.validation_loss, abs=1e-4)
+
+
+def test_a_weighted_loss_moves_the_solution_towards_the_heavier_class() -> None:
+    features, _ = drawn(200, seed=1)
+
+    def weighted(logits: Tensor, labels: Tensor) -> Tensor:
+        return loss_of(logits, labels, weight=torch.tensor([10.0, 1.0, 1.0]).to(logits))
+
+    plain, heavy = (
+        (features @ head.weight.T + head.bias).argmax(1).eq(0).sum() for head in (solved(0.1), solved(0.1, weighted))
+    )
+    assert heavy > plain
+
+
+def test_a_feature_that_never_varies_gets_no_weight_and_does_no_harm() -> None:
+    features, targets = drawn(100, seed=1)
+    still = torch.cat([features, torch.full((100, 1), 7.0)], dim=1)
+    head = solve_head(
+        still, targets, validation=(still, targets), outputs=3, loss_of=loss_of, validation_loss_of=loss_of
+    )
+    assert torch.equal(head.weight[:, -1], torch.zeros(3))
+    assert head.weight.isfinite().all()
+
+
+def test_two_solutions_are_the_same_to_the_bit() -> None:
+    first, second = solved(), solved()
+    assert torch.equal(first.weight, second.weight)
+    assert torch.equal(first.bias, second.bias)
+
+
+def test_a_refit_is_the_optimum_of_all_rows_and_is_judged_before_it() -> None:
+    (features, targets), held = drawn(200, seed=1), drawn(80, seed=2)
+    plain, again = (
+        solve_head(
+            features, targets, validation=held, outputs=3, loss_of=loss_of, validation_loss_of=loss_of, penalty=0.01,
+            refit=refit,
+        )
+        for refit in (None, Refit(loss_of, copies=2))
+    )  # fmt: skip
+    assert (plain.train_loss, plain.validation_loss) == (again.train_loss, again.validation_loss)
+    assert torch.equal(plain.validation_outputs, again.validation_outputs)
+    assert torch.allclose(plain.validation_outputs, held[0] @ plain.weight.T + plain.bias, atol=1e-3)
+    everything, labels = torch.cat([features, held[0], held[0]]), torch.cat([targets, held[1], held[1]])
+    # Scaled as the training rows are, so that the penalty means the same.
+    spread = features.double().std(0, correction=0)
+    scale = (spread * (spread**2).mean().sqrt()).sqrt()
+    inputs = ((everything - features.double().mean(0)) / scale).numpy()
+    reference = LogisticRegression(C=1 / (0.01 * len(labels)), tol=1e-10, max_iter=10_000).fit(inputs, labels.numpy())
+    ours = (everything @ again.weight.T + again.bias).softmax(1).numpy()
+    assert np.abs(ours - reference.predict_proba(inputs)).max() < 1e-3
+
+
+def test_features_that_hardly_vary_count_little() -> None:
+    random = torch.Generator().manual_seed(5)
+    targets = torch.randint(2, (60,), generator=random)
+    held_targets = torch.randint(2, (400,), generator=random)
+
+    def told(labels: Tensor) -> Tensor:
+        """One feature that tells the labels, and 200 of a hundredth of its spread that tell nothing."""
+        telling = labels[:, None] + 0.5 * torch.randn(len(labels), 1, generator=random)
+        return torch.cat([telling, 0.005 * torch.randn(len(labels), 200, generator=random)], dim=1)
+
+    held = told(held_targets)
+    head = solve_head(
+        told(targets), targets, validation=(held, held_targets), outputs=2, loss_of=loss_of, validation_loss_of=loss_of
+    )
+    right = (held @ head.weight.T + head.bias).argmax(1).eq(held_targets).float().mean()
+    best = ((held[:, 0] > 0.5) == held_targets.bool()).float().mean()
+    assert right > best - 0.05

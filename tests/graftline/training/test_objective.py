@@ -1,0 +1,99 @@
+"""Objectives and outputs: losses and scores against scikit-learn, and answers in the unit of the targets."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score, log_loss, r2_score
+from sklearn.utils.class_weight import compute_class_weight
+from torch import Tensor
+
+from graftline.models.outputs import Outputs, outputs_for, read_targets
+from graftline.training.objective import Number, OneLabel, SeveralLabels, balanced_label_weights, objective_for
+
+ROWS, LABELS = 40, 3
+
+
+def drawn(width: int = LABELS) -> Tensor:
+    return torch.randn(ROWS, width, generator=torch.Generator().manual_seed(1))
+
+
+def there(seed: int = 2) -> Tensor:
+    return torch.randint(2, (ROWS, LABELS), generator=torch.Generator().manual_seed(seed)).float()
+
+
+def test_targets_are_read_as_places_as_what_is_there_and_as_numbers() -> None:
+    assert read_targets(["b", "a"], "single_label", ["a", "b"], "|").tolist() == [1, 0]
+    several = read_targets(["b|a", "|", "c"], "multi_label", ["a", "b", "c"], "|")
+    assert several.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
+    assert read_targets(["0.1", "-3e2"], "regression", [], "|").tolist() == [[0.1], [-300.0]]
+
+
+def test_numbers_are_learned_standardised_and_answered_in_their_own_unit() -> None:
+    train = read_targets(["1000", "1002", "1004"], "regression", [], "|")
+    outputs = outputs_for("regression", [], train)
+    learned = outputs.as_learned(train)
+    assert (outputs.width, learned.dtype) == (1, torch.float32)
+    assert (float(learned.mean()), float(learned.std(correction=0))) == pytest.approx((0, 1), abs=1e-6)
+    assert outputs.answers(learned).numpy() == pytest.approx(train.numpy(), abs=1e-3)
+
+
+def test_numbers_that_are_all_the_same_can_be_answered() -> None:
+    train = read_targets(["5", "5"], "regression", [], "|")
+    outputs = outputs_for("regression", [], train)
+    assert outputs.answers(outputs.as_learned(train)).tolist() == [[5.0], [5.0]]
+
+
+def test_probabilities_of_one_label_add_up_to_one_and_of_several_are_each_their_own() -> None:
+    raw = drawn()
+    assert Outputs("single_label", ("a", "b", "c")).answers(raw).sum(1).numpy() == pytest.approx(np.ones(ROWS))
+    several = Outputs("multi_label", ("a", "b", "c")).answers(raw).numpy()
+    assert several == pytest.approx(1 / (1 + np.exp(-raw.double().numpy())))
+
+
+def test_the_loss_of_several_labels_is_the_log_loss_of_scikit_learn() -> None:
+    raw, targets = drawn(), there()
+    theirs = [log_loss(t, p) for t, p in zip(targets.T.numpy(), raw.double().sigmoid().T.numpy(), strict=True)]
+    for loss in (SeveralLabels().loss, SeveralLabels(torch.ones(LABELS) * 3, 0.2).validation_loss):
+        assert float(loss(raw, targets)) == pytest.approx(np.mean(theirs), rel=1e-5)
+
+
+def test_smoothed_labels_are_least_surprised_by_a_smoothed_probability() -> None:
+    objective, targets = SeveralLabels(label_smoothing=0.2), torch.ones(1, 1)
+    losses = {p: float(objective.loss(torch.tensor([[p]]).logit(), targets)) for p in (0.85, 0.9, 0.95)}
+    assert min(losses, key=losses.__getitem__) == 0.9
+
+
+def test_balanced_label_weights_are_the_ratio_of_scikit_learns_class_weights() -> None:
+    targets = there()
+    weights = [compute_class_weight("balanced", classes=np.arange(2), y=column) for column in targets.T.int().numpy()]
+    expected = [weight[1] / weight[0] for weight in weights]
+    assert balanced_label_weights(targets).numpy() == pytest.approx(expected)
+    assert balanced_label_weights(torch.tensor([[0.0, 1.0]] * 4)).tolist() == [4.0, 0.25]
+
+
+def test_a_positive_weight_counts_the_rows_that_have_the_label() -> None:
+    raw, targets = drawn(1), there()[:, :1]
+    has = targets[:, 0] > 0
+    losses = torch.nn.functional.binary_cross_entropy_with_logits(raw, targets, reduction="none")[:, 0]
+    expected = (4 * losses[has].sum() + losses[~has].sum()) / ROWS
+    assert float(SeveralLabels(torch.tensor([4.0])).loss(raw, targets)) == pytest.approx(float(expected))
+
+
+def test_the_scores_are_those_of_scikit_learn() -> None:
+    raw, targets = drawn(), there()
+    theirs = f1_score(targets.numpy(), raw.numpy() >= 0, average="macro", zero_division=0)
+    assert SeveralLabels().score(raw, targets) == pytest.approx(theirs)
+    numbers = drawn(1)
+    assert Number().score(numbers * 0.5, numbers) == pytest.approx(r2_score(numbers.numpy(), numbers.numpy() * 0.5))
+    assert Number().score(numbers, torch.ones(ROWS, 1)) == 0.0
+
+
+def test_each_task_has_its_objective_and_weights_only_on_request() -> None:
+    labels = ("a", "b", "c")
+    several = objective_for(Outputs("multi_label", labels), there(), balanced=True, label_smoothing=0.1)
+    assert isinstance(several, SeveralLabels)
+    assert several.weights is not None
+    one = objective_for(Outputs("single_label", labels), torch.arange(6) % 3)
+    assert isinstance(one, OneLabel)
+    assert one.weights is None
+    assert isinstance(objective_for(Outputs("regression"), drawn(1)), Number)

@@ -1,0 +1,237 @@
+"""The registered model takes raw text in every usual form, brings its own code, and holds no pickle."""
+
+import json
+import pickletools
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fastapi.testclient import TestClient
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import PyFuncModel, scoring_server
+
+from graftline.errors import RegistryRefusedError
+from graftline.models.predictor import Predictor
+from tasks.serving.fresh_process import AFTERWARDS, OUTCOMES, TIMED
+from tasks.serving.hostile_requests import HostileRequest
+from tasks.serving.served_model import inputs_of
+from tasks.serving.trial import score_in_fresh_process, trial_of, try_in_fresh_process
+from tasks.steps.register_model import _signature
+from tasks.tracking.server import tracking_uri
+from tests.support.tiny_project import LABELS, MODEL, Line, files_of, surroundings
+
+URI = f"models:/{MODEL}/1"
+TEXTS = ["a good film with some great actor", "the plot was awful and very dull", "one"]
+
+
+@pytest.fixture
+def model(adapted: Line) -> PyFuncModel:
+    loaded: PyFuncModel = mlflow.pyfunc.load_model(URI)
+    return loaded
+
+
+@pytest.fixture
+def files(adapted: Line) -> Path:
+    return files_of(MODEL, 1)
+
+
+def predict(model: PyFuncModel, form: Any) -> list[dict[str, Any]]:
+    answer: Any = model.predict(form)
+    rows: list[dict[str, Any]] = answer.to_dict("records")
+    return rows
+
+
+def expected(line: Line, texts: list[str] = TEXTS) -> list[dict[str, Any]]:
+    probabilities = Predictor(line.checkpoint.model).predict(texts)
+    return [
+        {"label": LABELS[row.argmax()], "probabilities": dict(zip(LABELS, row.tolist(), strict=True))}
+        for row in probabilities
+    ]
+
+
+def test_whoever_loads_it_may_choose_a_faster_way(adapted: Line) -> None:
+    faster: Any = mlflow.pyfunc.load_model(URI, model_config={"runtime": "openvino", "precision": "float32"})
+    for answer, plain in zip(predict(faster, TEXTS), expected(adapted), strict=True):
+        assert answer["label"] == plain["label"]
+        assert answer["probabilities"] == pytest.approx(plain["probabilities"], abs=1e-4)
+    with pytest.raises(Exception, match="precision 'int8': there is none of that name, expected float32 or bfloat16"):
+        mlflow.pyfunc.load_model(URI, model_config={"precision": "int8"})
+
+
+@pytest.mark.parametrize(
+    "form",
+    [TEXTS, np.array(TEXTS), pd.Series(TEXTS), pd.Series(TEXTS, name="review"), pd.DataFrame({"text": TEXTS}),
+     pd.DataFrame({"any name": TEXTS}), pd.DataFrame(TEXTS), pd.DataFrame({"text": TEXTS}, index=[7, 3, 5])],
+    ids=["list", "array", "series", "named series", "column", "column of any name", "unnamed column", "other index"],
+)  # fmt: skip
+def test_every_usual_form_gives_one_label_and_its_probabilities_per_text(
+    adapted: Line, model: PyFuncModel, form: object
+) -> None:
+    assert predict(model, form) == expected(adapted)
+
+
+def test_a_single_text_is_a_list_of_one(adapted: Line, model: PyFuncModel) -> None:
+    assert predict(model, TEXTS[0]) == expected(adapted, TEXTS[:1])
+
+
+@pytest.mark.parametrize(
+    "form",
+    [{"inputs": TEXTS}, {"dataframe_split": {"columns": ["review"], "data": [[text] for text in TEXTS]}},
+     {"dataframe_records": [{"review": text} for text in TEXTS]}],
+    ids=["inputs", "dataframe_split", "dataframe_records"],
+)  # fmt: skip
+def test_the_scoring_server_answers_raw_text(adapted: Line, model: PyFuncModel, form: dict[str, Any]) -> None:
+    answer = TestClient(scoring_server.init(model)).post("/invocations", json=form)
+    assert (answer.status_code, answer.json()) == (200, {"predictions": expected(adapted)})
+
+
+@pytest.mark.parametrize("form", [None, []], ids=str)
+def test_what_holds_nothing_is_refused(model: PyFuncModel, form: object) -> None:
+    with pytest.raises(MlflowException, match="Failed to enforce schema"):
+        predict(model, form)
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [([1, 2], "input 0 is 1, expected a text"), (["a", True], "input 1 is True, expected a text"),
+     (pd.DataFrame({"text": []}), "got no rows")],
+    ids=["numbers", "true", "no rows"],
+)  # fmt: skip
+def test_what_holds_no_text_is_refused(model: PyFuncModel, form: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        predict(model, form)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_missing_text_is_refused_with_its_place(model: PyFuncModel, missing: object) -> None:
+    with pytest.raises(ValueError, match="input 1 is nan, expected a text; leave it out or give a text"):
+        predict(model, ["a good film", missing])
+
+
+def test_several_columns_are_refused_unless_one_is_called_text() -> None:
+    with pytest.raises(ValueError, match=r"got the columns \['a', 'b'\], expected one column, or one called text"):
+        inputs_of(pd.DataFrame({"a": TEXTS, "b": TEXTS}), "text")
+    assert inputs_of(pd.DataFrame({"id": ["1", "2", "3"], "text": TEXTS}), "text") == TEXTS
+
+
+def test_no_file_of_the_model_is_a_pickle(files: Path) -> None:
+    names = {path.relative_to(files).as_posix() for path in files.rglob("*") if path.is_file()}
+    assert {"MLmodel", "served_model.py", "requirements.txt", "artifacts/model/model.safetensors"} <= names
+    assert not [name for name in names if name.endswith((".pkl", ".pickle", ".bin", ".pt", ".pth", ".joblib"))]
+    assert not [name for name in names if _is_pickle((files / name).read_bytes())]
+
+
+def _is_pickle(content: bytes) -> bool:
+    """Whether a loader would run the bytes to their end as a pickle."""
+    try:
+        return any(opcode.name == "STOP" for opcode, *_ in pickletools.genops(content))
+    except (ValueError, IndexError, UnicodeDecodeError, KeyError):
+        return False
+
+
+def test_signature_example_and_exact_requirements_stand_beside_the_model(files: Path) -> None:
+    described = mlflow.models.Model.load(str(files))
+    assert described.signature.inputs.to_dict() == [{"type": "any", "required": True}]
+    assert [column["name"] for column in described.signature.outputs.to_dict()] == ["label", "probabilities"]
+    assert json.loads((files / "input_example.json").read_text()) == ["An example text."]
+    required = (files / "requirements.txt").read_text().splitlines()
+    assert {"torch", "transformers", "mlflow"} <= {line.partition("==")[0] for line in required}
+    assert all("==" in line for line in required)
+
+
+def test_a_fresh_process_needs_nothing_of_the_project(adapted: Line, files: Path, tmp_path: Path) -> None:
+    """No folder of ours is on its path, and the code that it loads is the model's own."""
+    program = (
+        "import json, sys, mlflow\n"
+        f"model = mlflow.pyfunc.load_model({str(files)!r})\n"
+        f"answers = model.predict({TEXTS!r}).to_dict('records')\n"
+        "import graftline\n"
+        "print(json.dumps([graftline.__file__, 'tasks' in sys.modules, answers]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], cwd=tmp_path, env=surroundings(MLFLOW_TRACKING_URI="sqlite://"),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    code, has_tasks, answers = json.loads(done.stdout.splitlines()[-1])
+    assert Path(code).is_relative_to(files / "code")
+    assert not has_tasks
+    assert [row["label"] for row in answers] == [row["label"] for row in expected(adapted)]
+    for answer, wanted in zip(answers, expected(adapted), strict=True):
+        assert answer["probabilities"] == pytest.approx(wanted["probabilities"], abs=1e-6)
+
+
+@pytest.mark.full
+def test_a_fresh_process_with_as_many_threads_gives_the_same_bits(adapted: Line) -> None:
+    scored = score_in_fresh_process(adapted.workspace, URI, TEXTS, threads=torch.get_num_threads())
+    assert scored.labels == list(LABELS)
+    np.testing.assert_array_equal(scored.predictions, Predictor(adapted.checkpoint.model).predict(TEXTS))
+
+
+@pytest.mark.full
+def test_a_model_that_cannot_be_loaded_is_refused_with_what_the_process_said(adapted: Line) -> None:
+    with pytest.raises(RegistryRefusedError, match=r"models:/tiny/99: the registered model does not answer .*99"):
+        score_in_fresh_process(adapted.workspace, "models:/tiny/99", TEXTS, threads=1)
+    assert tracking_uri(adapted.workspace).startswith("sqlite:///")
+
+
+def test_a_hostile_request_that_ends_the_process_is_told_from_those_before_and_after_it(tmp_path: Path) -> None:
+    asked = ["null", "a huge text", "true"]
+    hostile = [HostileRequest(name, b"") for name in asked]
+    (tmp_path / TIMED).write_text(json.dumps({"milliseconds": [3.0, 1.0, 2.0], "peak_memory_bytes": 5_000_000}))
+    (tmp_path / OUTCOMES).write_text(json.dumps({"name": "null", "status": 400, "fine": True}) + "\n")
+    trial = trial_of(tmp_path, hostile)
+    assert (trial.requests, trial.median_milliseconds, trial.memory_megabytes) == (3, 2.0, 5.0)
+    ended = "no answer, the process had ended"
+    assert [trial.hostile[name] for name in asked] == ["refused", ended, ended]
+    assert trial.hostile[AFTERWARDS] == "not answered as before"
+
+
+@pytest.mark.parametrize(
+    ("status", "fine", "may_be_answered", "became"),
+    [(200, True, True, "answered"), (200, True, False, "answered, expected an error"),
+     (200, False, True, "answered with what is no number"), (500, True, False, "refused"),
+     (504, True, False, "no answer in time")],
+)  # fmt: skip
+def test_what_became_of_a_request(tmp_path: Path, status: int, fine: bool, may_be_answered: bool, became: str) -> None:
+    (tmp_path / TIMED).write_text(json.dumps({"milliseconds": [1.0], "peak_memory_bytes": None}))
+    (tmp_path / OUTCOMES).write_text(json.dumps({"name": "odd", "status": status, "fine": fine}))
+    trial = trial_of(tmp_path, [HostileRequest("odd", b"", may_be_answered=may_be_answered)])
+    assert trial.hostile["odd"] == became
+    assert "memory_megabytes" not in trial.limited
+
+
+def test_a_text_longer_than_any_row_is_refused(model: PyFuncModel) -> None:
+    with pytest.raises(ValueError, match="input 1 has 1,000,001 characters, expected at most 1,000,000; shorten it"):
+        predict(model, ["a good film", "a" * 1_000_001])
+
+
+@pytest.mark.full
+def test_a_model_that_a_hostile_request_ends_has_answered_before_and_is_told_from_one_that_lives(
+    adapted: Line, tmp_path: Path
+) -> None:
+    program = (
+        "import os\nimport pandas as pd\nfrom mlflow.models import set_model\n"
+        "from mlflow.pyfunc.model import PythonModel\n\n\n"
+        "class Fragile(PythonModel):\n"
+        "    def predict(self, context, model_input, params=None):\n"
+        "        values = model_input.iloc[:, 0].tolist()\n"
+        "        if 7 in values:\n            os._exit(3)\n"
+        "        return pd.DataFrame({'value': [float(len(str(value))) for value in values]})\n\n\n"
+        "set_model(Fragile())\n"
+    )
+    (tmp_path / "fragile.py").write_text(program)
+    mlflow.pyfunc.save_model(
+        tmp_path / "model", python_model=str(tmp_path / "fragile.py"), signature=_signature("regression"),
+        pip_requirements=["mlflow"],
+    )  # fmt: skip
+    scored, trial = try_in_fresh_process(adapted.workspace, str(tmp_path / "model"), ["a", "bcd"], threads=1)
+    assert scored.predictions.tolist() == [[1.0], [3.0]]
+    assert trial.hostile["no inputs"] == "refused"
+    assert trial.hostile["a number"] == trial.hostile["a huge text"] == "no answer, the process had ended"
+    assert trial.hostile[AFTERWARDS] == "not answered as before"

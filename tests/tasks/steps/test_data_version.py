@@ -1,0 +1,204 @@
+"""data/ holds what data.dvc names, or the run says what differs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from graftline.errors import DataRefusedError, SettingsError
+from graftline.settings import DataSettings
+from tasks.step_folders import Workspace
+from tasks.steps.data_version import data_version, rows_sha256
+from tests.support.tiny_media_files import write_tiny_images
+from tests.support.tiny_project import write_data_pointer
+
+SETTINGS = DataSettings(path="data/table.csv")
+ALLOWING = DataSettings(path="data/table.csv", allow_modified=True)
+
+
+def dvc(root: Path, *arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=root, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def versioned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with two saved versions, of which data.dvc names the second and data.dvc.first the first."""
+    root = tmp_path_factory.mktemp("versioned")
+    dvc(root, "init", "--no-scm", "--quiet")
+    (root / ".dvc" / "config").write_text(
+        "[core]\n  analytics = false\n  remote = here\n  no_scm = true\n"
+        "['remote \"here\"']\n  url = ../remote\n  verify = true\n"
+    )
+    (root / "data").mkdir()
+    (root / "data" / "notes.md").write_text("notes")
+    for number, name in enumerate(["data.dvc.first", "data.dvc.second"]):
+        (root / "data" / "table.csv").write_text(f"text,label\nrow {number},a\n")
+        dvc(root, "add", "data")
+        dvc(root, "push")
+        (root / name).write_bytes((root / "data.dvc").read_bytes())
+    return root
+
+
+@pytest.fixture
+def root(versioned: Path, tmp_path: Path) -> Path:
+    import shutil
+
+    return Path(shutil.copytree(versioned, tmp_path / "project"))
+
+
+def version(root: Path, settings: DataSettings = SETTINGS) -> tuple[bool, tuple[str, ...]]:
+    found = data_version.fn(Workspace(root), settings)
+    assert f"{found.version}.dir" in (root / "data.dvc").read_text()
+    return found.modified, found.differing
+
+
+def cached(root: Path, content: str) -> Path:
+    """The cache's or the remote's object that holds `content`."""
+    (path,) = [path for path in root.rglob("*") if path.is_file() and path.read_bytes() == content.encode()]
+    return path
+
+
+def test_the_named_version_is_accepted_without_dvc(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dvc.repo", None)
+    assert version(root) == (False, ())
+
+
+def test_a_fresh_clone_fetches_the_version(root: Path) -> None:
+    import shutil
+
+    shutil.rmtree(root / ".dvc" / "cache")
+    shutil.rmtree(root / "data")
+    assert version(root) == (False, ())
+    assert (root / "data" / "table.csv").read_text() == "text,label\nrow 1,a\n"
+
+
+def test_another_saved_version_is_switched(root: Path) -> None:
+    (root / "data.dvc").write_bytes((root / "data.dvc.first").read_bytes())
+    assert version(root) == (False, ())
+    assert (root / "data" / "table.csv").read_text() == "text,label\nrow 0,a\n"
+
+
+def test_a_removed_file_comes_back(root: Path) -> None:
+    (root / "data" / "notes.md").unlink()
+    assert version(root) == (False, ())
+
+
+def test_changes_that_are_not_saved_are_refused_by_name_and_kept(root: Path) -> None:
+    (root / "data" / "table.csv").write_text("mine")
+    (root / "data" / "new.csv").write_text("new")
+    (root / "data" / "notes.md").unlink()
+    expected = r"new\.csv \(added\), notes\.md \(missing\), table\.csv \(modified\); discard .*allow_modified=true"
+    with pytest.raises(DataRefusedError, match=expected):
+        version(root)
+    assert (root / "data" / "table.csv").read_text() == "mine"
+
+
+def test_allowed_changes_are_recorded(root: Path) -> None:
+    (root / "data" / "table.csv").write_text("mine")
+    assert version(root, ALLOWING) == (True, ("table.csv (modified)",))
+
+
+def test_a_damaged_object_in_the_cache_is_refused(root: Path) -> None:
+    path = cached(root / ".dvc" / "cache", "text,label\nrow 1,a\n")
+    path.chmod(0o644)
+    path.write_text("text,label\nrow 1,b\n")
+    (root / "data" / "table.csv").unlink()
+    with pytest.raises(DataRefusedError, match=r"the stored object is damaged; remove this file"):
+        version(root)
+    assert not (root / "data" / "table.csv").exists()
+
+
+def test_a_damaged_listing_in_the_cache_is_refused(root: Path) -> None:
+    (listing,) = [path for path in (root / ".dvc" / "cache").rglob("*.dir") if path.parent.name + path.name in
+                  (root / "data.dvc").read_text()]  # fmt: skip
+    listing.chmod(0o644)
+    listing.write_text("[]")
+    with pytest.raises(DataRefusedError, match="the stored object is damaged"):
+        version(root)
+
+
+def test_a_damaged_object_in_the_remote_is_refused(root: Path) -> None:
+    import shutil
+
+    remote = cached(root / "remote", "text,label\nrow 1,a\n")
+    remote.chmod(0o644)
+    remote.write_text("text,label\nrow 1,b\n")
+    shutil.rmtree(root / ".dvc" / "cache")
+    shutil.rmtree(root / "data")
+    with pytest.raises(DataRefusedError, match="is not to be had"):
+        version(root)
+    assert not (root / "data" / "table.csv").exists()
+
+
+def test_data_without_a_version_is_refused(root: Path) -> None:
+    (root / "data.dvc").unlink()
+    with pytest.raises(DataRefusedError, match=r"data\.dvc: there is no such file.*dvc add data"):
+        data_version.fn(Workspace(root), SETTINGS)
+    assert data_version.fn(Workspace(root), ALLOWING).differing == ("data.dvc (missing)",)
+
+
+@pytest.mark.parametrize("content", ["", "outs: 1", "outs:\n- path: data\n  md5: ../../etc.dir", ": {"])
+def test_a_pointer_that_names_no_version_is_refused(root: Path, content: str) -> None:
+    (root / "data.dvc").write_text(content)
+    with pytest.raises(DataRefusedError, match="names no version of the folder"):
+        data_version.fn(Workspace(root), SETTINGS)
+
+
+@pytest.mark.parametrize("path", ["../table.csv", "/etc/passwd", "data/../../table.csv"])
+def test_a_table_outside_the_project_is_refused(root: Path, path: str) -> None:
+    with pytest.raises(SettingsError, match="lies outside the project folder"):
+        data_version.fn(Workspace(root), DataSettings(path=path))
+
+
+def test_a_table_that_the_version_does_not_cover_is_refused(root: Path) -> None:
+    (root / "table.csv").write_text("text,label\n")
+    with pytest.raises(DataRefusedError, match=r"table\.csv \(not below data/\)"):
+        data_version.fn(Workspace(root), DataSettings(path="table.csv"))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A project whose data are a folder of class folders and a table of paths, both in its version."""
+    write_tiny_images(tmp_path / "data" / "photos", 6)
+    (tmp_path / "data" / "table.csv").write_text("path,label\n")
+    write_data_pointer(tmp_path)
+    return tmp_path
+
+
+FOLDER = DataSettings(path="data/photos", kind="image", allow_modified=True)
+TABLE = DataSettings(path="data/table.csv", kind="image", input="path", allow_modified=True)
+
+
+def test_a_folder_of_class_folders_has_a_version(photos: Path) -> None:
+    found = data_version.fn(Workspace(photos), FOLDER)
+    assert (found.modified, found.sha256) == (False, rows_sha256(Workspace(photos), FOLDER))
+
+
+@pytest.mark.parametrize("settings", [FOLDER, TABLE], ids=["folder", "table"])
+def test_a_changed_picture_is_named_and_changes_the_digest(photos: Path, settings: DataSettings) -> None:
+    before = data_version.fn(Workspace(photos), settings)
+    path = next((photos / "data" / "photos" / "disc").iterdir())
+    path.write_bytes(path.read_bytes() + b"!")
+    after = data_version.fn(Workspace(photos), settings)
+    assert after.differing == (f"photos/disc/{path.name} (modified)",)
+    assert after.sha256 != before.sha256
+    with pytest.raises(DataRefusedError, match=f"photos/disc/{path.name} .modified."):
+        data_version.fn(Workspace(photos), settings.model_copy(update={"allow_modified": False}))
+
+
+def test_a_renamed_picture_and_a_changed_table_change_the_digest(photos: Path) -> None:
+    digests = {rows_sha256(Workspace(photos), TABLE)}
+    path = next((photos / "data" / "photos" / "disc").iterdir())
+    path.rename(path.with_name("renamed.png"))
+    digests.add(rows_sha256(Workspace(photos), TABLE))
+    (photos / "data" / "table.csv").write_text("path,label\nphotos/disc/renamed.png,disc\n")
+    digests.add(rows_sha256(Workspace(photos), TABLE))
+    assert len(digests) == 3
+
+
+def test_a_picture_beside_a_table_of_texts_changes_nothing(photos: Path) -> None:
+    texts = DataSettings(path="data/table.csv")
+    before = rows_sha256(Workspace(photos), texts)
+    next((photos / "data" / "photos" / "disc").iterdir()).unlink()
+    assert rows_sha256(Workspace(photos), texts) == before

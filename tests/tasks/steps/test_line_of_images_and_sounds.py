@@ -1,0 +1,230 @@
+"""The line from files to a registered model, for images and sounds: trained, scored, asked as clients ask."""
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from fastapi.testclient import TestClient
+from mlflow.pyfunc import PyFuncModel, scoring_server
+
+from graftline.behaviour.findings import behaviour_of
+from graftline.models.predictor import Predictor
+from graftline.settings import Kind, Task
+from tasks.data.accepted_rows import read_split
+from tasks.step_folders import Workspace
+from tasks.steps.fetch_model import lock_model
+from tests.support.tiny_media import MediaArchitecture, write_tiny_media_model
+from tests.support.tiny_media_files import write_tiny_images, write_tiny_sounds
+from tests.support.tiny_project import Line, empty_store, git, run_line, workspace, write_data_pointer
+
+__all__ = ["empty_store", "workspace"]
+
+ROWS = 60
+WRITERS = {"image": write_tiny_images, "audio": write_tiny_sounds}
+BASES: dict[Kind, MediaArchitecture] = {"image": "timm resnet", "audio": "wav2vec2"}
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A registered model of images or sounds, and files that it was scored on."""
+
+    line: Line
+    kind: Kind
+    paths: list[Path]
+
+    def model(self) -> PyFuncModel:
+        loaded: PyFuncModel = mlflow.pyfunc.load_model("models:/tiny/1")
+        return loaded
+
+    def expected(self) -> list[dict[str, Any]]:
+        predictor = Predictor(self.line.checkpoint.model)
+        labels = predictor.outputs.labels
+        return [
+            {"label": labels[row.argmax()], "probabilities": dict(zip(labels, row, strict=True))}
+            for row in predictor.predict(self.paths)
+        ]
+
+
+def write_media_project(root: Path, kind: Kind, base: MediaArchitecture, **adaptation: object) -> Path:
+    """A project of files of two classes and a tiny base model."""
+    WRITERS[kind](root / "data" / "files", ROWS)
+    write_data_pointer(root)
+    write_tiny_media_model(root / "base", base)
+    settings = {
+        "data": {
+            "path": "data/files", "kind": kind, "min_rows_per_class": 5, "test_share": 0.25, "max_quarantined": 0.2,
+            "near_duplicate_bits": 0,
+        },
+        "base_model": {"uri": "path:base"},
+        "adaptation": {
+            "strategy": "partial", "freeze_until": "2", "epochs": 4, "learning_rate": 1e-3, "head_learning_rate": 1e-2,
+            "batch_size": 8, "threads": 1, "device": "cpu", **adaptation,
+        },
+        "evaluation": {"bootstrap": 100, "probe": "data/files"},
+        "registry": {"model": "tiny"},
+    }  # fmt: skip
+    (root / "params.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    (root / ".gitignore").write_text("/artifacts/\n/reports/\n/mlflow/\n/data/\n/.dvc/\n")
+    lock_model(Workspace(root), "path:base")
+    git(root, "init", "--quiet", "--initial-branch", "main")
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "--message", "a tiny project")
+    return root
+
+
+@pytest.fixture(params=["image", "audio"])
+def registered(request: pytest.FixtureRequest, workspace: Workspace) -> Registered:
+    kind: Kind = request.param
+    root = write_media_project(workspace.root, kind, BASES[kind])
+    line = run_line(root)
+    return Registered(line, kind, sorted((root / "data" / "files").rglob("*.*"))[:3])
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def predict(model: PyFuncModel, form: Any) -> list[dict[str, Any]]:
+    answer: Any = model.predict(form)
+    rows: list[dict[str, Any]] = answer.to_dict("records")
+    return rows
+
+
+def agree(got: list[dict[str, Any]], expected: list[dict[str, Any]]) -> bool:
+    assert [row["label"] for row in got] == [row["label"] for row in expected]
+    return all(
+        g["probabilities"] == pytest.approx(e["probabilities"], abs=1e-6) for g, e in zip(got, expected, strict=True)
+    )
+
+
+def test_files_become_a_registered_model_that_answers_every_usual_form(registered: Registered) -> None:
+    check_what_was_looked_at(registered)
+    # Registration has asked it for all held-out files in a fresh process and compared every bit.
+    assert registered.line.candidate.version == 1
+    assert registered.line.evaluation.scores["accuracy"]["value"] > 0.6
+    contents = [path.read_bytes() for path in registered.paths]
+    encoded = [base64.b64encode(content).decode() for content in contents]
+    paths, model, expected = [str(path) for path in registered.paths], registered.model(), registered.expected()
+    forms: list[Any] = [
+        contents, encoded, paths, np.array(contents, dtype=object), np.array(paths), pd.Series(contents),
+        pd.DataFrame({registered.kind: contents}), pd.DataFrame({"any name": encoded}),
+        [contents[0], encoded[1], paths[2]],
+    ]  # fmt: skip
+    for form in forms:
+        assert agree(predict(model, form), expected)
+    assert agree(predict(model, paths[0]), expected[:1])
+    assert agree(predict(model, contents[0]), expected[:1])
+    client = TestClient(scoring_server.init(model))
+    for body in (
+        {"inputs": encoded},
+        {"inputs": paths},
+        {"dataframe_split": {"columns": ["file"], "data": [[text] for text in encoded]}},
+        {"dataframe_records": [{"file": text} for text in encoded]},
+    ):
+        answer = client.post("/invocations", json=body)
+        assert answer.status_code == 200
+        assert agree(answer.json()["predictions"], expected)
+    with pytest.raises(ValueError, match=r"input 1 is 'nowhere\.png', expected the bytes of"):
+        predict(model, [paths[0], "nowhere.png"])
+    with pytest.raises(ValueError, match="input 1 is nan, expected the bytes of"):
+        predict(model, [paths[0], None])
+    with pytest.raises(ValueError, match=r"input 0: no (image|sound) that can be read"):
+        predict(model, [contents[0][:60]])
+
+    example = mlflow.models.Model.load(model.metadata.get_model_info().model_uri).load_input_example()
+    assert len(predict(model, example)) == 1
+    card = (registered.line.report.parent / "model_card.md").read_text()
+    assert {"image": "Takes an image and answers", "audio": "Takes a sound and answers"}[registered.kind] in card
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("kind", "base"),
+    # Of each library and each way to read one; `python -m benchmarks.scores.families` runs all families and strategies.
+    [("image", "convnext"), ("audio", "wav2vec2 group norm")],
+)
+def test_other_families_go_through_the_whole_line(workspace: Workspace, kind: Kind, base: MediaArchitecture) -> None:
+    line = run_line(write_media_project(workspace.root, kind, base, epochs=1))
+    assert line.candidate.version == 1
+    assert line.report.exists()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("kind", "base", "task"), [("image", "timm vit", "multi_label"), ("audio", "whisper", "regression")]
+)
+def test_tables_of_paths_with_several_labels_or_numbers_go_through_the_whole_line(
+    workspace: Workspace, kind: Kind, base: MediaArchitecture, task: Task
+) -> None:
+    root = write_media_project(workspace.root, kind, base, epochs=1)
+    write_table_of_paths(root, task)
+    line = run_line(root)
+    # Registration has asked it for all held-out files in a fresh process and compared every bit.
+    assert (line.candidate.version, line.data.accepted) == (1, ROWS)
+    paths = sorted((root / "data" / "files").rglob("*.*"))[:3]
+    model: PyFuncModel = mlflow.pyfunc.load_model("models:/tiny/1")
+    said = predict(model, [str(path) for path in paths])
+    assert said == predict(model, [path.read_bytes() for path in paths])
+    assert [set(row) for row in said] == [{"labels", "probabilities"} if task == "multi_label" else {"value"}] * 3
+
+
+def write_table_of_paths(root: Path, task: Task) -> None:
+    """The same files, named in a table: with their class and, for some, one label more; or with a number."""
+    files = sorted(path for path in (root / "data" / "files").rglob("*.*"))
+    classes = sorted({path.parent.name for path in files})
+    lines = ["file,target"]
+    for number, path in enumerate(files):
+        labels = f"{path.parent.name}|odd" if number % 2 else path.parent.name
+        value = 10 * classes.index(path.parent.name) + number % 3
+        lines.append(f"{path.relative_to(root / 'data')},{labels if task == 'multi_label' else value}")
+    (root / "data" / "table.csv").write_text("\n".join(lines) + "\n")
+    write_data_pointer(root)
+    settings = yaml.safe_load((root / "params.yaml").read_text())
+    labelled = {"labels": [*classes, "odd"]} if task == "multi_label" else {}
+    settings["data"] |= {"path": "data/table.csv", "input": "file", "target": "target", "task": task, **labelled}
+    del settings["evaluation"]["probe"]  # which has classes
+    (root / "params.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    git(root, "commit", "--quiet", "--all", "--message", "a table")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", ["image", "audio"])
+def test_a_line_with_random_views_keeps_each_of_them_and_serves_rows_as_they_are(
+    workspace: Workspace, kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="graftline.fine_tune")
+    root = write_media_project(workspace.root, kind, BASES[kind], epochs=2, augmentation="light", views=2)
+    line = run_line(root)
+    # Registration has compared the answers of a fresh process for the held-out files with those that were scored.
+    assert line.candidate.version == 1
+    train, validation = (len(read_split(line.data, side, ["input"])["input"]) for side in ("train", "validation"))
+    ran = 2 * train + validation
+    assert f"frozen part: ran once for {ran} rows, 0 were kept" in caplog.text
+
+
+def check_what_was_looked_at(registered: Registered) -> None:
+    """Files were changed in the ways of their kind, and the model stood what nobody should send."""
+    behaviour = behaviour_of(registered.line.evaluation.details["behaviour"])
+    assert [change.name for change in behaviour.changes] == {
+        "image": ["darker", "brighter", "blurred", "shifted"], "audio": ["softer", "louder", "noise", "resampled"],
+    }[registered.kind]  # fmt: skip
+    retention = behaviour.retention
+    assert retention is not None
+    assert retention.learnt_from + retention.gains.rows == registered.line.data.accepted
+    assert not retention.unchanged
+    trial = registered.line.candidate.trial
+    assert trial is not None
+    assert set(trial.hostile.values()) <= {"refused", "answered"}
+    assert trial.hostile["an empty text"] == "refused"

@@ -1,0 +1,87 @@
+"""A run's pages and numbers lie in reports/, in MLflow and on the registered version, and agree."""
+
+import csv
+import json
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+from graftline.verdict.policy import read_policy
+from tasks.steps.publish import publish
+from tests.support.tiny_project import LABELS, MODEL, Line
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_report_tells_verdict_scores_and_how_it_was_made(adapted: Line) -> None:
+    text = adapted.report.read_text(encoding="utf-8")
+    for part in ("PROMOTE: tiny version 1", adapted.checkpoint.weights_sha256, adapted.base.digest,
+                 adapted.data.data.version, "Per source", "201 read, 200 accepted, 1 quarantined"):  # fmt: skip
+        assert part in text
+
+
+def test_report_and_card_tell_what_was_looked_at_beside_the_scores(adapted: Line) -> None:
+    card = (adapted.workspace.reports / "model_card.md").read_text(encoding="utf-8")
+    trial = adapted.candidate.trial
+    assert trial is not None
+    for page in (adapted.report.read_text(encoding="utf-8"), card):
+        for part in (
+            "Changed inputs", "typos", "As a server", f"{trial.p95_milliseconds:g} ms", "it changes no label",
+        ):  # fmt: skip
+            assert part in page
+
+
+def test_the_numbers_for_dvc_are_those_of_the_evaluation(adapted: Line) -> None:
+    metrics = json.loads((adapted.workspace.reports / "metrics.json").read_text())
+    assert metrics == {**adapted.evaluation.scores, "verdict": "PROMOTE"}
+
+
+def test_the_plots_for_dvc_have_a_row_per_epoch_and_per_held_out_row(adapted: Line) -> None:
+    reports = adapted.workspace.reports
+    assert [int(row["number"]) for row in table(reports / "training.csv")] == [
+        epoch["number"] for epoch in adapted.checkpoint.epochs
+    ]
+    cells = table(reports / "confusion.csv")
+    right = sum(row["actual"] == row["predicted"] for row in cells)
+    assert len(cells) == adapted.evaluation.details["rows"]
+    assert right / len(cells) == adapted.evaluation.scores["accuracy"]["value"]
+    assert {row["actual"] for row in cells} == set(LABELS)
+    assert sum(int(row["rows"]) for row in table(reports / "reliability.csv")) == len(cells)
+
+
+def test_the_model_card_is_the_versions_description(adapted: Line) -> None:
+    card = (adapted.workspace.reports / "model_card.md").read_text(encoding="utf-8")
+    assert MlflowClient().get_model_version(MODEL, "1").description == card
+    for part in ("licence of the data | CC0", "1 quarantined", "**PROMOTE**"):
+        assert part in card
+
+
+def test_mlflow_keeps_the_same_report(adapted: Line) -> None:
+    kept = MlflowClient().download_artifacts(adapted.run.run_id, "report.html")
+    assert Path(kept).read_bytes() == adapted.report.read_bytes()
+
+
+def test_every_axis_of_the_verdict_stands_in_report_card_and_file(adapted: Line) -> None:
+    table = json.loads((adapted.workspace.reports / "verdict.json").read_text())
+    card = (adapted.workspace.reports / "model_card.md").read_text(encoding="utf-8")
+    report = adapted.report.read_text(encoding="utf-8")
+    assert [axis["name"] for axis in table["axes"]] == [axis.name for axis in adapted.decision.axes]
+    assert table["policy"]["floors"]["accuracy"] == 0.75
+    for axis in adapted.decision.axes:
+        assert f"| {axis.name} | {axis.outcome} |" in card
+        assert f"<td>{axis.name}</td>" in report
+    tags = MlflowClient().get_model_version(MODEL, "1").tags
+    assert tags["graftline.policy_sha256"] == table["policy_sha256"] == read_policy(adapted.workspace.policy).sha256
+    assert json.loads(tags["graftline.axes"]) == {axis.name: axis.outcome for axis in adapted.decision.axes}
+
+
+def test_publishing_again_writes_the_same_bytes(adapted: Line) -> None:
+    before = {path.name: path.read_bytes() for path in adapted.workspace.reports.iterdir()}
+    publish.fn(
+        adapted.workspace, adapted.settings, read_policy(adapted.workspace.policy), adapted.run, adapted.data,
+        adapted.base, adapted.checkpoint, adapted.evaluation, adapted.candidate, adapted.decision,
+    )  # fmt: skip
+    assert {path.name: path.read_bytes() for path in adapted.workspace.reports.iterdir()} == before

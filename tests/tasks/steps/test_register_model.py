@@ -1,0 +1,177 @@
+"""A registered version answers as the training process did, or it is not called challenger."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from pyarrow import parquet
+from safetensors.torch import load_file, save_file
+
+from graftline.errors import GraftlineError
+from graftline.settings import read_settings
+from graftline.verdict.policy import Policy
+from tasks.registry.versions import BARRED, CHALLENGER, CHAMPION, CHECKED, RIVAL, RUN_KEY
+from tasks.serving.trial import Scored, Trial
+from tasks.steps import register_model as step
+from tasks.steps.evaluate_model import Evaluation
+from tasks.steps.register_model import champion_to_beat, register_model, requirements
+from tasks.steps.tracked_run import RunInputs, tracked_run
+from tasks.tracking.server import TrackedRun
+from tests.support.tiny_project import LABELS, MODEL, Line, files_of
+
+TRIAL = Trial(100, 5.0, 9.5, 700.0, {"null": "refused"})
+
+
+@contextmanager
+def another_model(line: Line, name: str) -> Iterator[tuple[Line, TrackedRun]]:
+    """The same checkpoint under the name of a model of its own."""
+    settings = read_settings(line.workspace.root / "params.yaml", [f"registry.model={name}"])
+    with tracked_run(line.workspace, RunInputs(settings, Policy(), line.data, line.base)) as run:
+        yield dataclasses.replace(line, settings=settings), run
+
+
+def register(line: Line, run: TrackedRun) -> step.Candidate:
+    return register_model.fn(line.workspace, line.settings, run, line.data, line.checkpoint, line.evaluation)
+
+
+def answers(evaluation: Evaluation, patch: pytest.MonkeyPatch, *, change: float = 0.0) -> list[str]:
+    """Let the fresh process answer as evaluated, the first probability changed. Returns: what was asked, so far."""
+    asked: list[str] = []
+    table = parquet.read_table(evaluation.folder.path / "predictions.parquet")
+    values = np.stack([table[f"probability.{label}"].to_numpy() for label in LABELS], axis=1)
+    values[0, 0] += change
+
+    def score(_: object, uri: str, texts: list[str], *, threads: int) -> tuple[Scored, Trial]:
+        asked.append(uri)
+        assert len(texts) == len(values)
+        return Scored("single_label", list(LABELS), values), TRIAL
+
+    patch.setattr(step, "try_in_fresh_process", score)
+    return asked
+
+
+def aliases(model: str) -> dict[str, int]:
+    return {alias: int(version) for alias, version in MlflowClient().get_registered_model(model).aliases.items()}
+
+
+def version_of(model: str, version: int = 1) -> ModelVersion:
+    return MlflowClient().get_model_version(model, str(version))
+
+
+def test_the_version_carries_what_promotion_looks_at(adapted: Line) -> None:
+    version = version_of(MODEL)
+    expected = {RUN_KEY: adapted.run.run_key, CHECKED: "equal", RIVAL: "none",
+                "graftline.weights_sha256": adapted.checkpoint.weights_sha256,
+                "graftline.predictions_sha256": adapted.evaluation.predictions_sha256,
+                "graftline.split_sha256": adapted.data.split_sha256,
+                "graftline.test_sha256": adapted.data.test_sha256,
+                "graftline.data_version": adapted.data.data.version}  # fmt: skip
+    assert expected.items() <= version.tags.items()
+    assert BARRED not in version.tags
+    assert version.run_id == adapted.run.run_id
+
+
+def test_a_checked_version_is_challenger_and_the_promoted_one_champion(adapted: Line) -> None:
+    assert aliases(MODEL) == {CHALLENGER: 1, CHAMPION: 1}
+
+
+def test_the_version_carries_how_it_does_as_a_server(adapted: Line) -> None:
+    trial = adapted.candidate.trial
+    assert trial is not None
+    assert Trial(**json.loads(version_of(MODEL).tags["graftline.serving"])) == trial
+    assert 0 < trial.median_milliseconds <= trial.p95_milliseconds
+    # Where there is no /proc, the system does not tell.
+    assert trial.memory_megabytes is None or 50 < trial.memory_megabytes < 4000
+    faults = {name: became for name, became in trial.hostile.items() if became not in ("refused", "answered")}
+    assert faults == {}
+    assert trial.hostile["a huge text"] == trial.hostile["not a number"] == "refused"
+    assert trial.hostile["an ordinary request afterwards"] == "answered"
+
+
+def test_a_run_key_is_registered_once(adapted: Line) -> None:
+    again = register(adapted, adapted.run)
+    assert again == dataclasses.replace(adapted.candidate, outcome="reused")
+    assert len(MlflowClient().search_model_versions(f"name = '{MODEL}'")) == 1
+
+
+def test_the_requirements_are_exact_and_no_build_of_this_machine() -> None:
+    for requirement in requirements("text"):
+        name, _, version = requirement.partition("==")
+        assert name
+        assert version
+        assert "+" not in version
+
+
+def test_a_version_that_answers_in_the_last_bit_otherwise_is_not_called_challenger(
+    adapted: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(adapted.evaluation, monkeypatch, change=1e-16)
+    with another_model(adapted, "other-answers") as (line, run), pytest.raises(GraftlineError) as caught:
+        register(line, run)
+    assert "models:/other-answers/1: its predictions in a fresh process have digest" in str(caught.value)
+    assert "it was not made challenger" in str(caught.value)
+    assert aliases("other-answers") == {}
+
+
+def test_a_registration_killed_before_the_check_is_gone_on_with_and_checked(
+    adapted: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with another_model(adapted, "killed") as (line, run):
+        with monkeypatch.context() as patch:
+            patch.setattr(step, "_check_answers", kill)
+            with pytest.raises(KeyboardInterrupt):
+                register(line, run)
+        assert aliases("killed") == {}
+        asked = answers(adapted.evaluation, monkeypatch)
+        assert register(line, run) == step.Candidate("killed", 1, run.run_id, "ran", TRIAL)
+    assert asked == ["models:/killed/1"]
+    assert aliases("killed") == {CHALLENGER: 1}
+
+
+def test_a_version_from_modified_data_is_barred_by_the_names_of_the_files(
+    adapted: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(adapted.evaluation, monkeypatch)
+    modified = dataclasses.replace(adapted.data.data, modified=True, differing=("rows.csv (modified)",))
+    data = dataclasses.replace(adapted.data, data=modified)
+    with another_model(dataclasses.replace(adapted, data=data), "modified") as (line, run):
+        register(line, run)
+    assert version_of("modified").tags[BARRED].endswith("that data.dvc names (rows.csv (modified))")
+
+
+def test_a_candidate_that_was_judged_is_compared_with_its_champion_of_then(adapted: Line) -> None:
+    assert champion_to_beat.fn(adapted.workspace, adapted.settings, adapted.run) is None
+
+
+def test_a_new_candidate_is_compared_with_the_present_champion(adapted: Line) -> None:
+    another = dataclasses.replace(adapted.run, run_key="a key of its own")
+    champion = champion_to_beat.fn(adapted.workspace, adapted.settings, another)
+    assert champion is not None
+    assert champion.uri == f"models:/{MODEL}/1"
+
+
+@pytest.mark.full
+def test_a_version_whose_files_were_tampered_with_is_not_called_challenger(
+    adapted: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged = step._register
+
+    def tampered(*arguments: object) -> ModelVersion:
+        version = logged(*arguments)  # type: ignore[arg-type]
+        folder = files_of("tampered", int(version.version))
+        weights = folder / "artifacts" / "model" / "head.safetensors"
+        save_file({name: -tensor for name, tensor in load_file(weights).items()}, weights)
+        return version
+
+    monkeypatch.setattr(step, "_register", tampered)
+    with another_model(adapted, "tampered") as (line, run), pytest.raises(GraftlineError, match="not made challenger"):
+        register(line, run)
+    assert aliases("tampered") == {}

@@ -1,0 +1,148 @@
+"""Several labels per row, and numbers: faulty targets are quarantined rows, what cannot be learned is refused."""
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+# Read when Great Expectations is imported.
+os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+
+from graftline.digests import file_sha256
+from graftline.errors import DataRefusedError
+from graftline.settings import DataSettings
+from tasks.step_folders import Workspace
+from tasks.steps.data_version import DataVersion
+from tasks.steps.validate_data import ValidatedData, validate_data
+
+LABELS = ("sad", "long", "loud")
+SUBJECTS = ("plot", "cast", "score", "ending", "dialogue", "pacing", "camera", "villain", "humour", "opening")
+
+
+def texts(count: int = 120) -> list[str]:
+    return [f"{SUBJECTS[n % 10]} of film {n} seen on day {n * 7}" for n in range(count)]
+
+
+def several(number: int) -> str:
+    """Each of the eight sets of three labels in turn."""
+    return "|".join(label for place, label in enumerate(LABELS) if number >> place & 1) or "|"
+
+
+def run(root: Path, rows: list[tuple[str, str]], task: str, **settings: object) -> ValidatedData:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([("text", "label"), *rows])
+    return run_file(root, text.getvalue().encode(), "table.csv", task, **settings)
+
+
+def run_file(root: Path, content: bytes, name: str, task: str, **settings: object) -> ValidatedData:
+    path = root / "data" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    chosen = {"path": f"data/{name}", "task": task, "max_quarantined": 0.2, "min_rows_per_class": 5, **settings}
+    data = DataSettings.model_validate(chosen)
+    return validate_data.fn(Workspace(root), data, DataVersion("v" * 32, False, (), file_sha256(path)))
+
+
+def targets(result: ValidatedData) -> list[str]:
+    found: list[str] = parquet.read_table(result.folder.path / "accepted.parquet")["target"].to_pylist()
+    return found
+
+
+def quarantine(result: ValidatedData) -> dict[int, list[str]]:
+    lines = (result.folder.path / "quarantine.jsonl").read_text(encoding="utf-8").splitlines()
+    return {row["line"]: row["reasons"] for row in map(json.loads, lines)}
+
+
+def test_rows_with_several_labels_are_counted_for_each(tmp_path: Path) -> None:
+    rows = [(text, several(number)) for number, text in enumerate(texts())]
+    result = run(tmp_path, rows, "multi_label")
+    assert (result.task, result.labels, result.label_separator) == ("multi_label", ("long", "loud", "sad"), "|")
+    assert targets(result)[:4] == ["|", "sad", "long", "long|sad"]
+    page = result.page.read_text(encoding="utf-8")
+    assert page.count('<td class="number">60</td><td class="number">50.0%</td>') == 3
+
+
+def test_each_faulty_list_of_labels_is_quarantined_with_its_reasons(tmp_path: Path) -> None:
+    empty = "\"an empty label in 'sad||long'; the separator alone says that there is none\""
+    faulty = {
+        "target_present: missing": "",
+        f"target_well_formed: {empty}": "sad||long",
+        "target_well_formed: \"the label 'sad' twice\"": "sad|sad",
+        "target_known: 'lod' (did you mean 'loud'?)": "long|lod",
+    }
+    rows = [(text, several(number)) for number, text in enumerate(texts())]
+    rows += [(f"another text number {number}", target) for number, target in enumerate(faulty.values())]
+    found = quarantine(run(tmp_path, rows, "multi_label", labels=list(LABELS)))
+    assert found == {line: [reason] for line, reason in enumerate(faulty, start=122)}
+
+
+def test_the_same_labels_in_another_order_are_no_conflict_and_other_labels_are(tmp_path: Path) -> None:
+    rows = [(text, several(number)) for number, text in enumerate(texts())]
+    rows += [("the same words", "sad|long"), ("The same  words", "long|sad")]
+    assert quarantine(run(tmp_path, rows, "multi_label")) == {}
+    rows += [("The Same words", "loud")]
+    assert list(quarantine(run(tmp_path, rows, "multi_label"))) == [122, 123, 124]
+
+
+@pytest.mark.parametrize(
+    ("declared", "target", "sentence"),
+    [
+        (["sad", "kind"], "sad|", "class_rows .*label kind: 0"),
+        ([], "sad", r"class_share .*at most 99\.0%.*label sad: 1\.0"),
+        ([], "|", "two_classes .*there is at least one class; 0"),
+    ],
+)
+def test_labels_that_all_rows_or_none_have_are_refused(
+    tmp_path: Path, declared: list[str], target: str, sentence: str
+) -> None:
+    rows = [(text, target.removesuffix("|") if len(target) > 1 else target) for text in texts()]
+    with pytest.raises(DataRefusedError, match=sentence):
+        run(tmp_path, rows, "multi_label", labels=declared)
+
+
+def test_numbers_are_targets_without_classes(tmp_path: Path) -> None:
+    rows = [(text, f"{number / 7:.3f}") for number, text in enumerate(texts())]
+    result = run(tmp_path, rows, "regression")
+    assert (result.task, result.labels, result.accepted) == ("regression", (), 120)
+    assert targets(result) == [target for _, target in rows]
+    assert "class_rows" not in result.page.read_text(encoding="utf-8")
+
+
+def test_each_target_that_is_no_number_is_quarantined(tmp_path: Path) -> None:
+    rows = [(text, str(number)) for number, text in enumerate(texts())]
+    faulty = ["nan", "inf", "1,5", "good", ""]
+    rows += [(f"another text number {number}", target) for number, target in enumerate(faulty)]
+    found = quarantine(run(tmp_path, rows, "regression"))
+    assert [reasons[0].partition(" is no finite")[0] for reasons in found.values()] == [
+        "target_number: \"'nan'", "target_number: \"'inf'", "target_number: \"'1,5'", "target_number: \"'good'",
+        "target_present: missing",
+    ]  # fmt: skip
+
+
+def test_two_measurements_of_one_input_are_no_conflict(tmp_path: Path) -> None:
+    rows = [(text, str(number)) for number, text in enumerate(texts())] + [("the same", "1.5"), ("the same", "1.7")]
+    assert quarantine(run(tmp_path, rows, "regression")) == {}
+
+
+def test_targets_that_do_not_differ_are_refused(tmp_path: Path) -> None:
+    sentence = (
+        "target_train_spread .*the targets of the train rows differ.*target_validation_spread.*target_test_spread"
+    )
+    with pytest.raises(DataRefusedError, match=sentence):
+        run(tmp_path, [(text, "2.50") for text in texts()], "regression")
+
+
+def test_floating_columns_are_targets_of_regression_only(tmp_path: Path) -> None:
+    sink = io.BytesIO()
+    numbers = [number / 8 + 0.0625 for number in range(120)]
+    parquet.write_table(pa.table({"text": texts(), "label": numbers}), sink)
+    assert targets(run_file(tmp_path, sink.getvalue(), "t.parquet", "regression")) == [
+        str(number) for number in numbers
+    ]
+    with pytest.raises(DataRefusedError, match=r"target_column_type .*'double'"):
+        run_file(tmp_path, sink.getvalue(), "t.parquet", "single_label")
