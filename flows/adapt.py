@@ -7,23 +7,23 @@ from pathlib import Path
 from prefect import flow
 from pydantic import JsonValue
 
-from flows.console import show_progress
-from flows.waiting import wait_for_approval
+from graftline.flows.console import show_progress
+from graftline.flows.waiting import wait_for_approval
 from graftline.settings import Settings
+from graftline.tasks.step_folders import Workspace
+from graftline.tasks.steps.baselines import baselines
+from graftline.tasks.steps.data_version import data_version
+from graftline.tasks.steps.decide import decide
+from graftline.tasks.steps.evaluate_model import evaluate_model
+from graftline.tasks.steps.fetch_model import fetch_model
+from graftline.tasks.steps.fine_tune import fine_tune
+from graftline.tasks.steps.publish import publish
+from graftline.tasks.steps.register_model import champion_to_beat, register_model
+from graftline.tasks.steps.result import result_of
+from graftline.tasks.steps.source_task import source_task
+from graftline.tasks.steps.tracked_run import RunInputs, tracked_run
+from graftline.tasks.steps.validate_data import validate_data
 from graftline.verdict.policy import read_policy
-from tasks.step_folders import Workspace
-from tasks.steps.baselines import baselines
-from tasks.steps.data_version import data_version
-from tasks.steps.decide import decide
-from tasks.steps.evaluate_model import evaluate_model
-from tasks.steps.fetch_model import fetch_model
-from tasks.steps.fine_tune import fine_tune
-from tasks.steps.publish import publish
-from tasks.steps.register_model import champion_to_beat, register_model
-from tasks.steps.result import result_of
-from tasks.steps.source_task import source_task
-from tasks.steps.tracked_run import RunInputs, tracked_run
-from tasks.steps.validate_data import validate_data
 
 
 @flow(name="adapt", persist_result=False)

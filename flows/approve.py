@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from tasks.registry import promotion
-from tasks.registry.records import Answer
-from tasks.step_folders import Workspace
+from graftline.tasks.registry import promotion
+from graftline.tasks.registry.records import Answer
+from graftline.tasks.step_folders import Workspace
 
 
 def approve(name: str, version: int, *, by: str, reason: str, reject: bool) -> dict[str, JsonValue]:

@@ -42,6 +42,7 @@ PATIENCE = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180"}
 
 
 def main() -> None:
+    _hand_over_to_the_code_of_this_folder()
     for name, value in (TELEMETRY_OFF | PATIENCE).items():
         os.environ.setdefault(name, value)
     app()
@@ -54,8 +55,8 @@ def adapt(
     """Validate the data, adapt the base model, evaluate, register, and decide whether it becomes champion."""
 
     def call() -> dict[str, JsonValue]:
-        from flows.adapt import adapt
-        from flows.console import hide_tracebacks
+        from graftline.flows.adapt import adapt
+        from graftline.flows.console import hide_tracebacks
         from graftline.settings import read_settings
 
         settings = read_settings(params, assignments)
@@ -73,7 +74,7 @@ def lock(
     """Pin the base model: write its files, sizes and digests into base_models.lock."""
 
     def call() -> dict[str, JsonValue]:
-        from flows.lock import lock
+        from graftline.flows.lock import lock
         from graftline.settings import read_settings
 
         return lock(read_settings(params, assignments), Path.cwd())
@@ -102,7 +103,7 @@ def convert(
     """Make a locked safetensors base model of a .pth, .pt, .bin or .ckpt file, without running what is in it."""
 
     def call() -> dict[str, JsonValue]:
-        from flows.convert import convert
+        from graftline.flows.convert import convert
 
         return convert(Path.cwd(), source, output=output, architecture=architecture, entry=entry, licence=licence)
 
@@ -116,7 +117,7 @@ def promote(
     """Make a version that the gate lets pass (without --version: the challenger) the champion."""
 
     def call() -> dict[str, JsonValue]:
-        from flows.promote import promote
+        from graftline.flows.promote import promote
 
         # As a plain function: a temporary Prefect server would take longer than the work.
         return promote.fn(name, version, reason or "promoted by hand")
@@ -129,7 +130,7 @@ def rollback(name: Name, reason: Reason = None, as_json: AsJson = False, debug: 
     """Give a model its previous champion back."""
 
     def call() -> dict[str, JsonValue]:
-        from flows.rollback import rollback
+        from graftline.flows.rollback import rollback
 
         return rollback.fn(name, reason or "rolled back by hand")
 
@@ -150,7 +151,7 @@ def override(
     """Make a version the champion that the gate held or rejected; stands in the history as an override."""
 
     def call() -> dict[str, JsonValue]:
-        from flows.override import override
+        from graftline.flows.override import override
 
         return override.fn(name, version, reason, despite)  # type: ignore[arg-type]  # checked there
 
@@ -170,7 +171,7 @@ def approve(
     """Approve (or reject) a promotion that waits for a person's word, as the form on Prefect's page does."""
 
     def call() -> dict[str, JsonValue]:
-        from flows.approve import approve
+        from graftline.flows.approve import approve
 
         return approve(name, version, by=by, reason=reason, reject=reject)
 
@@ -189,7 +190,7 @@ def history(
     """Show what was decided about a model: who, when, from, to, why."""
 
     def call() -> dict[str, JsonValue]:
-        from flows.history import history, verified_history
+        from graftline.flows.history import history, verified_history
 
         return verified_history(name) if verify else history(name)
 
@@ -201,7 +202,7 @@ def reproduce(name: Name, version: Version = None, as_json: AsJson = False, debu
     """Run a version (without --version: the champion) again elsewhere and compare the digests."""
 
     def call() -> dict[str, JsonValue]:
-        from flows.reproduce import reproduce
+        from graftline.flows.reproduce import reproduce
 
         return reproduce.fn(name, version)
 
@@ -218,11 +219,21 @@ def up(
     """Start Prefect, MLflow and the deployments on this machine, print the two addresses, and wait for Ctrl-C."""
 
     def call() -> dict[str, JsonValue]:
-        from flows.up import up
+        from graftline.flows.up import up
 
         return up(Path.cwd(), prefect_port=prefect_port, mlflow_port=mlflow_port, say=_progress)
 
     run_verb(call, summary=lambda result: f"up for {result['seconds']} s", as_json=as_json, debug=debug)
+
+
+def _hand_over_to_the_code_of_this_folder() -> None:
+    """In a second clone or a worktree its own code runs, whichever of them is installed: a run records its commit."""
+    here = Path.cwd()
+    own, paths = here / "graftline" / "flows" / "cli.py", os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if paths[0] == str(here) or not own.is_file() or own.samefile(__file__):
+        return
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(here), *paths]))
+    os.execv(sys.executable, [sys.executable, "-m", "graftline.flows", *sys.argv[1:]])  # noqa: S606 - no shell
 
 
 def run_verb(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from tasks.base_models.convert import convert_model
-from tasks.step_folders import Workspace
+from graftline.tasks.base_models.convert import convert_model
+from graftline.tasks.step_folders import Workspace
 
 
 def convert(

@@ -6,10 +6,10 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from graftline.errors import RegistryRefusedError
-from tasks.registry import promotion
-from tasks.registry.records import Record
-from tasks.registry.verification import verify
-from tasks.step_folders import Workspace
+from graftline.tasks.registry import promotion
+from graftline.tasks.registry.records import Record
+from graftline.tasks.registry.verification import verify
+from graftline.tasks.step_folders import Workspace
 
 
 def history(name: str) -> dict[str, JsonValue]:

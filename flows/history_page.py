@@ -6,9 +6,9 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from pydantic import JsonValue
 
-from flows.console import show_progress
-from flows.history import history as read_history
-from flows.history import verified_history
+from graftline.flows.console import show_progress
+from graftline.flows.history import history as read_history
+from graftline.flows.history import verified_history
 
 # What the page shows side by side in a window of 1,280 pixels.
 PAGE_WIDTH = 72

@@ -5,8 +5,8 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from graftline.settings import Settings
-from tasks.step_folders import Workspace
-from tasks.steps.fetch_model import lock_model
+from graftline.tasks.step_folders import Workspace
+from graftline.tasks.steps.fetch_model import lock_model
 
 
 def lock(settings: Settings, root: Path) -> dict[str, JsonValue]:

@@ -7,9 +7,9 @@ from typing import Literal
 from prefect import flow
 from pydantic import JsonValue
 
-from flows.console import show_progress
-from tasks.registry import promotion
-from tasks.step_folders import Workspace
+from graftline.flows.console import show_progress
+from graftline.tasks.registry import promotion
+from graftline.tasks.step_folders import Workspace
 
 
 @flow(name="override", persist_result=False)

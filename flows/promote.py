@@ -6,9 +6,9 @@ from pathlib import Path
 from prefect import flow
 from pydantic import JsonValue
 
-from flows.console import show_progress
-from tasks.registry import promotion
-from tasks.step_folders import Workspace
+from graftline.flows.console import show_progress
+from graftline.tasks.registry import promotion
+from graftline.tasks.step_folders import Workspace
 
 
 @flow(name="promote", persist_result=False)

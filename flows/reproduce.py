@@ -7,9 +7,9 @@ from pathlib import Path
 from prefect import flow
 from pydantic import JsonValue
 
-from flows.console import show_progress
-from tasks.reproduction import compare, original, repeat
-from tasks.step_folders import Workspace
+from graftline.flows.console import show_progress
+from graftline.tasks.reproduction import compare, original, repeat
+from graftline.tasks.step_folders import Workspace
 
 
 @flow(name="reproduce", persist_result=False)

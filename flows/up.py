@@ -12,7 +12,8 @@ import yaml
 from filelock import FileLock, Timeout
 from pydantic import JsonValue
 
-from flows.servers.services import (
+from graftline.errors import SettingsError
+from graftline.flows.servers.services import (
     Service,
     StopRequested,
     StopSignal,
@@ -22,7 +23,6 @@ from flows.servers.services import (
     wait_for_end,
     wait_for_page,
 )
-from graftline.errors import SettingsError
 from graftline.settings import read_settings
 
 LOOPBACK = "127.0.0.1"
@@ -76,7 +76,7 @@ def _start(
     tracking = stack.enter_context(run("MLflow server", tracking_command, tracking_own))
     wait_for_page(prefect, f"{pages['prefect']}/api/health", stop, START_SECONDS)
     wait_for_page(tracking, f"{pages['mlflow']}/health", stop, START_SECONDS)
-    with run("deployments", [sys.executable, "-m", "flows.servers.deployments"], own) as deployments:
+    with run("deployments", [sys.executable, "-m", "graftline.flows.servers.deployments"], own) as deployments:
         wait_for_end(deployments, stop, PREPARE_SECONDS)
     worker_start = prefect_command("worker", "start", "--pool", WORK_POOL, "--name", "this machine")
     worker = stack.enter_context(run("worker", worker_start, {**own, "MLFLOW_TRACKING_URI": pages["mlflow"]}))

@@ -14,12 +14,12 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from graftline.evaluation.scoring import spelt
-from tasks.registry.promotion import NAME_CHARACTERS, REASON_CHARACTERS, answer_approval
-from tasks.registry.records import Answer
-from tasks.step_folders import Workspace
-from tasks.steps.decide import Decision
-from tasks.steps.evaluate_model import Evaluation
-from tasks.steps.register_model import Candidate
+from graftline.tasks.registry.promotion import NAME_CHARACTERS, REASON_CHARACTERS, answer_approval
+from graftline.tasks.registry.records import Answer
+from graftline.tasks.step_folders import Workspace
+from graftline.tasks.steps.decide import Decision
+from graftline.tasks.steps.evaluate_model import Evaluation
+from graftline.tasks.steps.register_model import Candidate
 
 # What a form sends must hold something that can be seen.
 VISIBLE = r"\S"

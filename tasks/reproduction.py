@@ -15,11 +15,11 @@ import yaml
 from pydantic import JsonValue
 
 from graftline.errors import RegistryRefusedError, ReproductionError
-from tasks.registry.versions import champion_of, get_version, open_model
-from tasks.step_folders import Workspace
-from tasks.steps.data_version import POINTER
-from tasks.steps.tracked_run import PROVENANCE
-from tasks.tracking.provenance import gpu, processor
+from graftline.tasks.registry.versions import champion_of, get_version, open_model
+from graftline.tasks.step_folders import Workspace
+from graftline.tasks.steps.data_version import POINTER
+from graftline.tasks.steps.tracked_run import PROVENANCE
+from graftline.tasks.tracking.provenance import gpu, processor
 
 # In the order of the line, so that the first difference is where it began.
 COMPARED = ("split_sha256", "test_sha256", "weights_sha256", "predictions_sha256")
@@ -79,7 +79,7 @@ def repeat(workspace: Workspace, original: Original, folder: Path) -> dict[str, 
     params = folder / "params.reproduced.yaml"
     params.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
     logger.info("running the line again with data version %s", version)
-    command = [sys.executable, "-m", "flows", "adapt", "--params", params.name, "--json"]
+    command = [sys.executable, "-m", _command_line_of(folder), "adapt", "--params", params.name, "--json"]
     return cast("dict[str, JsonValue]", json.loads(_run(command, folder, original).splitlines()[-1]))
 
 
@@ -121,6 +121,11 @@ def _require_data_version(folder: Path, version: str, original: Original) -> Non
             f"{' with changed files' if original.provenance['data_modified'] else ''}, but its commit's {POINTER}"
             f" names {named}; it cannot be repeated: commit {POINTER} before a run that shall be repeatable"
         )
+
+
+def _command_line_of(folder: Path) -> str:
+    """The module of the command line in a checkout: up to release 0.1.0 `flows` was a package of its own."""
+    return "graftline.flows" if (folder / "graftline" / "flows").is_dir() else "flows"
 
 
 def _share_what_is_checked_anyway(workspace: Workspace, folder: Path, digest: str) -> None:

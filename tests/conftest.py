@@ -6,7 +6,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import graftline.models.torchvision_import  # noqa: F401 - must come before transformers
-from flows.cli import TELEMETRY_OFF
+from graftline.flows.cli import TELEMETRY_OFF
 
 # At import, not in a fixture: several tools read these when they are imported themselves.
 for name, value in TELEMETRY_OFF.items():

@@ -11,12 +11,12 @@ from typing import Any
 import yaml
 
 from graftline.settings import Settings, parse_settings
+from graftline.tasks.step_folders import Workspace
+from graftline.tasks.steps.data_version import data_version
+from graftline.tasks.steps.fetch_model import BaseModel, fetch_model, lock_model
+from graftline.tasks.steps.fine_tune import Checkpoint, fine_tune
+from graftline.tasks.steps.validate_data import ValidatedData, validate_data
 from graftline.verdict.policy import POLICY
-from tasks.step_folders import Workspace
-from tasks.steps.data_version import data_version
-from tasks.steps.fetch_model import BaseModel, fetch_model, lock_model
-from tasks.steps.fine_tune import Checkpoint, fine_tune
-from tasks.steps.validate_data import ValidatedData, validate_data
 from tests.support.tiny_project import git, write_data_pointer
 
 PARAMS = "params.yaml"
@@ -77,7 +77,7 @@ def working_in(root: Path) -> Iterator[None]:
 
 def adapt_in(root: Path, tree: Mapping[str, Any]) -> Adapted:
     """Run the flow in the project. Raises: GraftlineError as `adapt` does."""
-    from flows.adapt import adapt
+    from graftline.flows.adapt import adapt
 
     settings = parse_settings(dict(tree), source=f"{root.name}/{PARAMS}")
     with working_in(root):

@@ -13,8 +13,8 @@ from benchmarks.problems.digits import write_digits, write_efficientnet
 from benchmarks.problems.long_reviews import REVIEWS
 from benchmarks.scores.projects import PARAMS, start_project
 from benchmarks.sides.from_scratch import write_untrained
-from tasks.step_folders import Workspace
-from tasks.steps.fetch_model import fetch_model, lock_model
+from graftline.tasks.step_folders import Workspace
+from graftline.tasks.steps.fetch_model import fetch_model, lock_model
 
 SCRATCH = "from scratch"
 UNTRAINED, CONVERTED = "untrained", "base"

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows.cli import TELEMETRY_OFF
+from graftline.flows.cli import TELEMETRY_OFF
 
 os.environ.update(TELEMETRY_OFF)
 
@@ -32,11 +32,11 @@ from benchmarks.scores.real_projects import review_settings
 from benchmarks.sides.from_scratch import WEIGHTS
 from graftline.files import write_atomically, write_json
 from graftline.settings import parse_settings
+from graftline.tasks.data.accepted_rows import read_split
+from graftline.tasks.step_folders import Workspace
+from graftline.tasks.steps.baselines import STEP, SUMMARY
+from graftline.tasks.steps.fetch_model import fetch_model, lock_model
 from graftline.verdict.policy import BASELINES, POLICY
-from tasks.data.accepted_rows import read_split
-from tasks.step_folders import Workspace
-from tasks.steps.baselines import STEP, SUMMARY
-from tasks.steps.fetch_model import fetch_model, lock_model
 from tests.support.tiny_project import git, write_data_pointer
 
 PAGE = Path(__file__).parents[2] / "docs" / "retrainings.md"

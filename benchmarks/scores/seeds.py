@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flows.cli import TELEMETRY_OFF
+from graftline.flows.cli import TELEMETRY_OFF
 
 os.environ.update(TELEMETRY_OFF)
 
@@ -35,9 +35,9 @@ from graftline.files import write_atomically, write_json
 from graftline.models.preprocessing import Reading
 from graftline.settings import parse_settings
 from graftline.settings.adaptation import AdaptationSettings
-from tasks.data.accepted_rows import raw_inputs, split_targets
-from tasks.step_folders import Workspace
-from tasks.steps.fetch_model import fetch_model
+from graftline.tasks.data.accepted_rows import raw_inputs, split_targets
+from graftline.tasks.step_folders import Workspace
+from graftline.tasks.steps.fetch_model import fetch_model
 
 PAGE = Path(__file__).parents[2] / "docs" / "seeds.md"
 SEEDS = (0, 1, 2, 3, 4)

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.cli import TELEMETRY_OFF
+from graftline.flows.cli import TELEMETRY_OFF
 
 os.environ.update(TELEMETRY_OFF)
 
@@ -37,7 +37,7 @@ from graftline.models.outputs import Outputs
 from graftline.models.preprocessing import Reading
 from graftline.settings import parse_settings
 from graftline.settings.adaptation import AdaptationSettings
-from tasks.data.accepted_rows import raw_inputs
+from graftline.tasks.data.accepted_rows import raw_inputs
 
 PAGE = Path(__file__).parents[2] / "docs" / "strategies.md"
 FOLDER = Path("artifacts") / "strategies"

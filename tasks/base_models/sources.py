@@ -14,7 +14,7 @@ from graftline.base_models.allowed_files import is_model_file
 from graftline.base_models.lock import list_files
 from graftline.digests import CHUNK_BYTES
 from graftline.errors import BaseModelRefusedError, GraftlineError, SettingsError
-from tasks.step_folders import Workspace
+from graftline.tasks.step_folders import Workspace
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -255,7 +255,7 @@ def _registered(
     workspace: Workspace, uri: str, parts: dict[str, str], *, revision: str | None, scratch: Path
 ) -> FolderSource:
     """The checkpoint in a registered model of ours. MLflow fetches it as a whole: a broken download starts afresh."""
-    from tasks.tracking.server import connect
+    from graftline.tasks.tracking.server import connect
 
     connect(workspace)
     import mlflow

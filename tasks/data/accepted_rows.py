@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from graftline.settings import Kind
-from tasks.step_folders import Workspace
-from tasks.steps.validate_data import ACCEPTED, ValidatedData
+from graftline.tasks.step_folders import Workspace
+from graftline.tasks.steps.validate_data import ACCEPTED, ValidatedData
 
 if TYPE_CHECKING:
     from torch import Tensor

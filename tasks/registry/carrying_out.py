@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 
 from graftline.errors import GraftlineError, RegistryRefusedError
-from tasks.registry.history import (
+from graftline.tasks.registry.history import (
     is_carried_out,
     newest_move,
     next_record,
@@ -14,10 +14,10 @@ from tasks.registry.history import (
     remove_drafts,
     write_record,
 )
-from tasks.registry.records import FORM, Entry, Record
-from tasks.registry.signing import signer_for
-from tasks.registry.verification import Versions, note_faults
-from tasks.registry.versions import (
+from graftline.tasks.registry.records import FORM, Entry, Record
+from graftline.tasks.registry.signing import signer_for
+from graftline.tasks.registry.verification import Versions, note_faults
+from graftline.tasks.registry.versions import (
     announce,
     champion_of,
     get_version,
@@ -29,7 +29,7 @@ from tasks.registry.versions import (
     verdict_of,
     versions_of,
 )
-from tasks.step_folders import Workspace
+from graftline.tasks.step_folders import Workspace
 
 # An answer that was given in time may take a while to arrive: a worker has to start.
 LATE_SECONDS = 600

@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import TypedDict
 
 from graftline.errors import RegistryRefusedError, SettingsError
-from tasks.registry.approval import Approval
-from tasks.registry.carrying_out import LATE_SECONDS, append, entry_of, settled, without_answer
-from tasks.registry.history import champions, deciding, newest_move
-from tasks.registry.records import FORM, Action, Answer, Entry, Record
-from tasks.registry.versions import (
+from graftline.tasks.registry.approval import Approval
+from graftline.tasks.registry.carrying_out import LATE_SECONDS, append, entry_of, settled, without_answer
+from graftline.tasks.registry.history import champions, deciding, newest_move
+from graftline.tasks.registry.records import FORM, Action, Answer, Entry, Record
+from graftline.tasks.registry.versions import (
     BARRED,
     DATA_VERSION,
     WEIGHTS,
@@ -20,7 +20,7 @@ from tasks.registry.versions import (
     shown,
     verdict_of,
 )
-from tasks.step_folders import Workspace
+from graftline.tasks.step_folders import Workspace
 
 # An override names what else it overrides.
 MODIFIED_DATA = "modified-data"

@@ -5,11 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.registry.history import deciding, is_carried_out, marks, newest_move, record_file, record_files
-from tasks.registry.records import FORM, Record, parse_record
-from tasks.registry.signing import read_signing
-from tasks.registry.versions import WEIGHTS, Notes, champion_of, is_of, notes_of, open_model, shown, versions_of
-from tasks.step_folders import Workspace
+from graftline.tasks.registry.history import deciding, is_carried_out, marks, newest_move, record_file, record_files
+from graftline.tasks.registry.records import FORM, Record, parse_record
+from graftline.tasks.registry.signing import read_signing
+from graftline.tasks.registry.versions import (
+    WEIGHTS,
+    Notes,
+    champion_of,
+    is_of,
+    notes_of,
+    open_model,
+    shown,
+    versions_of,
+)
+from graftline.tasks.step_folders import Workspace
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from graftline.errors import RegistryRefusedError, SettingsError
-from tasks.registry.records import FORM, Record
-from tasks.step_folders import Workspace
-from tasks.tracking.server import connect
+from graftline.tasks.registry.records import FORM, Record
+from graftline.tasks.step_folders import Workspace
+from graftline.tasks.tracking.server import connect
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from graftline.errors import RegistryRefusedError
 from graftline.settings import Task
+from graftline.tasks.serving import fresh_process
+from graftline.tasks.serving.fresh_process import AFTERWARDS, OUTCOMES, REQUESTS, TIMED
+from graftline.tasks.serving.hostile_requests import HostileRequest, hostile_requests
+from graftline.tasks.step_folders import Workspace
+from graftline.tasks.tracking.server import tracking_uri
 from graftline.verdict.behaviour_axes import ANSWERED, REFUSED
-from tasks.serving.fresh_process import AFTERWARDS, OUTCOMES, REQUESTS, TIMED
-from tasks.serving.hostile_requests import HostileRequest, hostile_requests
-from tasks.step_folders import Workspace
-from tasks.tracking.server import tracking_uri
 
 if TYPE_CHECKING:
     from graftline.evaluation.metrics import Floats
@@ -92,7 +93,8 @@ def _ask(
 ) -> Scored:
     asked, answers = folder / "questions.json", folder / "answers.json"
     asked.write_text(json.dumps(questions), encoding="utf-8")
-    command = [sys.executable, "-m", "tasks.serving.fresh_process", uri, str(asked), str(answers), str(threads)]
+    # As a file and not as a module, with no folder of ours on the path: graftline is the model's to import.
+    command = [sys.executable, "-P", fresh_process.__file__, uri, str(asked), str(answers), str(threads)]
     environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri(workspace)}
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter and module

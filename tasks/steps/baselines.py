@@ -16,13 +16,13 @@ from graftline.evaluation.scoring import SCORING
 from graftline.files import write_json
 from graftline.settings import Settings
 from graftline.settings.adaptation import AdaptationSettings
+from graftline.tasks.data.accepted_rows import LIBRARIES_OF, raw_inputs, read_split, split_targets
+from graftline.tasks.progress import ProgressBar
+from graftline.tasks.step_folders import Outcome, StepFolder, Workspace, produce
+from graftline.tasks.steps.fetch_model import BaseModel
+from graftline.tasks.steps.fine_tune import CHECKPOINTS, LIBRARIES, MODEL, adapt_base, thread_count
+from graftline.tasks.steps.validate_data import ValidatedData
 from graftline.verdict.policy import BASELINES, Baseline
-from tasks.data.accepted_rows import LIBRARIES_OF, raw_inputs, read_split, split_targets
-from tasks.progress import ProgressBar
-from tasks.step_folders import Outcome, StepFolder, Workspace, produce
-from tasks.steps.fetch_model import BaseModel
-from tasks.steps.fine_tune import CHECKPOINTS, LIBRARIES, MODEL, adapt_base, thread_count
-from tasks.steps.validate_data import ValidatedData
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

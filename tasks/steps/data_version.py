@@ -18,7 +18,7 @@ from graftline.digests import CHUNK_BYTES, file_sha256, json_sha256
 from graftline.errors import DataRefusedError, SettingsError
 from graftline.files import files_below
 from graftline.settings import DataSettings
-from tasks.step_folders import Workspace
+from graftline.tasks.step_folders import Workspace
 
 DATA_FOLDER = "data"
 POINTER = "data.dvc"

@@ -16,14 +16,14 @@ from graftline.evaluation.scoring import SCORING, spelt
 from graftline.files import write_atomically, write_json
 from graftline.settings import Settings, Task
 from graftline.settings.evaluation import EvaluationSettings
-from tasks.data.accepted_rows import LIBRARIES_OF, questions, raw_inputs, read_split, split_targets
-from tasks.serving.trial import score_in_fresh_process
-from tasks.step_folders import StepFolder, Workspace, produce
-from tasks.steps.baselines import FROZEN_HEAD, MAJORITY, Baselines, is_solved_head
-from tasks.steps.behaviour import Candidate, FrozenModel, behaviour_on
-from tasks.steps.fine_tune import MODEL, Checkpoint, thread_count, use_threads
-from tasks.steps.source_task import SourceTask, retention_of
-from tasks.steps.validate_data import ValidatedData
+from graftline.tasks.data.accepted_rows import LIBRARIES_OF, questions, raw_inputs, read_split, split_targets
+from graftline.tasks.serving.trial import score_in_fresh_process
+from graftline.tasks.step_folders import StepFolder, Workspace, produce
+from graftline.tasks.steps.baselines import FROZEN_HEAD, MAJORITY, Baselines, is_solved_head
+from graftline.tasks.steps.behaviour import Candidate, FrozenModel, behaviour_on
+from graftline.tasks.steps.fine_tune import MODEL, Checkpoint, thread_count, use_threads
+from graftline.tasks.steps.source_task import SourceTask, retention_of
+from graftline.tasks.steps.validate_data import ValidatedData
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -25,8 +25,8 @@ from graftline.base_models.lock import (
 from graftline.digests import file_sha256
 from graftline.errors import BaseModelRefusedError
 from graftline.files import sync_folder, write_atomically
-from tasks.base_models.sources import Source, SourceFile, SourceUnavailableError, open_source, parse_uri
-from tasks.step_folders import Outcome, Workspace
+from graftline.tasks.base_models.sources import Source, SourceFile, SourceUnavailableError, open_source, parse_uri
+from graftline.tasks.step_folders import Outcome, Workspace
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State

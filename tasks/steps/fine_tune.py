@@ -20,12 +20,12 @@ from graftline.files import write_json
 from graftline.pages.report import kept
 from graftline.settings import Kind, Task
 from graftline.settings.adaptation import AdaptationSettings
-from tasks.data.accepted_rows import LIBRARIES_OF, raw_inputs, split_targets
-from tasks.progress import ProgressBar
-from tasks.step_folders import StepFolder, Workspace, produce
-from tasks.steps.fetch_model import BaseModel, verify_base_model
-from tasks.steps.validate_data import ValidatedData
-from tasks.tracking.server import TrackedRun, log_epoch
+from graftline.tasks.data.accepted_rows import LIBRARIES_OF, raw_inputs, split_targets
+from graftline.tasks.progress import ProgressBar
+from graftline.tasks.step_folders import StepFolder, Workspace, produce
+from graftline.tasks.steps.fetch_model import BaseModel, verify_base_model
+from graftline.tasks.steps.validate_data import ValidatedData
+from graftline.tasks.tracking.server import TrackedRun, log_epoch
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,9 +16,9 @@ from prefect.cache_policies import NO_CACHE
 import graftline
 from graftline.errors import GraftlineError
 from graftline.settings import Kind, Settings, Task
-from tasks.data.accepted_rows import LIBRARIES_OF, questions, read_split
-from tasks.registry.promotion import repair
-from tasks.registry.versions import (
+from graftline.tasks.data.accepted_rows import LIBRARIES_OF, questions, read_split
+from graftline.tasks.registry.promotion import repair
+from graftline.tasks.registry.versions import (
     BARRED,
     CHALLENGER,
     CHECKED,
@@ -31,12 +31,12 @@ from tasks.registry.versions import (
     find_version,
     verdict_of,
 )
-from tasks.serving.trial import Trial, try_in_fresh_process
-from tasks.step_folders import Outcome, Workspace
-from tasks.steps.evaluate_model import Champion, Evaluation, predictions_sha256
-from tasks.steps.fine_tune import Checkpoint, thread_count
-from tasks.steps.validate_data import ValidatedData
-from tasks.tracking.server import TrackedRun
+from graftline.tasks.serving.trial import Trial, try_in_fresh_process
+from graftline.tasks.step_folders import Outcome, Workspace
+from graftline.tasks.steps.evaluate_model import Champion, Evaluation, predictions_sha256
+from graftline.tasks.steps.fine_tune import Checkpoint, thread_count
+from graftline.tasks.steps.validate_data import ValidatedData
+from graftline.tasks.tracking.server import TrackedRun
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

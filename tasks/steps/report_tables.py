@@ -7,10 +7,10 @@ from graftline.behaviour.findings import Counted, behaviour_of
 from graftline.behaviour.retention import Retention
 from graftline.evaluation.metrics import Difference
 from graftline.pages.report import Table
+from graftline.tasks.serving.trial import Trial
+from graftline.tasks.steps.evaluate_model import Evaluation
+from graftline.tasks.steps.register_model import Candidate
 from graftline.verdict.behaviour_axes import REFUSED
-from tasks.serving.trial import Trial
-from tasks.steps.evaluate_model import Evaluation
-from tasks.steps.register_model import Candidate
 
 
 def tables_of(evaluation: Evaluation, candidate: Candidate) -> list[Table]:

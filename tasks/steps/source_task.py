@@ -17,12 +17,12 @@ from graftline.digests import tensors_sha256
 from graftline.errors import DataRefusedError
 from graftline.files import write_json
 from graftline.settings import DataSettings, Settings
-from tasks.data.accepted_rows import LIBRARIES_OF, raw_inputs, split_targets
-from tasks.step_folders import StepFolder, Workspace, produce
-from tasks.steps.data_version import DataVersion, rows_sha256, table_path
-from tasks.steps.fetch_model import BaseModel, verify_base_model
-from tasks.steps.fine_tune import thread_count, use_threads
-from tasks.steps.validate_data import ValidatedData, validate_data
+from graftline.tasks.data.accepted_rows import LIBRARIES_OF, raw_inputs, split_targets
+from graftline.tasks.step_folders import StepFolder, Workspace, produce
+from graftline.tasks.steps.data_version import DataVersion, rows_sha256, table_path
+from graftline.tasks.steps.fetch_model import BaseModel, verify_base_model
+from graftline.tasks.steps.fine_tune import thread_count, use_threads
+from graftline.tasks.steps.validate_data import ValidatedData, validate_data
 
 if TYPE_CHECKING:
     from graftline.behaviour.retention import Retention

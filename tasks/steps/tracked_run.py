@@ -10,15 +10,15 @@ from pydantic import JsonValue
 
 from graftline.digests import json_sha256
 from graftline.settings import Settings
+from graftline.tasks.registry.versions import RUN_KEY
+from graftline.tasks.step_folders import Workspace, code_sha256
+from graftline.tasks.steps.fetch_model import BaseModel
+from graftline.tasks.steps.fine_tune import thread_count
+from graftline.tasks.steps.source_task import SourceTask
+from graftline.tasks.steps.validate_data import ValidatedData
+from graftline.tasks.tracking.provenance import provenance
+from graftline.tasks.tracking.server import EXPERIMENT, TrackedRun, connect
 from graftline.verdict.policy import Policy
-from tasks.registry.versions import RUN_KEY
-from tasks.step_folders import Workspace, code_sha256
-from tasks.steps.fetch_model import BaseModel
-from tasks.steps.fine_tune import thread_count
-from tasks.steps.source_task import SourceTask
-from tasks.steps.validate_data import ValidatedData
-from tasks.tracking.provenance import provenance
-from tasks.tracking.server import EXPERIMENT, TrackedRun, connect
 
 PROVENANCE = "provenance.json"
 

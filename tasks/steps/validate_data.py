@@ -25,9 +25,9 @@ from graftline.errors import DataRefusedError
 from graftline.files import write_atomically, write_json
 from graftline.pages.validation_page import QuarantinedRow, ValidationPage, render
 from graftline.settings import DataSettings, Kind, Task
-from tasks.data.gx_checks import Validator
-from tasks.step_folders import StepFolder, Workspace, produce
-from tasks.steps.data_version import DATA_FOLDER, DataVersion, rows_sha256, table_path
+from graftline.tasks.data.gx_checks import Validator
+from graftline.tasks.step_folders import StepFolder, Workspace, produce
+from graftline.tasks.steps.data_version import DATA_FOLDER, DataVersion, rows_sha256, table_path
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,10 +16,10 @@ import pytest
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
-from flows.cli import app
-from tasks.registry.versions import champion_of
-from tasks.step_folders import Workspace
-from tasks.tracking.server import connect
+from graftline.flows.cli import app
+from graftline.tasks.registry.versions import champion_of
+from graftline.tasks.step_folders import Workspace
+from graftline.tasks.tracking.server import connect
 from tests.support.tiny_project import (
     MODEL,
     PROJECT_POLICY,
@@ -197,7 +197,7 @@ def test_a_run_without_a_deployment_that_needs_approval_names_the_command_and_en
 def start(root: Path, *arguments: str) -> "subprocess.Popen[str]":
     """`graftline adapt` in a process group of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "flows", "adapt", "--json", *arguments],
+        [sys.executable, "-m", "graftline.flows", "adapt", "--json", *arguments],
         cwd=root, env=surroundings(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         start_new_session=True,
     )  # fmt: skip

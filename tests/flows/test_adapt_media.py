@@ -10,7 +10,7 @@ import soundfile
 import yaml
 from typer.testing import CliRunner
 
-from flows.cli import app
+from graftline.flows.cli import app
 from tests.graftline.data.test_images import png_of_nothing
 from tests.graftline.data.test_sounds import with_data_size
 from tests.support.tiny_media_files import SOUND_RATE, tiny_image, tiny_sound, write_tiny_images, write_tiny_sounds

@@ -13,13 +13,13 @@ from prefect.artifacts import Artifact
 from pydantic import JsonValue
 from typer.testing import CliRunner, Result
 
-from flows import history_page
-from flows.cli import app
 from graftline.errors import RegistryRefusedError
-from tasks.registry.approval import Approval
-from tasks.registry.history import record_file
-from tasks.registry.promotion import record_verdict
-from tasks.step_folders import Workspace
+from graftline.flows import history_page
+from graftline.flows.cli import app
+from graftline.tasks.registry.approval import Approval
+from graftline.tasks.registry.history import record_file
+from graftline.tasks.registry.promotion import record_verdict
+from graftline.tasks.step_folders import Workspace
 from tests.support.registered import move_by_hand, register
 from tests.support.tiny_model_files import flip_byte
 from tests.support.tiny_project import connected, graftline, write_data_pointer, write_policy, write_project
@@ -218,7 +218,7 @@ def test_without_json_nothing_is_on_standard_output_but_the_summary(root: Path) 
 
 def test_help_imports_none_of_the_heavy_libraries() -> None:
     program = (
-        "import sys\nfrom flows.cli import app\n"
+        "import sys\nfrom graftline.flows.cli import app\n"
         "try:\n    app(['--help'])\nexcept SystemExit as end:\n    code = end.code\n"
         f"print(code, [name for name in {HEAVY!r} if name in sys.modules])\n"
     )

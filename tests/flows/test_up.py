@@ -15,10 +15,17 @@ import pytest
 import yaml
 from prefect.utilities.callables import parameter_schema
 
-from flows.servers.deployments import form_values
-from flows.servers.services import StopRequested, require_alive, service, stop_signal, wait_for_end, wait_for_page
-from flows.up import prefect_environment, tracking_server, up
 from graftline.errors import GraftlineError, SettingsError
+from graftline.flows.servers.deployments import form_values
+from graftline.flows.servers.services import (
+    StopRequested,
+    require_alive,
+    service,
+    stop_signal,
+    wait_for_end,
+    wait_for_page,
+)
+from graftline.flows.up import prefect_environment, tracking_server, up
 from graftline.settings import Settings, parse_settings, read_settings
 from tests.support.running_project import (
     PROJECT,
@@ -67,7 +74,7 @@ def NAME(name: str, reason: str = "") -> dict[str, str]:
 def test_a_program_and_what_it_started_are_ended_though_they_ignore_sigterm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.servers.services.GRACE_SECONDS", 0.5)
+    monkeypatch.setattr("graftline.flows.servers.services.GRACE_SECONDS", 0.5)
     (tmp_path / "deaf.py").write_text(DEAF_FAMILY)
     log = tmp_path / "log"
     with service("deaf", python("deaf.py"), folder=tmp_path, environment=ENVIRONMENT, log=log) as deaf:
@@ -214,8 +221,8 @@ REGISTRY = """
 import sys
 from pathlib import Path
 import mlflow
-from tasks.step_folders import Workspace
-from tasks.tracking.server import connect
+from graftline.tasks.step_folders import Workspace
+from graftline.tasks.tracking.server import connect
 
 connect(Workspace(Path.cwd()))
 if sys.argv[1] == "register":

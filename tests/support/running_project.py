@@ -44,7 +44,7 @@ class Running:
 
 def copy_project(target: Path) -> Path:
     """The working tree without what runs have made in it."""
-    shutil.copytree(PROJECT, target, ignore=LEAVE_OUT)
+    shutil.copytree(PROJECT, target, ignore=LEAVE_OUT, symlinks=True)
     return target
 
 

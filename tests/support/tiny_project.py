@@ -19,20 +19,20 @@ from pydantic import JsonValue
 
 from graftline.files import files_below
 from graftline.settings import Settings, read_settings
+from graftline.tasks.step_folders import Workspace
+from graftline.tasks.steps.baselines import Baselines, baselines
+from graftline.tasks.steps.data_version import data_version
+from graftline.tasks.steps.decide import Decision, decide
+from graftline.tasks.steps.evaluate_model import Champion, Evaluation, evaluate_model
+from graftline.tasks.steps.fetch_model import BaseModel, fetch_model, lock_model
+from graftline.tasks.steps.fine_tune import Checkpoint, fine_tune
+from graftline.tasks.steps.publish import publish
+from graftline.tasks.steps.register_model import Candidate, champion_to_beat, register_model
+from graftline.tasks.steps.source_task import source_task
+from graftline.tasks.steps.tracked_run import RunInputs, tracked_run
+from graftline.tasks.steps.validate_data import ValidatedData, validate_data
+from graftline.tasks.tracking.server import TrackedRun, connect
 from graftline.verdict.policy import POLICY, read_policy
-from tasks.step_folders import Workspace
-from tasks.steps.baselines import Baselines, baselines
-from tasks.steps.data_version import data_version
-from tasks.steps.decide import Decision, decide
-from tasks.steps.evaluate_model import Champion, Evaluation, evaluate_model
-from tasks.steps.fetch_model import BaseModel, fetch_model, lock_model
-from tasks.steps.fine_tune import Checkpoint, fine_tune
-from tasks.steps.publish import publish
-from tasks.steps.register_model import Candidate, champion_to_beat, register_model
-from tasks.steps.source_task import source_task
-from tasks.steps.tracked_run import RunInputs, tracked_run
-from tasks.steps.validate_data import ValidatedData, validate_data
-from tasks.tracking.server import TrackedRun, connect
 from tests.support.running_project import copy_project
 from tests.support.tiny_models import BAD, BLOCKS, FILLERS, GOOD, write_tiny_model
 
@@ -169,7 +169,7 @@ def git(root: Path, *arguments: str) -> str:
 def graftline(root: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own, in the project `root`."""
     return subprocess.run(
-        [sys.executable, "-m", "flows", *arguments],
+        [sys.executable, "-m", "graftline.flows", *arguments],
         cwd=root, env=surroundings(**environment), capture_output=True, text=True, check=False,
     )  # fmt: skip
 

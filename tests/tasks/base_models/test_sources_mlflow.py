@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from graftline.errors import BaseModelRefusedError
-from tasks.step_folders import Workspace
-from tasks.steps.fetch_model import fetch_model, lock_model
-from tasks.tracking.server import connect
+from graftline.tasks.step_folders import Workspace
+from graftline.tasks.steps.fetch_model import fetch_model, lock_model
+from graftline.tasks.tracking.server import connect
 from tests.support.tiny_model_files import flip_byte, write_model
 
 pytestmark = pytest.mark.full

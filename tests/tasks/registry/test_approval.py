@@ -7,16 +7,16 @@ import pytest
 from mlflow import MlflowClient
 
 from graftline.errors import RegistryRefusedError, SettingsError
+from graftline.tasks.registry import promotion
+from graftline.tasks.registry.approval import Approval, required_approval
+from graftline.tasks.registry.carrying_out import LATE_SECONDS
+from graftline.tasks.registry.history import read_history
+from graftline.tasks.registry.promotion import answer_approval, override, promote, record_verdict
+from graftline.tasks.registry.records import Answer, Record
+from graftline.tasks.registry.verification import verify
+from graftline.tasks.registry.versions import REASONS, VERDICT
+from graftline.tasks.step_folders import Workspace
 from graftline.verdict.policy import Policy
-from tasks.registry import promotion
-from tasks.registry.approval import Approval, required_approval
-from tasks.registry.carrying_out import LATE_SECONDS
-from tasks.registry.history import read_history
-from tasks.registry.promotion import answer_approval, override, promote, record_verdict
-from tasks.registry.records import Answer, Record
-from tasks.registry.verification import verify
-from tasks.registry.versions import REASONS, VERDICT
-from tasks.step_folders import Workspace
 from tests.support.registered import MODEL, RegistryState, move_by_hand, register, state_of
 
 DAY_SECONDS = 86_400.0

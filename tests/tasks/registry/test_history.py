@@ -9,7 +9,7 @@ import pytest
 
 from graftline.digests import json_sha256
 from graftline.errors import RegistryRefusedError
-from tasks.registry.history import (
+from graftline.tasks.registry.history import (
     champions,
     deciding,
     next_record,
@@ -18,8 +18,8 @@ from tasks.registry.history import (
     record_file,
     write_record,
 )
-from tasks.registry.records import Action, Entry, Record
-from tasks.step_folders import Workspace
+from graftline.tasks.registry.records import Action, Entry, Record
+from graftline.tasks.step_folders import Workspace
 from tests.support.registered import MODEL, write_first_form
 
 
@@ -138,7 +138,7 @@ def test_a_rollback_takes_the_newest_champion_off_the_stack(tmp_path: Path) -> N
 def test_a_process_that_does_not_stop_deciding_is_not_waited_for_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.registry.history.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("graftline.tasks.registry.history.LOCK_SECONDS", 0.1)
     with (
         deciding(Workspace(tmp_path), MODEL),
         pytest.raises(RegistryRefusedError, match="another process has been moving its champion for"),

@@ -13,13 +13,13 @@ import pytest
 from mlflow import MlflowClient
 
 from graftline.errors import RegistryRefusedError
-from tasks.registry import promotion
-from tasks.registry.history import history_folder, marks, read_history
-from tasks.registry.promotion import promote, record_verdict
-from tasks.registry.verification import verify
-from tasks.registry.versions import VERDICT
-from tasks.step_folders import Workspace
-from tasks.tracking.server import connect
+from graftline.tasks.registry import promotion
+from graftline.tasks.registry.history import history_folder, marks, read_history
+from graftline.tasks.registry.promotion import promote, record_verdict
+from graftline.tasks.registry.verification import verify
+from graftline.tasks.registry.versions import VERDICT
+from graftline.tasks.step_folders import Workspace
+from graftline.tasks.tracking.server import connect
 from tests.support.registered import MODEL, RegistryState, Verdict, register, state_of
 
 FORK = multiprocessing.get_context("fork")
@@ -60,16 +60,16 @@ def promote_and_be_killed(root: Path, step: str) -> None:
 @pytest.mark.parametrize(
     ("step", "left", "mended"),
     [
-        ("tasks.registry.carrying_out.announce", OLD, OLD),
-        ("tasks.registry.carrying_out.write_record", OLD, OLD),
+        ("graftline.tasks.registry.carrying_out.announce", OLD, OLD),
+        ("graftline.tasks.registry.carrying_out.write_record", OLD, OLD),
         ("os.link", OLD, OLD),
         ("pathlib.Path.unlink", RECORDED, NEW),
-        ("tasks.registry.history.sync_folder", RECORDED, NEW),
-        ("tasks.registry.carrying_out.note_newest", RECORDED, NEW),
-        ("tasks.registry.carrying_out.set_champion", RECORDED, NEW),
-        ("tasks.registry.versions.champion_of", NEW, NEW),  # when the alias is read back
-        ("tasks.registry.carrying_out.note_verdict", NEW, NEW),
-        ("tasks.registry.carrying_out.note_carried_out", NEW, NEW),
+        ("graftline.tasks.registry.history.sync_folder", RECORDED, NEW),
+        ("graftline.tasks.registry.carrying_out.note_newest", RECORDED, NEW),
+        ("graftline.tasks.registry.carrying_out.set_champion", RECORDED, NEW),
+        ("graftline.tasks.registry.versions.champion_of", NEW, NEW),  # when the alias is read back
+        ("graftline.tasks.registry.carrying_out.note_verdict", NEW, NEW),
+        ("graftline.tasks.registry.carrying_out.note_carried_out", NEW, NEW),
         ("pathlib.Path.replace", NEW, NEW),
         # Never comes to it: killed when all is done.
         ("tests.tasks.registry.test_promotion_races.WAIT_SECONDS", NEW, NEW),

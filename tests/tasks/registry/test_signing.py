@@ -10,12 +10,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from graftline.errors import RegistryRefusedError, SettingsError
 from graftline.signatures import signer_from_pem
-from tasks.registry.history import history_folder, read_history, record_file
-from tasks.registry.promotion import promote, rollback
-from tasks.registry.records import parse_record
-from tasks.registry.signing import KEY_FILE
-from tasks.registry.verification import verify
-from tasks.step_folders import Workspace
+from graftline.tasks.registry.history import history_folder, read_history, record_file
+from graftline.tasks.registry.promotion import promote, rollback
+from graftline.tasks.registry.records import parse_record
+from graftline.tasks.registry.signing import KEY_FILE
+from graftline.tasks.registry.verification import verify
+from graftline.tasks.step_folders import Workspace
 from tests.support.registered import MODEL, register
 
 

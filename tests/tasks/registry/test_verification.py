@@ -11,14 +11,14 @@ import pytest
 from mlflow import MlflowClient
 
 from graftline.errors import RegistryRefusedError
-from tasks.registry import promotion
-from tasks.registry.carrying_out import entry_of
-from tasks.registry.history import history_folder, next_record, read_history, record_file, write_record
-from tasks.registry.promotion import override, promote, rollback
-from tasks.registry.records import Record, parse_record
-from tasks.registry.verification import verify
-from tasks.registry.versions import CHAMPION, NEWEST, WEIGHTS
-from tasks.step_folders import Workspace
+from graftline.tasks.registry import promotion
+from graftline.tasks.registry.carrying_out import entry_of
+from graftline.tasks.registry.history import history_folder, next_record, read_history, record_file, write_record
+from graftline.tasks.registry.promotion import override, promote, rollback
+from graftline.tasks.registry.records import Record, parse_record
+from graftline.tasks.registry.verification import verify
+from graftline.tasks.registry.versions import CHAMPION, NEWEST, WEIGHTS
+from graftline.tasks.step_folders import Workspace
 from tests.support.registered import MODEL, move_by_hand, register, state_of, write_first_form
 from tests.support.tiny_project import connected
 

@@ -18,12 +18,12 @@ from mlflow.pyfunc import PyFuncModel, scoring_server
 
 from graftline.errors import RegistryRefusedError
 from graftline.models.predictor import Predictor
-from tasks.serving.fresh_process import AFTERWARDS, OUTCOMES, TIMED
-from tasks.serving.hostile_requests import HostileRequest
-from tasks.serving.served_model import inputs_of
-from tasks.serving.trial import score_in_fresh_process, trial_of, try_in_fresh_process
-from tasks.steps.register_model import _signature
-from tasks.tracking.server import tracking_uri
+from graftline.tasks.serving.fresh_process import AFTERWARDS, OUTCOMES, TIMED
+from graftline.tasks.serving.hostile_requests import HostileRequest
+from graftline.tasks.serving.served_model import inputs_of
+from graftline.tasks.serving.trial import score_in_fresh_process, trial_of, try_in_fresh_process
+from graftline.tasks.steps.register_model import _signature
+from graftline.tasks.tracking.server import tracking_uri
 from tests.support.tiny_project import LABELS, MODEL, Line, files_of, surroundings
 
 URI = f"models:/{MODEL}/1"
@@ -152,7 +152,7 @@ def test_a_fresh_process_needs_nothing_of_the_project(adapted: Line, files: Path
         f"model = mlflow.pyfunc.load_model({str(files)!r})\n"
         f"answers = model.predict({TEXTS!r}).to_dict('records')\n"
         "import graftline\n"
-        "print(json.dumps([graftline.__file__, 'tasks' in sys.modules, answers]))\n"
+        "print(json.dumps([graftline.__file__, 'graftline.tasks' in sys.modules, answers]))\n"
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", program], cwd=tmp_path, env=surroundings(MLFLOW_TRACKING_URI="sqlite://"),

@@ -8,8 +8,8 @@ import pytest
 
 from graftline.errors import DataRefusedError, SettingsError
 from graftline.settings import DataSettings
-from tasks.step_folders import Workspace
-from tasks.steps.data_version import data_version, rows_sha256
+from graftline.tasks.step_folders import Workspace
+from graftline.tasks.steps.data_version import data_version, rows_sha256
 from tests.support.tiny_media_files import write_tiny_images
 from tests.support.tiny_project import write_data_pointer
 

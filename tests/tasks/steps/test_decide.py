@@ -11,17 +11,17 @@ from graftline.errors import RegistryRefusedError
 from graftline.evaluation.comparison import Comparison
 from graftline.evaluation.metrics import Difference, Score
 from graftline.evaluation.paired_tests import Gains
+from graftline.tasks.registry import carrying_out
+from graftline.tasks.registry.history import read_history
+from graftline.tasks.registry.promotion import repair
+from graftline.tasks.registry.records import Record
+from graftline.tasks.registry.versions import BARRED, CHAMPION, REASONS, VERDICT, champion_of
+from graftline.tasks.step_folders import StepFolder, Workspace
+from graftline.tasks.steps import decide as step
+from graftline.tasks.steps.decide import AXES, POLICY_SHA256, Decision
+from graftline.tasks.steps.evaluate_model import Champion, Evaluation, Scores
+from graftline.tasks.steps.register_model import Candidate
 from graftline.verdict.policy import Floors, Policy
-from tasks.registry import carrying_out
-from tasks.registry.history import read_history
-from tasks.registry.promotion import repair
-from tasks.registry.records import Record
-from tasks.registry.versions import BARRED, CHAMPION, REASONS, VERDICT, champion_of
-from tasks.step_folders import StepFolder, Workspace
-from tasks.steps import decide as step
-from tasks.steps.decide import AXES, POLICY_SHA256, Decision
-from tasks.steps.evaluate_model import Champion, Evaluation, Scores
-from tasks.steps.register_model import Candidate
 
 MODEL = "tiny"
 NO_FILES = "s3://nowhere/model"  # nothing here loads a version

@@ -16,11 +16,11 @@ from graftline.behaviour.findings import behaviour_of
 from graftline.errors import RegistryRefusedError
 from graftline.evaluation.metrics import Floats
 from graftline.settings import Settings
-from tasks.data.accepted_rows import read_split
-from tasks.serving.trial import Scored
-from tasks.step_folders import StepFolder
-from tasks.steps.baselines import Baselines, baselines
-from tasks.steps.evaluate_model import Champion, Evaluation, evaluate_model, predictions_sha256
+from graftline.tasks.data.accepted_rows import read_split
+from graftline.tasks.serving.trial import Scored
+from graftline.tasks.step_folders import StepFolder
+from graftline.tasks.steps.baselines import Baselines, baselines
+from graftline.tasks.steps.evaluate_model import Champion, Evaluation, evaluate_model, predictions_sha256
 from tests.support.tiny_project import LABELS, MODEL, Line
 
 
@@ -96,7 +96,7 @@ def champion_answers(patch: pytest.MonkeyPatch, answer: Scored | RegistryRefused
             raise answer
         return answer
 
-    patch.setattr("tasks.steps.evaluate_model.score_in_fresh_process", asked)
+    patch.setattr("graftline.tasks.steps.evaluate_model.score_in_fresh_process", asked)
 
 
 def test_a_champion_that_answers_alike_differs_by_nothing(adapted: Line, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,9 @@ import pytest
 
 from graftline.errors import BaseModelRefusedError, GraftlineError, SettingsError
 from graftline.files import files_below
-from tasks.base_models.sources import SourceUnavailableError
-from tasks.step_folders import Workspace
-from tasks.steps.fetch_model import LOCK_FILE, BaseModel, fetch_model, lock_model, verify_base_model
+from graftline.tasks.base_models.sources import SourceUnavailableError
+from graftline.tasks.step_folders import Workspace
+from graftline.tasks.steps.fetch_model import LOCK_FILE, BaseModel, fetch_model, lock_model, verify_base_model
 from tests.support.tiny_model_files import flip_byte, write_model
 
 URI = "path:model"
@@ -340,7 +340,7 @@ def test_only_a_lost_connection_is_retried() -> None:
 
 def graftline(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from flows.cli import main; main()", *arguments],
+        [sys.executable, "-c", "from graftline.flows.cli import main; main()", *arguments],
         cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 

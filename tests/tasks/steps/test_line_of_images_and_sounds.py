@@ -18,9 +18,9 @@ from mlflow.pyfunc import PyFuncModel, scoring_server
 from graftline.behaviour.findings import behaviour_of
 from graftline.models.predictor import Predictor
 from graftline.settings import Kind, Task
-from tasks.data.accepted_rows import read_split
-from tasks.step_folders import Workspace
-from tasks.steps.fetch_model import lock_model
+from graftline.tasks.data.accepted_rows import read_split
+from graftline.tasks.step_folders import Workspace
+from graftline.tasks.steps.fetch_model import lock_model
 from tests.support.tiny_media import MediaArchitecture, write_tiny_media_model
 from tests.support.tiny_media_files import write_tiny_images, write_tiny_sounds
 from tests.support.tiny_project import Line, empty_store, git, run_line, workspace, write_data_pointer

@@ -24,13 +24,13 @@ from graftline.evaluation.by_task import METRICS_OF
 from graftline.evaluation.scoring import SCORING
 from graftline.models.predictor import Predictor
 from graftline.settings import Task, read_settings
+from graftline.tasks.data.accepted_rows import read_split, split_targets
+from graftline.tasks.serving.trial import Scored, score_in_fresh_process
+from graftline.tasks.steps.baselines import baselines
+from graftline.tasks.steps.evaluate_model import Champion, evaluate_model
+from graftline.tasks.steps.result import result_of
+from graftline.tasks.tracking.server import connect
 from graftline.verdict.policy import BASELINES
-from tasks.data.accepted_rows import read_split, split_targets
-from tasks.serving.trial import Scored, score_in_fresh_process
-from tasks.steps.baselines import baselines
-from tasks.steps.evaluate_model import Champion, evaluate_model
-from tasks.steps.result import result_of
-from tasks.tracking.server import connect
 from tests.support.tiny_models import BAD, FILLERS, GOOD
 from tests.support.tiny_project import (
     MODEL,
@@ -208,7 +208,7 @@ def test_a_second_run_is_compared_with_the_champion_on_the_same_rows(line: Line,
     # A champion of other labels' order answers the same; one of another task cannot be compared.
     turned = own if not labels else own[:, ::-1]
     monkeypatch.setattr(
-        "tasks.steps.evaluate_model.score_in_fresh_process",
+        "graftline.tasks.steps.evaluate_model.score_in_fresh_process",
         lambda *_, **__: Scored(line.evaluation.task, labels[::-1], turned),
     )
     same = evaluate_model.fn(
@@ -219,7 +219,8 @@ def test_a_second_run_is_compared_with_the_champion_on_the_same_rows(line: Line,
     assert {(score.value, score.low, score.high) for score in same.comparison.differences.values()} == {(0.0, 0.0, 0.0)}
     assert (same.comparison.gains.better, same.comparison.gains.worse) == (0, 0)
     monkeypatch.setattr(
-        "tasks.steps.evaluate_model.score_in_fresh_process", lambda *_, **__: Scored("single_label", ["a"], own[:, :1])
+        "graftline.tasks.steps.evaluate_model.score_in_fresh_process",
+        lambda *_, **__: Scored("single_label", ["a"], own[:, :1]),
     )
     other = evaluate_model.fn(
         line.workspace, line.settings, line.data, line.checkpoint, line.baselines, Champion(MODEL, 8)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
+from graftline.tasks.steps.publish import publish
 from graftline.verdict.policy import read_policy
-from tasks.steps.publish import publish
 from tests.support.tiny_project import LABELS, MODEL, Line
 
 

@@ -14,14 +14,14 @@ from safetensors.torch import load_file, save_file
 
 from graftline.errors import GraftlineError
 from graftline.settings import read_settings
+from graftline.tasks.registry.versions import BARRED, CHALLENGER, CHAMPION, CHECKED, RIVAL, RUN_KEY
+from graftline.tasks.serving.trial import Scored, Trial
+from graftline.tasks.steps import register_model as step
+from graftline.tasks.steps.evaluate_model import Evaluation
+from graftline.tasks.steps.register_model import champion_to_beat, register_model, requirements
+from graftline.tasks.steps.tracked_run import RunInputs, tracked_run
+from graftline.tasks.tracking.server import TrackedRun
 from graftline.verdict.policy import Policy
-from tasks.registry.versions import BARRED, CHALLENGER, CHAMPION, CHECKED, RIVAL, RUN_KEY
-from tasks.serving.trial import Scored, Trial
-from tasks.steps import register_model as step
-from tasks.steps.evaluate_model import Evaluation
-from tasks.steps.register_model import champion_to_beat, register_model, requirements
-from tasks.steps.tracked_run import RunInputs, tracked_run
-from tasks.tracking.server import TrackedRun
 from tests.support.tiny_project import LABELS, MODEL, Line, files_of
 
 TRIAL = Trial(100, 5.0, 9.5, 700.0, {"null": "refused"})

@@ -15,14 +15,14 @@ from graftline.behaviour.retention import Retention as Retained
 from graftline.digests import file_sha256
 from graftline.errors import DataRefusedError, SettingsError
 from graftline.settings import Settings, parse_settings
+from graftline.tasks.data.accepted_rows import split_targets
+from graftline.tasks.steps.decide import judge
+from graftline.tasks.steps.evaluate_model import Evaluation, evaluate_model
+from graftline.tasks.steps.fine_tune import fine_tune
+from graftline.tasks.steps.report_tables import tables_of
+from graftline.tasks.steps.source_task import SourceTask, source_task
+from graftline.tasks.steps.tracked_run import RunInputs, tracked_run
 from graftline.verdict.policy import Policy, Retention
-from tasks.data.accepted_rows import split_targets
-from tasks.steps.decide import judge
-from tasks.steps.evaluate_model import Evaluation, evaluate_model
-from tasks.steps.fine_tune import fine_tune
-from tasks.steps.report_tables import tables_of
-from tasks.steps.source_task import SourceTask, source_task
-from tasks.steps.tracked_run import RunInputs, tracked_run
 from tests.support.tiny_project import Line, rows_as_csv
 
 PROBE = "probe.csv"

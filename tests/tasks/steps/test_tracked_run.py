@@ -12,11 +12,11 @@ from mlflow.entities import Run
 
 from graftline.errors import DataRefusedError
 from graftline.settings import Settings, read_settings
+from graftline.tasks.registry.versions import RUN_KEY
+from graftline.tasks.steps import tracked_run as step
+from graftline.tasks.steps.tracked_run import PROVENANCE, RunInputs, tracked_run
+from graftline.tasks.tracking.server import TrackedRun
 from graftline.verdict.policy import Policy, read_policy
-from tasks.registry.versions import RUN_KEY
-from tasks.steps import tracked_run as step
-from tasks.steps.tracked_run import PROVENANCE, RunInputs, tracked_run
-from tasks.tracking.server import TrackedRun
 from tests.support.tiny_project import ROWS, Line
 
 

@@ -9,8 +9,8 @@ import torch
 
 from graftline.digests import file_sha256
 from graftline.settings import read_settings
-from tasks.step_folders import Workspace, code_sha256
-from tasks.tracking.provenance import processor, provenance
+from graftline.tasks.step_folders import Workspace, code_sha256
+from graftline.tasks.tracking.provenance import processor, provenance
 from tests.support.tiny_project import git, write_project
 
 

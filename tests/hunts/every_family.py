@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from flows.cli import TELEMETRY_OFF
+from graftline.flows.cli import TELEMETRY_OFF
 
 os.environ.update(TELEMETRY_OFF)
 
@@ -109,7 +109,7 @@ def page(cells: Cells) -> str:
 
 def _missing_cells(name: str, known: Mapping[str, Cell]) -> Iterator[tuple[str, Cell]]:
     """The strategies that have not run with this family, or with other settings."""
-    from flows.adapt import adapt
+    from graftline.flows.adapt import adapt
 
     asked = {
         strategy: {"rows": ROWS, "adaptation": {**_adaptation(), "strategy": strategy, **more}}
