@@ -10,7 +10,6 @@ from pydantic import JsonValue
 from graftline.flows.console import show_progress
 from graftline.flows.waiting import wait_for_approval
 from graftline.settings import Settings
-from graftline.tasks.step_folders import Workspace
 from graftline.tasks.steps.baselines import baselines
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.decide import decide
@@ -23,6 +22,7 @@ from graftline.tasks.steps.result import result_of
 from graftline.tasks.steps.source_task import source_task
 from graftline.tasks.steps.tracked_run import RunInputs, tracked_run
 from graftline.tasks.steps.validate_data import validate_data
+from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import read_policy
 
 

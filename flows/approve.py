@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from graftline.tasks.registry import promotion
 from graftline.tasks.registry.records import Answer
-from graftline.tasks.step_folders import Workspace
+from graftline.tasks.workspace import Workspace
 
 
 def approve(name: str, version: int, *, by: str, reason: str, reject: bool) -> dict[str, JsonValue]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from graftline.tasks.base_models.convert import convert_model
-from graftline.tasks.step_folders import Workspace
+from graftline.tasks.workspace import Workspace
 
 
 def convert(

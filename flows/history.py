@@ -9,7 +9,7 @@ from graftline.errors import RegistryRefusedError
 from graftline.tasks.registry import promotion
 from graftline.tasks.registry.records import Record
 from graftline.tasks.registry.verification import verify
-from graftline.tasks.step_folders import Workspace
+from graftline.tasks.workspace import Workspace
 
 
 def history(name: str) -> dict[str, JsonValue]:

@@ -5,8 +5,8 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from graftline.settings import Settings
-from graftline.tasks.step_folders import Workspace
-from graftline.tasks.steps.fetch_model import lock_model
+from graftline.tasks.base_models.locking import lock_model
+from graftline.tasks.workspace import Workspace
 
 
 def lock(settings: Settings, root: Path) -> dict[str, JsonValue]:

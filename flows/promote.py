@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from graftline.flows.console import show_progress
 from graftline.tasks.registry import promotion
-from graftline.tasks.step_folders import Workspace
+from graftline.tasks.workspace import Workspace
 
 
 @flow(name="promote", persist_result=False)

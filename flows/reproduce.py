@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from graftline.flows.console import show_progress
 from graftline.tasks.reproduction import compare, original, repeat
-from graftline.tasks.step_folders import Workspace
+from graftline.tasks.workspace import Workspace
 
 
 @flow(name="reproduce", persist_result=False)

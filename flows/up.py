@@ -1,6 +1,5 @@
 """`graftline up`: Prefect's server, MLflow's server and one worker on this machine, until someone says stop."""
 
-import os
 import socket
 import sys
 import time
@@ -8,11 +7,17 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
-import yaml
 from filelock import FileLock, Timeout
 from pydantic import JsonValue
 
 from graftline.errors import SettingsError
+from graftline.flows.servers.commands import (
+    WORK_POOL,
+    address_options,
+    prefect_command,
+    prefect_environment,
+    tracking_server,
+)
 from graftline.flows.servers.services import (
     Service,
     StopRequested,
@@ -30,10 +35,6 @@ LOOPBACK = "127.0.0.1"
 START_SECONDS = 120
 PREPARE_SECONDS = 180
 WATCH_SECONDS = 0.5
-# flows/servers/deployments.py creates it, prefect.yaml names it.
-WORK_POOL = "local"
-# Lost runs are found by their missing heartbeats (flows/servers/deployments.py); 30 is the least that Prefect sends.
-HEARTBEAT_SECONDS = 30
 
 
 def up(root: Path, *, prefect_port: int, mlflow_port: int, say: Callable[[str], None]) -> dict[str, JsonValue]:
@@ -71,7 +72,7 @@ def _start(
         say(f"starting the {title} (log: {log})")
         return service(f"the {title}", command, folder=root, environment=environment, log=log)
 
-    prefect_start = prefect_command("server", "start", *_address(pages["prefect"]))
+    prefect_start = prefect_command("server", "start", *address_options(pages["prefect"]))
     prefect = stack.enter_context(run("Prefect server", prefect_start, own))
     tracking = stack.enter_context(run("MLflow server", tracking_command, tracking_own))
     wait_for_page(prefect, f"{pages['prefect']}/api/health", stop, START_SECONDS)
@@ -88,43 +89,6 @@ def _watch(services: list[Service], stop: StopSignal) -> None:
     while True:
         require_alive(services)
         stop.pause(WATCH_SECONDS)
-
-
-def prefect_environment(root: Path, page: str) -> dict[str, str]:
-    """The surroundings of everything of Prefect's. The user's own profile and variables neither help nor hinder."""
-    others = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    return others | {
-        "PREFECT_HOME": str(root / ".graftline" / "prefect"),
-        "PREFECT_API_URL": f"{page}/api",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        # The newer pages ask an outside host for their analytics even where analytics are off.
-        "PREFECT_SERVER_UI_V2_ENABLED": "false",
-        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        # Otherwise any site that is open in the same browser may start a run.
-        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": page,
-        "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
-        # How long a submitted run waits for the worker to look; the default of 10 s feels broken.
-        "PREFECT_WORKER_QUERY_SECONDS": "2",
-    }
-
-
-def prefect_command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "prefect", *arguments]
-
-
-def tracking_server(root: Path, page: str) -> tuple[list[str], dict[str, str]]:
-    """The command and the environment of MLflow's server, as `mlflow/server.yaml` describes them."""
-    file = yaml.safe_load((root / "mlflow" / "server.yaml").read_text(encoding="utf-8"))
-    options = [part for name, value in file["options"].items() for part in (f"--{name}", str(value))]
-    flags = [f"--{name}" for name in file["flags"]]
-    command = [sys.executable, "-m", "mlflow", "server", *_address(page), *options, *flags]
-    return command, {**os.environ, **file["environment"]}
-
-
-def _address(page: str) -> list[str]:
-    host, port = page.removeprefix("http://").split(":")
-    return ["--host", host, "--port", port]
 
 
 def _require_project(root: Path) -> None:

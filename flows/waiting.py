@@ -16,10 +16,10 @@ from pydantic import Field
 from graftline.evaluation.scoring import spelt
 from graftline.tasks.registry.promotion import NAME_CHARACTERS, REASON_CHARACTERS, answer_approval
 from graftline.tasks.registry.records import Answer
-from graftline.tasks.step_folders import Workspace
 from graftline.tasks.steps.decide import Decision
 from graftline.tasks.steps.evaluate_model import Evaluation
 from graftline.tasks.steps.register_model import Candidate
+from graftline.tasks.workspace import Workspace
 
 # What a form sends must hold something that can be seen.
 VISIBLE = r"\S"

@@ -16,10 +16,10 @@ from pydantic import JsonValue
 
 from graftline.errors import RegistryRefusedError, ReproductionError
 from graftline.tasks.registry.versions import champion_of, get_version, open_model
-from graftline.tasks.step_folders import Workspace
 from graftline.tasks.steps.data_version import POINTER
 from graftline.tasks.steps.tracked_run import PROVENANCE
 from graftline.tasks.tracking.provenance import gpu, processor
+from graftline.tasks.workspace import Workspace
 
 # In the order of the line, so that the first difference is where it began.
 COMPARED = ("split_sha256", "test_sha256", "weights_sha256", "predictions_sha256")

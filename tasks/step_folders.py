@@ -14,31 +14,10 @@ from pydantic import JsonValue
 
 from graftline.digests import file_sha256, folder_sha256, json_sha256
 from graftline.files import files_below, sync_folder, write_json
-from graftline.verdict.policy import POLICY
+from graftline.tasks.workspace import Workspace
 
 Outcome = Literal["ran", "reused"]
 MANIFEST = "manifest.json"
-
-
-@dataclass(frozen=True)
-class Workspace:
-    """The project folder of a run, and what lies where in it."""
-
-    root: Path
-
-    @property
-    def artifacts(self) -> Path:
-        return self.root / "artifacts"
-
-    @property
-    def policy(self) -> Path:
-        """The promotion policy, if the project has one of its own."""
-        return self.root / POLICY
-
-    @property
-    def reports(self) -> Path:
-        """The pages and numbers of the newest run."""
-        return self.root / "reports"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
 """Projects to run `adapt` in: a folder with versioned data, a locked base model, settings and a git commit."""
 
+import hashlib
+import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,14 +13,17 @@ from typing import Any
 
 import yaml
 
+from graftline.files import files_below
 from graftline.settings import Settings, parse_settings
-from graftline.tasks.step_folders import Workspace
+from graftline.tasks.base_models.locking import lock_model
+from graftline.tasks.base_models.store import BaseModel
+from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.steps.data_version import data_version
-from graftline.tasks.steps.fetch_model import BaseModel, fetch_model, lock_model
+from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.fine_tune import Checkpoint, fine_tune
-from graftline.tasks.steps.validate_data import ValidatedData, validate_data
+from graftline.tasks.steps.validate_data import validate_data
+from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import POLICY
-from tests.support.tiny_project import git, write_data_pointer
 
 PARAMS = "params.yaml"
 IGNORED = ("artifacts", "reports", "mlflow", "data", ".dvc")
@@ -93,3 +99,32 @@ def validated(root: Path, settings: Settings) -> ValidatedData:
     """The project's accepted rows and their split."""
     workspace = Workspace(root)
     return validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
+
+
+def write_data_pointer(root: Path) -> str:
+    """What `dvc add data` writes, without its seconds: the objects in the cache and data.dvc. Returns: the version."""
+    cache = root / ".dvc" / "cache" / "files" / "md5"
+    (root / ".dvc").mkdir(exist_ok=True)
+    (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
+    listing = []
+    for path in files_below(root / "data"):
+        digest = _keep_in_cache(cache, path.read_bytes())
+        listing.append({"md5": digest, "relpath": path.relative_to(root / "data").as_posix()})
+    version = _keep_in_cache(cache, json.dumps(listing, sort_keys=True).encode(), ".dir")
+    out = {"md5": f"{version}.dir", "nfiles": len(listing), "hash": "md5", "path": "data"}
+    (root / "data.dvc").write_text(yaml.safe_dump({"outs": [out]}))
+    return version
+
+
+def git(root: Path, *arguments: str) -> str:
+    person = ["-c", "user.name=a test", "-c", "user.email=test@localhost"]
+    command = ["git", "-C", str(root), *person, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
+
+
+def _keep_in_cache(cache: Path, content: bytes, suffix: str = "") -> str:
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    path = cache / digest[:2] / f"{digest[2:]}{suffix}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return digest

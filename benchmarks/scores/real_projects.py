@@ -13,8 +13,9 @@ from benchmarks.problems.digits import write_digits, write_efficientnet
 from benchmarks.problems.long_reviews import REVIEWS
 from benchmarks.scores.projects import PARAMS, start_project
 from benchmarks.sides.from_scratch import write_untrained
-from graftline.tasks.step_folders import Workspace
-from graftline.tasks.steps.fetch_model import fetch_model, lock_model
+from graftline.tasks.base_models.locking import lock_model
+from graftline.tasks.steps.fetch_model import fetch_model
+from graftline.tasks.workspace import Workspace
 
 SCRATCH = "from scratch"
 UNTRAINED, CONVERTED = "untrained", "base"

@@ -27,17 +27,17 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from benchmarks.problems.long_reviews import REVIEWS
-from benchmarks.scores.projects import adapt_in, kept_project, start_project, validated
+from benchmarks.scores.projects import adapt_in, git, kept_project, start_project, validated, write_data_pointer
 from benchmarks.scores.real_projects import review_settings
 from benchmarks.sides.from_scratch import WEIGHTS
 from graftline.files import write_atomically, write_json
 from graftline.settings import parse_settings
+from graftline.tasks.base_models.locking import lock_model
 from graftline.tasks.data.accepted_rows import read_split
-from graftline.tasks.step_folders import Workspace
 from graftline.tasks.steps.baselines import STEP, SUMMARY
-from graftline.tasks.steps.fetch_model import fetch_model, lock_model
+from graftline.tasks.steps.fetch_model import fetch_model
+from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import BASELINES, POLICY
-from tests.support.tiny_project import git, write_data_pointer
 
 PAGE = Path(__file__).parents[2] / "docs" / "retrainings.md"
 FOLDER = Path("artifacts") / "retrainings"

@@ -36,8 +36,8 @@ from graftline.models.preprocessing import Reading
 from graftline.settings import parse_settings
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.tasks.data.accepted_rows import raw_inputs, split_targets
-from graftline.tasks.step_folders import Workspace
 from graftline.tasks.steps.fetch_model import fetch_model
+from graftline.tasks.workspace import Workspace
 
 PAGE = Path(__file__).parents[2] / "docs" / "seeds.md"
 SEEDS = (0, 1, 2, 3, 4)

@@ -28,12 +28,13 @@ from benchmarks.scores.real_projects import EPOCHS, PROJECTS, SCRATCH, SEED, Pro
 from graftline.errors import BaseModelRefusedError, DataRefusedError, GraftlineError
 from graftline.files import write_atomically, write_json
 from graftline.frozen.freezing import freeze
-from graftline.frozen.rows import PROOF_ROWS, InputRows
+from graftline.frozen.proof import PROOF_ROWS
+from graftline.frozen.rows import InputRows
 from graftline.models.blocks import find_blocks
-from graftline.models.classifier import HEAD
 from graftline.models.folders import load_base, load_preprocessor
 from graftline.models.lora import add_lora
 from graftline.models.outputs import Outputs
+from graftline.models.parts import HEAD
 from graftline.models.preprocessing import Reading
 from graftline.settings import parse_settings
 from graftline.settings.adaptation import AdaptationSettings

@@ -17,8 +17,9 @@ from scipy.optimize import brentq
 from scipy.stats import multivariate_normal, norm
 
 from benchmarks.verdicts.page import Judged, page, picture
+from graftline.evaluation.bootstrap import Score, difference_of, row_counts
 from graftline.evaluation.comparison import Comparison, Slice, SliceGains
-from graftline.evaluation.metrics import CALIBRATION_BINS, Score, calibration_bins, difference_of, row_counts
+from graftline.evaluation.metrics import CALIBRATION_BINS, calibration_bins
 from graftline.evaluation.paired_tests import Gains, gains
 from graftline.evaluation.scoring import SCORING
 from graftline.verdict.gate import Evaluated, Verdict, decide

@@ -18,7 +18,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 from pydantic import JsonValue
 
-from graftline.flows.up import HEARTBEAT_SECONDS, WORK_POOL
+from graftline.flows.servers.commands import HEARTBEAT_SECONDS, WORK_POOL
 from graftline.settings import read_settings, settled_by_the_machine
 
 # Two lost heartbeats and a margin: a busy machine may delay one.

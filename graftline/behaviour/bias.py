@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graftline.evaluation.bootstrap import Difference, difference_of, row_counts
 from graftline.evaluation.comparison import row_quality, strata_of
-from graftline.evaluation.metrics import Difference, Floats, difference_of, row_counts
+from graftline.evaluation.metrics import Floats
 from graftline.evaluation.multi_label import THRESHOLD
 from graftline.settings import Task
 

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 
 from graftline.behaviour.bias import Disparity
 from graftline.behaviour.retention import Retention
-from graftline.evaluation.metrics import CONFIDENCE
+from graftline.evaluation.bootstrap import CONFIDENCE
 
 
 @dataclass(frozen=True)

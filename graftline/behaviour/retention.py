@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from graftline.evaluation.bootstrap import Difference, Score, scores
 from graftline.evaluation.comparison import compare, strata_of
-from graftline.evaluation.metrics import Difference, Floats, Integers, Score, scores
+from graftline.evaluation.metrics import Floats, Integers
 from graftline.evaluation.paired_tests import Gains
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from graftline.errors import GraftlineError, SettingsError
 
+Batch = Mapping[str, Tensor]
 CPU = torch.device("cpu")
 # In what PyTorch says of an operation that it has in no such form.
 NOT_DETERMINISTIC = "does not have a deterministic implementation"

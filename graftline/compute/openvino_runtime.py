@@ -13,9 +13,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from graftline.compute.device import Batch
 from graftline.compute.precision import Precision
 from graftline.errors import SettingsError
-from graftline.frozen.replay import Batch
 
 Forward = Callable[[Batch], Tensor]
 # What answers several inputs, in their order; it takes the next one while it computes.

@@ -9,8 +9,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from graftline.evaluation.by_task import METRICS_OF
-from graftline.evaluation.examination import baseline
 from graftline.evaluation.metrics import Floats
+from graftline.evaluation.multi_label import THRESHOLD
 from graftline.evaluation.scoring import SCORING
 from graftline.settings import Task
 
@@ -84,3 +84,18 @@ def _learnt(
 def _primary(task: Task, predictions: Floats, targets: NDArray[Any]) -> float:
     metric = METRICS_OF[task](predictions, targets)[SCORING[task].primary]
     return float(metric(np.ones((1, len(targets))))[0])
+
+
+def baseline(task: Task, train: NDArray[Any], rows: int, labels: Sequence[object]) -> tuple[str, Floats]:
+    """What can be said of `rows` rows without looking at them: in words, and as predictions.
+
+    These are the frequencies of the training rows' labels, or the mean of their numbers.
+    """
+    if task == "regression":
+        return f"{train.mean():g}", np.full((rows, 1), train.mean())
+    if task == "multi_label":
+        shares = train.mean(0)
+        frequent = [str(label) for label, share in zip(labels, shares, strict=True) if share >= THRESHOLD]
+        return ", ".join(frequent) or "no label", np.tile(shares, (rows, 1))
+    shares = np.bincount(train, minlength=len(labels)) / len(train)
+    return str(labels[int(shares.argmax())]), np.tile(shares, (rows, 1))

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue, TypeAdapter
 
+from graftline.evaluation.bootstrap import Difference, Score, differences, scores
 from graftline.evaluation.by_task import METRICS_OF
-from graftline.evaluation.metrics import Difference, Floats, Score, differences, scores
+from graftline.evaluation.metrics import Floats
 from graftline.evaluation.multi_label import THRESHOLD
 from graftline.evaluation.paired_tests import Gains, gains
 from graftline.settings import Task

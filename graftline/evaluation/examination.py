@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from graftline.evaluation.metrics import Floats, Integers, confusion, per_class, reliability
-from graftline.evaluation.multi_label import THRESHOLD, label_confusion, label_reliability, per_label
+from graftline.evaluation.metrics import Floats, Integers
+from graftline.evaluation.multi_label import label_confusion, label_reliability, per_label
 from graftline.evaluation.pictures import confusion_picture, label_picture, number_picture, reliability_picture
 from graftline.evaluation.regression import in_quarters, number_reliability
+from graftline.evaluation.single_label import confusion, per_class, reliability
 from graftline.settings import Task
 
 QUARTERS = ("1 lowest", "2", "3", "4 highest")
@@ -71,18 +71,3 @@ def examine(
         "Reliability of the probabilities": reliability_picture(bins, before),
     }
     return Examination(labels, table, bins, before, per_class(table), pictures)
-
-
-def baseline(task: Task, train: NDArray[Any], rows: int, labels: Sequence[object]) -> tuple[str, Floats]:
-    """What can be said of `rows` rows without looking at them: in words, and as predictions.
-
-    These are the frequencies of the training rows' labels, or the mean of their numbers.
-    """
-    if task == "regression":
-        return f"{train.mean():g}", np.full((rows, 1), train.mean())
-    if task == "multi_label":
-        shares = train.mean(0)
-        frequent = [str(label) for label, share in zip(labels, shares, strict=True) if share >= THRESHOLD]
-        return ", ".join(frequent) or "no label", np.tile(shares, (rows, 1))
-    shares = np.bincount(train, minlength=len(labels)) / len(train)
-    return str(labels[int(shares.argmax())]), np.tile(shares, (rows, 1))

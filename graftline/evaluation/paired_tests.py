@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom, binomtest, norm, t
 
-from graftline.evaluation.metrics import CONFIDENCE, Floats, Score
+from graftline.evaluation.bootstrap import CONFIDENCE, Score
+from graftline.evaluation.metrics import Floats
 
 # A plan that needs more rows than this is none.
 MOST_ROWS = 1_000_000_000

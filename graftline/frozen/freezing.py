@@ -10,14 +10,13 @@ from torch import Tensor, nn
 from graftline.digests import tensors_sha256
 from graftline.errors import SettingsError
 from graftline.models.blocks import find_blocks
+from graftline.models.parts import LORA
 from graftline.settings.adaptation import Strategy
 
 Batch = Mapping[str, Tensor]
 # What the norm layers of torch, timm and transformers end in: LayerNorm, BatchNorm2d, GroupNorm, T5LayerNorm, RMSNorm.
 NORMS = ("LayerNorm", "LayerNorm2d", "BatchNorm1d", "BatchNorm2d", "BatchNormAct2d", "GroupNorm", "RMSNorm")
 BatchNorm = nn.modules.batchnorm._BatchNorm
-# In the name of every parameter that peft adds.
-LORA = "lora_"
 
 
 @dataclass(frozen=True)
@@ -100,11 +99,6 @@ def frozen_sha256(model: nn.Module, point: FreezePoint) -> str:
     tensors: dict[str, Tensor] = {name: tensor for name, tensor in model.named_parameters() if name in frozen}
     tensors |= {f"buffer:{name}": tensor for name, tensor in model.named_buffers() if name.rpartition(".")[0] in still}
     return tensors_sha256(tensors)
-
-
-def has_lora(model: nn.Module) -> bool:
-    """Whether adapters stand beside the model's weights."""
-    return any(LORA in name for name, _ in model.named_parameters())
 
 
 def _first_trainable(strategy: Strategy, freeze_until: str | None, blocks: tuple[str, ...], head: str) -> str | None:

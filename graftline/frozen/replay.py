@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map_only
 
+from graftline.compute.device import Batch
 from graftline.errors import SettingsError
 from graftline.frozen.freezing import FreezePoint, train_mode
 
 Kwargs = dict[str, Any]
-Batch = Mapping[str, Tensor]
 Forward = Callable[..., Any]
 
 

@@ -6,6 +6,7 @@ from torch import nn
 
 from graftline.errors import SettingsError
 from graftline.models.classifier import Classifier
+from graftline.models.parts import BACKBONE
 
 # By the class of the backbone, over the names of its modules. Of any other class the blocks are found by inspection.
 PATTERNS = {
@@ -31,7 +32,6 @@ PATTERNS = {
     "SEWModel": r"encoder\.layers\.\d+",
     "WhisperEncoder": r"layers\.\d+",
 }
-BACKBONE = "backbone"
 
 
 def find_blocks(model: nn.Module) -> tuple[str, ...]:

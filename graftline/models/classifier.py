@@ -9,7 +9,6 @@ from graftline.compute.device import batch_on, device_of
 from graftline.models.family import Family, HeadKind, Pooling
 from graftline.models.outputs import Outputs
 
-HEAD = "head"
 """Where in a `Classifier` the head is."""
 # The dropout in front of the classification layer that BERT was published with (arXiv 1810.04805, section A.2).
 HEAD_DROPOUT = 0.1

@@ -11,10 +11,10 @@ from torch import nn
 
 from graftline.errors import BaseModelRefusedError
 from graftline.files import write_json
-from graftline.frozen.freezing import has_lora
 from graftline.models.classifier import Classifier
 from graftline.models.family import Family, HeadKind
 from graftline.models.outputs import Outputs
+from graftline.models.parts import has_lora
 from graftline.models.preprocessing import Preprocessor, Reading
 from graftline.models.transformers_backbones import is_timm, read_config
 

@@ -16,8 +16,8 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from graftline.errors import BaseModelRefusedError, SettingsError
-from graftline.frozen.freezing import LORA
 from graftline.models.blocks import no_blocks
+from graftline.models.parts import LORA
 
 ADAPTERS = "adapters.safetensors"
 # What peft calls the only set of adapters.

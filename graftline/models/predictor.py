@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graftline.compute.device import without_tf32
+from graftline.compute.device import Batch, without_tf32
 from graftline.compute.openvino_runtime import Network, compiled
 from graftline.compute.precision import Precision, autocast
-from graftline.frozen.replay import Batch
 from graftline.models.folders import load_classifier, load_preprocessor
 from graftline.models.preprocessing import Encoded, Raw
 from graftline.settings.adaptation import Runtime

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from graftline.evaluation.scoring import SCORING, spelt
-from graftline.pages.validation_page import spelt_out, visible
+from graftline.pages.text import spelt_out, visible
 from graftline.settings import Kind, Task
-from graftline.verdict.score_axes import Axis
+from graftline.verdict.axis import Axis
 
 Scores = Mapping[str, Mapping[str, float]]
 

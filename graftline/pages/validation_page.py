@@ -7,10 +7,9 @@ from typing import Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from graftline.data.expectations import Check
-from graftline.data.row_names import printable
+from graftline.pages.text import visible
 
 SHOWN_ROWS = 200
-SHOWN_VALUE_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
@@ -47,14 +46,3 @@ def render(page: ValidationPage) -> str:
     return environment.get_template("validation.html").render(
         page=page, shown_rows=page.rows[:SHOWN_ROWS], hidden_rows=max(0, len(page.rows) - SHOWN_ROWS)
     )
-
-
-def visible(value: object) -> str:
-    """A value as it may stand on a page: cut when long, and with nothing in it that turns the line around."""
-    text = printable("" if value is None else str(value))
-    return spelt_out(text if len(text) <= SHOWN_VALUE_CHARACTERS else text[: SHOWN_VALUE_CHARACTERS - 1] + "…")
-
-
-def spelt_out(text: str) -> str:
-    """A text whole, with what cannot be seen, or turns the line around, as its number."""
-    return "".join(mark if mark.isprintable() or mark == "\n" else f"\\u{ord(mark):04x}" for mark in text)

@@ -1,21 +1,10 @@
 """What a user may ask for: one frozen tree, read once from `params.yaml`."""
 
 from graftline.settings.adaptation import AdaptationSettings
+from graftline.settings.data import DataSettings, Kind, Task
 from graftline.settings.evaluation import EvaluationSettings
-from graftline.settings.tree import (
-    BaseModelSettings,
-    DataSettings,
-    Kind,
-    RegistryName,
-    RegistrySettings,
-    Settings,
-    Task,
-    faults_of,
-    parse_settings,
-    read_settings,
-    read_tree,
-    settled_by_the_machine,
-)
+from graftline.settings.reading import faults_of, parse_settings, read_settings, read_tree, settled_by_the_machine
+from graftline.settings.tree import BaseModelSettings, RegistryName, RegistrySettings, Settings
 
 __all__ = [
     "AdaptationSettings",

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from graftline.errors import SettingsError
 from graftline.frozen.freezing import FreezePoint, learned
-from graftline.models.classifier import HEAD, Classifier
+from graftline.models.classifier import Classifier
+from graftline.models.parts import HEAD
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.training.averaging import average_greedily, copied, mixed
 from graftline.training.compiling import compiled_blocks

@@ -15,13 +15,16 @@ from graftline.compute.device import gpu_faults_told, prepare
 from graftline.digests import json_sha256
 from graftline.errors import GraftlineError
 from graftline.evaluation.scoring import SCORING, spelt
+from graftline.frozen.filling import fill, row_keys, run_through
 from graftline.frozen.freezing import FreezePoint, freeze, frozen_sha256
+from graftline.frozen.proof import plan_for
 from graftline.frozen.replay import replaying
-from graftline.frozen.rows import FeatureRows, InputRows, ReplayedRows, fill, joined, plan_for, row_keys, run_through
+from graftline.frozen.rows import FeatureRows, InputRows, ReplayedRows, joined
 from graftline.frozen.store import FeatureStore, FeatureStoreFullError
 from graftline.models.blocks import find_blocks
-from graftline.models.classifier import HEAD, Classifier
+from graftline.models.classifier import Classifier
 from graftline.models.lora import add_lora, merge_lora
+from graftline.models.parts import HEAD
 from graftline.models.views import views_of
 from graftline.settings.adaptation import AdaptationSettings, Strategy
 from graftline.training.averaging import copied

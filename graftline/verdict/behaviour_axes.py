@@ -6,8 +6,8 @@ from graftline.behaviour.bias import Disparity
 from graftline.behaviour.findings import Behaviour, Counted
 from graftline.behaviour.retention import Retention
 from graftline.evaluation.paired_tests import margin_p_values, rows_for_gains
+from graftline.verdict.axis import POWER, Axis, Consequence, Outcome, Part, of_parts
 from graftline.verdict.policy import Policy
-from graftline.verdict.score_axes import POWER, Axis, Consequence, Outcome, Part, of_parts
 
 # What may become of a hostile request; anything else is a fault, in words.
 REFUSED, ANSWERED = "refused", "answered"

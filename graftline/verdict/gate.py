@@ -7,13 +7,13 @@ from typing import Literal
 from pydantic import JsonValue
 
 from graftline.behaviour.findings import Behaviour
+from graftline.evaluation.bootstrap import Score
 from graftline.evaluation.comparison import Comparison
-from graftline.evaluation.metrics import Score
 from graftline.evaluation.scoring import SCORING
 from graftline.settings import Task
 from graftline.verdict import behaviour_axes, score_axes
+from graftline.verdict.axis import Axis
 from graftline.verdict.policy import Policy
-from graftline.verdict.score_axes import Axis
 
 VerdictName = Literal["PROMOTE", "HOLD", "REJECT"]
 

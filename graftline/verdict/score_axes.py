@@ -1,11 +1,10 @@
 """The axes of a verdict: each looks at one side of a candidate and says win, tie, loss or unknown."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import replace
 
+from graftline.evaluation.bootstrap import Difference, Score
 from graftline.evaluation.comparison import Comparison, SliceGains
-from graftline.evaluation.metrics import Difference, Score
 from graftline.evaluation.paired_tests import (
     holm,
     margin_p_values,
@@ -17,45 +16,8 @@ from graftline.evaluation.paired_tests import (
 )
 from graftline.evaluation.scoring import LOWER, Scoring, spelt
 from graftline.settings import Task
+from graftline.verdict.axis import POWER, RISK, Axis, Consequence, Numbers, Outcome, Part, of_parts, worst
 from graftline.verdict.policy import Policy
-
-Outcome = Literal["win", "tie", "loss", "unknown"]
-Consequence = Literal["HOLD", "REJECT"]
-Numbers = Mapping[str, float | None]
-
-# The smallest difference that could have been shown is the one that would have been, four times out of five.
-POWER = 0.8
-# Of the one in five that a row count may leave unshown, half is for the main score's test, half for all others.
-RISK = (1 - POWER) / 2
-
-
-@dataclass(frozen=True)
-class Part:
-    """One slice, score, floor or baseline of an axis."""
-
-    name: str
-    outcome: Outcome
-    numbers: Numbers
-    sentence: str
-
-
-@dataclass(frozen=True)
-class Axis:
-    """What one side of the candidate looks like, and what follows for the verdict."""
-
-    name: str
-    outcome: Outcome
-    sentence: str
-    consequence: Consequence | None = None
-    """What it makes of the verdict; none where it is well, or where the policy only has it advise."""
-    blocks: bool = True
-    """Whether the policy lets it block a promotion."""
-    numbers: Numbers | None = None
-    parts: Sequence[Part] = ()
-
-    def as_advice(self) -> "Axis":
-        """The same without consequences."""
-        return replace(self, consequence=None, blocks=False)
 
 
 def floors(scores: Mapping[str, Score], task: Task, policy: Policy) -> Axis:
@@ -73,7 +35,7 @@ def floors(scores: Mapping[str, Score], task: Task, policy: Policy) -> Axis:
     missed = [part for part in parts if part.outcome == "loss"]
     set_ones = [part for part in parts if part.numbers["floor"]]
     sentence = "; ".join(part.sentence for part in missed or set_ones) or "the policy sets no floor"
-    return Axis("floors", _worst(parts), sentence, "REJECT" if missed else None, parts=parts)
+    return Axis("floors", worst(parts), sentence, "REJECT" if missed else None, parts=parts)
 
 
 def champion(rival: Comparison, task: Task, scoring: Scoring, policy: Policy) -> Axis:
@@ -208,12 +170,12 @@ def better_than(
         theirs = f"{rival.against} ({rival.scores[scoring.primary].value:.4f})"
         by = f" by {margin:.4f}" if margin else ""
         parts.append(Part(key, outcome, numbers, f"{words} {theirs}{by}: {_shown(scoring.primary, seen)}"))
-    compared, failed = _worst(parts), [part for part in parts if part.outcome != "win"]
+    compared, failed = worst(parts), [part for part in parts if part.outcome != "win"]
     consequence: Consequence | None = {"win": None, "loss": "REJECT"}.get(compared, "HOLD")
     sentence = "; ".join(part.sentence for part in failed or [*parts, *missing])
     if failed:
         sentence = f"{name}: {sentence}"
-    return Axis(name, _worst([*parts, *missing]), sentence, consequence, parts=[*parts, *missing])
+    return Axis(name, worst([*parts, *missing]), sentence, consequence, parts=[*parts, *missing])
 
 
 def serving(measured: Mapping[str, float] | None, policy: Policy) -> Axis:
@@ -231,22 +193,6 @@ def serving(measured: Mapping[str, float] | None, policy: Policy) -> Axis:
     if not parts:
         return Axis("serving", "unknown", "the policy sets no limit")
     return of_parts("serving", parts, "; ".join(part.sentence for part in parts))
-
-
-def of_parts(name: str, parts: Sequence[Part], well: str) -> Axis:
-    """An axis that is well where all its parts are; one that is lost rejects, one that is open holds."""
-    outcome = _worst(parts)
-    failed = [part for part in parts if part.outcome in ("loss", "unknown")]
-    consequence: Consequence | None = None
-    if failed:
-        consequence = "REJECT" if outcome == "loss" else "HOLD"
-    sentence = "; ".join(f"{part.name} {part.sentence}" for part in failed) or well
-    return Axis(name, outcome, sentence, consequence, parts=parts)
-
-
-def _worst(parts: Sequence[Part]) -> Outcome:
-    order: Sequence[Outcome] = ("loss", "unknown", "tie", "win")
-    return min((part.outcome for part in parts), key=order.index, default="unknown")
 
 
 def _slice(part: SliceGains, outcome: Outcome, words: str, p: float | None, enough: int | None) -> Part:

@@ -15,9 +15,10 @@ from graftline.base_models.lock import MODEL_CARD, UNKNOWN_LICENCE, LockedModel,
 from graftline.digests import file_sha256, folder_sha256
 from graftline.errors import BaseModelRefusedError, SettingsError
 from graftline.files import sync_folder, write_atomically
+from graftline.tasks.base_models.locking import lock_model
 from graftline.tasks.base_models.sources import installed_package, parse_uri
-from graftline.tasks.step_folders import Outcome, Workspace
-from graftline.tasks.steps.fetch_model import lock_model
+from graftline.tasks.step_folders import Outcome
+from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from graftline.base_models.conversion import Conversion

@@ -14,7 +14,7 @@ from graftline.base_models.allowed_files import is_model_file
 from graftline.base_models.lock import list_files
 from graftline.digests import CHUNK_BYTES
 from graftline.errors import BaseModelRefusedError, GraftlineError, SettingsError
-from graftline.tasks.step_folders import Workspace
+from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

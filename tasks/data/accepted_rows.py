@@ -1,24 +1,50 @@
 """The accepted rows of one side of the split: their columns, and what they hold for a model."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graftline.settings import Kind
-from graftline.tasks.step_folders import Workspace
-from graftline.tasks.steps.validate_data import ACCEPTED, ValidatedData
+from graftline.settings import Kind, Task
+from graftline.tasks.data.files import DATA_FOLDER, DataVersion
+from graftline.tasks.step_folders import StepFolder
+from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from graftline.models.preprocessing import Raw
 
-DATA = "data"
+ACCEPTED = "accepted.parquet"
 # What inputs of each kind go through on their way into a model, beside what every model needs.
 LIBRARIES_OF: dict[Kind, tuple[str, ...]] = {
     "text": ("tokenizers",),
     "image": ("timm", "torchvision", "pillow"),
     "audio": ("soundfile", "soxr"),
 }
+
+
+@dataclass(frozen=True)
+class ValidatedData:
+    """The rows that are fit to be learned from, where they lie, and how they are split."""
+
+    folder: StepFolder
+    data: DataVersion
+    read: int
+    accepted: int
+    quarantined: int
+    kind: Kind
+    task: Task
+    labels: tuple[str, ...]
+    """In the order of the model's outputs; none for regression."""
+    label_separator: str
+    """Stands between the labels of a multi_label target."""
+    split_rows: dict[str, int]
+    split_sha256: str
+    """The digest of every accepted row's name and side."""
+    test_sha256: str
+    """The digest of the held-out rows: names, inputs and labels."""
+    page: Path
 
 
 def read_split(data: ValidatedData, split: str, columns: Sequence[str]) -> dict[str, list[str]]:
@@ -45,7 +71,7 @@ def raw_inputs(workspace: Workspace, data: ValidatedData, split: str) -> "list[R
     columns = ["input", "input_sha256", *(["seconds"] if data.kind == "audio" else [])]
     rows = read_split(data, split, columns)
     return [
-        Medium(f"{DATA}/{name}", workspace.root / DATA / name, sha256, *seconds)
+        Medium(f"{DATA_FOLDER}/{name}", workspace.root / DATA_FOLDER / name, sha256, *seconds)
         for name, sha256, *seconds in zip(*rows.values(), strict=True)
     ]
 
@@ -53,4 +79,4 @@ def raw_inputs(workspace: Workspace, data: ValidatedData, split: str) -> "list[R
 def questions(workspace: Workspace, data: ValidatedData, split: str) -> list[str]:
     """What a registered model in another process is asked: texts, or the paths of the files."""
     inputs = read_split(data, split, ["input"])["input"]
-    return inputs if data.kind == "text" else [str(workspace.root / DATA / name) for name in inputs]
+    return inputs if data.kind == "text" else [str(workspace.root / DATA_FOLDER / name) for name in inputs]

@@ -29,7 +29,7 @@ from graftline.tasks.registry.versions import (
     verdict_of,
     versions_of,
 )
-from graftline.tasks.step_folders import Workspace
+from graftline.tasks.workspace import Workspace
 
 # An answer that was given in time may take a while to arrive: a worker has to start.
 LATE_SECONDS = 600

@@ -16,7 +16,7 @@ from graftline.errors import RegistryRefusedError
 from graftline.files import sync_folder, write_atomically
 from graftline.signatures import Signer
 from graftline.tasks.registry.records import Entry, Record, parse_record
-from graftline.tasks.step_folders import Workspace
+from graftline.tasks.workspace import Workspace
 
 # Moving an alias takes a second; who holds the lock for so long was paused.
 LOCK_SECONDS = 60

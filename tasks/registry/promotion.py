@@ -20,7 +20,7 @@ from graftline.tasks.registry.versions import (
     shown,
     verdict_of,
 )
-from graftline.tasks.step_folders import Workspace
+from graftline.tasks.workspace import Workspace
 
 # An override names what else it overrides.
 MODIFIED_DATA = "modified-data"

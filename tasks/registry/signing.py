@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from graftline.errors import RegistryRefusedError, SettingsError
 from graftline.signatures import Signer, is_public_key, signer_from_pem
 from graftline.tasks.registry.records import Record
-from graftline.tasks.step_folders import Workspace
+from graftline.tasks.workspace import Workspace
 
 KEY_FILE = "GRAFTLINE_SIGNING_KEY_FILE"
 SETTINGS = "signing.yaml"

@@ -18,7 +18,7 @@ from graftline.tasks.registry.versions import (
     shown,
     versions_of,
 )
-from graftline.tasks.step_folders import Workspace
+from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from graftline.errors import RegistryRefusedError, SettingsError
 from graftline.tasks.registry.records import FORM, Record
-from graftline.tasks.step_folders import Workspace
 from graftline.tasks.tracking.server import connect
+from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

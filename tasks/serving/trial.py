@@ -17,8 +17,8 @@ from graftline.settings import Task
 from graftline.tasks.serving import fresh_process
 from graftline.tasks.serving.fresh_process import AFTERWARDS, OUTCOMES, REQUESTS, TIMED
 from graftline.tasks.serving.hostile_requests import HostileRequest, hostile_requests
-from graftline.tasks.step_folders import Workspace
 from graftline.tasks.tracking.server import tracking_uri
+from graftline.tasks.workspace import Workspace
 from graftline.verdict.behaviour_axes import ANSWERED, REFUSED
 
 if TYPE_CHECKING:

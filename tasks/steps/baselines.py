@@ -12,16 +12,18 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
+from graftline.compute.threads import thread_count
 from graftline.evaluation.scoring import SCORING
 from graftline.files import write_json
 from graftline.settings import Settings
 from graftline.settings.adaptation import AdaptationSettings
-from graftline.tasks.data.accepted_rows import LIBRARIES_OF, raw_inputs, read_split, split_targets
+from graftline.tasks.base_models.store import BaseModel
+from graftline.tasks.data.accepted_rows import LIBRARIES_OF, ValidatedData, raw_inputs, read_split, split_targets
 from graftline.tasks.progress import ProgressBar
-from graftline.tasks.step_folders import Outcome, StepFolder, Workspace, produce
-from graftline.tasks.steps.fetch_model import BaseModel
-from graftline.tasks.steps.fine_tune import CHECKPOINTS, LIBRARIES, MODEL, adapt_base, thread_count
-from graftline.tasks.steps.validate_data import ValidatedData
+from graftline.tasks.step_folders import Outcome, StepFolder, produce
+from graftline.tasks.steps.adapting import CHECKPOINTS, MODEL, adapt_base
+from graftline.tasks.steps.fine_tune import LIBRARIES
+from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import BASELINES, Baseline
 
 if TYPE_CHECKING:
@@ -150,7 +152,7 @@ def _recipes(workspace: Workspace, settings: Settings, data: ValidatedData, base
     def adapted(chosen: AdaptationSettings) -> Mapping[str, JsonValue]:
         # The folder's size decides nothing, and a number of threads that is left open is that of the machine.
         written = chosen.model_dump(mode="json", exclude={"threads", "feature_gigabytes"})
-        return {"base_model": base.digest, "settings": written, "threads": thread_count(chosen)}
+        return {"base_model": base.digest, "settings": written, "threads": thread_count(chosen.threads)}
 
     def learn(chosen: AdaptationSettings, *, scratch: bool) -> Callable[[Path], "Floats"]:
         return lambda folder: _adapted(folder, workspace, chosen, data, base, scratch=scratch)
@@ -208,7 +210,7 @@ def _build(folder: Path, recipe: _Recipe) -> None:
 
 
 def _without_model(data: ValidatedData) -> "tuple[str, Floats]":
-    from graftline.evaluation.examination import baseline
+    from graftline.evaluation.baselines import baseline
 
     held_out = len(split_targets(data, "test"))
     return baseline(data.task, split_targets(data, "train").numpy(), held_out, data.labels)

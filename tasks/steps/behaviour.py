@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from graftline.settings import Settings
-from graftline.tasks.data.accepted_rows import read_split
-from graftline.tasks.steps.validate_data import ValidatedData
+from graftline.tasks.data.accepted_rows import ValidatedData, read_split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

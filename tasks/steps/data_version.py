@@ -1,26 +1,20 @@
 """Step 1a, data_version: make sure that data/ holds exactly the version of the data that data.dvc names."""
 
-import hashlib
 import json
 import logging
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import yaml
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from pydantic import JsonValue
 
-from graftline.digests import CHUNK_BYTES, file_sha256, json_sha256
-from graftline.errors import DataRefusedError, SettingsError
-from graftline.files import files_below
+from graftline.errors import DataRefusedError
 from graftline.settings import DataSettings
-from graftline.tasks.step_folders import Workspace
+from graftline.tasks.data.files import DATA_FOLDER, DataVersion, digest_of_rows, files_with_md5, md5_of, table_path
+from graftline.tasks.workspace import Workspace
 
-DATA_FOLDER = "data"
 POINTER = "data.dvc"
 # What a version is called that data.dvc does not name; only data.allow_modified lets it pass.
 UNVERSIONED = "unversioned"
@@ -33,19 +27,6 @@ SHOWN_FILES = 10
 logger = logging.getLogger("graftline.data_version")
 
 Difference = Literal["modified", "added", "missing"]
-
-
-@dataclass(frozen=True)
-class DataVersion:
-    """Which data a run uses: the version that data.dvc names, and whether the files are really that."""
-
-    version: str
-    """The MD5 by which DVC names the folder's content."""
-    modified: bool
-    differing: tuple[str, ...]
-    """The files that differ from the version, each with how: `reviews.csv (modified)`."""
-    sha256: str
-    """What the rows are read from: the SHA-256 of the table; for images and sounds of everything in data/ as well."""
 
 
 @task(name="data_version", persist_result=False, cache_policy=NO_CACHE)
@@ -67,81 +48,27 @@ def data_version(workspace: Workspace, settings: DataSettings) -> DataVersion:
         )
     if not table.is_file() and not table.is_dir():
         raise DataRefusedError(f"{table}: there is no such table or folder; correct data.path or run `dvc pull`")
-    return DataVersion(version, bool(differing), tuple(differing), _rows_sha256(table, settings, found))
-
-
-def rows_sha256(workspace: Workspace, settings: DataSettings) -> str:
-    """The digest of what the rows are read from, as it lies there now."""
-    found = {} if settings.kind == "text" else _found_files(workspace)
-    return _rows_sha256(table_path(workspace, settings), settings, found)
-
-
-def _rows_sha256(table: Path, settings: DataSettings, found: Mapping[str, str]) -> str:
-    if settings.kind == "text":
-        return file_sha256(table)
-    # By the MD5s that DVC needs anyway: reading all the files once more would take minutes. What is learned from is
-    # checked against the SHA-256 of each file, which validate_data writes down.
-    files: dict[str, JsonValue] = {ascii(name): md5 for name, md5 in found.items()}
-    return json_sha256({"table": file_sha256(table) if table.is_file() else None, "files": files})
-
-
-def table_path(workspace: Workspace, settings: DataSettings, *, name: str = "data.path") -> Path:
-    """Where the table lies, or the folder of class folders; `name` is the setting that says so.
-
-    Raises: SettingsError if that is outside the project folder, or a folder where it cannot be one.
-    """
-    path = workspace.root / settings.path
-    if path.is_dir():
-        _check_folder(workspace, path, settings, name)
-    if not path.resolve().is_relative_to(workspace.root.resolve()):
-        raise SettingsError(
-            f"{name}: {settings.path!r} lies outside the project folder, expected a path below it;"
-            f" copy the table into {DATA_FOLDER}/"
-        )
-    return path
-
-
-def _check_folder(workspace: Workspace, folder: Path, settings: DataSettings, name: str) -> None:
-    if settings.kind == "text":
-        raise SettingsError(
-            f"{name}: {settings.path!r} is a folder, expected a table for data.kind text;"
-            " name the table in it, or set data.kind to image or audio"
-        )
-    if settings.task != "single_label":
-        raise SettingsError(
-            f"{name}: {settings.path!r} is a folder of class folders, which names one label for each file,"
-            f" but data.task is {settings.task}; put paths and targets into a table"
-        )
-    named = {"id": settings.id, "group": settings.group, "slices": ", ".join(settings.slices)}
-    if columns := [f"data.{role} ({column})" for role, column in named.items() if column]:
-        raise SettingsError(
-            f"{name}: {settings.path!r} is a folder and has no columns for {' and '.join(columns)};"
-            " leave them empty, or put paths and columns into a table"
-        )
-    if not folder.resolve().is_relative_to((workspace.root / DATA_FOLDER).resolve()):
-        raise SettingsError(
-            f"{name}: {settings.path!r} is a folder outside {DATA_FOLDER}/, expected one below it; move it there"
-        )
+    return DataVersion(version, bool(differing), tuple(differing), digest_of_rows(table, settings, found))
 
 
 def _bring_version(workspace: Workspace, settings: DataSettings) -> tuple[str, dict[str, str], list[str]]:
     """The version, the files in data/ with their MD5s, and those that differ."""
     if not (workspace.root / POINTER).is_file():
         if settings.allow_modified:
-            return UNVERSIONED, _found_files(workspace), [f"{POINTER} (missing)"]
+            return UNVERSIONED, files_with_md5(workspace), [f"{POINTER} (missing)"]
         raise DataRefusedError(
             f"{workspace.root / POINTER}: there is no such file, so the data has no version;"
             " make one with `dvc add data` and commit data.dvc, or use --set data.allow_modified=true"
         )
     version = _named_version(workspace.root / POINTER)
-    found = _found_files(workspace)
+    found = files_with_md5(workspace)
     wanted = _listing(workspace, version)
     if wanted is None or (wanted != found and _may_be_replaced(workspace, wanted, found)):
         wanted = _fetch(workspace, version)
-        found = _found_files(workspace)
+        found = files_with_md5(workspace)
         if wanted != found and _may_be_replaced(workspace, wanted, found):
             _checkout(workspace, version)
-            found = _found_files(workspace)
+            found = files_with_md5(workspace)
             if wanted != found:
                 raise DataRefusedError(
                     f"{DATA_FOLDER}/: after a checkout of version {version} these files still differ:"
@@ -164,12 +91,6 @@ def _named_version(pointer: Path) -> str:
     return md5.removesuffix(".dir")
 
 
-def _found_files(workspace: Workspace) -> dict[str, str]:
-    """The files in data/ by relative path, each with its MD5."""
-    folder = workspace.root / DATA_FOLDER
-    return {path.relative_to(folder).as_posix(): _md5(path) for path in files_below(folder) if path.is_file()}
-
-
 def _listing(workspace: Workspace, version: str) -> dict[str, str] | None:
     """The version's files, each with its MD5, or None if the cache does not hold the listing."""
     path = _cached(workspace, f"{version}.dir")
@@ -182,7 +103,7 @@ def _listing(workspace: Workspace, version: str) -> dict[str, str] | None:
 def _may_be_replaced(workspace: Workspace, wanted: dict[str, str], found: dict[str, str]) -> bool:
     """Whether every file that a checkout would change or remove is saved in the cache."""
     return all(
-        wanted.get(name) == md5 or (_cached(workspace, md5).is_file() and _md5(_cached(workspace, md5)) == md5)
+        wanted.get(name) == md5 or (_cached(workspace, md5).is_file() and md5_of(_cached(workspace, md5)) == md5)
         for name, md5 in found.items()
     )
 
@@ -236,7 +157,7 @@ def _cached(workspace: Workspace, name: str) -> Path:
 
 
 def _check_cached(path: Path, md5: str) -> None:
-    if (got := _md5(path)) != md5:
+    if (got := md5_of(path)) != md5:
         raise DataRefusedError(
             f"{path}: the content has MD5 {got}, expected {md5}: the stored object is damaged;"
             " remove this file, then run again to fetch it afresh"
@@ -257,11 +178,3 @@ def _outside_the_version(workspace: Workspace, table: Path) -> list[str]:
     if table.resolve().is_relative_to((workspace.root / DATA_FOLDER).resolve()):
         return []
     return [f"{table.relative_to(workspace.root).as_posix()} (not below {DATA_FOLDER}/)"]
-
-
-def _md5(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

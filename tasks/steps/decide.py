@@ -9,17 +9,18 @@ from prefect.cache_policies import NO_CACHE
 
 from graftline.behaviour.findings import behaviour_of
 from graftline.digests import json_sha256
-from graftline.evaluation.metrics import Score
+from graftline.evaluation.bootstrap import Score
 from graftline.tasks.registry.approval import required_approval
 from graftline.tasks.registry.promotion import record_verdict, repair
 from graftline.tasks.registry.versions import BARRED, VERDICT, get_version, note_verdict, verdict_of
 from graftline.tasks.serving.trial import Trial
-from graftline.tasks.step_folders import Outcome, Workspace
+from graftline.tasks.step_folders import Outcome
 from graftline.tasks.steps.evaluate_model import Evaluation
 from graftline.tasks.steps.register_model import Candidate
+from graftline.tasks.workspace import Workspace
 from graftline.verdict import gate
+from graftline.verdict.axis import Axis
 from graftline.verdict.policy import Policy
-from graftline.verdict.score_axes import Axis
 
 # What Graftline notes on a judged version, beside verdict and reasons.
 POLICY_SHA256, AXES = "graftline.policy_sha256", "graftline.axes"

@@ -1,34 +1,40 @@
 """Step 4, evaluate_model: candidate, champion and baselines, scored on exactly the same held-out rows."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
-from graftline.digests import lines_sha256
+from graftline.compute.threads import thread_count, use_threads
 from graftline.errors import RegistryRefusedError
 from graftline.evaluation.scoring import SCORING, spelt
 from graftline.files import write_atomically, write_json
 from graftline.settings import Settings, Task
-from graftline.settings.evaluation import EvaluationSettings
-from graftline.tasks.data.accepted_rows import LIBRARIES_OF, questions, raw_inputs, read_split, split_targets
+from graftline.tasks.data.accepted_rows import (
+    LIBRARIES_OF,
+    ValidatedData,
+    questions,
+    raw_inputs,
+    read_split,
+    split_targets,
+)
 from graftline.tasks.serving.trial import score_in_fresh_process
-from graftline.tasks.step_folders import StepFolder, Workspace, produce
+from graftline.tasks.step_folders import StepFolder, produce
+from graftline.tasks.steps.adapting import MODEL
 from graftline.tasks.steps.baselines import FROZEN_HEAD, MAJORITY, Baselines, is_solved_head
 from graftline.tasks.steps.behaviour import Candidate, FrozenModel, behaviour_on
-from graftline.tasks.steps.fine_tune import MODEL, Checkpoint, thread_count, use_threads
+from graftline.tasks.steps.fine_tune import Checkpoint
+from graftline.tasks.steps.held_out import Scorer, class_slices, held_out_slices, predictions_sha256, slice_scores
 from graftline.tasks.steps.source_task import SourceTask, retention_of
-from graftline.tasks.steps.validate_data import ValidatedData
+from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from graftline.evaluation.comparison import Comparison, Slice
+    from graftline.evaluation.comparison import Comparison
     from graftline.evaluation.examination import Examination
     from graftline.evaluation.metrics import Floats
 
@@ -74,40 +80,6 @@ class Evaluation:
     """All numbers, also those per class and slice."""
 
 
-@dataclass(frozen=True, eq=False)
-class Scorer:
-    """Scores predictions for the same rows, always on the same resamples."""
-
-    task: Task
-    targets: "NDArray[Any]"
-    settings: EvaluationSettings
-    slices: "Sequence[Slice]"
-
-    def of(self, predictions: "Floats") -> JsonValue:
-        from graftline.evaluation.by_task import METRICS_OF
-        from graftline.evaluation.comparison import strata_of
-        from graftline.evaluation.metrics import scores
-
-        scored = scores(
-            predictions, self.targets, resamples=self.settings.bootstrap, seed=self.settings.seed,
-            of=METRICS_OF[self.task], strata=strata_of(self.task, self.targets),
-        )  # fmt: skip
-        return {name: cast("JsonValue", score.as_json()) for name, score in scored.items()}
-
-    def compare(self, candidate: "Floats", other: "Floats", against: str) -> JsonValue:
-        """Both on the same resamples, and on the same slices."""
-        from graftline.evaluation.comparison import compare
-
-        return compare(
-            self.task, candidate, other, self.targets, against=against, slices=self.slices,
-            resamples=self.settings.bootstrap, seed=self.settings.seed,
-        ).as_json()  # fmt: skip
-
-    def on(self, rows: "NDArray[Any]") -> "Scorer":
-        """For a part of the rows."""
-        return Scorer(self.task, self.targets[rows], self.settings, ())
-
-
 @task(name="4 evaluate_model", persist_result=False, cache_policy=NO_CACHE)
 def evaluate_model(
     workspace: Workspace,
@@ -128,7 +100,7 @@ def evaluate_model(
         "slices": list(settings.data.slices),
         "target": settings.data.target,
         "settings": settings.evaluation.model_dump(mode="json"),
-        "threads": thread_count(settings.adaptation),
+        "threads": thread_count(settings.adaptation.threads),
         "baselines": {name: rival.folder.key for name, rival in baselines.rivals.items()},
         "left_out": {**baselines.left_out},
         "champion": champion.uri if champion else None,
@@ -159,7 +131,7 @@ def _build(
     from graftline.evaluation.examination import examine
     from graftline.models.predictor import Predictor
 
-    use_threads(settings.adaptation)
+    use_threads(settings.adaptation.threads)
     rows = read_split(data, "test", ["row_id", "target"])
     targets = split_targets(data, "test").numpy()
     predictor = Predictor(checkpoint.model)
@@ -190,7 +162,7 @@ def _build(
         "test_sha256": data.test_sha256,
         "scores": scores.of(predictions),
         **_examined(seen, data, checkpoint, scores.of(uncalibrated)),
-        "slices": _slice_scores([*slices, *found], predictions, scores),
+        "slices": slice_scores([*slices, *found], predictions, scores),
         **_against_baselines(baselines, predictions, scores),
         "behaviour": behaviour.as_json(),
         "predictions_sha256": predictions_sha256(rows["row_id"], predictions),
@@ -232,46 +204,6 @@ def _frozen(settings: Settings, candidate: Candidate, baselines: Baselines) -> F
     return FrozenModel(rival.predictions(), lambda raws: Predictor(rival.folder.path / MODEL).predict(raws))
 
 
-def predictions_sha256(row_ids: list[str], predictions: "Floats") -> str:
-    """One digest over the rows' names and every bit of what was predicted for them, in order of the names."""
-    by_name = sorted(zip(row_ids, predictions.astype("<f8"), strict=True), key=lambda row: row[0])
-    return lines_sha256(part for name, values in by_name for part in (name, values.tobytes().hex()))
-
-
-def held_out_slices(data: ValidatedData, columns: Sequence[str]) -> "list[Slice]":
-    """The parts of the held-out rows that are scored one by one: by the values of columns, and by the input's length.
-
-    Lengths are those of texts and sounds, in quarters of the training rows'.
-    """
-    from graftline.evaluation.comparison import length_slices, value_slices
-
-    names = {name: f"slice.{name}" for name in columns}
-    values = read_split(data, "test", list(names.values()))
-    found = [part for name, column in names.items() for part in value_slices(name, values[column])]
-    if data.kind == "image":
-        return found
-    column, unit, length = ("seconds", "s", float) if data.kind == "audio" else ("input", "characters", len)
-    test, train = ([length(value) for value in read_split(data, side, [column])[column]] for side in ("test", "train"))
-    return [*length_slices(test, train, column="input length", unit=unit), *found]
-
-
-def class_slices(data: ValidatedData, targets: "NDArray[Any]") -> "list[Slice]":
-    """The held-out rows of each label; numbers have none."""
-    from graftline.evaluation.comparison import Slice
-
-    members = [targets == place if targets.ndim == 1 else targets[:, place] > 0 for place in range(len(data.labels))]
-    return [Slice("class", label, rows) for label, rows in zip(data.labels, members, strict=True) if rows.any()]
-
-
-def _slice_scores(slices: "Sequence[Slice]", predictions: "Floats", scores: Scorer) -> JsonValue:
-    result: dict[str, JsonValue] = {part.column: [] for part in slices}
-    for part in slices:
-        scored = scores.on(part.rows).of(predictions[part.rows])
-        rows = int(part.rows.sum())
-        cast("list[JsonValue]", result[part.column]).append({"value": part.value, "rows": rows, "scores": scored})
-    return result
-
-
 def _against_baselines(baselines: Baselines, predictions: "Floats", scores: Scorer) -> dict[str, JsonValue]:
     majority = baselines.rivals[MAJORITY]
     return {
@@ -292,13 +224,13 @@ def _against_champion(
     predictions: "Floats",
     scores: Scorer,
 ) -> dict[str, JsonValue]:
-    from graftline.evaluation.metrics import aligned
+    from graftline.evaluation.single_label import aligned
 
     nothing: dict[str, JsonValue] = {"comparison": None, "obstacle": None}
     if champion is None:
         return nothing
     try:
-        asked, threads = questions(workspace, data, "test"), thread_count(settings.adaptation)
+        asked, threads = questions(workspace, data, "test"), thread_count(settings.adaptation.threads)
         scored = score_in_fresh_process(workspace, champion.uri, asked, threads=threads)
     except RegistryRefusedError as error:
         return nothing | {"obstacle": f"champion version {champion.version} could not be scored: {error}"}

@@ -14,22 +14,22 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
-from graftline.evaluation.metrics import Score
+from graftline.evaluation.bootstrap import Score
 from graftline.evaluation.scoring import SCORING, spelt
 from graftline.files import write_atomically, write_json
 from graftline.pages.report import Beside, RunReport, render_card, render_report
 from graftline.settings import Settings
+from graftline.tasks.base_models.store import BaseModel
+from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.progress import in_prefect
-from graftline.tasks.step_folders import Workspace
 from graftline.tasks.steps.decide import Decision
 from graftline.tasks.steps.evaluate_model import PREDICTIONS, Evaluation
-from graftline.tasks.steps.fetch_model import BaseModel
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.register_model import Candidate
 from graftline.tasks.steps.report_tables import tables_of
 from graftline.tasks.steps.tracked_run import log_results
-from graftline.tasks.steps.validate_data import ValidatedData
 from graftline.tasks.tracking.server import TrackedRun, run_page
+from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import Policy
 
 REPORT, CARD, METRICS, TABLE = "report.html", "model_card.md", "metrics.json", "verdict.json"

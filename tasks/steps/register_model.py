@@ -14,9 +14,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 import graftline
+from graftline.compute.threads import thread_count
 from graftline.errors import GraftlineError
 from graftline.settings import Kind, Settings, Task
-from graftline.tasks.data.accepted_rows import LIBRARIES_OF, questions, read_split
+from graftline.tasks.data.accepted_rows import LIBRARIES_OF, ValidatedData, questions, read_split
 from graftline.tasks.registry.promotion import repair
 from graftline.tasks.registry.versions import (
     BARRED,
@@ -32,11 +33,12 @@ from graftline.tasks.registry.versions import (
     verdict_of,
 )
 from graftline.tasks.serving.trial import Trial, try_in_fresh_process
-from graftline.tasks.step_folders import Outcome, Workspace
-from graftline.tasks.steps.evaluate_model import Champion, Evaluation, predictions_sha256
-from graftline.tasks.steps.fine_tune import Checkpoint, thread_count
-from graftline.tasks.steps.validate_data import ValidatedData
+from graftline.tasks.step_folders import Outcome
+from graftline.tasks.steps.evaluate_model import Champion, Evaluation
+from graftline.tasks.steps.fine_tune import Checkpoint
+from graftline.tasks.steps.held_out import predictions_sha256
 from graftline.tasks.tracking.server import TrackedRun
+from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -185,7 +187,7 @@ def _check_answers(
     row_ids, asked = read_split(data, "test", ["row_id"])["row_id"], questions(workspace, data, "test")
     uri = f"models:/{version.name}/{version.version}"
     logger.info("asking %s for all %d held-out rows in a fresh process", uri, len(asked))
-    scored, trial = try_in_fresh_process(workspace, uri, asked, threads=thread_count(settings.adaptation))
+    scored, trial = try_in_fresh_process(workspace, uri, asked, threads=thread_count(settings.adaptation.threads))
     got = predictions_sha256(row_ids, scored.predictions)
     if (scored.task, scored.labels) != (data.task, list(data.labels)) or got != evaluation.predictions_sha256:
         raise GraftlineError(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from graftline.behaviour.bias import Disparity
 from graftline.behaviour.findings import Counted, behaviour_of
 from graftline.behaviour.retention import Retention
-from graftline.evaluation.metrics import Difference
+from graftline.evaluation.bootstrap import Difference
 from graftline.pages.report import Table
 from graftline.tasks.serving.trial import Trial
 from graftline.tasks.steps.evaluate_model import Evaluation

@@ -7,14 +7,14 @@ from pydantic import JsonValue
 
 from graftline.evaluation.scoring import SCORING, spelt
 from graftline.pages.report import kept
+from graftline.tasks.base_models.store import BaseModel
+from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.steps.baselines import Baselines
 from graftline.tasks.steps.decide import Decision
 from graftline.tasks.steps.evaluate_model import Evaluation
-from graftline.tasks.steps.fetch_model import BaseModel
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.register_model import Candidate
 from graftline.tasks.steps.source_task import SourceTask
-from graftline.tasks.steps.validate_data import ValidatedData
 
 
 def result_of(

@@ -10,6 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
+from graftline.compute.threads import thread_count, use_threads
 from graftline.data.expectations import did_you_mean, shown
 from graftline.data.splitting import SPLITS
 from graftline.data.tables import read_header
@@ -17,12 +18,12 @@ from graftline.digests import tensors_sha256
 from graftline.errors import DataRefusedError
 from graftline.files import write_json
 from graftline.settings import DataSettings, Settings
-from graftline.tasks.data.accepted_rows import LIBRARIES_OF, raw_inputs, split_targets
-from graftline.tasks.step_folders import StepFolder, Workspace, produce
-from graftline.tasks.steps.data_version import DataVersion, rows_sha256, table_path
-from graftline.tasks.steps.fetch_model import BaseModel, verify_base_model
-from graftline.tasks.steps.fine_tune import thread_count, use_threads
-from graftline.tasks.steps.validate_data import ValidatedData, validate_data
+from graftline.tasks.base_models.store import BaseModel, verify_base_model
+from graftline.tasks.data.accepted_rows import LIBRARIES_OF, ValidatedData, raw_inputs, split_targets
+from graftline.tasks.data.files import DataVersion, rows_sha256, table_path
+from graftline.tasks.step_folders import StepFolder, produce
+from graftline.tasks.steps.validate_data import validate_data
+from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from graftline.behaviour.retention import Retention
@@ -78,7 +79,7 @@ def source_task(workspace: Workspace, settings: Settings, base: BaseModel) -> So
             "base_model": base.digest,
             "max_tokens": adaptation.max_tokens,
             "max_seconds": adaptation.max_seconds,
-            "threads": thread_count(adaptation),
+            "threads": thread_count(adaptation.threads),
         },
         libraries=(*LIBRARIES, *LIBRARIES_OF[rows.kind]),
         build=lambda folder: _build(folder, workspace, settings, rows, base),
@@ -160,7 +161,7 @@ def _build(folder: Path, workspace: Workspace, settings: Settings, rows: Validat
     from graftline.models.preprocessing import Reading
 
     logger.info("probing the frozen base model on %s", NAME)
-    use_threads(settings.adaptation)
+    use_threads(settings.adaptation.threads)
     verify_base_model(base)
     reading = Reading(rows.kind, settings.adaptation.max_tokens, settings.adaptation.max_seconds)
     model = load_base(base.path, Outputs("single_label", rows.labels), reading=reading, seed=0)

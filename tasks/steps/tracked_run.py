@@ -8,16 +8,17 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import JsonValue
 
+from graftline.compute.threads import thread_count
 from graftline.digests import json_sha256
 from graftline.settings import Settings
+from graftline.tasks.base_models.store import BaseModel
+from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.registry.versions import RUN_KEY
-from graftline.tasks.step_folders import Workspace, code_sha256
-from graftline.tasks.steps.fetch_model import BaseModel
-from graftline.tasks.steps.fine_tune import thread_count
+from graftline.tasks.step_folders import code_sha256
 from graftline.tasks.steps.source_task import SourceTask
-from graftline.tasks.steps.validate_data import ValidatedData
 from graftline.tasks.tracking.provenance import provenance
 from graftline.tasks.tracking.server import EXPERIMENT, TrackedRun, connect
+from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import Policy
 
 PROVENANCE = "provenance.json"
@@ -43,7 +44,7 @@ class RunInputs:
             "source_task": self.source.folder.key if self.source else None,
             "settings": self.settings.model_dump(mode="json"),
             "policy": self.policy.sha256,
-            "threads": thread_count(self.settings.adaptation),
+            "threads": thread_count(self.settings.adaptation.threads),
             "code": code_sha256(),
         }
         return json_sha256(parts)[:32]
@@ -109,7 +110,7 @@ def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> None:
 
     client = MlflowClient()
     settings, policy, data, base, source = inputs.settings, inputs.policy, inputs.data, inputs.base, inputs.source
-    made = provenance(workspace, settings, threads=thread_count(settings.adaptation))
+    made = provenance(workspace, settings, threads=thread_count(settings.adaptation.threads))
     made |= {"data_version": data.data.version, "data_modified": data.data.modified, "data_sha256": data.data.sha256}
     made |= {"probe_sha256": source.rows.data.sha256 if source else None}
     made |= {"base_model": base.uri, "base_model_revision": base.revision, "base_model_sha256": base.digest}

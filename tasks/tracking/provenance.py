@@ -9,7 +9,8 @@ from pydantic import JsonValue
 
 from graftline.digests import file_sha256
 from graftline.settings import Settings
-from graftline.tasks.step_folders import Workspace, code_sha256
+from graftline.tasks.step_folders import code_sha256
+from graftline.tasks.workspace import Workspace
 
 LOCK_FILES = ("requirements.lock", "base_models.lock")
 

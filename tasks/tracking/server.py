@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from graftline.errors import RegistryRefusedError
-from graftline.tasks.step_folders import Workspace
+from graftline.tasks.workspace import Workspace
 
 EXPERIMENT = "graftline"
 # MLflow's own retries notice a dead server only after minutes.

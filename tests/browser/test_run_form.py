@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from benchmarks.scores.projects import write_data_pointer
 from graftline.settings import Settings
 from tests.browser.pages import (
     RUN_SECONDS,
@@ -20,15 +21,7 @@ from tests.browser.pages import (
     whole_page_screenshot,
 )
 from tests.support.running_project import Running, graftline_up, state_of, wait_until
-from tests.support.tiny_project import (
-    PROJECT_POLICY,
-    ROWS,
-    copy_with_tiny_parts,
-    graftline,
-    write_data_pointer,
-    write_policy,
-    write_rows,
-)
+from tests.support.tiny_project import PROJECT_POLICY, ROWS, copy_with_tiny_parts, graftline, write_policy, write_rows
 
 MODEL = "reviews"
 # Prefect's server answers 500 where two of its own writers met in its SQLite file; nothing is changed then.

@@ -16,20 +16,12 @@ import pytest
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
+from benchmarks.scores.projects import git
 from graftline.flows.cli import app
 from graftline.tasks.registry.versions import champion_of
-from graftline.tasks.step_folders import Workspace
 from graftline.tasks.tracking.server import connect
-from tests.support.tiny_project import (
-    MODEL,
-    PROJECT_POLICY,
-    ROWS,
-    git,
-    graftline,
-    surroundings,
-    write_policy,
-    write_project,
-)
+from graftline.tasks.workspace import Workspace
+from tests.support.tiny_project import MODEL, PROJECT_POLICY, ROWS, graftline, surroundings, write_policy, write_project
 
 KEYS = {
     "model", "version", "verdict", "reasons", "scores", "rows", "data_version", "base_model_sha256", "weights_sha256",

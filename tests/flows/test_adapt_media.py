@@ -10,11 +10,11 @@ import soundfile
 import yaml
 from typer.testing import CliRunner
 
+from benchmarks.scores.projects import write_data_pointer
 from graftline.flows.cli import app
 from tests.graftline.data.test_images import png_of_nothing
 from tests.graftline.data.test_sounds import with_data_size
 from tests.support.tiny_media_files import SOUND_RATE, tiny_image, tiny_sound, write_tiny_images, write_tiny_sounds
-from tests.support.tiny_project import write_data_pointer
 
 ROWS = 24
 FOLDERS = {"image": "photos", "audio": "tones"}

@@ -13,16 +13,17 @@ from prefect.artifacts import Artifact
 from pydantic import JsonValue
 from typer.testing import CliRunner, Result
 
+from benchmarks.scores.projects import write_data_pointer
 from graftline.errors import RegistryRefusedError
 from graftline.flows import history_page
 from graftline.flows.cli import app
 from graftline.tasks.registry.approval import Approval
 from graftline.tasks.registry.history import record_file
 from graftline.tasks.registry.promotion import record_verdict
-from graftline.tasks.step_folders import Workspace
+from graftline.tasks.workspace import Workspace
 from tests.support.registered import move_by_hand, register
 from tests.support.tiny_model_files import flip_byte
-from tests.support.tiny_project import connected, graftline, write_data_pointer, write_policy, write_project
+from tests.support.tiny_project import connected, graftline, write_policy, write_project
 
 HEAVY = ("torch", "transformers", "mlflow", "prefect", "pandas", "numpy", "dvc", "great_expectations")
 

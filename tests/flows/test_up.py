@@ -16,6 +16,7 @@ import yaml
 from prefect.utilities.callables import parameter_schema
 
 from graftline.errors import GraftlineError, SettingsError
+from graftline.flows.servers.commands import prefect_environment, tracking_server
 from graftline.flows.servers.deployments import form_values
 from graftline.flows.servers.services import (
     StopRequested,
@@ -25,7 +26,7 @@ from graftline.flows.servers.services import (
     wait_for_end,
     wait_for_page,
 )
-from graftline.flows.up import prefect_environment, tracking_server, up
+from graftline.flows.up import up
 from graftline.settings import Settings, parse_settings, read_settings
 from tests.support.running_project import (
     PROJECT,

@@ -15,8 +15,9 @@ import pytest
 import yaml
 from prefect.settings import PREFECT_API_URL
 
+from benchmarks.scores.projects import git
 from tests.support.running_project import PROJECT, free_port
-from tests.support.tiny_project import LABELS, copy_with_tiny_parts, git, surroundings, write_rows
+from tests.support.tiny_project import LABELS, copy_with_tiny_parts, surroundings, write_rows
 
 pytestmark = pytest.mark.full
 

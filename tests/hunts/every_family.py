@@ -43,7 +43,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "families.md"
 HEAD = """# Families and strategies
 Each cell is one `adapt`, from validation to a verdict, on {rows} generated rows with a model of random weights and one
 thread; the number is its held-out accuracy, on about twenty rows, which says that it ran and nothing more. Made by
-`python -m benchmarks.scores.families` in {minutes:.0f} minutes.
+`python -m tests.hunts.every_family` in {minutes:.0f} minutes.
 
 | family | {strategies} |
 |---|{rules} |

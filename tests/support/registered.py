@@ -12,8 +12,8 @@ from graftline.tasks.registry.carrying_out import append, settled
 from graftline.tasks.registry.history import deciding, history_folder, read_history
 from graftline.tasks.registry.records import Entry
 from graftline.tasks.registry.versions import BARRED, CHAMPION, WEIGHTS, champion_of, get_version
-from graftline.tasks.step_folders import Workspace
 from graftline.tasks.tracking.server import EXPERIMENT
+from graftline.tasks.workspace import Workspace
 
 MODEL = "tiny"
 # Nothing here loads a version.

@@ -1,9 +1,7 @@
 """A whole project of a few kilobytes: a git repository, versioned data of two classes, a tiny base model, settings."""
 
 import csv
-import hashlib
 import io
-import json
 import os
 import random
 import shutil
@@ -17,21 +15,24 @@ import pytest
 import yaml
 from pydantic import JsonValue
 
-from graftline.files import files_below
+from benchmarks.scores.projects import git, write_data_pointer
 from graftline.settings import Settings, read_settings
-from graftline.tasks.step_folders import Workspace
+from graftline.tasks.base_models.locking import lock_model
+from graftline.tasks.base_models.store import BaseModel
+from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.steps.baselines import Baselines, baselines
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.decide import Decision, decide
 from graftline.tasks.steps.evaluate_model import Champion, Evaluation, evaluate_model
-from graftline.tasks.steps.fetch_model import BaseModel, fetch_model, lock_model
+from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.fine_tune import Checkpoint, fine_tune
 from graftline.tasks.steps.publish import publish
 from graftline.tasks.steps.register_model import Candidate, champion_to_beat, register_model
 from graftline.tasks.steps.source_task import source_task
 from graftline.tasks.steps.tracked_run import RunInputs, tracked_run
-from graftline.tasks.steps.validate_data import ValidatedData, validate_data
+from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.tracking.server import TrackedRun, connect
+from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import POLICY, read_policy
 from tests.support.running_project import copy_project
 from tests.support.tiny_models import BAD, BLOCKS, FILLERS, GOOD, write_tiny_model
@@ -144,28 +145,6 @@ def rows_as_csv(rows: int = ROWS, *, seed: int = 0) -> str:
     return text.getvalue()
 
 
-def write_data_pointer(root: Path) -> str:
-    """What `dvc add data` writes, without its seconds: the objects in the cache and data.dvc. Returns: the version."""
-    cache = root / ".dvc" / "cache" / "files" / "md5"
-    (root / ".dvc").mkdir(exist_ok=True)
-    (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
-    listing = []
-    for path in files_below(root / "data"):
-        digest = _keep(cache, path.read_bytes())
-        listing.append({"md5": digest, "relpath": path.relative_to(root / "data").as_posix()})
-    version = _keep(cache, json.dumps(listing, sort_keys=True).encode(), ".dir")
-    out = {"md5": f"{version}.dir", "nfiles": len(listing), "hash": "md5", "path": "data"}
-    (root / "data.dvc").write_text(yaml.safe_dump({"outs": [out]}))
-    return version
-
-
-def git(root: Path, *arguments: str) -> str:
-    person = ["-c", "user.name=a test", "-c", "user.email=test@localhost"]
-    return subprocess.run(
-        ["git", "-C", str(root), *person, *arguments], check=True, capture_output=True, text=True
-    ).stdout.strip()
-
-
 def graftline(root: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own, in the project `root`."""
     return subprocess.run(
@@ -232,14 +211,6 @@ def forget_servers(patch: pytest.MonkeyPatch) -> None:
     """Also the store that MLflow itself wrote into the environment when a test before connected to it."""
     for name in SERVERS:
         patch.delenv(name, raising=False)
-
-
-def _keep(cache: Path, content: bytes, suffix: str = "") -> str:
-    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    path = cache / digest[:2] / f"{digest[2:]}{suffix}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return digest
 
 
 def _params(model: str) -> JsonValue:

@@ -12,7 +12,8 @@ import pytest
 from pydantic import JsonValue
 
 from graftline.tasks import step_folders
-from graftline.tasks.step_folders import StepFolder, Workspace, code_sha256, is_intact, produce
+from graftline.tasks.step_folders import StepFolder, code_sha256, is_intact, produce
+from graftline.tasks.workspace import Workspace
 
 STEP = "a_step"
 INPUTS: dict[str, JsonValue] = {"data": "d1", "settings": {"epochs": 3}}

@@ -9,7 +9,8 @@ import pytest
 from graftline.behaviour.bias import Disparity
 from graftline.behaviour.findings import Behaviour, behaviour_of, counted
 from graftline.behaviour.robustness import is_same_answer, kept_under_changes, moved_as_directed, some_rows
-from graftline.evaluation.metrics import Difference, Floats
+from graftline.evaluation.bootstrap import Difference
+from graftline.evaluation.metrics import Floats
 from graftline.models.outputs import Outputs
 from graftline.models.predictor import Predictor
 from graftline.settings import Task

@@ -19,9 +19,11 @@ from graftline.compute.device import NOT_DETERMINISTIC, batch_on, can_be_pinned,
 from graftline.compute.precision import Precision
 from graftline.digests import tensors_sha256
 from graftline.errors import GraftlineError, SettingsError
+from graftline.frozen.filling import fill, row_keys
 from graftline.frozen.freezing import FreezePoint, train_mode
+from graftline.frozen.proof import plan_for
 from graftline.frozen.replay import capture, replaying
-from graftline.frozen.rows import FeatureRows, ReplayedRows, fill, plan_for, row_keys
+from graftline.frozen.rows import FeatureRows, ReplayedRows
 from graftline.frozen.store import FeatureStore
 from graftline.models.family import Pooling
 from graftline.models.folders import save_classifier

@@ -16,11 +16,11 @@ from graftline.compute import openvino_runtime
 from graftline.compute.openvino_runtime import TOLERANCE
 from graftline.compute.precision import Precision
 from graftline.errors import SettingsError
+from graftline.frozen.filling import fill, row_keys, run_through
 from graftline.frozen.freezing import freeze
-from graftline.frozen.rows import fill, row_keys, run_through
 from graftline.frozen.store import FeatureStore
-from graftline.models.classifier import HEAD
 from graftline.models.folders import save_classifier
+from graftline.models.parts import HEAD
 from graftline.models.predictor import Predictor
 from tests.support.tiny_media import tiny_media_classifier, tiny_media_rows, write_tiny_media_model
 from tests.support.tiny_models import (

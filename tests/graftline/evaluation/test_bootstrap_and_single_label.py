@@ -11,19 +11,11 @@ from scipy.stats import bootstrap
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, precision_recall_fscore_support
 
 from graftline.errors import GraftlineError
+from graftline.evaluation import bootstrap as resampling
 from graftline.evaluation import metrics
-from graftline.evaluation.metrics import (
-    CALIBRATION_BINS,
-    Floats,
-    Integers,
-    aligned,
-    confusion,
-    differences,
-    metrics_of,
-    per_class,
-    reliability,
-    scores,
-)
+from graftline.evaluation.bootstrap import differences, scores
+from graftline.evaluation.metrics import CALIBRATION_BINS, Floats, Integers
+from graftline.evaluation.single_label import aligned, confusion, metrics_of, per_class, reliability
 
 
 @st.composite
@@ -140,7 +132,7 @@ def test_the_interval_of_macro_f1_is_that_of_scipys_paired_bootstrap() -> None:
 def test_the_interval_does_not_depend_on_how_the_resamples_are_chunked(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = random_rows(30)
     at_once = scores(*rows, resamples=100, seed=3)
-    monkeypatch.setattr(metrics, "CHUNK_COUNTS", 70)
+    monkeypatch.setattr(resampling, "CHUNK_COUNTS", 70)
     chunked = scores(*rows, resamples=100, seed=3)
     for name, score in at_once.items():
         assert (chunked[name].low, chunked[name].high) == pytest.approx((score.low, score.high), rel=1e-12)
@@ -148,7 +140,7 @@ def test_the_interval_does_not_depend_on_how_the_resamples_are_chunked(monkeypat
 
 def test_resamples_within_strata_have_each_stratum_as_often_as_the_rows() -> None:
     strata = np.array([2, 0, 1, 0, 2, 2, 0, 0])
-    (counts,) = metrics.row_counts(strata, 50, seed=0)
+    (counts,) = resampling.row_counts(strata, 50, seed=0)
     for stratum in range(3):
         assert (counts[:, strata == stratum].sum(1) == (strata == stratum).sum()).all()
     assert counts.mean(0) == pytest.approx(1, abs=0.4)
@@ -168,11 +160,11 @@ def test_the_stratified_interval_has_the_width_that_the_strata_leave() -> None:
 
 def test_the_p_value_is_the_level_at_which_the_interval_leaves_zero_out() -> None:
     drawn = np.random.default_rng(0).normal(0.2, 0.1, 999)
-    p = metrics.difference_of(0.2, drawn).p
+    p = resampling.difference_of(0.2, drawn).p
     assert p == pytest.approx(2 * (1 + (drawn <= 0).sum()) / 1000)
-    assert metrics.difference_of(-0.2, -drawn).p == p
-    assert metrics.difference_of(0.0, np.zeros(999)).p == 1.0
-    assert metrics.difference_of(math.nan, np.full(999, math.nan)).p == 1.0
+    assert resampling.difference_of(-0.2, -drawn).p == p
+    assert resampling.difference_of(0.0, np.zeros(999)).p == 1.0
+    assert resampling.difference_of(math.nan, np.full(999, math.nan)).p == 1.0
 
 
 def test_equal_models_differ_by_exactly_nothing() -> None:

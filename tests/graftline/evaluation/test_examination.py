@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import confusion_matrix
 
-from graftline.evaluation.examination import baseline, examine
+from graftline.evaluation.baselines import baseline
+from graftline.evaluation.examination import examine
 from graftline.evaluation.metrics import Floats
 from graftline.evaluation.multi_label import label_confusion
 from graftline.evaluation.regression import in_quarters, number_reliability

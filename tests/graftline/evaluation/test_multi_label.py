@@ -8,7 +8,8 @@ from hypothesis.extra import numpy as arrays
 from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_recall_fscore_support
 
 from graftline.errors import GraftlineError
-from graftline.evaluation.metrics import CALIBRATION_BINS, Floats, Integers, differences, scores
+from graftline.evaluation.bootstrap import differences, scores
+from graftline.evaluation.metrics import CALIBRATION_BINS, Floats, Integers
 from graftline.evaluation.multi_label import label_reliability, metrics_of_labels, per_label
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.stats import binom, binomtest, norm, ttest_1samp
 
-from graftline.evaluation.metrics import Score
+from graftline.evaluation.bootstrap import Score
 from graftline.evaluation.paired_tests import (
     MOST_ROWS,
     Gains,

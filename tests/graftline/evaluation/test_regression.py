@@ -9,7 +9,8 @@ from scipy.stats import bootstrap
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 from graftline.errors import GraftlineError
-from graftline.evaluation.metrics import Floats, differences, scores
+from graftline.evaluation.bootstrap import differences, scores
+from graftline.evaluation.metrics import Floats
 from graftline.evaluation.regression import metrics_of_numbers
 
 REFERENCES = {

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from graftline.errors import SettingsError
+from graftline.frozen.filling import fill, row_keys
 from graftline.frozen.freezing import FreezePoint, freeze, train_mode
 from graftline.frozen.replay import capture, plan_replay, replaying
-from graftline.frozen.rows import InputRows, ReplayedRows, fill, row_keys
+from graftline.frozen.rows import InputRows, ReplayedRows
 from graftline.frozen.store import FeatureStore
 from graftline.models.classifier import Classifier
 from graftline.settings.adaptation import Strategy

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from graftline.data.sounds import Samples, decode_sound
+from graftline.frozen.filling import fill, row_keys
 from graftline.frozen.freezing import FreezePoint, freeze
+from graftline.frozen.proof import plan_for
 from graftline.frozen.replay import capture, replaying
-from graftline.frozen.rows import InputRows, ReplayedRows, fill, in_parts, plan_for, row_keys
+from graftline.frozen.rows import InputRows, ReplayedRows, in_parts
 from graftline.frozen.store import FeatureStore
 from graftline.models import image_models, sound_models
 from graftline.models.blocks import find_blocks

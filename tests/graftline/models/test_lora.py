@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from graftline.errors import SettingsError
-from graftline.frozen.freezing import freeze, has_lora
+from graftline.frozen.freezing import freeze
 from graftline.models.blocks import find_blocks
 from graftline.models.classifier import Classifier
 from graftline.models.folders import save_classifier
 from graftline.models.lora import add_lora, merge_lora
+from graftline.models.parts import has_lora
 from tests.support.tiny_media import tiny_media_classifier, tiny_media_rows, write_tiny_media_model
 from tests.support.tiny_models import ARCHITECTURES, Architecture, tiny_classifier, tiny_rows, write_tiny_model
 

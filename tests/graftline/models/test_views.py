@@ -20,9 +20,11 @@ from PIL import Image
 from graftline.digests import tensors_sha256
 from graftline.errors import SettingsError
 from graftline.frozen.eviction import open_feature_store
+from graftline.frozen.filling import fill, row_keys, run_through
 from graftline.frozen.freezing import FreezePoint, freeze
+from graftline.frozen.proof import plan_for
 from graftline.frozen.replay import replaying
-from graftline.frozen.rows import FeatureRows, InputRows, ReplayedRows, fill, plan_for, row_keys, run_through
+from graftline.frozen.rows import FeatureRows, InputRows, ReplayedRows
 from graftline.frozen.store import FeatureStore
 from graftline.models.classifier import Classifier
 from graftline.models.views import View, augmented_image, augmented_sound, views_of

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from graftline.pages.report import Beside, RunReport, Table, kept, render_card, render_report
-from graftline.verdict.score_axes import Axis, Part
+from graftline.verdict.axis import Axis, Part
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'`|*_[a](javascript:alert(3)){{ 7*7 }}\u202egnp.exe"
 SCORE = {"value": 0.9, "low": 0.8, "high": 0.95}

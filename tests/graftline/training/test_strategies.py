@@ -17,8 +17,9 @@ from graftline.frozen.eviction import open_feature_store
 from graftline.frozen.freezing import FreezePoint, freeze, frozen_sha256
 from graftline.frozen.rows import FeatureRows, InputRows
 from graftline.frozen.store import FeatureStore, lock_of
-from graftline.models.classifier import HEAD, Classifier
+from graftline.models.classifier import Classifier
 from graftline.models.folders import load_classifier, save_classifier
+from graftline.models.parts import HEAD
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.training.loop import batch_groups
 from graftline.training.objective import OneLabel, balanced_weights

@@ -5,7 +5,7 @@ import pytest
 
 from graftline.behaviour.bias import Disparity
 from graftline.behaviour.findings import Behaviour, Counted, counted
-from graftline.evaluation.metrics import Difference
+from graftline.evaluation.bootstrap import Difference
 from graftline.verdict.behaviour_axes import bias, hostile_requests, robustness
 from graftline.verdict.policy import Bias, Policy, Robustness
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from graftline.behaviour.bias import Disparity
 from graftline.behaviour.findings import Behaviour, Counted
 from graftline.behaviour.retention import Retention as Retained
+from graftline.evaluation.bootstrap import Difference, Score
 from graftline.evaluation.comparison import Comparison, SliceGains
-from graftline.evaluation.metrics import Difference, Score
 from graftline.evaluation.paired_tests import Gains
+from graftline.verdict.axis import Axis
 from graftline.verdict.gate import Evaluated, Unscored, Verdict, decide
 from graftline.verdict.policy import (
     Bias,
@@ -28,7 +29,6 @@ from graftline.verdict.policy import (
     Retention,
     Robustness,
 )
-from graftline.verdict.score_axes import Axis
 
 SCORES = ("accuracy", "macro_f1", "log_loss", "calibration_error")
 POLICY = Policy(floors=Floors(accuracy=0.75, macro_f1=0.6))

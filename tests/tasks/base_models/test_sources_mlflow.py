@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from graftline.errors import BaseModelRefusedError
-from graftline.tasks.step_folders import Workspace
-from graftline.tasks.steps.fetch_model import fetch_model, lock_model
+from graftline.tasks.base_models.locking import lock_model
+from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.tracking.server import connect
+from graftline.tasks.workspace import Workspace
 from tests.support.tiny_model_files import flip_byte, write_model
 
 pytestmark = pytest.mark.full

@@ -8,9 +8,10 @@ import boto3
 import pytest
 
 from graftline.errors import BaseModelRefusedError
+from graftline.tasks.base_models.locking import lock_model
 from graftline.tasks.base_models.sources import SourceUnavailableError
-from graftline.tasks.step_folders import Workspace
-from graftline.tasks.steps.fetch_model import fetch_model, lock_model
+from graftline.tasks.steps.fetch_model import fetch_model
+from graftline.tasks.workspace import Workspace
 from tests.support.servers import CuttingProxy, S3Server, free_ports, running_proxy, running_s3
 from tests.support.tiny_model_files import flip_byte, write_model
 

@@ -15,7 +15,7 @@ from graftline.tasks.registry.promotion import answer_approval, override, promot
 from graftline.tasks.registry.records import Answer, Record
 from graftline.tasks.registry.verification import verify
 from graftline.tasks.registry.versions import REASONS, VERDICT
-from graftline.tasks.step_folders import Workspace
+from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import Policy
 from tests.support.registered import MODEL, RegistryState, move_by_hand, register, state_of
 

@@ -19,7 +19,7 @@ from graftline.tasks.registry.history import (
     write_record,
 )
 from graftline.tasks.registry.records import Action, Entry, Record
-from graftline.tasks.step_folders import Workspace
+from graftline.tasks.workspace import Workspace
 from tests.support.registered import MODEL, write_first_form
 
 

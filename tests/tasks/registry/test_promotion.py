@@ -11,7 +11,7 @@ from graftline.tasks.registry import promotion, versions
 from graftline.tasks.registry.history import read_history
 from graftline.tasks.registry.promotion import MODIFIED_DATA, override, promote, record_verdict, rollback
 from graftline.tasks.registry.versions import BARRED, CHALLENGER, CHAMPION, VERDICT, champion_of
-from graftline.tasks.step_folders import Workspace
+from graftline.tasks.workspace import Workspace
 from tests.support.registered import MODEL, NO_FILES, RegistryState, Verdict, judge, move_by_hand, register, state_of
 from tests.support.tiny_project import connected
 

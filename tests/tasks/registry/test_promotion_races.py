@@ -18,8 +18,8 @@ from graftline.tasks.registry.history import history_folder, marks, read_history
 from graftline.tasks.registry.promotion import promote, record_verdict
 from graftline.tasks.registry.verification import verify
 from graftline.tasks.registry.versions import VERDICT
-from graftline.tasks.step_folders import Workspace
 from graftline.tasks.tracking.server import connect
+from graftline.tasks.workspace import Workspace
 from tests.support.registered import MODEL, RegistryState, Verdict, register, state_of
 
 FORK = multiprocessing.get_context("fork")

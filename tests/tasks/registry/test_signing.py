@@ -15,7 +15,7 @@ from graftline.tasks.registry.promotion import promote, rollback
 from graftline.tasks.registry.records import parse_record
 from graftline.tasks.registry.signing import KEY_FILE
 from graftline.tasks.registry.verification import verify
-from graftline.tasks.step_folders import Workspace
+from graftline.tasks.workspace import Workspace
 from tests.support.registered import MODEL, register
 
 

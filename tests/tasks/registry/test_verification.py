@@ -18,7 +18,7 @@ from graftline.tasks.registry.promotion import override, promote, rollback
 from graftline.tasks.registry.records import Record, parse_record
 from graftline.tasks.registry.verification import verify
 from graftline.tasks.registry.versions import CHAMPION, NEWEST, WEIGHTS
-from graftline.tasks.step_folders import Workspace
+from graftline.tasks.workspace import Workspace
 from tests.support.registered import MODEL, move_by_hand, register, state_of, write_first_form
 from tests.support.tiny_project import connected
 

@@ -12,21 +12,22 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from benchmarks.scores.projects import git
 from graftline.models.predictor import Predictor
 from graftline.settings import Settings
 from graftline.settings.adaptation import AdaptationSettings
+from graftline.tasks.base_models.locking import lock_model
 from graftline.tasks.data.accepted_rows import raw_inputs, split_targets
-from graftline.tasks.step_folders import Workspace
 from graftline.tasks.steps import baselines as step
 from graftline.tasks.steps.baselines import Baselines, frozen_head_settings, scratch_settings
-from graftline.tasks.steps.fetch_model import lock_model
 from graftline.tasks.steps.fine_tune import fine_tune
+from graftline.tasks.workspace import Workspace
 from graftline.training.plan import DivergedError
 from graftline.training.strategies import Adaptation
+from graftline.verdict.axis import Axis
 from graftline.verdict.policy import BASELINES, Baseline
-from graftline.verdict.score_axes import Axis
 from tests.support.tiny_models import tiny_classifier, tiny_rows
-from tests.support.tiny_project import Line, connected, git, run_line, write_policy, write_project
+from tests.support.tiny_project import Line, connected, run_line, write_policy, write_project
 
 CHEAP: Sequence[Baseline] = ("tfidf", "frozen_head")
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.scores.projects import write_data_pointer
 from graftline.errors import DataRefusedError, SettingsError
 from graftline.settings import DataSettings
-from graftline.tasks.step_folders import Workspace
-from graftline.tasks.steps.data_version import data_version, rows_sha256
+from graftline.tasks.data.files import rows_sha256
+from graftline.tasks.steps.data_version import data_version
+from graftline.tasks.workspace import Workspace
 from tests.support.tiny_media_files import write_tiny_images
-from tests.support.tiny_project import write_data_pointer
 
 SETTINGS = DataSettings(path="data/table.csv")
 ALLOWING = DataSettings(path="data/table.csv", allow_modified=True)

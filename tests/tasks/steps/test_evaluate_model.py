@@ -20,7 +20,8 @@ from graftline.tasks.data.accepted_rows import read_split
 from graftline.tasks.serving.trial import Scored
 from graftline.tasks.step_folders import StepFolder
 from graftline.tasks.steps.baselines import Baselines, baselines
-from graftline.tasks.steps.evaluate_model import Champion, Evaluation, evaluate_model, predictions_sha256
+from graftline.tasks.steps.evaluate_model import Champion, Evaluation, evaluate_model
+from graftline.tasks.steps.held_out import predictions_sha256
 from tests.support.tiny_project import LABELS, MODEL, Line
 
 

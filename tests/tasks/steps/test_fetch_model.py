@@ -16,9 +16,11 @@ import pytest
 
 from graftline.errors import BaseModelRefusedError, GraftlineError, SettingsError
 from graftline.files import files_below
+from graftline.tasks.base_models.locking import lock_model
 from graftline.tasks.base_models.sources import SourceUnavailableError
-from graftline.tasks.step_folders import Workspace
-from graftline.tasks.steps.fetch_model import LOCK_FILE, BaseModel, fetch_model, lock_model, verify_base_model
+from graftline.tasks.base_models.store import LOCK_FILE, BaseModel, verify_base_model
+from graftline.tasks.steps.fetch_model import fetch_model
+from graftline.tasks.workspace import Workspace
 from tests.support.tiny_model_files import flip_byte, write_model
 
 URI = "path:model"

@@ -15,15 +15,16 @@ import yaml
 from fastapi.testclient import TestClient
 from mlflow.pyfunc import PyFuncModel, scoring_server
 
+from benchmarks.scores.projects import git, write_data_pointer
 from graftline.behaviour.findings import behaviour_of
 from graftline.models.predictor import Predictor
 from graftline.settings import Kind, Task
+from graftline.tasks.base_models.locking import lock_model
 from graftline.tasks.data.accepted_rows import read_split
-from graftline.tasks.step_folders import Workspace
-from graftline.tasks.steps.fetch_model import lock_model
+from graftline.tasks.workspace import Workspace
 from tests.support.tiny_media import MediaArchitecture, write_tiny_media_model
 from tests.support.tiny_media_files import write_tiny_images, write_tiny_sounds
-from tests.support.tiny_project import Line, empty_store, git, run_line, workspace, write_data_pointer
+from tests.support.tiny_project import Line, empty_store, run_line, workspace
 
 __all__ = ["empty_store", "workspace"]
 
@@ -152,7 +153,7 @@ def test_files_become_a_registered_model_that_answers_every_usual_form(registere
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("kind", "base"),
-    # Of each library and each way to read one; `python -m benchmarks.scores.families` runs all families and strategies.
+    # Of each library and each way to read one; `python -m tests.hunts.every_family` runs all families and strategies.
     [("image", "convnext"), ("audio", "wav2vec2 group norm")],
 )
 def test_other_families_go_through_the_whole_line(workspace: Workspace, kind: Kind, base: MediaArchitecture) -> None:

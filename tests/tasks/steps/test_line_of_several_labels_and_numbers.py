@@ -19,6 +19,7 @@ from mlflow.pyfunc import PyFuncModel, scoring_server
 from pyarrow import parquet
 from sklearn.metrics import f1_score, mean_absolute_error, r2_score
 
+from benchmarks.scores.projects import git, write_data_pointer
 from graftline.errors import SettingsError
 from graftline.evaluation.by_task import METRICS_OF
 from graftline.evaluation.scoring import SCORING
@@ -38,9 +39,7 @@ from tests.support.tiny_project import (
     connected,
     empty_store,
     forget_servers,
-    git,
     run_line,
-    write_data_pointer,
     write_policy,
     write_tiny_base,
 )

@@ -19,9 +19,10 @@ from graftline.data.splitting import split_of
 from graftline.digests import file_sha256
 from graftline.errors import DataRefusedError
 from graftline.settings import DataSettings
-from graftline.tasks.step_folders import Workspace
-from graftline.tasks.steps.data_version import DataVersion
-from graftline.tasks.steps.validate_data import ValidatedData, validate_data
+from graftline.tasks.data.accepted_rows import ValidatedData
+from graftline.tasks.data.files import DataVersion
+from graftline.tasks.steps.validate_data import validate_data
+from graftline.tasks.workspace import Workspace
 
 Cells = Sequence[str]
 SUBJECTS = ("plot", "cast", "score", "ending", "dialogue", "pacing", "camera", "villain", "humour", "opening")
@@ -93,7 +94,7 @@ def test_a_second_run_reuses_the_folder_without_great_expectations(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = run(tmp_path, Table(fit_rows()).csv())
-    monkeypatch.setattr("graftline.tasks.steps.validate_data.Validator", None)
+    monkeypatch.setattr("graftline.tasks.data.findings.Validator", None)
     second = run(tmp_path, Table(fit_rows()).csv())
     assert (first.folder.outcome, second.folder.outcome) == ("ran", "reused")
     assert (second.split_sha256, second.test_sha256, second.page) == (first.split_sha256, first.test_sha256, first.page)

@@ -21,9 +21,10 @@ os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 from graftline.digests import file_sha256
 from graftline.errors import DataRefusedError, SettingsError
 from graftline.settings import DataSettings
-from graftline.tasks.step_folders import Workspace
-from graftline.tasks.steps.data_version import DataVersion, rows_sha256
-from graftline.tasks.steps.validate_data import ValidatedData, validate_data
+from graftline.tasks.data.accepted_rows import ValidatedData
+from graftline.tasks.data.files import DataVersion, rows_sha256
+from graftline.tasks.steps.validate_data import validate_data
+from graftline.tasks.workspace import Workspace
 from tests.graftline.data.test_images import png_of_nothing
 from tests.graftline.data.test_sounds import RATE, with_data_size, with_field
 from tests.support.tiny_media_files import SOUND_RATE, tiny_image, tiny_sound, write_tiny_images, write_tiny_sounds
@@ -371,7 +372,7 @@ def test_a_picture_that_changes_while_it_is_read_stops_the_run(photos: Path, mon
 
     from graftline.data.media_files import look_at
 
-    monkeypatch.setattr("graftline.tasks.steps.validate_data.look_at", look_at_and_change)
+    monkeypatch.setattr("graftline.tasks.data.findings.look_at", look_at_and_change)
     with pytest.raises(DataRefusedError, match="the files changed while they were read; run again"):
         run(photos, "image")
 

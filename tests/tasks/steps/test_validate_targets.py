@@ -16,9 +16,10 @@ os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 from graftline.digests import file_sha256
 from graftline.errors import DataRefusedError
 from graftline.settings import DataSettings
-from graftline.tasks.step_folders import Workspace
-from graftline.tasks.steps.data_version import DataVersion
-from graftline.tasks.steps.validate_data import ValidatedData, validate_data
+from graftline.tasks.data.accepted_rows import ValidatedData
+from graftline.tasks.data.files import DataVersion
+from graftline.tasks.steps.validate_data import validate_data
+from graftline.tasks.workspace import Workspace
 
 LABELS = ("sad", "long", "loud")
 SUBJECTS = ("plot", "cast", "score", "ending", "dialogue", "pacing", "camera", "villain", "humour", "opening")

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.scores.projects import git
 from graftline.digests import file_sha256
 from graftline.settings import read_settings
-from graftline.tasks.step_folders import Workspace, code_sha256
+from graftline.tasks.step_folders import code_sha256
 from graftline.tasks.tracking.provenance import processor, provenance
-from tests.support.tiny_project import git, write_project
+from graftline.tasks.workspace import Workspace
+from tests.support.tiny_project import write_project
 
 
 @pytest.fixture(scope="module")

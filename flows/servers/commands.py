@@ -1,0 +1,49 @@
+"""What the servers of `graftline up` are started with."""
+
+import os
+import sys
+from pathlib import Path
+
+import yaml
+
+# flows/servers/deployments.py creates it, prefect.yaml names it.
+WORK_POOL = "local"
+# Lost runs are found by their missing heartbeats (flows/servers/deployments.py); 30 is the least that Prefect sends.
+HEARTBEAT_SECONDS = 30
+
+
+def prefect_environment(root: Path, page: str) -> dict[str, str]:
+    """The surroundings of everything of Prefect's. The user's own profile and variables neither help nor hinder."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return others | {
+        "PREFECT_HOME": str(root / ".graftline" / "prefect"),
+        "PREFECT_API_URL": f"{page}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # The newer pages ask an outside host for their analytics even where analytics are off.
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        # Otherwise any site that is open in the same browser may start a run.
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": page,
+        "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+        # How long a submitted run waits for the worker to look; the default of 10 s feels broken.
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+    }
+
+
+def prefect_command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "prefect", *arguments]
+
+
+def tracking_server(root: Path, page: str) -> tuple[list[str], dict[str, str]]:
+    """The command and the environment of MLflow's server, as `mlflow/server.yaml` describes them."""
+    file = yaml.safe_load((root / "mlflow" / "server.yaml").read_text(encoding="utf-8"))
+    options = [part for name, value in file["options"].items() for part in (f"--{name}", str(value))]
+    flags = [f"--{name}" for name in file["flags"]]
+    command = [sys.executable, "-m", "mlflow", "server", *address_options(page), *options, *flags]
+    return command, {**os.environ, **file["environment"]}
+
+
+def address_options(page: str) -> list[str]:
+    host, port = page.removeprefix("http://").split(":")
+    return ["--host", host, "--port", port]

@@ -1,0 +1,16 @@
+"""Text of others, made harmless and visible on a page."""
+
+from graftline.data.row_names import printable
+
+SHOWN_VALUE_CHARACTERS = 300
+
+
+def visible(value: object) -> str:
+    """A value as it may stand on a page: cut when long, and with nothing in it that turns the line around."""
+    text = printable("" if value is None else str(value))
+    return spelt_out(text if len(text) <= SHOWN_VALUE_CHARACTERS else text[: SHOWN_VALUE_CHARACTERS - 1] + "…")
+
+
+def spelt_out(text: str) -> str:
+    """A text whole, with what cannot be seen, or turns the line around, as its number."""
+    return "".join(mark if mark.isprintable() or mark == "\n" else f"\\u{ord(mark):04x}" for mark in text)

@@ -1,0 +1,58 @@
+"""What an axis of the verdict is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Outcome = Literal["win", "tie", "loss", "unknown"]
+Consequence = Literal["HOLD", "REJECT"]
+Numbers = Mapping[str, float | None]
+# The smallest difference that could have been shown is the one that would have been, four times out of five.
+POWER = 0.8
+# Of the one in five that a row count may leave unshown, half is for the main score's test, half for all others.
+RISK = (1 - POWER) / 2
+
+
+@dataclass(frozen=True)
+class Part:
+    """One slice, score, floor or baseline of an axis."""
+
+    name: str
+    outcome: Outcome
+    numbers: Numbers
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What one side of the candidate looks like, and what follows for the verdict."""
+
+    name: str
+    outcome: Outcome
+    sentence: str
+    consequence: Consequence | None = None
+    """What it makes of the verdict; none where it is well, or where the policy only has it advise."""
+    blocks: bool = True
+    """Whether the policy lets it block a promotion."""
+    numbers: Numbers | None = None
+    parts: Sequence[Part] = ()
+
+    def as_advice(self) -> "Axis":
+        """The same without consequences."""
+        return replace(self, consequence=None, blocks=False)
+
+
+def of_parts(name: str, parts: Sequence[Part], well: str) -> Axis:
+    """An axis that is well where all its parts are; one that is lost rejects, one that is open holds."""
+    outcome = worst(parts)
+    failed = [part for part in parts if part.outcome in ("loss", "unknown")]
+    consequence: Consequence | None = None
+    if failed:
+        consequence = "REJECT" if outcome == "loss" else "HOLD"
+    sentence = "; ".join(f"{part.name} {part.sentence}" for part in failed) or well
+    return Axis(name, outcome, sentence, consequence, parts=parts)
+
+
+def worst(parts: Sequence[Part]) -> Outcome:
+    order: Sequence[Outcome] = ("loss", "unknown", "tie", "win")
+    return min((part.outcome for part in parts), key=order.index, default="unknown")

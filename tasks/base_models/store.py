@@ -1,0 +1,100 @@
+"""The store of base models: every file under its digest, downloaded once, checked at every use."""
+
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from graftline.base_models.lock import LockedFile, LockedModel, check_file, check_folder
+from graftline.digests import file_sha256
+from graftline.errors import BaseModelRefusedError
+from graftline.files import sync_folder
+from graftline.tasks.base_models.sources import Source, SourceFile, open_source
+from graftline.tasks.step_folders import Outcome
+from graftline.tasks.workspace import Workspace
+
+LOCK_FILE = "base_models.lock"
+SOURCE_DIFFERS = (
+    "the source is not what was locked: restore it, or, if the change is intended, run `graftline lock` and review"
+    f" the difference in {LOCK_FILE}"
+)
+
+logger = logging.getLogger("graftline.fetch_model")
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A verified base model: `path` holds exactly `files`."""
+
+    uri: str
+    revision: str
+    digest: str
+    path: Path
+    licence: str
+    bytes: int
+    files: tuple[LockedFile, ...]
+    outcome: Outcome
+
+
+def verify_base_model(model: BaseModel) -> None:
+    """Check every byte of a stored model: to be called right before it is loaded. Raises: BaseModelRefusedError."""
+    next_step = f"the stored copy was changed: delete {model.path} and run again"
+    check_folder(model.path, model.uri, files=model.files, next_step=next_step)
+    logger.info("verified %s: %d files, %.1f MB, %s", model.uri, len(model.files), model.bytes / 1e6, model.digest[:12])
+
+
+def download(workspace: Workspace, uri: str, locked: LockedModel, folder: Path) -> None:
+    """Fetch what the lock names into a partial folder, which a killed run leaves to the next, and rename it."""
+    partial = folder.with_name(f".{locked.digest}.partial")
+    logger.info("fetching %s at %s: %d files, %.1f MB", uri, locked.revision, len(locked.files), locked.bytes / 1e6)
+    try:
+        with open_source(workspace, uri, locked.revision) as source:
+            for file in locked.files:
+                _fetch_file(source, file, partial / file.path, where=uri)
+        check_folder(partial, uri, files=locked.files, next_step=SOURCE_DIFFERS)
+    except BaseModelRefusedError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    partial.rename(folder)
+    sync_folder(folder.parent)
+
+
+def _fetch_file(source: Source, file: LockedFile, target: Path, *, where: str) -> None:
+    """Fetch one file, going on where an earlier try stopped; what that left is only trusted if the whole is right."""
+    offered = SourceFile(file.path, file.bytes, file.version)
+    resumed = target.exists()
+    read_on(source, offered, target, where=where)
+    if resumed and file_sha256(target) != file.sha256:
+        logger.warning("%s: what an earlier run left of %s is not usable, fetching it again", where, file.path)
+        target.unlink()
+        read_on(source, offered, target, where=where)
+    check_file(target, file, where, next_step=SOURCE_DIFFERS)
+
+
+def read_on(source: Source, file: SourceFile, target: Path, *, where: str) -> None:
+    """Read on until the file is as long as it should be. A source that ends early is asked again while it gives more.
+
+    Raises: BaseModelRefusedError if it ends early without giving more, or goes on past the end.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("ab") as opened:
+        while (offset := opened.tell()) < file.bytes:
+            for chunk in source.read(file, offset):
+                opened.write(chunk)
+                if opened.tell() > file.bytes:
+                    raise _wrong_length(where, file, f"goes on after {file.bytes} bytes")
+            if opened.tell() == offset:
+                raise _wrong_length(where, file, f"ends after {offset} bytes")
+        opened.flush()
+        os.fsync(opened.fileno())
+
+
+def _wrong_length(where: str, file: SourceFile, got: str) -> BaseModelRefusedError:
+    return BaseModelRefusedError(f"{where}: {file.path} {got}, expected {file.bytes}; {SOURCE_DIFFERS}")
+
+
+def store_of(workspace: Workspace) -> Path:
+    store = workspace.artifacts / "base_models"
+    store.mkdir(parents=True, exist_ok=True)
+    return store

@@ -1,0 +1,97 @@
+"""data/ on disk: which files a run reads, and their digests."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from graftline.digests import CHUNK_BYTES, file_sha256, json_sha256
+from graftline.errors import SettingsError
+from graftline.files import files_below
+from graftline.settings import DataSettings
+from graftline.tasks.workspace import Workspace
+
+DATA_FOLDER = "data"
+
+
+@dataclass(frozen=True)
+class DataVersion:
+    """Which data a run uses: the version that data.dvc names, and whether the files are really that."""
+
+    version: str
+    """The MD5 by which DVC names the folder's content."""
+    modified: bool
+    differing: tuple[str, ...]
+    """The files that differ from the version, each with how: `reviews.csv (modified)`."""
+    sha256: str
+    """What the rows are read from: the SHA-256 of the table; for images and sounds of everything in data/ as well."""
+
+
+def rows_sha256(workspace: Workspace, settings: DataSettings) -> str:
+    """The digest of what the rows are read from, as it lies there now."""
+    found = {} if settings.kind == "text" else files_with_md5(workspace)
+    return digest_of_rows(table_path(workspace, settings), settings, found)
+
+
+def digest_of_rows(table: Path, settings: DataSettings, found: Mapping[str, str]) -> str:
+    if settings.kind == "text":
+        return file_sha256(table)
+    # By the MD5s that DVC needs anyway: reading all the files once more would take minutes. What is learned from is
+    # checked against the SHA-256 of each file, which validate_data writes down.
+    files: dict[str, JsonValue] = {ascii(name): md5 for name, md5 in found.items()}
+    return json_sha256({"table": file_sha256(table) if table.is_file() else None, "files": files})
+
+
+def table_path(workspace: Workspace, settings: DataSettings, *, name: str = "data.path") -> Path:
+    """Where the table lies, or the folder of class folders; `name` is the setting that says so.
+
+    Raises: SettingsError if that is outside the project folder, or a folder where it cannot be one.
+    """
+    path = workspace.root / settings.path
+    if path.is_dir():
+        _check_folder(workspace, path, settings, name)
+    if not path.resolve().is_relative_to(workspace.root.resolve()):
+        raise SettingsError(
+            f"{name}: {settings.path!r} lies outside the project folder, expected a path below it;"
+            f" copy the table into {DATA_FOLDER}/"
+        )
+    return path
+
+
+def _check_folder(workspace: Workspace, folder: Path, settings: DataSettings, name: str) -> None:
+    if settings.kind == "text":
+        raise SettingsError(
+            f"{name}: {settings.path!r} is a folder, expected a table for data.kind text;"
+            " name the table in it, or set data.kind to image or audio"
+        )
+    if settings.task != "single_label":
+        raise SettingsError(
+            f"{name}: {settings.path!r} is a folder of class folders, which names one label for each file,"
+            f" but data.task is {settings.task}; put paths and targets into a table"
+        )
+    named = {"id": settings.id, "group": settings.group, "slices": ", ".join(settings.slices)}
+    if columns := [f"data.{role} ({column})" for role, column in named.items() if column]:
+        raise SettingsError(
+            f"{name}: {settings.path!r} is a folder and has no columns for {' and '.join(columns)};"
+            " leave them empty, or put paths and columns into a table"
+        )
+    if not folder.resolve().is_relative_to((workspace.root / DATA_FOLDER).resolve()):
+        raise SettingsError(
+            f"{name}: {settings.path!r} is a folder outside {DATA_FOLDER}/, expected one below it; move it there"
+        )
+
+
+def files_with_md5(workspace: Workspace) -> dict[str, str]:
+    """The files in data/ by relative path, each with its MD5."""
+    folder = workspace.root / DATA_FOLDER
+    return {path.relative_to(folder).as_posix(): md5_of(path) for path in files_below(folder) if path.is_file()}
+
+
+def md5_of(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

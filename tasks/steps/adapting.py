@@ -1,0 +1,173 @@
+"""Adapting a base model to the accepted training rows: for the candidate, and for baselines."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from graftline.compute.threads import thread_count, use_threads
+from graftline.digests import json_sha256
+from graftline.evaluation.scoring import SCORING, spelt
+from graftline.settings import Kind, Task
+from graftline.settings.adaptation import AdaptationSettings
+from graftline.tasks.base_models.store import BaseModel, verify_base_model
+from graftline.tasks.data.accepted_rows import LIBRARIES_OF, ValidatedData, raw_inputs, split_targets
+from graftline.tasks.progress import ProgressBar
+from graftline.tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from graftline.frozen.freezing import FreezePoint
+    from graftline.frozen.rows import InputRows
+    from graftline.models.classifier import Classifier
+    from graftline.models.preprocessing import Preprocessor
+    from graftline.training.plan import Epoch, Progress
+    from graftline.training.strategies import Adapted
+
+
+# MLflow finds the checkpoint in the registered model under the folder's own name.
+MODEL, CHECKPOINTS = "model", "checkpoints"
+# Seconds between two lines about progress: often enough to see it live, seldom enough to read.
+SAY_SECONDS = 10.0
+
+logger = logging.getLogger("graftline.fine_tune")
+
+
+@dataclass(frozen=True)
+class Made:
+    """An adapted model in memory."""
+
+    model: "Classifier"
+    preprocessor: "Preprocessor"
+    adapted: "Adapted"
+
+
+def adapt_base(
+    workspace: Workspace,
+    settings: AdaptationSettings,
+    data: ValidatedData,
+    base: BaseModel,
+    *,
+    folder: Path,
+    bar: ProgressBar,
+    finished_epoch: Callable[[dict[str, float]], None] = lambda _: None,
+    scratch: bool = False,
+) -> Made:
+    """Adapt the base model, or its architecture with random weights, to the accepted training rows.
+
+    Checkpoints go to `folder`; who finds some there goes on from them.
+    """
+    from graftline.frozen.eviction import open_feature_store
+    from graftline.frozen.rows import InputRows
+    from graftline.models.folders import load_base, load_preprocessor
+    from graftline.models.outputs import outputs_for
+    from graftline.models.preprocessing import Reading
+    from graftline.training.runs import Listener
+    from graftline.training.strategies import Adaptation
+
+    use_threads(settings.threads)
+    verify_base_model(base)
+    reading = Reading(data.kind, settings.max_tokens, settings.max_seconds)
+    preprocessor = load_preprocessor(base.path, reading)
+    targets = {split: split_targets(data, split) for split in ("train", "validation")}
+    outputs = outputs_for(data.task, data.labels, targets["train"])
+    model = load_base(
+        base.path, outputs, reading=reading, seed=settings.seed, head=settings.head,
+        block_pattern=settings.block_pattern, scratch=scratch,
+    )  # fmt: skip
+
+    def rows_of(split: str) -> InputRows:
+        raws = raw_inputs(workspace, data, split)
+        return InputRows(preprocessor, preprocessor.encode(raws), outputs.as_learned(targets[split]))
+
+    rows = {split: rows_of(split) for split in targets}
+    adapted = Adaptation(
+        model=model,
+        rows=rows,
+        settings=settings,
+        stores=lambda point: open_feature_store(
+            workspace.artifacts / "features",
+            _store_key(base, point, settings, data.kind),
+            precision=settings.feature_precision,
+            limit_bytes=round(settings.feature_gigabytes * 1e9),
+            say=logger.info,
+        ),
+        folder=folder,
+        listener=Listener(_teller(bar), lambda epoch: _tell_epoch(epoch, data.task, finished_epoch), logger.info),
+    ).run()
+    model.to("cpu")
+    temperature = _temperature(model, adapted, rows["validation"], targets["validation"], settings.batch_size)
+    model.outputs = replace(outputs, temperature=temperature)
+    return Made(model, preprocessor, adapted)
+
+
+def _temperature(
+    model: "Classifier", adapted: "Adapted", validation: "InputRows", targets: "Tensor", batch_size: int
+) -> float:
+    """What divides the model's outputs, fitted on the validation rows as it answered before it learnt from them."""
+    from graftline.evaluation.calibration import fit_temperature
+    from graftline.training.validation_score import predict
+
+    held = adapted.validation_outputs
+    if held is None:
+        # In full precision and through the whole model: as it will be served.
+        held = predict(model, validation, batch_size=batch_size)
+    temperature = fit_temperature(model.outputs.task, held.double().numpy(), targets.numpy())
+    logger.info("temperature %.3f, fitted on %d validation rows", temperature, len(held))
+    return temperature
+
+
+def _store_key(base: BaseModel, point: "FreezePoint", settings: AdaptationSettings, kind: Kind) -> str:
+    """What the frozen part's output depends on, apart from the row."""
+    from importlib.metadata import version
+
+    from graftline.frozen.filling import FROZEN_PART_VERSION
+
+    libraries = [version(name) for name in ("torch", "transformers", "numpy", *libraries_for(settings, kind))]
+    threads = thread_count(settings.threads)
+    computed = [threads, settings.device, settings.precision, settings.feature_precision, settings.runtime]
+    parts: list[JsonValue] = [FROZEN_PART_VERSION, base.digest, point.first_trainable, *computed, *libraries]
+    return json_sha256(parts)[:32]
+
+
+def libraries_for(settings: AdaptationSettings, kind: Kind) -> tuple[str, ...]:
+    """What else the result depends on. Whoever asks for OpenVINO and lacks it is told so where it is used."""
+    is_there = settings.runtime == "openvino" and find_spec("openvino") is not None
+    return (*LIBRARIES_OF[kind], "openvino") if is_there else LIBRARIES_OF[kind]
+
+
+def _teller(bar: ProgressBar) -> Callable[["Progress"], None]:
+    """Tells of the progress now and then."""
+    said = [time.monotonic()]
+
+    def report(progress: "Progress") -> None:
+        if time.monotonic() - said[0] >= SAY_SECONDS:
+            said[0] = time.monotonic()
+            bar.show(progress.step / progress.steps)
+            logger.info(
+                "epoch %d, step %d of %d, loss %.3f, %.0f rows/s",
+                progress.epoch, progress.step, progress.steps, progress.loss, progress.rows_per_second,
+            )  # fmt: skip
+
+    return report
+
+
+def _tell_epoch(epoch: "Epoch", task: Task, finished_epoch: Callable[[dict[str, float]], None]) -> None:
+    logger.info(
+        "epoch %d: validation %s %.4f, %s %.4f",
+        epoch.number, spelt(SCORING[task].primary), epoch.validation_score, SCORING[task].loss, epoch.validation_loss,
+    )  # fmt: skip
+    finished_epoch(numbers_of(epoch, task))
+
+
+def numbers_of(epoch: "Epoch", task: Task) -> dict[str, float]:
+    """An epoch's numbers with its score under the score's own name, as MLflow and `reports/` show them."""
+    numbers = asdict(epoch)
+    score = numbers.pop("validation_score")
+    return numbers | {f"validation_{SCORING[task].primary}": score}

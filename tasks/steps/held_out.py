@@ -1,0 +1,92 @@
+"""The held-out rows: their slices, and scores on them, always on the same resamples."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import JsonValue
+
+from graftline.digests import lines_sha256
+from graftline.settings import Task
+from graftline.settings.evaluation import EvaluationSettings
+from graftline.tasks.data.accepted_rows import ValidatedData, read_split
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from graftline.evaluation.comparison import Slice
+    from graftline.evaluation.metrics import Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """Scores predictions for the same rows, always on the same resamples."""
+
+    task: Task
+    targets: "NDArray[Any]"
+    settings: EvaluationSettings
+    slices: "Sequence[Slice]"
+
+    def of(self, predictions: "Floats") -> JsonValue:
+        from graftline.evaluation.bootstrap import scores
+        from graftline.evaluation.by_task import METRICS_OF
+        from graftline.evaluation.comparison import strata_of
+
+        scored = scores(
+            predictions, self.targets, resamples=self.settings.bootstrap, seed=self.settings.seed,
+            of=METRICS_OF[self.task], strata=strata_of(self.task, self.targets),
+        )  # fmt: skip
+        return {name: cast("JsonValue", score.as_json()) for name, score in scored.items()}
+
+    def compare(self, candidate: "Floats", other: "Floats", against: str) -> JsonValue:
+        """Both on the same resamples, and on the same slices."""
+        from graftline.evaluation.comparison import compare
+
+        return compare(
+            self.task, candidate, other, self.targets, against=against, slices=self.slices,
+            resamples=self.settings.bootstrap, seed=self.settings.seed,
+        ).as_json()  # fmt: skip
+
+    def on(self, rows: "NDArray[Any]") -> "Scorer":
+        """For a part of the rows."""
+        return Scorer(self.task, self.targets[rows], self.settings, ())
+
+
+def predictions_sha256(row_ids: list[str], predictions: "Floats") -> str:
+    """One digest over the rows' names and every bit of what was predicted for them, in order of the names."""
+    by_name = sorted(zip(row_ids, predictions.astype("<f8"), strict=True), key=lambda row: row[0])
+    return lines_sha256(part for name, values in by_name for part in (name, values.tobytes().hex()))
+
+
+def held_out_slices(data: ValidatedData, columns: Sequence[str]) -> "list[Slice]":
+    """The parts of the held-out rows that are scored one by one: by the values of columns, and by the input's length.
+
+    Lengths are those of texts and sounds, in quarters of the training rows'.
+    """
+    from graftline.evaluation.comparison import length_slices, value_slices
+
+    names = {name: f"slice.{name}" for name in columns}
+    values = read_split(data, "test", list(names.values()))
+    found = [part for name, column in names.items() for part in value_slices(name, values[column])]
+    if data.kind == "image":
+        return found
+    column, unit, length = ("seconds", "s", float) if data.kind == "audio" else ("input", "characters", len)
+    test, train = ([length(value) for value in read_split(data, side, [column])[column]] for side in ("test", "train"))
+    return [*length_slices(test, train, column="input length", unit=unit), *found]
+
+
+def class_slices(data: ValidatedData, targets: "NDArray[Any]") -> "list[Slice]":
+    """The held-out rows of each label; numbers have none."""
+    from graftline.evaluation.comparison import Slice
+
+    members = [targets == place if targets.ndim == 1 else targets[:, place] > 0 for place in range(len(data.labels))]
+    return [Slice("class", label, rows) for label, rows in zip(data.labels, members, strict=True) if rows.any()]
+
+
+def slice_scores(slices: "Sequence[Slice]", predictions: "Floats", scores: Scorer) -> JsonValue:
+    result: dict[str, JsonValue] = {part.column: [] for part in slices}
+    for part in slices:
+        scored = scores.on(part.rows).of(predictions[part.rows])
+        rows = int(part.rows.sum())
+        cast("list[JsonValue]", result[part.column]).append({"value": part.value, "rows": rows, "scores": scored})
+    return result

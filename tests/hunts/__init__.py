@@ -1,0 +1,1 @@
+"""Long hunts, to be started by hand; CI has a small form of each."""
