@@ -1,0 +1,1 @@
+"""Adapting pre-trained models: the library, values to values."""

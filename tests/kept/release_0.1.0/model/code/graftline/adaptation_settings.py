@@ -1,0 +1,218 @@
+"""The section of the settings that says what is frozen and how the rest is trained."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from graftline.sections import OptionalText, Section, Share
+
+Strategy = Literal[
+    "feature_extraction",
+    "partial",
+    "fine_tuning",
+    "probe_then_fine_tune",
+    "gradual_unfreezing",
+    "lora",
+    "bias_only",
+    "norm_only",
+]
+# The strategies that may begin behind a block; the first one has to.
+CUT_STRATEGIES = ("partial", "probe_then_fine_tune", "lora", "bias_only", "norm_only")
+
+Augmentation = Literal["none", "light"]
+Runtime = Literal["torch", "openvino"]
+
+
+# What is chosen by the machine is settled here, so that keys, records and a repetition elsewhere name what it was.
+def _chosen_device(value: str, info: ValidationInfo) -> str:
+    if value != "auto":
+        return value
+    if info.data.get("runtime") == "openvino":
+        return "cpu"
+    import torch  # takes a second
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _chosen_precision(value: object, info: ValidationInfo) -> object:
+    if value in ("float32", "bfloat16"):
+        return value
+    if value != "auto":
+        raise ValueError("expected float32, bfloat16 or auto")
+    from graftline.precision import fastest_precision
+
+    return fastest_precision(info.data.get("device", "cpu"))
+
+
+ChosenDevice = Annotated[Literal["auto", "cpu", "cuda"], AfterValidator(_chosen_device), Field(validate_default=True)]
+ChosenPrecision = Annotated[
+    Literal["float32", "bfloat16"],
+    BeforeValidator(_chosen_precision),
+    WithJsonSchema({"type": "string", "enum": ["float32", "bfloat16", "auto"]}),
+]
+
+
+class AdaptationSettings(Section, title="Adaptation"):
+    """What is frozen and how the rest is trained."""
+
+    strategy: Strategy = "probe_then_fine_tune"
+    """feature_extraction: only the head. partial: what lies behind freeze_until. fine_tuning: everything.
+    probe_then_fine_tune: the head first, solved to its optimum, then everything but BatchNorm's statistics (LP-FT,
+    arXiv 2202.10054); the solved head stays if no epoch beats it.
+    gradual_unfreezing: from the head down, in stages (ULMFiT, arXiv 1801.06146). lora: low-rank adapters beside
+    frozen weights (arXiv 2106.09685). bias_only: the biases (BitFit, arXiv 2106.10199). norm_only: the norm layers.
+    probe_then_fine_tune is the default: from a random head, texts were told apart 4 points worse with 320 rows
+    (docs/few_rows.md) and 0.4 points with 8,132 (docs/seeds.md), on average over five seeds."""
+    freeze_until: OptionalText = None
+    """The first trained block, as a name (encoder.layer.3), a number (3) or a share of the depth (0.5). Partial needs
+    it; probe_then_fine_tune, lora, bias_only and norm_only may have it."""
+    head: Literal["linear", "mlp"] = "linear"
+    """mlp puts a hidden layer as wide as the features into the head. A linear head on a wholly frozen model is solved
+    to its optimum, anything else is trained."""
+    head_penalty: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """L2 penalty of a solved head, on scaled features. 0: the one with the lowest validation loss. With
+    feature_extraction the head is then solved again on training and validation rows together."""
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Passes over the training rows. BERT's authors found 2 to 4 enough (arXiv 1810.04805, A.3)."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-5
+    """Highest learning rate of the pre-trained blocks. The highest that BERT's authors chose from (A.3)."""
+    head_learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    """Highest learning rate of the new head: it starts from random weights and needs far larger steps."""
+    find_learning_rate: bool = False
+    """Find both rates by a range test first (arXiv 1506.01186), in the proportion that they have here."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Each block's rate is this much of that behind it: what is general learns more slowly than what is special
+    (ULMFiT has 0.38, ELECTRA's fine-tuning 0.8). 1: all the same; on the reviews 0.8 did as well and no better."""
+    l2_sp: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Pull of the weights towards those of the base model (L2-SP, arXiv 1802.01483). 0: none."""
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
+    """Rows per batch. Where rows are few, small batches do better, for they make more steps (docs/few_rows.md)."""
+    gradient_accumulation: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Batches per step: the step of a batch that would not fit into memory."""
+    gradient_checkpointing: bool = False
+    """Compute activations again instead of keeping them: less memory, about a third more time."""
+    compile: bool = False
+    """Compile the blocks that learn (torch.compile): for long trainings on a GPU. Takes a minute or two first, and a
+    C++ compiler. On a processor it was no faster (benchmarks/README.md)."""
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Decoupled weight decay (AdamW) of matrices; biases and norms have none. As BERT's."""
+    warmup_share: Share = 0.1
+    """Share of the steps in which the learning rate rises (0.1 as ELECTRA's fine-tuning, arXiv 2003.10555, appendix
+    B); afterwards it falls to zero."""
+    schedule: Literal["linear", "cosine"] = "linear"
+    """How the learning rate falls: along a straight line, as BERT's did, or half a cosine."""
+    stage_epochs: Annotated[int, Field(ge=1, le=1000)] = 1
+    """For gradual_unfreezing: epochs before more blocks are unfrozen. With the last stage everything is."""
+    average: Literal["none", "greedy"] = "none"
+    """greedy: the weights are the mean of those epochs that do better together on the validation rows than the best
+    one alone (arXiv 2203.05482)."""
+    runs: Annotated[int, Field(ge=1, le=100)] = 1
+    """Trainings from the same start, each with another order of the rows, whose weights are averaged (model soup,
+    arXiv 2203.05482): better than the same number of epochs in one, and less a matter of the seed. Best from a head
+    that was solved: runs from a random one may end too far apart to be averaged."""
+    lora_rank: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Rank of the adapters. The paper found 4 to 8 enough (table 6)."""
+    lora_alpha: Annotated[float, Field(gt=0, le=4096)] = 16.0
+    """Scale of the adapters: their output counts alpha / rank times. 16 as in QLoRA (arXiv 2305.14314)."""
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Dropout in front of the adapters. QLoRA has 0.1 for all but the largest models."""
+    lora_targets: OptionalText = None
+    """A regular expression that the names of the adapted layers contain. Empty: every linear layer and convolution."""
+    lora_merge: bool = True
+    """Add the adapters to the weights at the end. Otherwise they stay beside the untouched base weights."""
+    max_tokens: Annotated[int, Field(ge=8, le=8192)] = 128
+    """Longer texts are cut to this many tokens. Of so many were nine tenths of BERT's pre-training (A.2); twice as many
+    take more than twice the time. More than the model has positions for is an error."""
+    max_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
+    """Longer sounds are cut to this many seconds. 30 are what Whisper hears (arXiv 2212.04356)."""
+    augmentation: Augmentation = "none"
+    """light: training rows are seen in seeded random views. Images: a crop of 80 to 100 % of the area, brightness and
+    contrast within 20 %, never mirrored or turned. Sounds: 6 dB louder or softer, shifted by up to 0.1 s, white noise
+    20 to 40 dB below. Validation, test and served rows stay as they are."""
+    views: Annotated[int, Field(ge=1, le=100)] = 4
+    """In how many views each row is seen, if there is augmentation: epoch after epoch the next one, then from the first
+    again. The frozen part's output is kept for each; without room for all it runs in every epoch, on the same views. A
+    head is solved on all views together. Each view takes the room and the time of one more data set; 4 are one for
+    each of the usual epochs."""
+    block_pattern: OptionalText = None
+    """A regular expression over module names that says which are the blocks of an unknown model: blocks[.][0-9]+"""
+    runtime: Runtime = "torch"
+    """What runs the frozen part. openvino is faster on processors, needs pip install "graftline[openvino]", and is
+    compared with torch on a few rows first: a model that it cannot run, or runs differently, is an error."""
+    device: ChosenDevice = "auto"
+    """What adapts the model: the processor (cpu) or a GPU of NVIDIA or, with PyTorch for ROCm, AMD (cuda). auto: a GPU
+    where PyTorch finds one and the runtime is torch; the run records what it came to. Evaluation computes on
+    the processor either way, and a served model unless whoever loads it asks for another device."""
+    precision: ChosenPrecision = "float32"
+    """bfloat16 is faster where the device has instructions for it, and a little less exact; elsewhere it is several
+    times slower. auto: bfloat16 where there are such instructions; the run records what it came to."""
+    feature_precision: Literal["float32", "bfloat16"] = "float32"
+    """In which precision the frozen part's output is kept: bfloat16 takes half the space and rounds to 3 digits."""
+    feature_gigabytes: Annotated[float, Field(ge=0, le=100_000)] = 20.0
+    """What all kept outputs of frozen parts may take on the disk together; the least recently used go first. Where
+    one alone would take more, its frozen part runs in every epoch instead, for a head once into memory. 20 hold 130,000
+    texts of 100 tokens in front of a block of MiniLM, or ten million vectors in front of its head."""
+    patience: Annotated[int, Field(ge=0, le=100)] = 0
+    """Stop after this many epochs without improvement on the validation rows. 0: train all epochs; of
+    three, little is saved, and the weights are those of the best one either way."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """Share of each row's weight that is spread over all classes: against noisy labels and overconfidence. 0: none."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced weighs each class by the inverse of its frequency."""
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Processor threads. 0: one per core. The last bits of the weights depend on it."""
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Start of every random sequence of the training."""
+
+    @field_validator("lora_targets", "block_pattern")
+    @classmethod
+    def _is_a_regular_expression(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"{value!r} is no regular expression ({error}); expected one for module names") from None
+        return value
+
+    @field_validator("freeze_until", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _freeze_point_belongs_to_the_strategy(self) -> "AdaptationSettings":
+        needed, possible = self.strategy == "partial", self.strategy in CUT_STRATEGIES
+        if (needed and self.freeze_until is None) or (not possible and self.freeze_until is not None):
+            raise ValueError(
+                f"strategy {self.strategy} with freeze_until {self.freeze_until!r}: partial needs freeze_until (for"
+                f" example 3), {', '.join(CUT_STRATEGIES[1:])} may have it, the other strategies must leave it empty"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _openvino_computes_on_processors(self) -> "AdaptationSettings":
+        if self.runtime == "openvino" and self.device == "cuda":
+            raise ValueError("runtime openvino with device cuda: it runs on processors only; set device to cpu")
+        return self
+
+    @model_validator(mode="after")
+    def _only_trainings_are_repeated(self) -> "AdaptationSettings":
+        if self.runs > 1 and self.strategy == "feature_extraction" and self.head == "linear":
+            raise ValueError(f"runs {self.runs} with a solved head: it comes out the same each time; set runs to 1")
+        return self
+
+    @model_validator(mode="after")
+    def _a_probe_is_linear(self) -> "AdaptationSettings":
+        if self.strategy == "probe_then_fine_tune" and self.head != "linear":
+            raise ValueError(
+                "strategy probe_then_fine_tune needs head linear: no other can be solved; set one of the two"
+            )
+        return self

@@ -1,0 +1,266 @@
+"""The axes of a verdict: each looks at one side of a candidate and says win, tie, loss or unknown."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from graftline.comparison import Comparison, SliceGains
+from graftline.metrics import Difference, Score
+from graftline.paired import (
+    holm,
+    margin_p_values,
+    mcnemar,
+    rows_for_gains,
+    rows_for_interval,
+    rows_for_mcnemar,
+    smallest_difference,
+)
+from graftline.policy import Policy
+from graftline.scoring import LOWER, Scoring, spelt
+from graftline.settings import Task
+
+Outcome = Literal["win", "tie", "loss", "unknown"]
+Consequence = Literal["HOLD", "REJECT"]
+Numbers = Mapping[str, float | None]
+
+# The smallest difference that could have been shown is the one that would have been, four times out of five.
+POWER = 0.8
+# Of the one in five that a row count may leave unshown, half is for the main score's test, half for all others.
+RISK = (1 - POWER) / 2
+
+
+@dataclass(frozen=True)
+class Part:
+    """One slice, score, floor or baseline of an axis."""
+
+    name: str
+    outcome: Outcome
+    numbers: Numbers
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What one side of the candidate looks like, and what follows for the verdict."""
+
+    name: str
+    outcome: Outcome
+    sentence: str
+    consequence: Consequence | None = None
+    """What it makes of the verdict; none where it is well, or where the policy only has it advise."""
+    blocks: bool = True
+    """Whether the policy lets it block a promotion."""
+    numbers: Numbers | None = None
+    parts: Sequence[Part] = ()
+
+    def as_advice(self) -> "Axis":
+        """The same without consequences."""
+        return replace(self, consequence=None, blocks=False)
+
+
+def floors(scores: Mapping[str, Score], task: Task, policy: Policy) -> Axis:
+    """Whether every score reaches its floor."""
+    parts = [
+        Part(
+            name,
+            "win" if scores[name].value >= floor else "loss",  # so put that a NaN misses it
+            {"value": scores[name].value, "floor": floor},
+            f"{name} {scores[name].value:.4f} {'reaches' if scores[name].value >= floor else 'is below'} its floor"
+            f" {floor:.4f}",
+        )
+        for name, floor in sorted(policy.floors.of(task).items())
+    ]
+    missed = [part for part in parts if part.outcome == "loss"]
+    set_ones = [part for part in parts if part.numbers["floor"]]
+    sentence = "; ".join(part.sentence for part in missed or set_ones) or "the policy sets no floor"
+    return Axis("floors", _worst(parts), sentence, "REJECT" if missed else None, parts=parts)
+
+
+def champion(rival: Comparison, task: Task, scoring: Scoring, policy: Policy) -> Axis:
+    """Whether the main score is better than the champion's on the same rows.
+
+    For accuracy exact McNemar decides: it keeps its level however few rows are discordant, which the bootstrap does
+    not; its interval must lie on the same side. Other main scores have no exact test: there the bootstrap decides.
+    """
+    name, seen, level = scoring.primary, rival.gains, policy.significance
+    difference = rival.differences[name]
+    exact = task == "single_label"
+    p = mcnemar(seen.better, seen.worse) if exact else difference.p
+    test = "exact McNemar" if exact else "paired bootstrap"
+    enough = (
+        rows_for_mcnemar(
+            difference=policy.wanted_difference, discordance=seen.discordance, level=level, power=1 - RISK
+        )
+        if exact
+        else rows_for_interval(
+            difference, seen.rows, distance=policy.wanted_difference, level=level, power=1 - RISK
+        )
+    )  # fmt: skip
+    numbers: Numbers = {
+        "difference": difference.value, "low": difference.low, "high": difference.high, "p": p, "better": seen.better,
+        "worse": seen.worse, "rows": seen.rows, "rows_enough": enough,
+        "smallest_difference": smallest_difference(seen.rows, discordance=seen.discordance, level=level, power=POWER)
+        if exact else None,
+    }  # fmt: skip
+    shown = f"{_shown(name, difference)}, {test} p {p:.3g}" + (
+        f" ({seen.better} rows better, {seen.worse} worse)" if exact else ""
+    )
+    if p <= level and difference.low > 0:
+        return Axis("champion", "win", f"better than {rival.against}: {shown}", numbers=numbers)
+    if p <= level and difference.high < 0:
+        return Axis("champion", "loss", f"worse than {rival.against}: {shown}", "REJECT", numbers=numbers)
+    sentence = f"not enough evidence against {rival.against}: {shown}"
+    if numbers["smallest_difference"] is not None:
+        sentence += f"; {seen.rows:,} rows show {numbers['smallest_difference']:.4f} and more four times out of five"
+    return Axis("champion", "tie", sentence, "HOLD", numbers=numbers)
+
+
+def other_scores(rival: Comparison, scoring: Scoring, policy: Policy, *, tests: int) -> Axis:
+    """Whether every score beside the main one was shown to be no worse than the champion's by its margin.
+
+    All of them have to be, so their intervals need no correction for their number (Berger 1982).
+    """
+    parts = []
+    for name, better in scoring.better.items():
+        if name == scoring.primary:
+            continue
+        margin = policy.margins.of(name, champion=rival.scores[name].value)
+        seen = rival.differences[name]
+        low, high = (-seen.high, -seen.low) if better == LOWER else (seen.low, seen.high)
+        outcome: Outcome = "win" if low > 0 else "tie" if low >= -margin else "loss" if high < -margin else "unknown"
+        enough = rows_for_interval(
+            seen, rival.gains.rows, distance=margin, level=policy.significance, power=1 - RISK / tests
+        ) if margin else None  # fmt: skip
+        numbers = {
+            "difference": seen.value,
+            "low": seen.low,
+            "high": seen.high,
+            "margin": margin,
+            "rows_enough": enough,
+        }
+        said = {"win": "better", "tie": f"no worse than by {margin:.4f}", "loss": f"worse by more than {margin:.4f}"}
+        words = said.get(outcome, f"may be worse by more than {margin:.4f}")
+        parts.append(Part(name, outcome, numbers, f"{words}: {_shown(name, seen)}"))
+    return of_parts("other scores", parts, f"no other score is worse than that of {rival.against} by its margin")
+
+
+def slices(rival: Comparison, policy: Policy, *, tests: int) -> Axis:
+    """Whether every slice that is large enough was shown to lose no more than the margin.
+
+    The p values are corrected by Holm, so that everything said about the slices holds together at the level.
+    """
+    judged = [part for part in rival.slices if part.gains.rows >= policy.smallest_slice]
+    margin, level = policy.slice_margin, policy.significance / 2
+    pairs = [margin_p_values(part.gains, margin=margin) for part in judged]
+    within, beyond = (holm([pair[side] for pair in pairs]) for side in (0, 1))
+    parts = []
+    for part, kept, lost in zip(judged, within, beyond, strict=True):
+        outcome: Outcome = "tie" if kept <= level else "loss" if lost <= level else "unknown"
+        # The improvement is wanted in every slice, too, so the distance to the margin is larger by it.
+        needed = rows_for_gains(
+            part.gains, distance=margin + policy.wanted_difference, level=policy.significance / len(judged),
+            power=1 - RISK / tests,
+        )  # fmt: skip
+        enough = -(-needed * rival.gains.rows // part.gains.rows)
+        words = {"tie": f"no worse than by {margin:g}", "loss": f"worse by more than {margin:g}"}
+        parts.append(_slice(part, outcome, words.get(outcome, f"may be worse by more than {margin:g}"), kept, enough))
+    for part in rival.slices:
+        if part not in judged:
+            few = f"too few rows to judge, expected {policy.smallest_slice} or more"
+            parts.append(_slice(part, "unknown", few, None, None))
+    axis = of_parts(
+        "slices", parts[: len(judged)], f"no slice of {policy.smallest_slice} rows or more is worse by {margin:g}"
+    )
+    small = len(parts) - len(judged)
+    said = f"{axis.sentence}; {small} too small to judge" if small and judged else axis.sentence
+    return replace(axis, sentence=said if judged else "no slice has enough rows to be judged", parts=parts)
+
+
+def better_than(
+    name: str,
+    rivals: Mapping[str, Comparison],
+    scoring: Scoring,
+    policy: Policy,
+    *,
+    margins: Mapping[str, float],
+    left_out: Mapping[str, str],
+    nothing: str,
+) -> Axis:
+    """Whether the main score is better than that of each of the `rivals` by its margin.
+
+    A rival that was `left_out`, for a reason, leaves the axis unknown at best, which alone has no consequence.
+    """
+    missing = [Part(key, "unknown", {}, f"not compared with {spelt(key)}: {why}") for key, why in left_out.items()]
+    if not rivals:
+        return Axis(name, "unknown", "; ".join(part.sentence for part in missing) or nothing, parts=missing)
+    parts = []
+    for key, rival in rivals.items():
+        seen, margin = rival.differences[scoring.primary], margins.get(key, 0.0)
+        outcome: Outcome = "win" if seen.low > margin else "loss" if not seen.value > margin else "tie"
+        words = {"win": "better than", "tie": "not shown to be better than", "loss": "does not beat"}[outcome]
+        enough = rows_for_interval(
+            seen, rival.gains.rows, distance=policy.wanted_difference, level=policy.significance, power=1 - RISK
+        ) if outcome == "tie" else None  # fmt: skip
+        numbers = {
+            "difference": seen.value, "low": seen.low, "high": seen.high, "margin": margin, "rows_enough": enough,
+            "theirs": rival.scores[scoring.primary].value,
+        }  # fmt: skip
+        theirs = f"{rival.against} ({rival.scores[scoring.primary].value:.4f})"
+        by = f" by {margin:.4f}" if margin else ""
+        parts.append(Part(key, outcome, numbers, f"{words} {theirs}{by}: {_shown(scoring.primary, seen)}"))
+    compared, failed = _worst(parts), [part for part in parts if part.outcome != "win"]
+    consequence: Consequence | None = {"win": None, "loss": "REJECT"}.get(compared, "HOLD")
+    sentence = "; ".join(part.sentence for part in failed or [*parts, *missing])
+    if failed:
+        sentence = f"{name}: {sentence}"
+    return Axis(name, _worst([*parts, *missing]), sentence, consequence, parts=[*parts, *missing])
+
+
+def serving(measured: Mapping[str, float] | None, policy: Policy) -> Axis:
+    """Whether answering stays within the policy's limits; what has a limit and was not measured is not promoted."""
+    limits = {name: limit for name, limit in policy.limits.model_dump().items() if limit is not None}
+    seen = measured or {}
+    parts = []
+    for name, limit in limits.items():
+        value = seen.get(name)
+        outcome: Outcome = "unknown" if value is None else "win" if value <= limit else "loss"
+        said = "was not measured" if value is None else f"{value:g}"
+        parts.append(
+            Part(name, outcome, {"value": value, "limit": limit}, f"{spelt(name)} {said}, the limit is {limit:g}")
+        )
+    if not parts:
+        return Axis("serving", "unknown", "the policy sets no limit")
+    return of_parts("serving", parts, "; ".join(part.sentence for part in parts))
+
+
+def of_parts(name: str, parts: Sequence[Part], well: str) -> Axis:
+    """An axis that is well where all its parts are; one that is lost rejects, one that is open holds."""
+    outcome = _worst(parts)
+    failed = [part for part in parts if part.outcome in ("loss", "unknown")]
+    consequence: Consequence | None = None
+    if failed:
+        consequence = "REJECT" if outcome == "loss" else "HOLD"
+    sentence = "; ".join(f"{part.name} {part.sentence}" for part in failed) or well
+    return Axis(name, outcome, sentence, consequence, parts=parts)
+
+
+def _worst(parts: Sequence[Part]) -> Outcome:
+    order: Sequence[Outcome] = ("loss", "unknown", "tie", "win")
+    return min((part.outcome for part in parts), key=order.index, default="unknown")
+
+
+def _slice(part: SliceGains, outcome: Outcome, words: str, p: float | None, enough: int | None) -> Part:
+    seen = part.gains
+    numbers: Numbers = {
+        "rows": seen.rows, "difference": seen.mean, "better": seen.better, "worse": seen.worse, "p": p,
+        "rows_enough": enough,
+    }  # fmt: skip
+    shown = f"{words}: {seen.mean:+.4f} on {seen.rows:,} rows ({seen.better} better, {seen.worse} worse)"
+    return Part(f"{part.column} {part.value}", outcome, numbers, shown)
+
+
+def _shown(name: str, difference: Difference) -> str:
+    return (
+        f"{name} {difference.value:+.4f} on the same rows, 95 % interval"
+        f" {difference.low:+.4f} to {difference.high:+.4f}"
+    )

@@ -1,0 +1,134 @@
+"""Backbones of transformers from their folders, whole or refused."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from huggingface_hub import constants
+from huggingface_hub.errors import OfflineModeIsEnabled, StrictDataclassError
+from torch import nn
+
+import graftline.torchvision_import  # noqa: F401 - must come before transformers
+
+# isort: split
+from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
+from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
+from transformers.utils import logging
+
+from graftline.errors import BaseModelRefusedError
+
+CONFIG = "config.json"
+# What building a network raises where a configuration has another type, or a value that nothing can be built of.
+BUILDING_ERRORS = (
+    TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError, RuntimeError, MemoryError,
+    OSError, ImportError, StrictDataclassError,
+)  # fmt: skip
+SHOWN_CHARACTERS = 200
+
+
+def load_transformers(folder: Path, *, scratch: bool = False) -> nn.Module:
+    """A backbone of transformers, in float32; from `scratch` with its architecture's own random weights.
+
+    Raises: BaseModelRefusedError if the folder lacks weights of the backbone, which would start as noise, or describes
+    none that transformers can build from this folder alone.
+    """
+    try:
+        backbone, noise = _loaded(folder, scratch=scratch)
+    except OfflineModeIsEnabled:
+        raise BaseModelRefusedError(
+            f"{folder.name}: {CONFIG} names another model on the Hugging Face Hub, expected one that is whole; choose"
+            " another base model"
+        ) from None
+    except BUILDING_ERRORS as error:
+        raise BaseModelRefusedError(
+            f"{folder.name}: transformers cannot load it ({reason_of(error)}), expected a checkpoint as it writes them;"
+            " choose another base model"
+        ) from None
+    if noise:
+        raise incomplete(folder, type(backbone).__name__, noise)
+    return backbone
+
+
+def _loaded(folder: Path, *, scratch: bool) -> tuple[nn.Module, list[str]]:
+    """The backbone, and the names of its tensors that the folder lacks."""
+    with quiet_transformers(), offline():
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        # Of T5 and its kind the encoder alone reads a text.
+        is_half = config.is_encoder_decoder and type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING
+        auto = AutoModelForTextEncoding if is_half else AutoModel
+        if scratch:
+            return cast("nn.Module", auto.from_config(config, trust_remote_code=False, dtype=torch.float32)), []
+        backbone, info = auto.from_pretrained(
+            folder,
+            trust_remote_code=False,
+            use_safetensors=True,
+            local_files_only=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # otherwise an error without the tensor's name
+        )
+    misshapen = {name for name, *_ in info["mismatched_keys"]}
+    noise = sorted(str(name) for name in {*info["missing_keys"], *misshapen} if "pooler." not in str(name))
+    return cast("nn.Module", backbone), noise
+
+
+def save_transformers(backbone: nn.Module, folder: Path) -> None:
+    """Write configuration and weights as `load_transformers` reads them."""
+    weights = {name: tensor.contiguous() for name, tensor in backbone.state_dict().items()}
+    cast("Any", backbone).save_pretrained(folder, state_dict=weights, safe_serialization=True)
+
+
+def is_timm(folder: Path) -> bool:
+    """Whether the folder holds a model of timm: only its configurations name one architecture."""
+    return "architecture" in read_config(folder)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The model's configuration. Raises: BaseModelRefusedError if there is none."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise BaseModelRefusedError(
+            f"{folder.name}: holds no {CONFIG}, expected that of a model of transformers or timm; choose another folder"
+        )
+    return cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
+
+
+def incomplete(folder: Path, model: str, noise: list[str]) -> BaseModelRefusedError:
+    """The refusal of weights that lack the tensors `noise`."""
+    return BaseModelRefusedError(
+        f"{folder.name}: the weights lack {len(noise)} tensors of {model}, or hold them in another shape"
+        f" (first: {noise[0]}), which would start as noise; choose a complete checkpoint and run `graftline lock`"
+    )
+
+
+def reason_of(error: Exception) -> str:
+    """What went wrong, on one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:SHOWN_CHARACTERS]
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Without the Hugging Face Hub, where transformers looks for the parts of a model that are named only."""
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Without its bar for a load of milliseconds and its table of tensors, which are judged here."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,63 @@
+"""What was found out about a model beside its scores: how it takes changed inputs, treats groups, and forgets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import JsonValue, TypeAdapter
+from scipy.stats import binomtest
+
+from graftline.bias import Disparity
+from graftline.metrics import CONFIDENCE
+from graftline.retention import Retention
+
+
+@dataclass(frozen=True)
+class Counted:
+    """How many of some rows did what they should."""
+
+    name: str
+    rows: int
+    right: int
+    low: float
+    """The share's 95 % interval (Wilson 1927), which holds also near 0 and 1."""
+    high: float
+
+    @property
+    def share(self) -> float:
+        return self.right / self.rows
+
+
+def counted(name: str, right: NDArray[np.bool_]) -> Counted:
+    """The count of rows (rows,), of which there must be one."""
+    low, high = binomtest(int(right.sum()), len(right)).proportion_ci(CONFIDENCE, method="wilson")
+    return Counted(name, len(right), int(right.sum()), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """Everything of it that a verdict can look at."""
+
+    changes: Sequence[Counted] = ()
+    """How many answers stayed, by the change that no label depends on."""
+    directions: Sequence[Counted] = ()
+    """How many answers moved as they should, by the words that were exchanged."""
+    disparities: Sequence[Disparity] = ()
+    left_out: Sequence[str] = ()
+    """What the settings ask for and the rows do not hold, in sentences."""
+    retention: Retention | None = None
+    """What is left of the source task; None where the settings name no rows of it."""
+
+    def as_json(self) -> JsonValue:
+        """Plain values, as `behaviour_of` reads them."""
+        plain: JsonValue = _ADAPTER.dump_python(self, mode="json")
+        return plain
+
+
+_ADAPTER = TypeAdapter(Behaviour)
+
+
+def behaviour_of(plain: JsonValue) -> Behaviour:
+    """A behaviour from plain values."""
+    return _ADAPTER.validate_python(plain)

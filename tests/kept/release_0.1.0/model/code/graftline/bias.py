@@ -1,0 +1,183 @@
+"""Differences between groups of people, and whether adapting the base model made them larger."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graftline.comparison import row_quality, strata_of
+from graftline.label_metrics import THRESHOLD
+from graftline.metrics import Difference, Floats, difference_of, row_counts
+from graftline.settings import Task
+
+# A group with fewer rows differs from the others by chance alone.
+SMALLEST_GROUP = 30
+
+
+@dataclass(frozen=True)
+class Disparity:
+    """One way in which a model treats groups, or words for them, differently."""
+
+    name: str
+    """The column of the groups, or the name of the words."""
+    measure: str
+    rows: int
+    value: float
+    """0: no difference."""
+    between: str
+    """Where it is largest, in words."""
+    frozen: float | None = None
+    """The same of the frozen base model."""
+    amplification: Difference | None = None
+    """By how much adapting made it larger, paired on rows."""
+
+
+@dataclass(frozen=True)
+class _Rate:
+    """A share of rows: of those `among` the ones that are `hit`, both (rows, labels)."""
+
+    hit: Floats
+    among: Floats
+
+
+def group_disparities(
+    task: Task,
+    name: str,
+    groups: Sequence[str],
+    predictions: Floats,
+    targets: NDArray[Any],
+    *,
+    labels: Sequence[str],
+    frozen: Floats | None,
+    resamples: int,
+    seed: int,
+) -> list[Disparity]:
+    """The largest difference between any two groups in each rate; of several labels that where it is largest.
+
+    The rates are fairlearn's: how often a label is given (demographic parity), how often it is given to rows that have
+    it and to rows that have it not (equalized odds, Hardt et al. 2016, arXiv 1610.02413), and how often an answer is
+    right; of numbers their mean and their mean error. `frozen` are the predictions of the frozen base model.
+    """
+    values, counts = np.unique(groups, return_counts=True)
+    large = values[counts >= SMALLEST_GROUP]
+    kept = np.isin(groups, large)
+    if len(large) < 2:
+        return []
+    members = np.array(groups)[kept]
+    ours = _measures(task, predictions[kept], targets[kept], labels)
+    theirs = None if frozen is None else _measures(task, frozen[kept], targets[kept], labels)
+    one_hot = (members[:, None] == large).astype(float)
+    strata = strata_of(task, targets[kept])
+    drawn = _drawn(ours, theirs, one_hot, strata, resamples, seed) if theirs else {}
+    found = []
+    for measure, rates in ours.items():
+        value, between = _largest(rates, members, labels)
+        before = _largest(theirs[measure], members, labels)[0] if theirs else None
+        gain = None if before is None else difference_of(value - before, drawn[measure])
+        found.append(Disparity(name, measure, len(members), value, between, before, gain))
+    return found
+
+
+def swap_disparity(
+    name: str,
+    ours: Floats,
+    theirs: Floats | None,
+    *,
+    changed: int,
+    resamples: int,
+    seed: int,
+) -> Disparity:
+    """How far answers move (rows,) when words that say nothing about the label are swapped; 0 would be fair.
+
+    `theirs` are the moves of the frozen base model, and in `changed` rows the answer became another one.
+    """
+    measure, value = "moved by swapped words", float(ours.mean())
+    between = f"another answer in {changed} of {len(ours)} rows, moved by at most {ours.max():.3f}"
+    if theirs is None:
+        return Disparity(name, measure, len(ours), value, between)
+    chunks = [
+        counts @ (ours - theirs) / counts.sum(1)
+        for counts in row_counts(np.zeros(len(ours), dtype=np.int64), resamples, seed)
+    ]
+    gain = difference_of(value - float(theirs.mean()), np.concatenate(chunks))
+    return Disparity(name, measure, len(ours), value, between, float(theirs.mean()), gain)
+
+
+def moves(task: Task, before: Floats, after: Floats, *, spread: float) -> Floats:
+    """How far each row's answer moved: (rows,).
+
+    Between 0 and 1: the total variation distance of the probabilities; of several labels the mean over them. Of numbers
+    in their `spread`.
+    """
+    distance = np.abs(after - before)
+    if task == "regression":
+        return np.asarray(distance[:, 0] / spread)
+    return np.asarray(distance.mean(1) if task == "multi_label" else distance.sum(1) / 2)
+
+
+def _measures(task: Task, predictions: Floats, targets: NDArray[Any], labels: Sequence[str]) -> Mapping[str, "_Rate"]:
+    rows = len(targets)
+    everyone = np.ones((rows, 1))
+    if task == "regression":
+        error = np.abs(predictions - targets)
+        return {"mean absolute error": _Rate(error, everyone), "mean prediction": _Rate(predictions, everyone)}
+    quality = row_quality(task, predictions, targets)[:, None]
+    if task == "multi_label":
+        given, there = predictions >= THRESHOLD, targets > 0
+    else:
+        places = np.arange(len(labels))
+        given, there = predictions.argmax(1)[:, None] == places, targets[:, None] == places
+    return {
+        "right answers": _Rate(quality, everyone),
+        "selection rate": _Rate(given.astype(float), np.ones(given.shape)),
+        "true positive rate": _Rate((given & there).astype(float), there.astype(float)),
+        "false positive rate": _Rate((given & ~there).astype(float), (~there).astype(float)),
+    }
+
+
+def _largest(rate: _Rate, members: NDArray[Any], labels: Sequence[str]) -> tuple[float, str]:
+    """The largest difference over the labels, by fairlearn, and between which groups it is."""
+    from fairlearn.metrics import MetricFrame
+
+    found = []
+    for place in range(rate.hit.shape[1]):
+        frame = MetricFrame(
+            metrics=lambda among, hit: float(hit.sum() / max(1.0, among.sum())),
+            y_true=rate.among[:, place],
+            y_pred=rate.hit[:, place],
+            sensitive_features=members,
+        )
+        of_groups = frame.by_group
+        of_label = f" of {labels[place]}" if rate.hit.shape[1] > 1 else ""
+        between = f"{of_groups.idxmax()} {of_groups.max():.3f}, {of_groups.idxmin()} {of_groups.min():.3f}{of_label}"
+        found.append((float(frame.difference()), between))
+    return max(found, key=lambda one: one[0])
+
+
+def _drawn(
+    ours: Mapping[str, _Rate],
+    theirs: Mapping[str, _Rate],
+    one_hot: Floats,
+    strata: NDArray[np.int64] | None,
+    resamples: int,
+    seed: int,
+) -> dict[str, Floats]:
+    """The amplification of each measure over resampled rows: (resamples,)."""
+    rows = len(one_hot)
+    parts: dict[str, list[Floats]] = {measure: [] for measure in ours}
+    for counts in row_counts(np.zeros(rows, dtype=np.int64) if strata is None else strata, resamples, seed):
+        for measure, rate in ours.items():
+            parts[measure].append(_differences(rate, one_hot, counts) - _differences(theirs[measure], one_hot, counts))
+    return {measure: np.concatenate(values) for measure, values in parts.items()}
+
+
+def _differences(rate: _Rate, one_hot: Floats, counts: Floats) -> Floats:
+    """The largest difference over the labels in each resample: (resamples,)."""
+    largest = np.zeros(len(counts))
+    for hit, among in zip(rate.hit.T, np.broadcast_to(rate.among, rate.hit.shape).T, strict=True):
+        right, size = counts @ (one_hot * hit[:, None]), counts @ (one_hot * among[:, None])
+        shares = right / np.maximum(size, 1.0)
+        largest = np.maximum(largest, shares.max(1) - shares.min(1))
+    return largest

@@ -1,0 +1,58 @@
+"""The section of the settings that says what is looked at beside the labels of the held-out rows."""
+
+from pathlib import PurePosixPath
+from typing import Annotated
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from graftline.sections import OptionalText, Section
+from graftline.terms import direction_of, swap_of
+
+
+class EvaluationSettings(Section, title="Evaluation"):
+    """How the held-out scores are computed."""
+
+    bootstrap: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    """Resamples behind each 95 % interval."""
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Start of the random sequence of the resamples, of the rows that are changed, and of the clusters."""
+    changed_rows: Annotated[int, Field(ge=0, le=100_000)] = 200
+    """Of so many held-out rows the input is changed in ways that no label depends on (typos, brightness, noise), to see
+    how many answers stay. 0: of none."""
+    directions: list[str] = []
+    """For texts: words of which the first makes a label more likely than the second: great > awful: positive. Of
+    numbers: great > awful."""
+    groups: list[str] = []
+    """Those of data.slices that say to which group of people a row belongs: the model's rates are compared."""
+    counterfactuals: list[str] = []
+    """For texts: words that say nothing about the label, to be swapped in pairs: gender: he|she, his|her"""
+    probe: OptionalText = None
+    """A table, below the project folder, with rows of what the base model was made for, one label each and of the same
+    kind as the data: how well a linear head tells the labels from what the model makes of the rows, before and after,
+    shows what adapting it made it forget. Read and checked as the data are; below data/ it is versioned with them.
+    Empty: not asked."""
+    probe_input: OptionalText = None
+    """Its column that the model reads. Empty: that of data.input."""
+    probe_target: OptionalText = None
+    """Its column with the labels. Empty: that of data.target."""
+
+    @field_validator("directions", "counterfactuals")
+    @classmethod
+    def _words_are_readable(cls, lines: list[str], info: ValidationInfo) -> list[str]:
+        for line in lines:
+            direction_of(line) if info.field_name == "directions" else swap_of(line)
+        return lines
+
+    @field_validator("probe")
+    @classmethod
+    def _probe_stays_inside(cls, path: str | None) -> str | None:
+        parts = PurePosixPath(path or "")
+        if parts.is_absolute() or ".." in parts.parts or "\0" in str(parts):
+            raise ValueError("is absolute or holds .. or NUL, expected a path below the project folder: data/probe.csv")
+        return path
+
+    @model_validator(mode="after")
+    def _columns_belong_to_a_probe(self) -> "EvaluationSettings":
+        if self.probe is None and (self.probe_input or self.probe_target):
+            raise ValueError("probe_input and probe_target name columns of probe, which is empty; name its table there")
+        return self

@@ -1,0 +1,165 @@
+"""The feature stores below one folder: together within a limit, the least recently used evicted first."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from graftline.feature_index import StoredPrecision
+from graftline.feature_store import INDEX, VALUES, FeatureStore, FeatureStoreFullError, full_disk_told, lock_of
+
+# Checkpoints, logs and the registry must still find room when the stores have taken theirs.
+DISK_MARGIN_BYTES = 1 << 30
+# In each store: its turn among the uses of all stores, and the size that whoever has it open may let it grow to. Uses
+# are counted, not timed: their order outlives a copy of the folder and a clock that goes back.
+USE = "use.json"
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """Another store below the same folder."""
+
+    folder: Path
+    turn: int
+    size_bytes: int
+    growth_bytes: int  # what a process that has it open may still add
+    evictable: bool
+
+
+@dataclass(frozen=True)
+class Room:
+    """How far a store can grow without any eviction; negative where a limit is exceeded already."""
+
+    below_limit: int
+    on_disk: int
+
+    @property
+    def least(self) -> int:
+        return min(self.below_limit, self.on_disk)
+
+
+@contextmanager
+def open_feature_store(
+    root: Path,
+    key: str,
+    *,
+    precision: StoredPrecision,
+    limit_bytes: int,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[FeatureStore]:
+    """The store with this key below `root`, where all stores together take at most `limit_bytes`.
+
+    Call `reserve` with what the missing rows need before they are computed. Other stores are evicted as this one grows,
+    never one that a process has open; what a store holds can be read whatever the limit. Waits for a process that has
+    the same store open, and says so.
+    Raises: FeatureStoreFullError, here as in `reserve` and `add`, if there is no room; train without the store then.
+    """
+    folder = root / key
+    if _is_open(folder):
+        say(f"frozen part: another run has what is kept in {key} open; this one waits until that one has trained")
+    with FeatureStore(folder, precision, make_room=partial(make_room, folder, limit_bytes=limit_bytes)) as store:
+        store.reserve(0)
+        yield store
+
+
+def _is_open(folder: Path) -> bool:
+    """Whether a process has the store open."""
+    if not folder.parent.exists():
+        return False
+    try:
+        with lock_of(folder).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def make_room(folder: Path, needed_bytes: int, *, limit_bytes: int) -> list[str]:
+    """Let the store in `folder`, which the caller has open, grow by so much, and note that it is in use.
+
+    The stores beside it are evicted for that, the least recently used first, but none if all would not suffice.
+    Returns: the names of the evicted stores.
+    Raises: FeatureStoreFullError if it cannot grow by so much.
+    """
+    own_bytes = _size_bytes(folder)
+    with ExitStack() as locks, full_disk_told(folder):
+        locks.enter_context(FileLock(folder.parent / "lock"))
+        neighbours = [_neighbour(path, locks) for path in _stores_beside(folder)]
+        room = _room(folder.parent, neighbours, limit_bytes - own_bytes)
+        evicted = _to_evict(folder, needed_bytes, room, [one for one in neighbours if one.evictable])
+        for one in evicted:
+            shutil.rmtree(one.folder)
+        turn = 1 + max((one.turn for one in neighbours), default=0)
+        (folder / USE).write_text(json.dumps({"turn": turn, "reserved_bytes": own_bytes + needed_bytes}))
+    return [one.folder.name for one in evicted]
+
+
+def _stores_beside(folder: Path) -> list[Path]:
+    # Whatever else lies there is not touched. A killed eviction may have left only one of a store's files.
+    others = [path for path in sorted(folder.parent.iterdir()) if path != folder]
+    return [path for path in others if any((path / name).is_file() for name in (VALUES, INDEX))]
+
+
+def _neighbour(folder: Path, locks: ExitStack) -> Neighbour:
+    """What is known of a store; it stays locked until `locks` are closed, unless another process has it open."""
+    turn, reserved_bytes = _use(folder)
+    size_bytes = _size_bytes(folder)
+    try:
+        locks.enter_context(lock_of(folder).acquire(timeout=0))
+    except Timeout:
+        return Neighbour(folder, turn, size_bytes, max(0, reserved_bytes - size_bytes), evictable=False)
+    return Neighbour(folder, turn, size_bytes, growth_bytes=0, evictable=True)
+
+
+def _use(folder: Path) -> tuple[int, int]:
+    """A store's turn and the size reserved for it: none if it was never used here, or its file is damaged."""
+    try:
+        use = json.loads((folder / USE).read_bytes())
+        return int(use["turn"]), int(use["reserved_bytes"])
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return 0, 0
+
+
+def _room(root: Path, neighbours: Sequence[Neighbour], limit_bytes: int) -> Room:
+    growth_bytes = sum(one.growth_bytes for one in neighbours)
+    return Room(
+        below_limit=limit_bytes - growth_bytes - sum(one.size_bytes for one in neighbours),
+        on_disk=shutil.disk_usage(root).free - DISK_MARGIN_BYTES - growth_bytes,
+    )
+
+
+def _to_evict(folder: Path, needed_bytes: int, room: Room, evictable: Sequence[Neighbour]) -> list[Neighbour]:
+    freed_bytes = sum(one.size_bytes for one in evictable)
+    if 0 < needed_bytes > room.least + freed_bytes:
+        raise _full(folder, needed_bytes, room, freed_bytes)
+    # If nothing is to be added, a limit that was lowered takes effect, but a disk that others filled costs no store.
+    lacking_bytes = needed_bytes - (room.least if needed_bytes else room.below_limit)
+    evicted = []
+    for one in sorted(evictable, key=lambda neighbour: neighbour.turn):
+        if lacking_bytes > 0:
+            evicted.append(one)
+            lacking_bytes -= one.size_bytes
+    return evicted
+
+
+def _full(folder: Path, needed_bytes: int, room: Room, freed_bytes: int) -> FeatureStoreFullError:
+    if room.below_limit <= room.on_disk:
+        why, remedy = "the limit of all stores leaves", "raise the limit, or wait for runs that use other stores"
+    else:
+        why, remedy = f"beside a margin of {_megabytes(DISK_MARGIN_BYTES)} the disk has only", "free some space on it"
+    available = _megabytes(max(0, room.least + freed_bytes))
+    return FeatureStoreFullError(
+        f"the feature store {folder} needs {_megabytes(needed_bytes)} more, but {why} {available}; {remedy}"
+    )
+
+
+def _size_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir() if path.name != USE)
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:,.1f} MB"

@@ -1,0 +1,168 @@
+"""The verdict on a candidate: one pure function of numbers and policy."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from pydantic import JsonValue
+
+from graftline import axes, conduct
+from graftline.axes import Axis
+from graftline.behaviour import Behaviour
+from graftline.comparison import Comparison
+from graftline.metrics import Score
+from graftline.policy import Policy
+from graftline.scoring import SCORING
+from graftline.settings import Task
+
+VerdictName = Literal["PROMOTE", "HOLD", "REJECT"]
+
+# What the base model is worth: baselines that learn from the same rows, without transfer or without adaptation.
+WITHOUT_TRANSFER = ("scratch", "frozen_head")
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What is known of a candidate."""
+
+    task: Task
+    scores: Mapping[str, Score]
+    unfair: Sequence[str] = ()
+    """Why the held-out rows are no fair test, such as a changed split."""
+    barred: str | None = None
+    """Why the candidate may not be promoted whatever its numbers, such as modified data."""
+    serving: Mapping[str, float] | None = None
+    """Measured numbers by the names of the policy's limits."""
+    hostile: Mapping[str, str] | None = None
+    """What became of each hostile request."""
+    behaviour: Behaviour | None = None
+    """How it takes changed inputs and treats groups, and what it forgot."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Baselines that there is no comparison with, and why."""
+
+
+@dataclass(frozen=True)
+class Unscored:
+    """A champion that could not be scored."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What shall happen to a candidate, and why."""
+
+    verdict: VerdictName
+    reasons: tuple[str, ...]
+    axes: tuple[Axis, ...]
+
+    @property
+    def rows_enough(self) -> int | None:
+        """How many held-out rows let a candidate that is better by the wanted difference be promoted, four times out
+        of five; none where there is nothing to compute it from."""
+        return max((rows for axis in self.axes if axis.blocks for rows in _rows_enough(axis)), default=None)
+
+    def as_json(self) -> JsonValue:
+        """Plain values."""
+        plain: dict[str, JsonValue] = asdict(self)
+        return {**plain, "rows_enough": self.rows_enough}
+
+
+def decide(
+    candidate: Evaluated,
+    champion: Comparison | Unscored | None,
+    *,
+    baselines: Mapping[str, Comparison],
+    policy: Policy,
+) -> Verdict:
+    """Judge a candidate beside the champion, if there is one, and the baselines, all on the same rows.
+
+    An axis that is lost rejects it, one that is open holds it, unless the policy has that axis only advise. The first
+    model has no champion to beat. Baselines named `scratch` and `frozen_head` are those of negative transfer, all
+    others cost nothing. One that is left out makes its axis unknown, which has no consequence.
+    """
+    table = tuple(_axes(candidate, champion, baselines, policy))
+    rejected = tuple(axis.sentence for axis in table if axis.consequence == "REJECT")
+    held = tuple(axis.sentence for axis in table if axis.consequence == "HOLD")
+    if rejected:
+        return Verdict("REJECT", rejected, table)
+    if held:
+        verdict = Verdict("HOLD", held, table)
+        return Verdict("HOLD", (*held, *_advice(verdict, champion, policy)), table)
+    if champion is None:
+        return Verdict("PROMOTE", ("the first model, and it reaches every floor",), table)
+    return Verdict("PROMOTE", tuple(axis.sentence for axis in table if axis.name == "champion"), table)
+
+
+def _axes(
+    candidate: Evaluated, champion: Comparison | Unscored | None, baselines: Mapping[str, Comparison], policy: Policy
+) -> list[Axis]:
+    scoring, effects = SCORING[candidate.task], policy.effects
+    learnt = {name: rival for name, rival in baselines.items() if name in WITHOUT_TRANSFER}
+    free = {name: rival for name, rival in baselines.items() if name not in WITHOUT_TRANSFER}
+    unlearnt = {name: why for name, why in candidate.left_out.items() if name in WITHOUT_TRANSFER}
+    left_out = {name: why for name, why in candidate.left_out.items() if name not in WITHOUT_TRANSFER}
+    found = [axes.floors(candidate.scores, candidate.task, policy)]
+    advising = {name.replace("_", " ") for name, effect in effects.model_dump().items() if effect == "advise"}
+    if isinstance(champion, Comparison):
+        judged = sum(part.gains.rows >= policy.smallest_slice for part in champion.slices)
+        tests = len(scoring.better) - 1 + judged
+        found += [
+            axes.champion(champion, candidate.task, scoring, policy),
+            axes.other_scores(champion, scoring, policy, tests=tests),
+            axes.slices(champion, policy, tests=tests),
+        ]
+    elif champion is None:
+        found.append(Axis("champion", "unknown", "there is no champion to compare with"))
+    else:
+        found.append(Axis("champion", "unknown", champion.why, "HOLD"))
+    found += [
+        axes.better_than(
+            "baseline", free, scoring, policy, margins={}, left_out=left_out, nothing="no baseline was given"
+        ),
+        axes.better_than(
+            "negative transfer", learnt, scoring, policy, margins=policy.negative_transfer.model_dump(),
+            left_out=unlearnt, nothing="not compared with training from scratch nor with a frozen base model",
+        ),
+        axes.serving(candidate.serving, policy),
+        conduct.hostile_requests(candidate.hostile),
+        conduct.robustness(candidate.behaviour, policy),
+        conduct.bias(candidate.behaviour, policy),
+        conduct.retention(candidate.behaviour, policy),
+        _held_back("test rows", candidate.unfair, "nothing was chosen by the held-out rows"),
+        _held_back("data version", [candidate.barred] if candidate.barred else [], "the data are as versioned"),
+    ]  # fmt: skip
+    return [axis.as_advice() if axis.name in advising else axis for axis in found]
+
+
+def _held_back(name: str, why: Sequence[str], well: str) -> Axis:
+    return Axis(name, "loss", "; ".join(why), "HOLD") if why else Axis(name, "win", well)
+
+
+def _rows_enough(axis: Axis) -> list[int]:
+    """The counts of held-out rows that the axis and its parts name."""
+    every = (axis.numbers or {}, *(part.numbers for part in axis.parts))
+    return [int(rows) for numbers in every if (rows := numbers.get("rows_enough")) is not None]
+
+
+def _advice(held: Verdict, champion: Comparison | Unscored | None, policy: Policy) -> list[str]:
+    """How many rows would be enough, where more rows help."""
+    open_axes = [
+        axis
+        for axis in held.axes
+        # Some axes are open for want of something else than held-out rows.
+        if axis.consequence == "HOLD" and axis.outcome in ("tie", "unknown") and _rows_enough(axis)
+    ]
+    enough = held.rows_enough
+    if not isinstance(champion, Comparison) or not open_axes or enough is None:
+        return []
+    rows = champion.gains.rows
+    if enough <= rows:
+        return [
+            f"{rows:,} held-out rows are enough to show a difference of {policy.wanted_difference:g}, so this"
+            " candidate's is probably smaller: a better one helps, more rows do not"
+        ]
+    return [
+        f"{enough:,} held-out rows would be enough to show a difference of {policy.wanted_difference:g} four times out"
+        f" of five, these are {rows:,}"
+    ]

@@ -1,0 +1,85 @@
+"""The files that rows name: read from below data/ and nowhere else, one at a time, and what can be said of each."""
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from graftline.settings import DataSettings
+
+if TYPE_CHECKING:
+    from graftline.images import ImageFacts
+    from graftline.sounds import SoundFacts
+
+# Ten minutes of stereo at 96 kHz and 32 bits; what is larger would fill the memory before it can be refused.
+MAX_FILE_BYTES = 512 * 2**20
+
+
+class UnreadableFileError(ValueError):
+    """A file that cannot be had. Its text is a short reason, without the file's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFile:
+    """What is known of the file that one row names."""
+
+    absent: str | None = None
+    """Why the file cannot be had."""
+    undecodable: str | None = None
+    """Why it is no whole image or sound."""
+    sha256: str | None = None
+    """The digest of its bytes."""
+    facts: "ImageFacts | SoundFacts | None" = None
+
+
+def look_at(data: Path, name: str, settings: DataSettings) -> MediaFile:
+    """Read and decode the file `name` below the folder `data`, and keep what can be said of it."""
+    from graftline.images import UnreadableImageError, image_facts
+    from graftline.sounds import UnreadableSoundError, sound_facts
+
+    try:
+        content = read_below(data, name)
+    except UnreadableFileError as error:
+        return MediaFile(absent=str(error))
+    sha256 = hashlib.sha256(content).hexdigest()
+    try:
+        if settings.kind == "image":
+            return MediaFile(sha256=sha256, facts=image_facts(content, max_pixels=settings.max_pixels))
+        return MediaFile(sha256=sha256, facts=sound_facts(content, silence=settings.silence_level))
+    except (UnreadableImageError, UnreadableSoundError) as error:
+        return MediaFile(sha256=sha256, undecodable=str(error))
+
+
+def read_below(data: Path, name: str) -> bytes:
+    """The content of the file `name`, a path below the folder `data` with / between folders.
+
+    Raises: UnreadableFileError if the path leaves the folder, also by a link, or names no file that can be read.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise UnreadableFileError(f"no path below {data.name}/: it is absolute or holds .. or NUL")
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError as error:
+        mark = f"U+{ord(name[error.start]):04X} at character {error.start + 1}"
+        raise UnreadableFileError(f"no path below {data.name}/: {mark} is in no file's name") from None
+    # DVC may put links to its cache where the files were, if its setting cache.type says so.
+    homes = [os.path.realpath(data), os.path.realpath(data.parent / ".dvc" / "cache")]
+    real = Path(os.path.realpath(data / path))
+    if not any(real.is_relative_to(home) for home in homes):
+        raise UnreadableFileError(f"a link that leads out of {data.name}/")
+    try:
+        # Before it is opened: opening a pipe would wait for its other end.
+        status = real.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableFileError("a folder or device, expected a file")
+        if status.st_size > MAX_FILE_BYTES:
+            raise UnreadableFileError(f"{status.st_size:,} bytes large, expected at most {MAX_FILE_BYTES:,}")
+        return real.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        inside = f"; paths start inside {data.name}/" if path.parts[:1] == (data.name,) else ""
+        raise UnreadableFileError(f"there is no such file below {data.name}/{inside}") from None
+    except OSError as error:
+        raise UnreadableFileError(f"cannot be read ({error.strerror})") from None

@@ -1,0 +1,193 @@
+"""The promotion policy: what a candidate must show before it becomes champion. Read from `mlflow/promotion.yaml`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+import yaml
+from pydantic import Field, ValidationError
+
+from graftline.digests import json_sha256
+from graftline.errors import SettingsError
+from graftline.sections import Section, Share
+from graftline.settings import Task, faults_of
+
+POLICY = "mlflow/promotion.yaml"
+# Which of a task's held-out scores may have a floor.
+FLOORS_OF: Mapping[Task, tuple[str, ...]] = {
+    "single_label": ("accuracy", "macro_f1"),
+    "multi_label": ("macro_f1",),
+    "regression": ("r2",),
+}
+
+Effect = Literal["block", "advise"]
+Baseline = Literal["tfidf", "frozen_head", "scratch"]
+BASELINES: tuple[Baseline, ...] = get_args(Baseline)
+Margin = Annotated[float, Field(ge=0, le=1)]
+
+
+class Floors(Section):
+    """Lowest held-out scores with which a model may become champion."""
+
+    accuracy: Share = 0.0
+    """Share of rows whose label is right."""
+    macro_f1: Share = 0.0
+    """F1 averaged over the classes or labels, each with the same weight."""
+    r2: Share = 0.0
+    """Share of the variance that a regression explains."""
+
+    def of(self, task: Task) -> dict[str, float]:
+        """The floors under the scores of a task."""
+        return {name: floor for name, floor in self.model_dump().items() if name in FLOORS_OF[task]}
+
+
+class Margins(Section):
+    """By how much a score beside the main one may be worse than the champion's and still count as no worse."""
+
+    macro_f1: Margin = 0.03
+    """Macro-F1, where accuracy is the main score."""
+    micro_f1: Margin = 0.03
+    """Micro-F1 of several labels."""
+    subset_accuracy: Margin = 0.03
+    """Share of the rows whose labels are all right."""
+    calibration_error: Margin = 0.03
+    """Expected calibration error."""
+    losses: Margin = 0.1
+    """Log loss, mean absolute error and root mean squared error have no common scale: as a share of the champion's."""
+
+    def of(self, score: str, *, champion: float) -> float:
+        """The margin of a score, where the champion has this one."""
+        margins: dict[str, float] = self.model_dump()
+        return margins[score] if score in margins else margins["losses"] * abs(champion)
+
+
+class NegativeTransfer(Section):
+    """By how much the main score must be better than what training without transfer reaches."""
+
+    scratch: Margin = 0.0
+    """Than the same architecture trained from random weights."""
+    frozen_head: Margin = 0.0
+    """Than a head solved on the untouched base model."""
+
+
+class Limits(Section):
+    """What answering may cost. Empty: no limit."""
+
+    p95_milliseconds: Annotated[float, Field(gt=0)] | None = None
+    """95th percentile of the time for one request, in milliseconds."""
+    memory_megabytes: Annotated[float, Field(gt=0)] | None = None
+    """Peak memory of the serving process, in megabytes."""
+
+
+class Robustness(Section):
+    """Which share of the answers must be right where the input was changed. Empty: reported only."""
+
+    unchanged: Share | None = None
+    """Answers that stay as they were, under each change that no label depends on."""
+    directed: Share | None = None
+    """Answers that move as evaluation.directions says."""
+
+
+class Bias(Section):
+    """How much differently the model may treat groups of people. Empty: reported only."""
+
+    amplification: Margin | None = None
+    """By how much a difference between groups, or a move by swapped words, may be larger than that of the frozen base
+    model."""
+
+
+class Retention(Section):
+    """How much of the base model's source task may be forgotten. Empty: reported only."""
+
+    forgotten: Annotated[float, Field(gt=0, le=0.5)] | None = None
+    """By how much a linear head on the adapted model's vectors may be right less often, on the rows of
+    evaluation.probe, than one on the frozen base model's: in points of accuracy."""
+
+
+class Effects(Section):
+    """Which axes of the verdict block a promotion, and which only advise. Floors, the champion, the fairness of the
+    held-out rows and the data's version always block."""
+
+    other_scores: Effect = "block"
+    """No other score is worse than the champion's by more than its margin."""
+    slices: Effect = "block"
+    """No slice is worse than the champion's by more than the margin."""
+    baseline: Effect = "block"
+    """Better than what costs nothing."""
+    negative_transfer: Effect = "block"
+    """Better than without transfer."""
+    serving: Effect = "block"
+    """Within the limits of time and memory."""
+    hostile_requests: Effect = "block"
+    """Whatever is sent to the model, it answers or refuses, and lives on."""
+    robustness: Effect = "block"
+    """Enough answers are right where the input was changed."""
+    bias: Effect = "block"
+    """No difference between groups was made larger."""
+    retention: Effect = "block"
+    """No more of the source task was forgotten than the policy allows."""
+
+
+class Policy(Section):
+    """What a candidate must show before it becomes champion."""
+
+    floors: Floors = Floors()
+    wanted_difference: Annotated[float, Field(gt=0, le=0.5)] = 0.02
+    """The improvement of the main score that is worth finding. It is what row counts are computed for; a smaller one
+    that was shown is promoted, too."""
+    significance: Annotated[float, Field(gt=0, le=0.2)] = 0.05
+    """Level of the tests against the champion, two-sided: half of it is the chance that a model without any true
+    improvement is promoted."""
+    slice_margin: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+    """A slice is no worse than the champion's if it was shown to lose no more than this: in points of accuracy, of
+    labels that are right, or of explained variance."""
+    smallest_slice: Annotated[int, Field(ge=10)] = 200
+    """Slices with fewer held-out rows are shown, not judged: chance alone moves them by more than the margin."""
+    margins: Margins = Margins()
+    baselines: tuple[Baseline, ...] = BASELINES
+    """What the main score must beat beside the most frequent label or the mean. tfidf: a linear model on the words,
+    for texts. frozen_head: a head solved on the untouched base model. scratch: the same architecture from random
+    weights, with the same rows, epochs and batches, which costs as much as the training. Each is computed once for all
+    runs on the same data and base model. One that is left out leaves its axis unknown."""
+    negative_transfer: NegativeTransfer = NegativeTransfer()
+    limits: Limits = Limits()
+    robustness: Robustness = Robustness()
+    bias: Bias = Bias()
+    retention: Retention = Retention()
+    effects: Effects = Effects()
+    approval_within_hours: Annotated[float, Field(gt=0, le=24 * 90)] | None = None
+    """A candidate that would be promoted is held until a person approves, and stays held without an answer in so many
+    hours. Empty: the verdict is enough."""
+
+    @property
+    def sha256(self) -> str:
+        """The digest by which a decision's record names it."""
+        return json_sha256(self.model_dump(mode="json"))
+
+    def require_fit(self, task: Task) -> None:
+        """Raises: SettingsError for a floor under a score that the task has not."""
+        for name, floor in self.floors.model_dump().items():
+            if floor and name not in FLOORS_OF[task]:
+                raise SettingsError(
+                    f"{POLICY}: floors.{name} {floor}: data.task {task} has no such score, expected"
+                    f" {' or '.join(FLOORS_OF[task])}; remove it or set it to 0"
+                )
+
+
+def read_policy(path: Path) -> Policy:
+    """The policy in a file; without the file the default one.
+
+    Raises: SettingsError naming the file, the key, what stands there and what is expected.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Policy()
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not readable as YAML ({' '.join(str(error).split())}); mend the file") from None
+    if not isinstance(tree, dict | None):
+        raise SettingsError(f"{path}: holds {type(tree).__name__}, expected keys such as floors:; mend the file")
+    try:
+        return Policy.model_validate(tree or {})
+    except ValidationError as error:
+        raise SettingsError(f"{path}: {faults_of(error, 'policy')}; mend it there") from None

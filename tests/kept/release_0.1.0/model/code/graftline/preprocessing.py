@@ -1,0 +1,80 @@
+"""What every kind of input has in common on its way into a model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from graftline.augmentation import View
+from graftline.settings import Kind
+
+# What a client or a table gives: a text; bytes, base64 or a path; a Medium.
+Raw = Any
+# A row that a model can read; only its own preprocessor looks inside.
+Encoded = Any
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the inputs are, and where they are cut. Travels with an adapted model."""
+
+    kind: Kind
+    max_tokens: int = 128
+    max_seconds: float = 30.0
+
+
+class Preprocessor(Protocol):
+    """Makes raw inputs into tensors, as the base model's publisher did."""
+
+    @property
+    def reading(self) -> Reading: ...
+    @property
+    def batch_length(self) -> int:
+        """The length that a batch of the frozen part adds up to: fills the processor, but not more than its caches."""
+        ...
+
+    @property
+    def mixes_lengths(self) -> bool:
+        """Whether a row gets the same answer beside a longer one. If not, the model hears the padding."""
+        ...
+
+    def encode(self, raws: Sequence[Raw]) -> list[Encoded]:
+        """One row per raw input. Raises: ValueError naming the first that is no such input."""
+        ...
+
+    def length(self, row: Encoded) -> int:
+        """What batches are grouped by: rows of equal length need no padding beside each other."""
+        ...
+
+    def padded(self, row: Encoded) -> Encoded:
+        """The row as the frozen part runs it: padded to one of few lengths where a mask hides the padding."""
+        ...
+
+    def key(self, row: Encoded) -> str:
+        """A name for what the model reads of the row, in hexadecimal digits."""
+        ...
+
+    def in_view(self, row: Encoded, view: View) -> Encoded:
+        """The row as it is seen in one of its random views. Raises: SettingsError if such inputs have none."""
+        ...
+
+    def collate(self, rows: Sequence[Encoded]) -> dict[str, Tensor]:
+        """The batch that the model reads, padded on the right to its longest row. Files are read and decoded here.
+
+        Raises: ValueError naming the first row that cannot be read.
+        """
+        ...
+
+    def blank(self, rows: Sequence[Encoded]) -> dict[str, Tensor] | None:
+        """A batch of the shapes and masks of `collate`, for which no file is read. None: collating costs nothing."""
+        ...
+
+    def batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Row numbers in batches for prediction."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what loading it again needs, apart from the reading."""
+        ...

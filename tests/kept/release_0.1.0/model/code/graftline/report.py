@@ -1,0 +1,192 @@
+"""The report of a run as one self-contained page, and the model card as Markdown."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from graftline.axes import Axis
+from graftline.scoring import SCORING, spelt
+from graftline.settings import Kind, Task
+from graftline.validation_page import spelt_out, visible
+
+Scores = Mapping[str, Mapping[str, float]]
+
+CALIBRATION = "calibration_error"
+# A slice is too small for more.
+SCORES_OF_SLICES = 2
+
+
+@dataclass(frozen=True)
+class Table:
+    """What was found out about a model beside its scores."""
+
+    title: str
+    lead: str
+    """What it means, in a sentence."""
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """One baseline in the report: what it reaches, or why it was not computed."""
+
+    name: str
+    score: Mapping[str, float] | None
+    """Its main score."""
+    difference: Mapping[str, float] | None
+    """The model's main score minus that, paired on rows."""
+    why: str | None = None
+    """Why it was left out, if it was."""
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """Everything that the page and the card tell about one run."""
+
+    model: str
+    version: int
+    run_id: str
+    verdict: str
+    reasons: Sequence[str]
+    axes: Sequence[Axis]
+    policy_sha256: str
+    labels: Sequence[str]
+    kind: Kind
+    task: Task
+    max_tokens: int
+    max_seconds: float
+    base_model: str
+    base_model_revision: str
+    base_model_sha256: str
+    base_model_licence: str
+    data_path: str
+    data_version: str
+    data_modified: bool
+    data_licence: str
+    rows_read: int
+    rows_accepted: int
+    rows_quarantined: int
+    split_rows: Mapping[str, int]
+    strategy: str
+    frozen: str
+    frozen_sha256: str
+    weights_sha256: str
+    kept_epochs: Sequence[int]
+    """Whose weights the model has: of one epoch, or the mean of several."""
+    epochs: int
+    training_seconds: float
+    temperature: float
+    scores: Scores
+    uncalibrated_scores: Scores
+    """Without the temperature."""
+    champion: str | None
+    champion_scores: Scores | None
+    difference: Scores | None
+    majority_label: str
+    """What is always answered without a model, in words."""
+    majority_scores: Scores
+    baselines: Sequence[Beside]
+    classes: Sequence[Mapping[str, str | float]]
+    slices: Mapping[str, Sequence[Mapping[str, object]]]
+    tables: Sequence[Table]
+    pictures: Mapping[str, bytes]
+    settings: str
+
+
+def render_report(run: RunReport) -> str:
+    """The page as HTML; every value is escaped."""
+    return _render("report.html", run, autoescape=True)
+
+
+def render_card(run: RunReport) -> str:
+    """The model card as Markdown; no value can end its table cell or become markup."""
+    return _render("model_card.md", run, autoescape=False)
+
+
+def kept(epochs: Sequence[int]) -> str:
+    """Which epochs' weights the model has, in words."""
+    if len(epochs) == 1:
+        return f"best {epochs[0]}"
+    return f"weights the mean of {', '.join(map(str, sorted(epochs)))}"
+
+
+def facts(run: RunReport) -> list[tuple[str, str]]:
+    """How the model was made, as names and values."""
+    modified = ", modified (bars promotion)" if run.data_modified else ""
+    sides = ", ".join(f"{rows:,} {split}" for split, rows in run.split_rows.items())
+    return [
+        ("base model", f"{run.base_model}, revision {run.base_model_revision}, sha256 {run.base_model_sha256}"),
+        ("licence of the base model", run.base_model_licence),
+        ("data", f"{run.data_path}, version {run.data_version}{modified}"),
+        ("licence of the data", run.data_licence),
+        ("rows", f"{run.rows_read:,} read, {run.rows_accepted:,} accepted, {run.rows_quarantined:,} quarantined"),
+        ("split", sides),
+        ("strategy", run.strategy),
+        ("frozen", f"{run.frozen}; digest before and after training {run.frozen_sha256}"),
+        ("training", f"{run.epochs} epochs, {kept(run.kept_epochs)}, {run.training_seconds:.0f} s"),
+        ("weights", f"sha256 {run.weights_sha256}"),
+        *([("calibration", calibrated(run))] if CALIBRATION in run.scores else []),
+        ("promotion policy", f"sha256 {run.policy_sha256}"),
+        ("MLflow run", run.run_id),
+    ]
+
+
+def calibrated(run: RunReport) -> str:
+    """What the temperature did, in words."""
+    before, after = run.uncalibrated_scores[CALIBRATION], run.scores[CALIBRATION]
+    return (
+        f"temperature {run.temperature:.3f}, fitted on the {run.split_rows['validation']:,} validation rows; it changes"
+        f" no label; {spelt(CALIBRATION)} on the held-out rows {_interval(before)} without it,"
+        f" {_interval(after)} with it"
+    )
+
+
+def _interval(score: Mapping[str, float]) -> str:
+    return f"{score['value']:.4f} ({score['low']:.4f} – {score['high']:.4f})"
+
+
+def _render(template: str, run: RunReport, *, autoescape: bool) -> str:
+    environment = Environment(loader=PackageLoader("graftline"), autoescape=autoescape, undefined=StrictUndefined)  # noqa: S701
+    environment.filters |= {
+        "visible": visible,
+        "state": _state,
+        "spelt": spelt,
+        "value": lambda score: _number(run.task, score["value"]),
+        "interval": lambda score: f"{_number(run.task, score['low'], '')} – {_number(run.task, score['high'], '')}",
+        "spelt_out": spelt_out,
+        "cell": _cell,
+        "score": _interval,
+        "difference": lambda score: f"{score['value']:+.4f} ({score['low']:+.4f} – {score['high']:+.4f})",
+        "base64": lambda content: base64.b64encode(content).decode(),
+        "sentence": lambda text: spelt_out(f"{text[:1].upper()}{text[1:]}."),
+    }
+    scoring = SCORING[run.task]
+    return environment.get_template(template).render(
+        run=run,
+        facts=facts(run),
+        calibrated=calibrated(run) if CALIBRATION in run.scores else None,
+        scoring=scoring,
+        scores_of_slices=list(scoring.better)[:SCORES_OF_SLICES],
+    )
+
+
+def _state(axis: Axis) -> str:
+    """In which colour an axis stands."""
+    if axis.consequence:
+        return "bad" if axis.consequence == "REJECT" else "warn"
+    if axis.outcome == "unknown":
+        return "empty"
+    return "good" if axis.blocks or axis.outcome != "loss" else "warn"
+
+
+def _number(task: Task, primary: float, unit: str = " %") -> str:
+    """A primary score in large letters: shares of rows and labels are percentages, a share of variance is not."""
+    return f"{primary:.3f}" if task == "regression" else f"{100 * primary:.1f}{unit}"
+
+
+def _cell(value: object) -> str:
+    text = " ".join(visible(value).split())
+    return "".join(f"\\{mark}" if mark in "\\`*_[]<>|#!" else mark for mark in text)

@@ -1,0 +1,67 @@
+"""How often a model does what it should where its input was changed."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graftline.behaviour import Counted, counted
+from graftline.changes import Change
+from graftline.inference import Predictor
+from graftline.label_metrics import THRESHOLD
+from graftline.metrics import Floats
+from graftline.preprocessing import Raw
+from graftline.settings import Task
+from graftline.terms import Direction, with_partners
+
+# A number that moves by less than this share of the numbers' spread counts as unchanged.
+MOVE_SHARE = 0.1
+
+
+def some_rows(rows: int, most: int, seed: int) -> list[int]:
+    """At most so many places of rows, drawn at random, in order."""
+    return sorted(np.random.default_rng(seed).permutation(rows)[:most].tolist())
+
+
+def kept_under_changes(
+    predictor: Predictor, raws: Sequence[Raw], predictions: Floats, changes: Mapping[str, Change], *, seed: int
+) -> list[Counted]:
+    """For each change, how many inputs get the answer that they got as they were, which is `predictions`."""
+    found = []
+    for name, change in changes.items():
+        changed = [change(raw, np.random.default_rng([seed, place])) for place, raw in enumerate(raws)]
+        found.append(counted(name, is_same_answer(predictor, predictions, predictor.predict(changed))))
+    return found
+
+
+def is_same_answer(predictor: Predictor, before: Floats, after: Floats) -> NDArray[np.bool_]:
+    """Whether the label, all labels, or nearly the number of each row is the same: (rows,)."""
+    task: Task = predictor.outputs.task
+    if task == "regression":
+        return np.asarray(np.abs(after - before)[:, 0] <= MOVE_SHARE * predictor.outputs.spread)
+    if task == "multi_label":
+        return np.asarray(((after >= THRESHOLD) == (before >= THRESHOLD)).all(1))
+    return np.asarray(after.argmax(1) == before.argmax(1))
+
+
+def moved_as_directed(
+    predictor: Predictor, texts: Sequence[str], predictions: Floats, direction: Direction
+) -> Counted | None:
+    """How many texts with one of the two words move as the settings say when the other takes its place.
+
+    None where no text holds either. An answer that does not move at all is wrong.
+    """
+    name = f"{direction.more} > {direction.less}" + (f": {direction.label}" if direction.label else "")
+    column = predictor.outputs.labels.index(direction.label) if direction.label else 0
+    changed: list[str] = []
+    wanted: list[tuple[int, int]] = []
+    for sign, word, other in ((-1, direction.more, direction.less), (1, direction.less, direction.more)):
+        for place, text in enumerate(texts):
+            if (replaced := with_partners(text, {word.lower(): other})) != text:
+                changed.append(replaced)
+                wanted.append((place, sign))
+    if not changed:
+        return None
+    places, signs = (np.array(values) for values in zip(*wanted, strict=True))
+    moved = predictor.predict(changed)[:, column] - predictions[places, column]
+    return counted(name, np.asarray(moved * signs > 0))

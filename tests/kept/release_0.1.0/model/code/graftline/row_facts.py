@@ -1,0 +1,185 @@
+"""What the expectations look at: for every row its parts, its split, and what speaks against it."""
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from graftline.duplicates import straddling, straddling_equals, straddling_hashes
+from graftline.media_files import MediaFile
+from graftline.rows import content_ids, normalised, printable
+from graftline.settings import DataSettings
+from graftline.splitting import Split, split_of
+from graftline.tables import Row
+from graftline.targets import canonical, malformed, unknown
+
+# Lone surrogates (undecodable bytes), U+FFFD and non-characters; control characters other than tab and line ends;
+# overrides that make a text read differently from what it is.
+UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202d\u202e\ud800-\udfff\ufffd\ufffe\uffff]|\r(?!\n)")
+
+Fact = str | int | float | None
+
+
+@dataclass(frozen=True)
+class RowFacts:
+    """The rows that could be read, and one list of facts per column, in the same order."""
+
+    rows: list[Row]
+    ids: list[str | None]
+    splits: list[Split]
+    columns: dict[str, list[Fact]]
+
+
+def named_columns(settings: DataSettings) -> dict[str, str]:
+    """The table's columns that the settings name, by what they are for."""
+    columns = {"input": settings.input, "target": settings.target}
+    columns |= {"id": settings.id} if settings.id else {}
+    columns |= {"group": settings.group} if settings.group else {}
+    return columns | {f"slice.{name}": name for name in settings.slices}
+
+
+def row_facts(
+    rows: Sequence[Row], settings: DataSettings, files: Mapping[int, MediaFile] = MappingProxyType({})
+) -> RowFacts:
+    """The facts about the readable rows among `rows`, whose values stand in the order of `named_columns`.
+
+    `files` holds by line what is known of the files that the rows name, where the input is an image or a sound.
+    """
+    readable = [row for row in rows if row.fault is None]
+    roles = list(named_columns(settings))
+    parts = {role: [_present(row.values[place]) for row in readable] for place, role in enumerate(roles)}
+    if settings.kind == "text":
+        inputs = _text_inputs(parts["input"])
+    else:
+        inputs = _media_inputs(parts["input"], [files.get(row.line, MediaFile()) for row in readable])
+    splits = [
+        split_of(group or content, test_share=settings.test_share, validation_share=settings.validation_share)
+        for group, content in zip(parts.get("group", [None] * len(readable)), inputs.contents, strict=True)
+    ]
+    ids = parts["id"] if settings.id else list(content_ids(inputs.names))
+    columns: dict[str, list[Fact]] = {role: [_safe(text) for text in texts] for role, texts in parts.items()}
+    columns |= {f"{role}.unclean": [_unclean(text) for text in texts] for role, texts in parts.items()}
+    columns["id"] = [_safe(name) for name in ids]
+    columns["line"] = [row.line for row in readable]
+    targets = [None if text is None else canonical(text, settings) for text in parts["target"]]
+    columns["target"] = [_safe(text) for text in targets]
+    columns["target.malformed"] = [None if text is None else malformed(text, settings) for text in parts["target"]]
+    columns["target.unknown"] = [None if text is None else _safe(unknown(text, settings)) for text in targets]
+    columns |= inputs.columns
+    fit = [
+        index
+        for index in inputs.comparable
+        if targets[index] is not None
+        and columns["target.malformed"][index] is None
+        and columns["target.unknown"][index] is None
+    ]
+    # Measured twice, a number differs: that is no conflict.
+    conflicts = {} if settings.task == "regression" else _conflicts(fit, inputs.contents, targets, readable)
+    columns["conflict"] = [conflicts.get(index) for index in range(len(readable))]
+    twins = _twins([index for index in fit if index not in conflicts], inputs, splits, readable, settings)
+    columns["twin"] = [twins.get(index) for index in range(len(readable))]
+    return RowFacts(readable, list(ids), splits, columns)
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What the inputs say, whatever they are."""
+
+    contents: list[str]
+    """Equal where two inputs are the same."""
+    comparable: list[int]
+    """The inputs without a fault of their own: a row that is faulty anyway may not take another one with it."""
+    names: list[str]
+    """What a row is named after that has no id."""
+    columns: dict[str, list[Fact]]
+    hashes: list[int] = field(default_factory=list)
+    """The perceptual hashes of images."""
+
+
+def _text_inputs(texts: Sequence[str | None]) -> _Inputs:
+    contents = [normalised(text or "") for text in texts]
+    columns: dict[str, list[Fact]] = {
+        "input.characters": [None if text is None else len(text) for text in texts],
+        "input.visible": [None if text is None else len(seen) for text, seen in zip(texts, contents, strict=True)],
+    }
+    comparable = [index for index, content in enumerate(contents) if content]
+    return _Inputs(contents, comparable, [text or "" for text in texts], columns)
+
+
+def _media_inputs(paths: Sequence[str | None], files: Sequence[MediaFile]) -> _Inputs:
+    from graftline.images import ImageFacts
+    from graftline.sounds import SoundFacts
+
+    facts = [file.facts for file in files]
+    images = [one if isinstance(one, ImageFacts) else None for one in facts]
+    sounds = [one if isinstance(one, SoundFacts) else None for one in facts]
+    contents = [one.sha256 if one else path or "" for one, path in zip(facts, paths, strict=True)]
+    columns: dict[str, list[Fact]] = {
+        "input.absent": [file.absent and printable(file.absent) for file in files],
+        "input.undecodable": [file.undecodable and printable(file.undecodable) for file in files],
+        "input.sha256": [file.sha256 for file in files],
+        "input.side": [min(one.width, one.height) if one else None for one in images],
+        "input.constant": ["every pixel has the same colour" if one and one.is_constant else None for one in images],
+        "input.seconds": [one.seconds if one else None for one in sounds],
+        "input.silent": [f"the peak is {one.peak:.6f}" if one and one.is_silent else None for one in sounds],
+    }
+    comparable = [
+        index
+        for index, one in enumerate(facts)
+        if one and columns["input.constant"][index] is None and columns["input.silent"][index] is None
+    ]
+    return _Inputs(contents, comparable, contents, columns, [one.perceptual_hash if one else 0 for one in images])
+
+
+def _present(text: str | None) -> str | None:
+    """An empty cell is a missing value."""
+    return text or None
+
+
+def _safe(text: str | None) -> str | None:
+    return None if text is None else printable(text)
+
+
+def _unclean(text: str | None) -> str | None:
+    """The first character that does not belong into a text, and where."""
+    if text is None or not (match := UNCLEAN.search(text)):
+        return None
+    mark = ord(match.group())
+    if 0xDC80 <= mark <= 0xDCFF:
+        return f"byte 0x{mark - 0xDC00:02x} at character {match.start() + 1} is not UTF-8 (is the file Latin-1?)"
+    name = unicodedata.name(match.group(), "a control character" if mark < 0xD800 else "no character")
+    return f"U+{mark:04X} ({name}) at character {match.start() + 1}"
+
+
+def _conflicts(
+    comparable: Sequence[int], contents: Sequence[str], labels: Sequence[str | None], rows: Sequence[Row]
+) -> dict[int, str]:
+    alike = defaultdict(list)
+    for index in comparable:
+        alike[contents[index]].append(index)
+    conflicts = {}
+    for indices in alike.values():
+        for index in indices if len({labels[index] for index in indices}) > 1 else []:
+            other = next(other for other in indices if labels[other] != labels[index])
+            conflicts[index] = f"line {rows[other].line} has the same input with label {labels[other]!a}"
+    return conflicts
+
+
+def _twins(
+    indices: Sequence[int], inputs: _Inputs, splits: Sequence[Split], rows: Sequence[Row], settings: DataSettings
+) -> dict[int, str]:
+    contents, sides = [inputs.contents[index] for index in indices], [splits[index] for index in indices]
+    if settings.kind == "text":
+        shared, found = "word triples", straddling(contents, sides, similarity=settings.near_duplicate_similarity)
+    elif settings.kind == "image":
+        hashes = [inputs.hashes[index] for index in indices]
+        shared, found = "hash bits", straddling_hashes(hashes, sides, most_bits=settings.near_duplicate_bits)
+    else:
+        shared, found = "samples", straddling_equals(contents, sides)
+    return {
+        indices[place]: f"line {rows[indices[twin.index]].line}, a {twin.split} row, shares {twin.similarity:.2f}"
+        f" of its {shared} with this {splits[indices[place]]} row"
+        for place, twin in found.items()
+    }

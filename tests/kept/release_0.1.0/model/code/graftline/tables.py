@@ -1,0 +1,277 @@
+"""Tables as streams of rows: CSV, JSON Lines and Parquet, every value as text, every row with its line."""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from graftline.errors import DataRefusedError, SettingsError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# A record that spans more than this is an unclosed quote, not a text: reading on would swallow the whole file.
+MAX_RECORD_CHARACTERS = 4_000_000
+# Enough objects to meet every key of a JSON Lines file whose optional keys are not rare.
+HEADER_OBJECTS = 1000
+PARQUET_BATCH_ROWS = 4096
+TEXT_TYPES = ("text", "string", "large_string", "string_view", "dictionary<values=string, indices=int32, ordered=0>")
+NAME_TYPES = (*TEXT_TYPES, "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+FLOAT_TYPES = ("halffloat", "float", "double")
+# Other encodings announce themselves in their first bytes.
+FOREIGN_MARKS = {b"\xff\xfe\x00\x00": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: its line (in Parquet: its number), the named columns' values, and why it could not be read, if so."""
+
+    line: int
+    values: tuple[str | None, ...]
+    fault: str | None = None
+    raw: str = ""
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """The table's columns and their types, in the table's order.
+
+    Raises: DataRefusedError if there is no such table, or no header in it, or one column twice.
+    """
+    names_and_types = list(_reader(path).header(path))
+    names = [name for name, _ in names_and_types]
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise DataRefusedError(
+            f"{path}: the header holds {_shown(doubled)} twice, expected each column once; rename one of them"
+        )
+    return dict(names_and_types)
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    """The rows in the table's order, holding `columns`, which must be in its header; blank lines are no rows.
+
+    Bytes that are not UTF-8 become lone surrogates, so that a row is never lost.
+    """
+    return _reader(path).rows(path, columns)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    header: Callable[[Path], Iterable[tuple[str, str]]]
+    rows: Callable[[Path, Sequence[str]], Iterator[Row]]
+
+
+def _reader(path: Path) -> _Reader:
+    readers = {
+        ".csv": _Reader(_csv_header, _csv_rows),
+        ".jsonl": _Reader(_json_header, _json_rows),
+        ".ndjson": _Reader(_json_header, _json_rows),
+        ".parquet": _Reader(_parquet_header, _parquet_rows),
+    }
+    if path.suffix.lower() not in readers:
+        raise SettingsError(
+            f"{path} ends in {path.suffix!r}, expected one of {', '.join(readers)}; convert the table to one of these"
+        )
+    if not path.is_file():
+        raise DataRefusedError(f"{path}: there is no such table; correct its path in the settings or run `dvc pull`")
+    if path.stat().st_size == 0:
+        raise DataRefusedError(f"{path}: the file is empty, expected a table with a header; restore it with `dvc pull`")
+    return readers[path.suffix.lower()]
+
+
+@contextmanager
+def _open_text(path: Path) -> Iterator[TextIO]:
+    with path.open("rb") as file:
+        head = file.read(4096)
+    encoding = next((name for mark, name in FOREIGN_MARKS.items() if head.startswith(mark)), None)
+    # Text in UTF-16 without a mark is half NUL bytes; UTF-8 text has next to none.
+    if encoding or head.count(0) > len(head) // 4:
+        raise DataRefusedError(
+            f"{path}: the file is written in {encoding or 'UTF-16 or is not text'}, expected UTF-8;"
+            " convert it, for example with `iconv -f UTF-16 -t UTF-8`"
+        )
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+        yield text
+
+
+class _Lines:
+    """The physical lines of a file; those of the current record can be handed back."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._ahead: list[str] = []
+        self._record: list[str] = []
+        self._characters = 0
+        self.number = 0
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        if self._characters > MAX_RECORD_CHARACTERS:
+            raise csv.Error(f"longer than {MAX_RECORD_CHARACTERS:,} characters: a quote is not closed")
+        line = self._ahead.pop() if self._ahead else self._file.readline()
+        if not line:
+            raise StopIteration
+        self._record.append(line)
+        self._characters += len(line)
+        self.number += 1
+        return line
+
+    def start_record(self) -> int:
+        self._record, self._characters = [], 0
+        return self.number + 1
+
+    def hand_back_all_but_first(self) -> str:
+        first, *rest = self._record
+        self._ahead += reversed(rest)
+        self.number -= len(rest)
+        return first.rstrip("\r\n")
+
+    @property
+    def record(self) -> str:
+        return "".join(self._record).rstrip("\r\n")
+
+
+def _csv_records(lines: _Lines) -> Iterator[tuple[int, list[str], str | None, str]]:
+    """Line, cells, fault and raw text of each record. A broken record costs its first line, not those behind it."""
+    csv.field_size_limit(MAX_RECORD_CHARACTERS)
+    reader = csv.reader(lines, strict=True)
+    while True:
+        line = lines.start_record()
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield line, [], f"not readable as CSV ({error})", lines.hand_back_all_but_first()
+            reader = csv.reader(lines, strict=True)
+            continue
+        if cells:
+            yield line, cells, None, lines.record
+
+
+def _csv_header(path: Path) -> list[tuple[str, str]]:
+    with _open_text(path) as file:
+        for line, cells, fault, _ in _csv_records(_Lines(file)):
+            if fault:
+                raise DataRefusedError(f"{path}: line {line}, the header, is {fault}; mend it")
+            return [(name, "text") for name in cells]
+    raise DataRefusedError(f"{path}: holds only blank lines, expected a header; restore it with `dvc pull`")
+
+
+def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    with _open_text(path) as file:
+        records = _csv_records(_Lines(file))
+        header = next(records)[1]
+        places = [header.index(name) for name in columns]
+        for line, cells, fault, raw in records:
+            if fault is None and len(cells) != len(header):
+                fault = f"{len(cells)} cells, expected {len(header)} as in the header"
+            if fault:
+                yield Row(line, (None,) * len(columns), fault, raw)
+            else:
+                yield Row(line, tuple(cells[place] for place in places))
+
+
+def _json_header(path: Path) -> list[tuple[str, str]]:
+    names: dict[str, None] = {}
+    read = 0
+    for _, content, fault, _ in _json_objects(path):
+        if fault is None:
+            names |= dict.fromkeys(content)
+            read += 1
+        if read >= HEADER_OBJECTS:
+            break
+    return [(name, "text") for name in names]
+
+
+def _json_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    for line, content, fault, raw in _json_objects(path):
+        if fault is None:
+            values = [content.get(name) for name in columns]
+            nested = [name for name, value in zip(columns, values, strict=True) if isinstance(value, list | dict)]
+            fault = f"{_shown(nested)} holds a list or an object, expected text" if nested else None
+        if fault:
+            yield Row(line, (None,) * len(columns), fault, raw)
+        else:
+            yield Row(line, tuple(_as_text(value) for value in values))
+
+
+def _json_objects(path: Path) -> Iterator[tuple[int, dict[str, object], str | None, str]]:
+    with _open_text(path) as file:
+        for line, text in enumerate(file, start=1):
+            raw = text.strip()
+            if not raw:
+                continue
+            try:
+                content = json.loads(raw, object_pairs_hook=_without_doubles, parse_constant=_no_constant)
+            except (ValueError, RecursionError) as error:
+                yield line, {}, f"not readable as JSON ({error})", raw
+                continue
+            if isinstance(content, dict):
+                yield line, content, None, raw
+            else:
+                yield line, {}, f"holds {type(content).__name__}, expected one JSON object per line", raw
+
+
+def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return content
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _as_text(value: object) -> str | None:
+    return value if isinstance(value, str) or value is None else json.dumps(value)
+
+
+def _parquet_header(path: Path) -> list[tuple[str, str]]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        schema = parquet.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataRefusedError(f"{path}: not readable as Parquet ({error}); restore it with `dvc pull`") from None
+    return [(field.name, str(field.type)) for field in schema]
+
+
+def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(PARQUET_BATCH_ROWS, columns=list(dict.fromkeys(columns))):
+                # As bytes, because Arrow stops at the first text that is not UTF-8.
+                texts = [_bytes(batch.column(name)) for name in columns]
+                for values in zip(*texts, strict=True):
+                    number += 1
+                    yield Row(number, tuple(None if v is None else _decoded(v) for v in values))
+    except (pa.ArrowException, OSError) as error:
+        raise DataRefusedError(
+            f"{path}: not readable as Parquet after row {number} ({error}); restore it with `dvc pull`"
+        ) from None
+
+
+def _bytes(column: "pa.Array") -> list[bytes | None]:
+    import pyarrow as pa
+
+    texts: list[bytes | None] = column.cast(pa.string()).cast(pa.binary()).to_pylist()
+    return texts
+
+
+def _decoded(content: bytes) -> str:
+    return content.decode("utf-8", "surrogateescape")
+
+
+def _shown(names: Iterable[str]) -> str:
+    return ", ".join(ascii(name) for name in names)

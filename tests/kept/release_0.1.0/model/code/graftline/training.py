@@ -1,0 +1,240 @@
+"""Training a model behind its freeze point: seeded, resumable, with the best epoch kept."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import cast
+
+import torch
+from pydantic import JsonValue
+from torch import Tensor, nn
+
+from graftline.averaging import EPOCHS, copied, keep_epoch
+from graftline.batching import shuffled_batches
+from graftline.checkpoints import Pace, newest_checkpoint, save_checkpoint
+from graftline.device import CPU, device_of, moved
+from graftline.embedding_gradients import recycle_gradients
+from graftline.errors import GraftlineError
+from graftline.fast_training import fast_training
+from graftline.freezing import FreezePoint, learned, statistics, train_mode, trainable
+from graftline.objective import Objective
+from graftline.optimizer import optimizer_for, set_learning_rates
+from graftline.precision import autocast
+from graftline.training_plan import DivergedError, Epoch, Plan, Progress, Rows, best_epoch
+from graftline.validation import validate
+
+# A kill costs at most this much work.
+CHECKPOINT_SECONDS = 60.0
+# The value that BERT, RoBERTa and most fine-tuning recipes clip at.
+MAX_GRADIENT_NORM = 1.0
+# Names of the states of random generators in a checkpoint.
+RANDOM, OF_GPU = "random", "random of the gpu"
+
+
+@dataclass
+class _State:
+    step: int = 0
+    loss_sum: float = 0.0
+    epochs: list[Epoch] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+
+def train(
+    model: nn.Module,
+    point: FreezePoint,
+    *,
+    rows: Rows,
+    validation: Rows,
+    plan: Plan,
+    head: str,
+    objective: Objective,
+    folder: Path,
+    epochs_before: int = 0,
+    base: Mapping[str, Tensor] | None = None,
+    report: Callable[[Progress], None] = lambda _: None,
+    finished_epoch: Callable[[Epoch], None] = lambda _: None,
+) -> list[Epoch]:
+    """Train `model` in place and leave it with the weights of its best epoch (highest score, then lowest loss).
+
+    Checkpoints go to `folder`; a training that finds one there goes on from it and ends with the same weights. The
+    views of the rows go on from those that `epochs_before` this training have shown. L2-SP pulls towards the weights of
+    `base` or, without it, towards those at the start.
+    """
+    per_epoch = len(batch_groups(rows.in_epoch(epochs_before), plan, epoch=0))
+    optimizer = optimizer_for(model, plan, head, point.depths)
+    origin = _origin(model, head, base) if plan.l2_sp else {}
+    torch.manual_seed(plan.seed)
+    state = _resume(model, point, optimizer, folder)
+    started, started_step, pace = time.monotonic(), state.step, Pace(CHECKPOINT_SECONDS)
+    with fast_training(device_of(model)):
+        while not _is_done(state.epochs, plan):
+            epoch = len(state.epochs)
+            train_mode(model, point)
+            seen = rows.in_epoch(epochs_before + epoch)
+            for group in batch_groups(seen, plan, epoch)[state.step - epoch * per_epoch :]:
+                set_learning_rates(optimizer, plan, state.step, per_epoch * plan.epochs)
+                loss = training_step(model, optimizer, seen, group, objective, plan, origin)
+                state.step, state.loss_sum = state.step + 1, state.loss_sum + loss
+                in_step = plan.batch_size * plan.accumulation
+                speed = (state.step - started_step) * in_step / (time.monotonic() - started)
+                report(Progress(epoch + 1, state.step, per_epoch * plan.epochs, loss, speed))
+                if pace.is_due:
+                    pace.write(lambda: _save(model, point, optimizer, state, folder))
+            _finish_epoch(model, point, state, validation, objective, plan, per_epoch)
+            if plan.keep_epochs:
+                keep_epoch(model, point, state.epochs, folder / EPOCHS)
+            finished_epoch(state.epochs[-1])
+            if pace.is_due or pace.is_cheap:
+                pace.write(lambda: _save(model, point, optimizer, state, folder))
+    model.load_state_dict(state.best, strict=False)
+    model.eval()
+    return state.epochs
+
+
+def batch_groups(rows: Rows, plan: Plan, epoch: int) -> list[list[list[int]]]:
+    """The batches of one epoch, in groups that make one step each."""
+    batches = shuffled_batches(rows.lengths, plan.batch_size, seed=plan.seed, epoch=epoch)
+    return [batches[start : start + plan.accumulation] for start in range(0, len(batches), plan.accumulation)]
+
+
+def training_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    rows: Rows,
+    group: Sequence[Sequence[int]],
+    objective: Objective,
+    plan: Plan,
+    origin: Mapping[str, Tensor],
+) -> float:
+    """One step on the mean loss of all rows of the group. Returns: that loss."""
+    total, sum_of_losses = sum(len(batch) for batch in group), 0.0
+    for batch in group:
+        with autocast(plan.precision, device_of(model)):
+            logits = rows.logits(model, batch)
+        targets = moved(rows.targets[list(batch)], logits.device)
+        loss = objective.loss(logits.float(), targets) * (len(batch) / total)
+        if not torch.isfinite(loss):
+            raise _diverged(f"the loss of a batch of {len(batch)} rows", float(loss.detach()))
+        with _still_statistics(model) if plan.recomputed else nullcontext():
+            loss.backward()  # type: ignore[no-untyped-call]
+        sum_of_losses += float(loss.detach())
+    learning = trainable(model)
+    if origin:
+        _pull_towards(origin, learning, plan.l2_sp)
+    norm = nn.utils.clip_grad_norm_(learning.values(), MAX_GRADIENT_NORM)
+    if not torch.isfinite(norm):
+        raise _diverged(f"the norm of the gradient of {total} rows", float(norm))
+    optimizer.step()
+    recycle_gradients(everywhere=bool(origin))  # whose pull reaches every row of a table
+    optimizer.zero_grad(set_to_none=True)
+    return sum_of_losses
+
+
+def _diverged(what: str, got: float) -> DivergedError:
+    return DivergedError(
+        f"the training diverged: {what} is {got}, expected a finite number; lower adaptation.learning_rate or raise"
+        " adaptation.warmup_share"
+    )
+
+
+@contextmanager
+def _still_statistics(model: nn.Module) -> Iterator[None]:
+    """Takes back what BatchNorms that run again inside add to their statistics, in which each batch counts once."""
+    before = copied(statistics(model))
+    yield
+    for name, tensor in statistics(model).items():
+        tensor.copy_(before[name])
+
+
+def _origin(model: nn.Module, head: str, base: Mapping[str, Tensor] | None) -> Mapping[str, Tensor]:
+    """The pre-trained weights of what learns: those of `base`, or as they are before the first step."""
+    learning = {name: tensor for name, tensor in trainable(model).items() if not name.startswith(f"{head}.")}
+    return copied(learning) if base is None else {name: base[name] for name in learning}
+
+
+def _pull_towards(origin: Mapping[str, Tensor], learning: Mapping[str, Tensor], strength: float) -> None:
+    """Add the gradient of `strength` / 2 times the squared distance from the pre-trained weights."""
+    for name, start in origin.items():
+        gradient = learning[name].grad
+        if gradient is not None:
+            gradient.add_(learning[name].detach() - start, alpha=strength)
+
+
+def _finish_epoch(
+    model: nn.Module,
+    point: FreezePoint,
+    state: _State,
+    validation: Rows,
+    objective: Objective,
+    plan: Plan,
+    per_epoch: int,
+) -> None:
+    loss, score = validate(model, validation, objective, plan)
+    if not math.isfinite(loss):
+        raise _diverged(f"the loss of {len(validation.targets)} validation rows", loss)
+    epoch = Epoch(len(state.epochs) + 1, state.loss_sum / per_epoch, loss, score)
+    state.epochs.append(epoch)
+    state.loss_sum = 0.0
+    if best_epoch(state.epochs) is epoch:
+        state.best = copied(learned(model, point))
+
+
+def _is_done(epochs: Sequence[Epoch], plan: Plan) -> bool:
+    if len(epochs) >= plan.epochs:
+        return True
+    return bool(plan.patience and epochs and len(epochs) - best_epoch(epochs).number >= plan.patience)
+
+
+def _save(model: nn.Module, point: FreezePoint, optimizer: torch.optim.Optimizer, state: _State, folder: Path) -> None:
+    tensors = {f"model/{name}": tensor for name, tensor in learned(model, point).items()}
+    tensors |= {f"best/{name}": tensor for name, tensor in state.best.items()}
+    for name, parameter in trainable(model).items():
+        tensors |= {f"optimizer/{name}/{slot}": value for slot, value in optimizer.state[parameter].items()}
+    tensors |= _random_states(device_of(model))
+    epochs = cast("list[JsonValue]", [asdict(epoch) for epoch in state.epochs])
+    written: dict[str, JsonValue] = {"step": state.step, "loss_sum": state.loss_sum, "epochs": epochs}
+    # A resumed training must freeze what the interrupted one froze.
+    written["trainable"] = list(point.trainable_parameters)
+    save_checkpoint(folder, state.step, tensors, written)
+
+
+def _random_states(device: torch.device) -> dict[str, Tensor]:
+    states = {RANDOM: torch.get_rng_state()}
+    return states if device == CPU else states | {OF_GPU: torch.cuda.get_rng_state(device)}
+
+
+def _resume(model: nn.Module, point: FreezePoint, optimizer: torch.optim.Optimizer, folder: Path) -> _State:
+    checkpoint = newest_checkpoint(folder)
+    if checkpoint is None:
+        return _State()
+    if checkpoint.state["trainable"] != list(point.trainable_parameters):
+        raise GraftlineError(
+            f"{folder}: the interrupted training froze other parameters than this one would; delete the folder to"
+            " start again"
+        )
+    with torch.no_grad():
+        for name, tensor in learned(model, point).items():
+            tensor.copy_(checkpoint.tensors[f"model/{name}"])
+        for name, parameter in trainable(model).items():
+            slots = _below(checkpoint.tensors, f"optimizer/{name}/")
+            optimizer.state[parameter] = {slot: _ordered_as(parameter, value) for slot, value in slots}
+    torch.set_rng_state(checkpoint.tensors[RANDOM])
+    if OF_GPU in checkpoint.tensors:
+        torch.cuda.set_rng_state(checkpoint.tensors[OF_GPU], device_of(model))
+    written = cast("dict[str, float]", checkpoint.state)
+    epochs = [Epoch(**epoch) for epoch in cast("list[dict[str, float]]", checkpoint.state["epochs"])]  # type: ignore[arg-type]
+    return _State(int(written["step"]), written["loss_sum"], epochs, dict(_below(checkpoint.tensors, "best/")))
+
+
+def _ordered_as(parameter: Tensor, value: Tensor) -> Tensor:
+    """The value where the parameter is and with its numbers ordered alike, as the optimizer's fused steps need it."""
+    if value.shape == parameter.shape:
+        return torch.empty_like(parameter).copy_(value)
+    return value.to(parameter.device)
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> Iterator[tuple[str, Tensor]]:
+    return ((name.removeprefix(prefix), tensor) for name, tensor in tensors.items() if name.startswith(prefix))
