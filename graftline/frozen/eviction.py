@@ -10,14 +10,22 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from graftline.frozen.store import INDEX, VALUES, FeatureStore, FeatureStoreFullError, full_disk_told, lock_of
+from graftline.frozen.store import (
+    INDEX,
+    USE,
+    VALUES,
+    FeatureStore,
+    FeatureStoreFullError,
+    full_disk_told,
+    lock_of,
+    write_use,
+)
 from graftline.frozen.store_index import StoredPrecision
 
 # Checkpoints, logs and the registry must still find room when the stores have taken theirs.
 DISK_MARGIN_BYTES = 1 << 30
-# In each store: its turn among the uses of all stores, and the size that whoever has it open may let it grow to. Uses
-# are counted, not timed: their order outlives a copy of the folder and a clock that goes back.
-USE = "use.json"
+# What the store that is being evicted is called meanwhile; one at a time, under the lock of all stores.
+EVICTED = ".evicted"
 
 
 @dataclass(frozen=True)
@@ -71,11 +79,21 @@ def _is_open(folder: Path) -> bool:
     """Whether a process has the store open."""
     if not folder.parent.exists():
         return False
-    try:
-        with lock_of(folder).acquire(timeout=0):
-            return False
-    except Timeout:
-        return True
+    # Whoever makes room holds the locks of closed stores, too, and must not find this one's taken either.
+    with _lock_of_all(folder.parent):
+        try:
+            with lock_of(folder).acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
+
+def _lock_of_all(root: Path) -> FileLock:
+    """What a process holds while it decides which stores may grow and which must go.
+
+    Who waits for it may have one store open; who has it waits for no other lock.
+    """
+    return FileLock(root / "lock")
 
 
 def make_room(folder: Path, needed_bytes: int, *, limit_bytes: int) -> list[str]:
@@ -87,32 +105,41 @@ def make_room(folder: Path, needed_bytes: int, *, limit_bytes: int) -> list[str]
     """
     own_bytes = _size_bytes(folder)
     with ExitStack() as locks, full_disk_told(folder):
-        locks.enter_context(FileLock(folder.parent / "lock"))
+        locks.enter_context(_lock_of_all(folder.parent))
+        _finish_eviction(folder.parent)
         neighbours = [_neighbour(path, locks) for path in _stores_beside(folder)]
         room = _room(folder.parent, neighbours, limit_bytes - own_bytes)
         evicted = _to_evict(folder, needed_bytes, room, [one for one in neighbours if one.evictable])
         for one in evicted:
-            shutil.rmtree(one.folder)
+            one.folder.rename(folder.parent / EVICTED)  # gone at once, wherever a kill ends this
+            _finish_eviction(folder.parent)
         turn = 1 + max((one.turn for one in neighbours), default=0)
-        (folder / USE).write_text(json.dumps({"turn": turn, "reserved_bytes": own_bytes + needed_bytes}))
+        write_use(folder, turn=turn, reserved_bytes=own_bytes + needed_bytes)
     return [one.folder.name for one in evicted]
 
 
+def _finish_eviction(root: Path) -> None:
+    if (root / EVICTED).exists():
+        shutil.rmtree(root / EVICTED)
+
+
 def _stores_beside(folder: Path) -> list[Path]:
-    # Whatever else lies there is not touched. A killed eviction may have left only one of a store's files.
+    # Whatever else lies there is not touched. A kill while the store was opened may have left only one of its files.
     others = [path for path in sorted(folder.parent.iterdir()) if path != folder]
     return [path for path in others if any((path / name).is_file() for name in (VALUES, INDEX))]
 
 
 def _neighbour(folder: Path, locks: ExitStack) -> Neighbour:
     """What is known of a store; it stays locked until `locks` are closed, unless another process has it open."""
-    turn, reserved_bytes = _use(folder)
-    size_bytes = _size_bytes(folder)
     try:
         locks.enter_context(lock_of(folder).acquire(timeout=0))
+        is_open = False
     except Timeout:
-        return Neighbour(folder, turn, size_bytes, max(0, reserved_bytes - size_bytes), evictable=False)
-    return Neighbour(folder, turn, size_bytes, growth_bytes=0, evictable=True)
+        is_open = True
+    # Only now: it may have grown until the lock was tried, up to what was reserved for it.
+    turn, reserved_bytes = _use(folder)
+    size_bytes = _size_bytes(folder)
+    return Neighbour(folder, turn, size_bytes, max(0, reserved_bytes - size_bytes) if is_open else 0, not is_open)
 
 
 def _use(folder: Path) -> tuple[int, int]:
@@ -158,7 +185,7 @@ def _full(folder: Path, needed_bytes: int, room: Room, freed_bytes: int) -> Feat
 
 
 def _size_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir() if path.name != USE)
+    return sum((folder / name).stat().st_size for name in (VALUES, INDEX) if (folder / name).exists())
 
 
 def _megabytes(size_bytes: int) -> str:

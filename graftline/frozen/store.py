@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from graftline.errors import GraftlineError
+from graftline.files import write_json
 from graftline.frozen.store_index import (
     ITEM_BYTES,
     PRECISION_CODES,
@@ -30,6 +31,9 @@ from graftline.frozen.store_index import (
 )
 
 VALUES, INDEX = "values.bin", "index.bin"
+# In each store: its turn among the uses of all stores, and the size that whoever has it open may let it grow to. Uses
+# are counted, not timed: their order outlives a copy of the folder and a clock that goes back.
+USE = "use.json"
 # Mapped pages count as this process's memory until it lets go of them, after about so much was read. They stay in the
 # system's cache and come back within microseconds: letting go costs 0.2 ms per batch of 32 rows.
 RESIDENT_BYTES = 64 << 20
@@ -75,7 +79,8 @@ class FeatureStore:
         with ExitStack() as session, full_disk_told(self.folder):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             session.enter_context(self._lock)
-            self.folder.mkdir(exist_ok=True)
+            if not self.folder.exists():
+                _create(self.folder)
             for name in (VALUES, INDEX):
                 (self.folder / name).touch()
             self._values_file = session.enter_context((self.folder / VALUES).open("r+b", buffering=0))
@@ -208,6 +213,11 @@ def lock_of(folder: Path) -> FileLock:
     return FileLock(folder.with_name(f"{folder.name}.lock"))
 
 
+def write_use(folder: Path, *, turn: int, reserved_bytes: int) -> None:
+    """Note the use of the store in `folder`, which the caller has open; a kill leaves the old note or the new one."""
+    write_json(folder / USE, {"turn": turn, "reserved_bytes": reserved_bytes})
+
+
 @contextmanager
 def full_disk_told(folder: Path) -> Iterator[None]:
     """Raises: FeatureStoreFullError instead of the operating system's errors that mean it."""
@@ -219,6 +229,14 @@ def full_disk_told(folder: Path) -> Iterator[None]:
         raise FeatureStoreFullError(
             f"the feature store {folder} cannot grow: {error.strerror}; free some space on its disk"
         ) from error
+
+
+def _create(folder: Path) -> None:
+    """Make the folder of a store that was never used: a kill leaves it there with its use, or not at all."""
+    unfinished = folder.with_name(f".{folder.name}.new")
+    unfinished.mkdir(exist_ok=True)  # one that was killed may have left it
+    write_use(unfinished, turn=0, reserved_bytes=0)
+    unfinished.rename(folder)
 
 
 def _equal_rows(

@@ -2,10 +2,16 @@
 
 import json
 import multiprocessing
+import os
 import shutil
+import signal
+import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
+from itertools import count
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -16,8 +22,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graftline.frozen.eviction import DISK_MARGIN_BYTES, USE, make_room, open_feature_store
-from graftline.frozen.store import INDEX, VALUES, FeatureStore, FeatureStoreFullError, lock_of
+from graftline.frozen import eviction
+from graftline.frozen.eviction import DISK_MARGIN_BYTES, EVICTED, make_room, open_feature_store
+from graftline.frozen.store import INDEX, USE, VALUES, FeatureStore, FeatureStoreFullError, lock_of
 
 # One entry of 100 numbers, and what it takes with its record.
 ROW = {"row": torch.arange(100.0)}
@@ -140,10 +147,10 @@ def test_a_disk_with_too_little_free_is_told(tmp_path: Path, monkeypatch: pytest
 def test_a_disk_without_any_space_is_told_when_a_store_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, text: str) -> int:
+    def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(FeatureStoreFullError, match="No space left"):
         fill(tmp_path, "a")
 
@@ -185,7 +192,7 @@ def test_folders_that_are_no_stores_are_neither_counted_nor_evicted(tmp_path: Pa
     assert keys(tmp_path) == {"notes", "b"}
 
 
-def test_the_remains_of_an_eviction_that_was_killed_are_evicted(tmp_path: Path) -> None:
+def test_a_store_that_lost_one_of_its_files_is_evicted_like_any_other(tmp_path: Path) -> None:
     fill(tmp_path, "a")
     (tmp_path / "a" / VALUES).unlink()
     with open_feature_store(tmp_path, "b", precision="float32", limit_bytes=0) as store:
@@ -234,6 +241,91 @@ def test_a_session_that_has_to_wait_says_so(tmp_path: Path) -> None:
     assert said == ["frozen part: another run has what is kept in a open; this one waits until that one has trained"]
 
 
+def test_a_run_that_makes_room_is_not_taken_for_one_that_has_the_store_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, "a")
+    told = threading.Event()
+
+    def second() -> None:
+        with open_feature_store(
+            tmp_path, "a", precision="float32", limit_bytes=PLENTY, say=lambda _: told.set()
+        ) as store:
+            assert store.missing(ROW) == []
+
+    thread = threading.Thread(target=second)
+    disk_usage = shutil.disk_usage
+
+    def meanwhile(path: Path) -> object:
+        if not thread.ident:
+            thread.start()  # here the locks of all closed stores are held
+            told.wait(0.3)
+        return disk_usage(path)
+
+    with FeatureStore(tmp_path / "b"):
+        monkeypatch.setattr(shutil, "disk_usage", meanwhile)
+        make_room(tmp_path / "b", ROW_BYTES, limit_bytes=PLENTY)
+    thread.join(10)
+    assert (thread.is_alive(), told.is_set()) == (False, False)
+
+
+def test_what_a_store_grew_by_until_its_lock_is_tried_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = ExitStack()
+    other = session.enter_context(open_feature_store(tmp_path, "a", precision="float32", limit_bytes=PLENTY))
+    other.reserve(ROW_BYTES)
+
+    def just_finished(folder: Path) -> object:
+        other.add(ROW)
+        session.close()
+        return lock_of(folder)
+
+    with FeatureStore(tmp_path / "b"):
+        monkeypatch.setattr(eviction, "lock_of", just_finished)
+        assert make_room(tmp_path / "b", ROW_BYTES, limit_bytes=ROW_BYTES + ROW_BYTES // 2) == ["a"]
+
+
+def test_wherever_a_run_is_killed_each_store_is_whole_or_gone_and_the_next_run_works(tmp_path: Path) -> None:
+    fill(tmp_path / "before", "a")
+    was_evicted: set[bool] = set()
+    for operation in count():
+        root = tmp_path / f"{operation}"
+        shutil.copytree(tmp_path / "before", root)
+        if not killed_at(operation, partial(fill, root, "b", ROW_BYTES)):
+            break
+        whole = keys(root) - {EVICTED, ".b.new"}
+        assert all(uses(root, key) == {"turn", "reserved_bytes"} for key in whole), f"after {operation} file operations"
+        if "a" in whole:
+            with FeatureStore(root / "a") as store:
+                assert torch.equal(store.batch(["row"])[0], ROW["row"])
+        fill(root, "b", ROW_BYTES)
+        assert keys(root) == {"b"}
+        was_evicted.add("a" not in whole)
+    assert was_evicted == {False, True}
+
+
+def killed_at(operation: int, act: Callable[[], object]) -> bool:
+    """Whether a process that acts so was killed, in front of the file operation with this number."""
+    events = iter(range(operation))
+
+    def kill(event: str, _: object) -> None:
+        if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir") and next(events, None) is None:
+            signal.raise_signal(signal.SIGKILL)
+
+    def child() -> None:
+        sys.addaudithook(kill)
+        act()
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
+
+
+def uses(root: Path, key: str) -> set[str]:
+    return set(json.loads((root / key / USE).read_bytes()))
+
+
 def test_many_processes_at_once_keep_to_the_limit(tmp_path: Path) -> None:
     limit = 3 * ROW_BYTES
     context = multiprocessing.get_context("fork")
@@ -245,7 +337,7 @@ def test_many_processes_at_once_keep_to_the_limit(tmp_path: Path) -> None:
     for key in keys(tmp_path):
         with FeatureStore(tmp_path / key) as store:
             assert store.missing(ROW) in ([], ["row"])
-        assert set(json.loads((tmp_path / key / USE).read_bytes())) == {"turn", "reserved_bytes"}
+        assert uses(tmp_path, key) == {"turn", "reserved_bytes"}
 
 
 def fill_or_say_why_not(root: Path, key: str, limit_bytes: int) -> str:

@@ -1,6 +1,7 @@
 """The feature store: what is appended comes back, and what was damaged is computed again."""
 
 import errno
+import json
 import os
 import tempfile
 import threading
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from graftline.frozen import store as feature_store
-from graftline.frozen.store import INDEX, VALUES, FeatureStore, FeatureStoreFullError
+from graftline.frozen.store import INDEX, USE, VALUES, FeatureStore, FeatureStoreFullError
 from graftline.frozen.store_index import FeatureIndex, StoredPrecision, new_records
 from tests.support.tiny_model_files import flip_byte
 
@@ -65,6 +66,10 @@ def test_what_was_added_is_read_in_the_same_session(tmp_path: Path) -> None:
 
 def test_what_was_added_is_read_by_the_next_session(folder: Path) -> None:
     assert read(folder, entries()) == {"row-2": True, "row-5": True, "row-1": True}
+
+
+def test_a_store_that_is_opened_without_a_limit_has_a_use_too(folder: Path) -> None:
+    assert json.loads((folder / USE).read_bytes()) == {"turn": 0, "reserved_bytes": 0}
 
 
 def test_a_batch_is_padded_with_zeros_to_its_longest_entry(folder: Path) -> None:
