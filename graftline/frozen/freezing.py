@@ -1,22 +1,58 @@
-"""Where the trainable part of a model begins, and the proof that what lies in front of it did not change."""
+"""Where the trainable part of a model begins, for each strategy, and the proof that the frozen part did not change."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from graftline.compute.device import Batch
 from graftline.digests import tensors_sha256
 from graftline.errors import SettingsError
-from graftline.models.blocks import find_blocks
-from graftline.models.parts import LORA
+from graftline.models.blocks import find_blocks, no_blocks
+from graftline.models.parts import HEAD, LORA
 from graftline.settings.adaptation import Strategy
 
-Batch = Mapping[str, Tensor]
 # What the norm layers of torch, timm and transformers end in: LayerNorm, BatchNorm2d, GroupNorm, T5LayerNorm, RMSNorm.
 NORMS = ("LayerNorm", "LayerNorm2d", "BatchNorm1d", "BatchNorm2d", "BatchNormAct2d", "GroupNorm", "RMSNorm")
 BatchNorm = nn.modules.batchnorm._BatchNorm
+# Of parameters of the backbone.
+Kind = Literal["all", "biases", "norms", "adapters"]
+
+
+@dataclass(frozen=True)
+class Freezing:
+    """The share of a model that a strategy freezes, and the rest, which learns."""
+
+    frozen: str
+    """In words, for a reader of the documentation, as `learns`."""
+    learns: str
+    begins: Literal["head", "freeze_until"] = "freeze_until"
+    """The module in front of which everything is frozen; nothing is if `freeze_until` names none."""
+    kind: Kind = "all"
+    """The parameters that learn from there on."""
+    still_statistics: bool = False
+    """Whether every BatchNorm keeps its statistics, also where its factors learn."""
+
+
+FREEZES: Mapping[Strategy, Freezing] = {
+    "feature_extraction": Freezing("the backbone", "the head", begins="head"),
+    "partial": Freezing("what runs before the block `freeze_until`", "that block and what runs behind it"),
+    "fine_tuning": Freezing("nothing", "everything"),
+    # From a head that was solved for the statistics as they are: those of batches of rows unlike the pre-training's
+    # would make it meaningless in the first step.
+    "probe_then_fine_tune": Freezing("the statistics of BatchNorms", "everything else", still_statistics=True),
+    # As the last of its stages, of which each freezes what another strategy does.
+    "gradual_unfreezing": Freezing(
+        "all but the head, then fewer blocks in each stage, in the end nothing",
+        "the head, then more blocks in each stage, in the end everything",
+    ),
+    "lora": Freezing("all weights of the backbone", "low-rank adapters beside them, and the head", kind="adapters"),
+    "bias_only": Freezing("the backbone without its biases", "the biases, and the head", kind="biases"),
+    "norm_only": Freezing("the backbone without its norm layers", "the norm layers, and the head", kind="norms"),
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +73,7 @@ class FreezePoint:
 
     @property
     def description(self) -> str:
-        """What was frozen, in words."""
+        """The frozen part, in words."""
         if not self.frozen_parameters:
             return "nothing"
         if self.first_trainable is None:
@@ -46,16 +82,16 @@ class FreezePoint:
         return f"everything in front of {self.first_trainable}{blocks} ({len(self.frozen_parameters)} tensors)"
 
 
-def freeze(model: nn.Module, strategy: Strategy, freeze_until: str | None, *, head: str, example: Batch) -> FreezePoint:
-    """Freeze what runs before the freeze point; `example` is a small batch that shows the order of execution.
+def freeze(model: nn.Module, strategy: Strategy, freeze_until: str | None, *, example: Batch) -> FreezePoint:
+    """Freeze what `FREEZES` says; `example` is a small batch that shows the order of execution.
 
     Raises: SettingsError if `freeze_until` names no block: a typo must not freeze something else.
     """
     order, found = execution_order(model, example), set(find_blocks(model))
     blocks = tuple(name for name in order if name in found)
-    first = _first_trainable(strategy, freeze_until, blocks, head)
-    point = _cut(model, first, blocks, order)
-    point = _only(point, _learning(model, strategy, head))
+    first = _first_trainable(strategy, freeze_until, blocks)
+    point = _only(_cut(model, first, blocks, order), _learning(model, strategy))
+    point = replace(point, still_statistics=FREEZES[strategy].still_statistics)
     frozen = set(point.frozen_parameters)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name not in frozen)
@@ -101,53 +137,15 @@ def frozen_sha256(model: nn.Module, point: FreezePoint) -> str:
     return tensors_sha256(tensors)
 
 
-def _first_trainable(strategy: Strategy, freeze_until: str | None, blocks: tuple[str, ...], head: str) -> str | None:
-    if strategy == "feature_extraction":
-        return head
+def _first_trainable(strategy: Strategy, freeze_until: str | None, blocks: tuple[str, ...]) -> str | None:
+    if FREEZES[strategy].begins == "head":
+        return HEAD
     return _named_block(freeze_until, blocks) if freeze_until is not None else None
-
-
-def _learning(model: nn.Module, strategy: Strategy, head: str) -> frozenset[str]:
-    """The parameters that the strategy lets learn, if it is one that picks them by their kind; otherwise all."""
-    parameters = {name for name, _ in model.named_parameters()}
-    norms = {name for name, module in model.named_modules() if type(module).__name__.endswith(NORMS)}
-    # Biases and norms need no peft: its LN tuning (`LNTuningConfig`) copies each norm to switch between copies.
-    kinds: dict[Strategy, Callable[[str], bool]] = {
-        "bias_only": lambda name: name.endswith("bias"),
-        "norm_only": lambda name: name.rpartition(".")[0] in norms,
-        "lora": lambda name: LORA in name,
-    }
-    if strategy not in kinds:
-        return frozenset(parameters)
-    learning = {name for name in parameters if kinds[strategy](name)}
-    if not any(not name.startswith(f"{head}.") for name in learning):
-        raise SettingsError(
-            f"adaptation.strategy {strategy}: the pre-trained part of this model has no parameter of that kind;"
-            " use feature_extraction, partial or fine_tuning"
-        )
-    return frozenset(learning | {name for name in parameters if name.startswith(f"{head}.")})
-
-
-def _only(point: FreezePoint, learning: frozenset[str]) -> FreezePoint:
-    """The same cut with fewer trainable parameters behind it."""
-    trainable = tuple(name for name in point.trainable_parameters if name in learning)
-    frozen = tuple(name for name in point.trainable_parameters if name not in learning)
-    depths = {name: point.depths[name] for name in trainable}
-    return replace(
-        point,
-        frozen_parameters=(*point.frozen_parameters, *frozen),
-        trainable_parameters=trainable,
-        depths=depths,
-    )
 
 
 def _named_block(freeze_until: str, blocks: tuple[str, ...]) -> str:
     if len(blocks) < 2:
-        raise SettingsError(
-            "adaptation.freeze_until: this model has no list of equal blocks to count the depth by; name its blocks"
-            r" with adaptation.block_pattern, a regular expression over module names such as stages\.\d+, or use"
-            " adaptation.strategy fine_tuning or feature_extraction"
-        )
+        raise no_blocks("adaptation.freeze_until")
     matches = [block for block in blocks if block == freeze_until or block.endswith(f".{freeze_until}")]
     with suppress(ValueError, OverflowError):  # neither a number, nor a finite one
         number = float(freeze_until)
@@ -181,13 +179,46 @@ def _cut(model: nn.Module, first: str | None, blocks: tuple[str, ...], order: tu
     trainable = tuple(name for name in names if name not in set(frozen))
     begins = [position[block] for block in blocks]
     depths = {name: sum(begin <= place(name.rpartition(".")[0]) for begin in begins) for name in trainable}
-    return FreezePoint(
-        first, tuple(block for block in blocks if block in modules), modules, frozen, trainable, depths
-    )  # fmt: skip
+    frozen_blocks = tuple(block for block in blocks if block in modules)
+    return FreezePoint(first, frozen_blocks, modules, frozen, trainable, depths)
+
+
+def _only(point: FreezePoint, learning: frozenset[str]) -> FreezePoint:
+    """The same cut with fewer trainable parameters behind it."""
+    trainable = tuple(name for name in point.trainable_parameters if name in learning)
+    frozen = tuple(name for name in point.trainable_parameters if name not in learning)
+    return replace(
+        point,
+        frozen_parameters=(*point.frozen_parameters, *frozen),
+        trainable_parameters=trainable,
+        depths={name: point.depths[name] for name in trainable},
+    )
+
+
+def _learning(model: nn.Module, strategy: Strategy) -> frozenset[str]:
+    """The parameters of the strategy's kind, and those of the head."""
+    kind = FREEZES[strategy].kind
+    parameters = {name for name, _ in model.named_parameters()}
+    norms = {name for name, module in model.named_modules() if type(module).__name__.endswith(NORMS)}
+    # Biases and norms need no peft: its LN tuning (`LNTuningConfig`) copies each norm to switch between copies.
+    kinds: dict[Kind, Callable[[str], bool]] = {
+        "all": lambda _: True,
+        "biases": lambda name: name.endswith("bias"),
+        "norms": lambda name: name.rpartition(".")[0] in norms,
+        "adapters": lambda name: LORA in name,
+    }
+    of_head = {name for name in parameters if name.startswith(f"{HEAD}.")}
+    learning = {name for name in parameters if kinds[kind](name)}
+    if kind != "all" and learning <= of_head:
+        raise SettingsError(
+            f"adaptation.strategy {strategy}: the pre-trained part of this model has no parameter of that kind;"
+            " use feature_extraction, partial or fine_tuning"
+        )
+    return frozenset(learning | of_head)
 
 
 def learned(model: nn.Module, point: FreezePoint) -> dict[str, Tensor]:
-    """What training changes: the trainable parameters, and the BatchNorm statistics behind the freeze point."""
+    """All that training changes: the trainable parameters, and the BatchNorm statistics behind the freeze point."""
     still = _still_modules(model, point)
     return trainable(model) | {
         name: tensor for name, tensor in statistics(model).items() if name.rpartition(".")[0] not in still
@@ -195,7 +226,7 @@ def learned(model: nn.Module, point: FreezePoint) -> dict[str, Tensor]:
 
 
 def statistics(model: nn.Module) -> dict[str, Tensor]:
-    """What every BatchNorm keeps of the batches that it has seen, by name."""
+    """All that BatchNorms keep of the batches that they have seen, by name."""
     return {
         f"{name}.{buffer}": tensor
         for name, module in model.named_modules()

@@ -1,1 +1,1 @@
-"""What lies behind the freeze point learns."""
+"""Training of the part that lies behind the freeze point."""

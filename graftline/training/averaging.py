@@ -6,13 +6,12 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from graftline.errors import GraftlineError
 from graftline.files import sync_folder
-from graftline.frozen.freezing import FreezePoint, learned
-from graftline.training.objective import Objective
-from graftline.training.plan import Epoch, Plan, Rows, rank
+from graftline.training.plan import Training
+from graftline.training.progress import Epoch, rank
 from graftline.training.validation_score import validate
 
 # So many epochs at most can be averaged; more would only fill the disk.
@@ -20,9 +19,7 @@ MOST_KEPT_EPOCHS = 5
 EPOCHS = "epochs"
 
 
-def average_greedily(
-    model: nn.Module, epochs: Sequence[Epoch], *, validation: Rows, objective: Objective, plan: Plan, folder: Path
-) -> list[int]:
+def average_greedily(training: Training, epochs: Sequence[Epoch], *, folder: Path) -> list[int]:
     """Replace the weights by the mean of those epochs that do better together than the best one alone.
 
     The greedy soup of Wortsman et al. (2022, arXiv 2203.05482, algorithm 1) over the epochs that `train` kept: from
@@ -30,14 +27,14 @@ def average_greedily(
     loss. Returns: the numbers of the epochs in the mean; only one if none helped.
     Raises: GraftlineError if the weights of an epoch cannot be read: without them the mean would be another.
     """
-    ranked = sorted(epochs, key=rank)[:MOST_KEPT_EPOCHS]
+    model, ranked = training.model, sorted(epochs, key=rank)[:MOST_KEPT_EPOCHS]
     members = [ranked[0].number]
     mean = _kept(folder, members[0])
     reached = (-ranked[0].validation_score, ranked[0].validation_loss)
     for epoch in ranked[1:]:
         tried = mixed(mean, _kept(folder, epoch.number), 1 / (len(members) + 1))
         model.load_state_dict(tried, strict=False)
-        loss, score = validate(model, validation, objective, plan)
+        loss, score = validate(training)
         if (-score, loss) <= reached:
             mean, reached = tried, (-score, loss)
             members.append(epoch.number)
@@ -46,12 +43,12 @@ def average_greedily(
     return members
 
 
-def keep_epoch(model: nn.Module, point: FreezePoint, epochs: Sequence[Epoch], folder: Path) -> None:
-    """Write the newest epoch's weights and remove those that are no longer among the best."""
+def keep_epoch(learned: Mapping[str, Tensor], epochs: Sequence[Epoch], *, folder: Path) -> None:
+    """Write what has been learned by the end of the newest epoch, and remove what is no longer among the best."""
     folder.mkdir(parents=True, exist_ok=True)
     path = epoch_path(folder, epochs[-1].number)
     partial = path.with_suffix(".partial")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in learned(model, point).items()}, partial)
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in learned.items()}, partial)
     # The checkpoint that counts this epoch outlives a power cut, so its weights must, too.
     with partial.open("rb") as file:
         os.fsync(file.fileno())

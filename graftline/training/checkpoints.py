@@ -23,7 +23,7 @@ TENSORS, STATE = "tensors.safetensors", "state.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What training needs to go on as if it had never stopped."""
+    """All that a training needs to go on as if it had never stopped."""
 
     tensors: dict[str, Tensor]
     state: dict[str, JsonValue]

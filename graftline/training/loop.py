@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -17,13 +18,14 @@ from graftline.compute.embedding_gradients import recycle_gradients
 from graftline.compute.fast_training import fast_training
 from graftline.compute.precision import autocast
 from graftline.errors import GraftlineError
-from graftline.frozen.freezing import FreezePoint, learned, statistics, train_mode, trainable
+from graftline.frozen.freezing import learned, statistics, train_mode, trainable
 from graftline.models.batching import shuffled_batches
+from graftline.models.parts import HEAD
 from graftline.training.averaging import EPOCHS, copied, keep_epoch
 from graftline.training.checkpoints import Pace, newest_checkpoint, save_checkpoint
-from graftline.training.objective import Objective
 from graftline.training.optimizer import optimizer_for, set_learning_rates
-from graftline.training.plan import DivergedError, Epoch, Plan, Progress, Rows, best_epoch
+from graftline.training.plan import Plan, Rows, Training
+from graftline.training.progress import DivergedError, Epoch, Progress, best_epoch
 from graftline.training.validation_score import validate
 
 # A kill costs at most this much work.
@@ -36,59 +38,60 @@ RANDOM, OF_GPU = "random", "random of the gpu"
 
 @dataclass
 class _State:
+    """How far a training is."""
+
     step: int = 0
     loss_sum: float = 0.0
+    """Of this epoch's steps."""
     epochs: list[Epoch] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
+    """The weights by the end of the best epoch, as far as they learn."""
 
 
-def train(
-    model: nn.Module,
-    point: FreezePoint,
-    *,
-    rows: Rows,
-    validation: Rows,
-    plan: Plan,
-    head: str,
-    objective: Objective,
-    folder: Path,
-    epochs_before: int = 0,
-    base: Mapping[str, Tensor] | None = None,
-    report: Callable[[Progress], None] = lambda _: None,
-    finished_epoch: Callable[[Epoch], None] = lambda _: None,
-) -> list[Epoch]:
-    """Train `model` in place and leave it with the weights of its best epoch (highest score, then lowest loss).
+@dataclass(frozen=True)
+class _Clock:
+    """Measures how fast the steps are that follow the `first` one."""
+
+    first: int
+    began: float = field(default_factory=time.monotonic)
+
+    def steps_per_second(self, step: int) -> float:
+        return (step - self.first) / (time.monotonic() - self.began)
+
+
+def train(training: Training, folder: Path, *, epochs_before: int = 0) -> list[Epoch]:
+    """Train the model in place and leave it with the weights of its best epoch (highest score, then lowest loss).
 
     Checkpoints go to `folder`; a training that finds one there goes on from it and ends with the same weights. The
-    views of the rows go on from those that `epochs_before` this training have shown. L2-SP pulls towards the weights of
-    `base` or, without it, towards those at the start.
+    views of the rows go on from those that `epochs_before` this training have shown.
     """
-    per_epoch = len(batch_groups(rows.in_epoch(epochs_before), plan, epoch=0))
-    optimizer = optimizer_for(model, plan, head, point.depths)
-    origin = _origin(model, head, base) if plan.l2_sp else {}
+    model, point, plan = training.model, training.point, training.plan
+    optimizer = optimizer_for(model, plan, depths=point.depths)
+    origin = _origin(training) if plan.l2_sp else {}
     torch.manual_seed(plan.seed)
-    state = _resume(model, point, optimizer, folder)
-    started, started_step, pace = time.monotonic(), state.step, Pace(CHECKPOINT_SECONDS)
+    state = _resumed(training, folder, optimizer=optimizer)
+    save = partial(_save, training, state, optimizer=optimizer, folder=folder)
+    clock, pace = _Clock(state.step), Pace(CHECKPOINT_SECONDS)
     with fast_training(device_of(model)):
         while not _is_done(state.epochs, plan):
             epoch = len(state.epochs)
             train_mode(model, point)
-            seen = rows.in_epoch(epochs_before + epoch)
-            for group in batch_groups(seen, plan, epoch)[state.step - epoch * per_epoch :]:
-                set_learning_rates(optimizer, plan, state.step, per_epoch * plan.epochs)
-                loss = training_step(model, optimizer, seen, group, objective, plan, origin)
+            seen = replace(training, rows=training.rows.in_epoch(epochs_before + epoch))
+            groups = batch_groups(seen.rows, plan, epoch=epoch)
+            for group in groups[state.step - epoch * len(groups) :]:
+                set_learning_rates(optimizer, plan, state.step, len(groups) * plan.epochs)
+                loss = training_step(seen, group, optimizer=optimizer, origin=origin)
                 state.step, state.loss_sum = state.step + 1, state.loss_sum + loss
-                in_step = plan.batch_size * plan.accumulation
-                speed = (state.step - started_step) * in_step / (time.monotonic() - started)
-                report(Progress(epoch + 1, state.step, per_epoch * plan.epochs, loss, speed))
+                speed = clock.steps_per_second(state.step) * plan.batch_size * plan.accumulation
+                training.listener.progress(Progress(epoch + 1, state.step, len(groups) * plan.epochs, loss, speed))
                 if pace.is_due:
-                    pace.write(lambda: _save(model, point, optimizer, state, folder))
-            _finish_epoch(model, point, state, validation, objective, plan, per_epoch)
+                    pace.write(save)
+            _finish_epoch(training, state, steps=len(groups))
             if plan.keep_epochs:
-                keep_epoch(model, point, state.epochs, folder / EPOCHS)
-            finished_epoch(state.epochs[-1])
+                keep_epoch(learned(model, point), state.epochs, folder=folder / EPOCHS)
+            training.listener.finished_epoch(state.epochs[-1])
             if pace.is_due or pace.is_cheap:
-                pace.write(lambda: _save(model, point, optimizer, state, folder))
+                pace.write(save)
     model.load_state_dict(state.best, strict=False)
     model.eval()
     return state.epochs
@@ -101,21 +104,20 @@ def batch_groups(rows: Rows, plan: Plan, epoch: int) -> list[list[list[int]]]:
 
 
 def training_step(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    rows: Rows,
+    training: Training,
     group: Sequence[Sequence[int]],
-    objective: Objective,
-    plan: Plan,
-    origin: Mapping[str, Tensor],
+    *,
+    optimizer: torch.optim.Optimizer,
+    origin: Mapping[str, Tensor] | None = None,
 ) -> float:
-    """One step on the mean loss of all rows of the group. Returns: that loss."""
+    """One step on the mean loss of all rows of the group, pulled towards `origin`. Returns: that loss."""
+    model, rows, plan = training.model, training.rows, training.plan
     total, sum_of_losses = sum(len(batch) for batch in group), 0.0
     for batch in group:
         with autocast(plan.precision, device_of(model)):
             logits = rows.logits(model, batch)
         targets = moved(rows.targets[list(batch)], logits.device)
-        loss = objective.loss(logits.float(), targets) * (len(batch) / total)
+        loss = training.objective.loss(logits.float(), targets) * (len(batch) / total)
         if not torch.isfinite(loss):
             raise _diverged(f"the loss of a batch of {len(batch)} rows", float(loss.detach()))
         with _still_statistics(model) if plan.recomputed else nullcontext():
@@ -149,9 +151,10 @@ def _still_statistics(model: nn.Module) -> Iterator[None]:
         tensor.copy_(before[name])
 
 
-def _origin(model: nn.Module, head: str, base: Mapping[str, Tensor] | None) -> Mapping[str, Tensor]:
-    """The pre-trained weights of what learns: those of `base`, or as they are before the first step."""
-    learning = {name: tensor for name, tensor in trainable(model).items() if not name.startswith(f"{head}.")}
+def _origin(training: Training) -> Mapping[str, Tensor]:
+    """The pre-trained weights of what learns: those of the training's base, or as they are before the first step."""
+    base = training.base
+    learning = {name: tensor for name, tensor in trainable(training.model).items() if not name.startswith(f"{HEAD}.")}
     return copied(learning) if base is None else {name: base[name] for name in learning}
 
 
@@ -163,23 +166,15 @@ def _pull_towards(origin: Mapping[str, Tensor], learning: Mapping[str, Tensor], 
             gradient.add_(learning[name].detach() - start, alpha=strength)
 
 
-def _finish_epoch(
-    model: nn.Module,
-    point: FreezePoint,
-    state: _State,
-    validation: Rows,
-    objective: Objective,
-    plan: Plan,
-    per_epoch: int,
-) -> None:
-    loss, score = validate(model, validation, objective, plan)
+def _finish_epoch(training: Training, state: _State, *, steps: int) -> None:
+    loss, score = validate(training)
     if not math.isfinite(loss):
-        raise _diverged(f"the loss of {len(validation.targets)} validation rows", loss)
-    epoch = Epoch(len(state.epochs) + 1, state.loss_sum / per_epoch, loss, score)
+        raise _diverged(f"the loss of {len(training.validation.targets)} validation rows", loss)
+    epoch = Epoch(len(state.epochs) + 1, state.loss_sum / steps, loss, score)
     state.epochs.append(epoch)
     state.loss_sum = 0.0
     if best_epoch(state.epochs) is epoch:
-        state.best = copied(learned(model, point))
+        state.best = copied(learned(training.model, training.point))
 
 
 def _is_done(epochs: Sequence[Epoch], plan: Plan) -> bool:
@@ -188,7 +183,8 @@ def _is_done(epochs: Sequence[Epoch], plan: Plan) -> bool:
     return bool(plan.patience and epochs and len(epochs) - best_epoch(epochs).number >= plan.patience)
 
 
-def _save(model: nn.Module, point: FreezePoint, optimizer: torch.optim.Optimizer, state: _State, folder: Path) -> None:
+def _save(training: Training, state: _State, *, optimizer: torch.optim.Optimizer, folder: Path) -> None:
+    model, point = training.model, training.point
     tensors = {f"model/{name}": tensor for name, tensor in learned(model, point).items()}
     tensors |= {f"best/{name}": tensor for name, tensor in state.best.items()}
     for name, parameter in trainable(model).items():
@@ -206,7 +202,9 @@ def _random_states(device: torch.device) -> dict[str, Tensor]:
     return states if device == CPU else states | {OF_GPU: torch.cuda.get_rng_state(device)}
 
 
-def _resume(model: nn.Module, point: FreezePoint, optimizer: torch.optim.Optimizer, folder: Path) -> _State:
+def _resumed(training: Training, folder: Path, *, optimizer: torch.optim.Optimizer) -> _State:
+    """How far an interrupted training came, with the model, the optimizer and the random generators as they were."""
+    model, point = training.model, training.point
     checkpoint = newest_checkpoint(folder)
     if checkpoint is None:
         return _State()

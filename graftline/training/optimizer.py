@@ -7,16 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from graftline.frozen.freezing import trainable
+from graftline.models.parts import HEAD
 from graftline.training.plan import Plan
 
 
-def optimizer_for(model: nn.Module, plan: Plan, head: str, depths: Mapping[str, int]) -> torch.optim.AdamW:
+def optimizer_for(model: nn.Module, plan: Plan, *, depths: Mapping[str, int]) -> torch.optim.AdamW:
     """AdamW with a group for each learning rate and weight decay: heads, and blocks by their depth."""
     deepest = max(depths.values(), default=0)
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, tensor in trainable(model).items():
         below = deepest - depths.get(name, deepest)
-        is_head = name.startswith(f"{head}.")
+        is_head = name.startswith(f"{HEAD}.")
         rate = plan.head_learning_rate if is_head else plan.learning_rate * plan.layer_decay**below
         groups.setdefault((rate, plan.weight_decay if tensor.ndim > 1 else 0.0), []).append(tensor)
     return torch.optim.AdamW(

@@ -1,17 +1,16 @@
-"""What a training is given, and what it tells of itself."""
+"""All that a training is given: a model, its rows, an objective, and how to train."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from torch import Tensor, nn
 
 from graftline.compute.precision import Precision
-from graftline.errors import GraftlineError
-
-
-class DivergedError(GraftlineError):
-    """A loss or a gradient is no longer a finite number."""
+from graftline.frozen.freezing import FreezePoint
+from graftline.settings.adaptation import AdaptationSettings
+from graftline.training.objective import Objective
+from graftline.training.progress import Listener
 
 
 class Rows(Protocol):
@@ -57,31 +56,38 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """What one pass over the training rows came to."""
+class Training:
+    """A model to train in place behind its freeze point, and all that decides how."""
 
-    number: int
-    train_loss: float
-    validation_loss: float
-    validation_score: float
-    """The task's primary score; higher is better."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where training stands."""
-
-    epoch: int
-    step: int
-    steps: int
-    loss: float
-    rows_per_second: float
+    model: nn.Module
+    point: FreezePoint
+    rows: Rows
+    """Those to learn from."""
+    validation: Rows
+    """Those by which the best epoch is chosen."""
+    objective: Objective
+    plan: Plan
+    listener: Listener = field(default_factory=Listener)
+    base: Mapping[str, Tensor] | None = None
+    """The weights that L2-SP pulls towards; None: those from which the training starts."""
 
 
-def best_epoch(epochs: Sequence[Epoch]) -> Epoch:
-    """The epoch with the highest validation score; of equals the one with the lowest loss, then the earliest."""
-    return min(epochs, key=rank)
-
-
-def rank(epoch: Epoch) -> tuple[float, float, int]:
-    return -epoch.validation_score, epoch.validation_loss, epoch.number
+def plan_from(settings: AdaptationSettings) -> Plan:
+    """How to train, as the settings say it."""
+    return Plan(
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        head_learning_rate=settings.head_learning_rate,
+        weight_decay=settings.weight_decay,
+        warmup_share=settings.warmup_share,
+        precision=settings.precision,
+        patience=settings.patience,
+        seed=settings.seed,
+        schedule=settings.schedule,
+        layer_decay=settings.layer_decay,
+        l2_sp=settings.l2_sp,
+        accumulation=settings.gradient_accumulation,
+        keep_epochs=settings.average == "greedy",
+        recomputed=settings.gradient_checkpointing,
+    )

@@ -1,4 +1,4 @@
-"""What a model says of rows while it learns, and how good that is."""
+"""The model's output for rows while it learns, and how good that is."""
 
 import torch
 from torch import Tensor, nn
@@ -6,8 +6,7 @@ from torch import Tensor, nn
 from graftline.compute.device import device_of
 from graftline.compute.precision import Precision, autocast
 from graftline.models.batching import sorted_batches
-from graftline.training.objective import Objective
-from graftline.training.plan import Plan, Rows
+from graftline.training.plan import Rows, Training
 
 
 def predict(model: nn.Module, rows: Rows, *, batch_size: int, precision: Precision = "float32") -> Tensor:
@@ -23,8 +22,9 @@ def predict(model: nn.Module, rows: Rows, *, batch_size: int, precision: Precisi
     return logits
 
 
-def validate(model: nn.Module, validation: Rows, objective: Objective, plan: Plan) -> tuple[float, float]:
+def validate(training: Training) -> tuple[float, float]:
     """Loss and score of the validation rows."""
-    outputs = predict(model, validation, batch_size=plan.batch_size, precision=plan.precision)
-    loss = float(objective.validation_loss(outputs, validation.targets))
-    return loss, objective.score(outputs, validation.targets)
+    plan, held = training.plan, training.validation
+    outputs = predict(training.model, held, batch_size=plan.batch_size, precision=plan.precision)
+    loss = float(training.objective.validation_loss(outputs, held.targets))
+    return loss, training.objective.score(outputs, held.targets)

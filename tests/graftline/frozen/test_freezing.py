@@ -1,6 +1,5 @@
 """Freezing: what is frozen, in every architecture and strategy, and the proof that it stays."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,14 +38,6 @@ STRATEGIES: list[tuple[Strategy, str | None]] = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def bert(tmp_path: Path) -> Path:
     return write_tiny_model(tmp_path / "base")
@@ -58,7 +49,7 @@ def example(folder: Path) -> dict[str, Tensor]:
 
 def frozen_model(folder: Path, strategy: Strategy, freeze_until: str | None) -> tuple[Classifier, FreezePoint]:
     model = tiny_classifier(folder)
-    return model, freeze(model, strategy, freeze_until, head="head", example=example(folder))
+    return model, freeze(model, strategy, freeze_until, example=example(folder))
 
 
 def learn(model: Classifier, point: FreezePoint, batch: dict[str, Tensor]) -> None:
@@ -119,7 +110,7 @@ def test_fine_tuning_freezes_nothing(tmp_path: Path, architecture: Architecture)
 
 def test_freezing_less_afterwards_lets_parameters_learn_again(bert: Path) -> None:
     model, _ = frozen_model(bert, "feature_extraction", None)
-    freeze(model, "fine_tuning", None, head="head", example=example(bert))
+    freeze(model, "fine_tuning", None, example=example(bert))
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
@@ -142,7 +133,7 @@ def test_nonsense_is_refused_with_what_would_do(bert: Path, freeze_until: str) -
 def test_a_refused_freeze_point_leaves_the_model_as_it_was(bert: Path) -> None:
     model = tiny_classifier(bert)
     with pytest.raises(SettingsError):
-        freeze(model, "partial", "layer.7", head="head", example=example(bert))
+        freeze(model, "partial", "layer.7", example=example(bert))
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
@@ -220,7 +211,7 @@ class Mixer(nn.Module):
 
 
 def test_weights_that_are_read_without_entering_their_module_belong_to_the_block_that_reads_them() -> None:
-    point = freeze(Mixer(), "partial", "1", head="head", example={"x": torch.randn(2, 3, 4)})
+    point = freeze(Mixer(), "partial", "1", example={"x": torch.randn(2, 3, 4)})
     assert [name for name in point.trainable_parameters if "out_proj" in name] == [
         f"blocks.{block}.out_proj.{part}" for block in (1, 2) for part in ("weight", "bias")
     ]
@@ -229,7 +220,7 @@ def test_weights_that_are_read_without_entering_their_module_belong_to_the_block
 def test_the_statistics_of_a_frozen_batch_norm_stand_still() -> None:
     torch.manual_seed(0)
     model = Mixer()
-    point = freeze(model, "partial", "1", head="head", example={"x": torch.randn(2, 3, 4)})
+    point = freeze(model, "partial", "1", example={"x": torch.randn(2, 3, 4)})
     before = frozen_sha256(model, point)
     train_mode(model, point)
     model(x=torch.randn(2, 3, 4))
@@ -241,7 +232,7 @@ def test_the_statistics_of_a_frozen_batch_norm_stand_still() -> None:
 def test_statistics_stand_still_where_the_factors_learn_if_the_freeze_point_says_so() -> None:
     torch.manual_seed(0)
     model = Mixer()
-    point = freeze(model, "fine_tuning", None, head="head", example={"x": torch.randn(2, 3, 4)})
+    point = freeze(model, "fine_tuning", None, example={"x": torch.randn(2, 3, 4)})
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
     for still in (True, False):
         train_mode(model, replace(point, still_statistics=still))
@@ -251,7 +242,7 @@ def test_statistics_stand_still_where_the_factors_learn_if_the_freeze_point_says
 
 def test_still_statistics_that_were_tampered_with_are_noticed() -> None:
     model = Mixer()
-    point = freeze(model, "fine_tuning", None, head="head", example={"x": torch.randn(2, 3, 4)})
+    point = freeze(model, "fine_tuning", None, example={"x": torch.randn(2, 3, 4)})
     still = replace(point, still_statistics=True)
     before = frozen_sha256(model, point), frozen_sha256(model, still)
     model.get_buffer("norm.running_mean")[0] += 1e-6
@@ -260,7 +251,7 @@ def test_still_statistics_that_were_tampered_with_are_noticed() -> None:
 
 def test_training_changes_the_statistics_that_are_not_still() -> None:
     model = Mixer()
-    point = freeze(model, "fine_tuning", None, head="head", example={"x": torch.randn(2, 3, 4)})
+    point = freeze(model, "fine_tuning", None, example={"x": torch.randn(2, 3, 4)})
     names = {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}
     for still in (True, False):
         changes = learned(model, replace(point, still_statistics=still)).keys()
@@ -281,13 +272,13 @@ class Flat(nn.Module):
 
 @pytest.mark.parametrize(("strategy", "frozen"), [("feature_extraction", 2), ("fine_tuning", 0)])
 def test_a_model_without_blocks_can_be_trained_whole_or_at_its_head(strategy: Strategy, frozen: int) -> None:
-    point = freeze(Flat(), strategy, None, head="head", example={"x": torch.randn(2, 4)})
+    point = freeze(Flat(), strategy, None, example={"x": torch.randn(2, 4)})
     assert len(point.frozen_parameters) == frozen
 
 
 def test_a_model_without_blocks_has_no_depth_to_freeze_to() -> None:
     with pytest.raises(SettingsError, match=r"no list of equal blocks .* use adaptation\.strategy"):
-        freeze(Flat(), "partial", "1", head="head", example={"x": torch.randn(2, 4)})
+        freeze(Flat(), "partial", "1", example={"x": torch.randn(2, 4)})
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -22,12 +22,9 @@ TRACED = "aot_eager"
 
 @pytest.fixture(autouse=True)
 def nothing_compiled_before() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     torch.compiler.reset()
     yield
     torch.compiler.reset()
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +38,7 @@ def losses(done: Ran) -> list[float]:
     return [number for epoch in done.epochs for number in (epoch.train_loss, epoch.validation_loss)]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "chosen",
     [
@@ -54,12 +52,13 @@ def test_compiled_blocks_learn_what_plain_ones_do(
 ) -> None:
     monkeypatch.setattr(compiling, "BACKEND", TRACED)
     monkeypatch.setattr("graftline.models.classifier.HEAD_DROPOUT", 0.0)
-    chosen = {"epochs": 2, "learning_rate": 1e-3} | chosen
+    chosen = {"epochs": 2, "learning_rate": 1e-3, "train_rows": 32} | chosen
     plain, compiled = (ran(undropped, tmp_path / str(wanted), compile=wanted, **chosen) for wanted in (False, True))
     assert losses(compiled) == pytest.approx(losses(plain), abs=5e-3 if "precision" in chosen else 1e-4)
     assert compiled.adapted.frozen_sha256 == plain.adapted.frozen_sha256
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("device", "backend"),
     [
@@ -75,11 +74,16 @@ def test_a_compiled_training_that_was_cut_off_ends_with_the_weights_of_a_whole_o
     monkeypatch.setattr(compiling, "BACKEND", backend)
     base = write_tiny_model(tmp_path / "base")
     chosen: dict[str, Any] = {
-        "strategy": "partial", "freeze_until": "1", "epochs": 2, "compile": True, "device": device,
-    }  # fmt: skip
+        "strategy": "partial",
+        "freeze_until": "1",
+        "epochs": 2,
+        "compile": True,
+        "device": device,
+        "train_rows": 64,
+    }
     whole = ran(base, tmp_path / "whole", **chosen)
     with pytest.raises(PowerCutError):
-        ran(base, tmp_path / "cut", cut_at=20, **chosen)
+        ran(base, tmp_path / "cut", cut_at=5, **chosen)
     resumed = ran(base, tmp_path / "cut", **chosen)
     assert whole.sha256 == resumed.sha256
     assert whole.epochs[-1].train_loss < whole.epochs[0].train_loss
@@ -95,7 +99,7 @@ def test_no_block_silently_runs_uncompiled(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(compiling, "BACKEND", counting)
     deep = write_tiny_model(tmp_path / "deep", num_hidden_layers=4 * BLOCKS)
-    ran(deep, tmp_path / "run", strategy="fine_tuning", epochs=1, compile=True)
+    ran(deep, tmp_path / "run", strategy="fine_tuning", epochs=1, train_rows=16, compile=True)
     reasons = torch._dynamo.utils.counters["unimplemented"], torch._dynamo.utils.counters["graph_break"]
     assert graphs
     assert reasons == ({}, {})

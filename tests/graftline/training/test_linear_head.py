@@ -1,7 +1,5 @@
 """The solved head: the optimum that scikit-learn finds, for features of any scale."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from torch import Tensor, nn
 
 from graftline.training.linear_head import PENALTIES, Refit, SolvedHead, solve_head
-from graftline.training.objective import Number, SeveralLabels
+from graftline.training.multi_label import SeveralLabels
+from graftline.training.objective import Objective
+from graftline.training.regression import Number
+from graftline.training.single_label import OneLabel
 
 loss_of = nn.functional.cross_entropy
 
@@ -30,12 +31,10 @@ def scaled(features: Tensor) -> Tensor:
     return (features - features.double().mean(0)) / (spread * (spread**2).mean().sqrt()).sqrt()
 
 
-def solved(penalty: float | None = None, loss: Callable[[Tensor, Tensor], Tensor] = loss_of) -> SolvedHead:
+def solved(penalty: float | None = None, objective: Objective | None = None) -> SolvedHead:
     features, targets = drawn(200, seed=1)
-    return solve_head(
-        features, targets, validation=drawn(80, seed=2), outputs=3, loss_of=loss, validation_loss_of=loss_of,
-        penalty=penalty,
-    )  # fmt: skip
+    chosen = objective or OneLabel()
+    return solve_head(features, targets, validation=drawn(80, seed=2), outputs=3, objective=chosen, penalty=penalty)
 
 
 @pytest.mark.parametrize("penalty", [1e-3, 1e-1])
@@ -52,11 +51,7 @@ def test_the_optimum_is_the_one_that_scikit_learn_finds(penalty: float) -> None:
 def test_for_numbers_the_optimum_is_scikit_learns_ridge_regression() -> None:
     features, _ = drawn(200, seed=1)
     targets = features[:, :1] * 3 + torch.randn(200, 1, generator=torch.Generator().manual_seed(4)) + 5
-    objective = Number()
-    head = solve_head(
-        features, targets, validation=(features, targets), outputs=1, loss_of=objective.loss,
-        validation_loss_of=objective.validation_loss, penalty=0.1,
-    )  # fmt: skip
+    head = solve_head(features, targets, validation=(features, targets), outputs=1, objective=Number(), penalty=0.1)
     # Scikit-learn's penalty is on the sum of the squares, ours on half of the weights' beside their mean.
     reference = Ridge(alpha=0.1 / 2 * len(features)).fit(scaled(features).numpy(), targets.numpy())
     theirs = reference.predict(scaled(features).numpy()).ravel()
@@ -66,11 +61,9 @@ def test_for_numbers_the_optimum_is_scikit_learns_ridge_regression() -> None:
 def test_for_several_labels_each_has_the_optimum_of_its_own_logistic_regression() -> None:
     features, labels = drawn(200, seed=1)
     targets = torch.stack([labels == 0, labels > 0, labels == 2], dim=1).float()
-    objective = SeveralLabels()
     head = solve_head(
-        features, targets, validation=(features, targets), outputs=3, loss_of=objective.loss,
-        validation_loss_of=objective.validation_loss, penalty=0.01,
-    )  # fmt: skip
+        features, targets, validation=(features, targets), outputs=3, objective=SeveralLabels(), penalty=0.01
+    )
     ours = (features @ head.weight.T + head.bias).sigmoid().numpy()
     inputs = scaled(features).numpy()
     for label in range(3):
@@ -96,10 +89,7 @@ def test_the_losses_are_those_of_the_returned_weights() -> None:
 
 def test_a_weighted_loss_moves_the_solution_towards_the_heavier_class() -> None:
     features, _ = drawn(200, seed=1)
-
-    def weighted(logits: Tensor, labels: Tensor) -> Tensor:
-        return loss_of(logits, labels, weight=torch.tensor([10.0, 1.0, 1.0]).to(logits))
-
+    weighted = OneLabel(torch.tensor([10.0, 1.0, 1.0]))
     plain, heavy = (
         (features @ head.weight.T + head.bias).argmax(1).eq(0).sum() for head in (solved(0.1), solved(0.1, weighted))
     )
@@ -109,9 +99,7 @@ def test_a_weighted_loss_moves_the_solution_towards_the_heavier_class() -> None:
 def test_a_feature_that_never_varies_gets_no_weight_and_does_no_harm() -> None:
     features, targets = drawn(100, seed=1)
     still = torch.cat([features, torch.full((100, 1), 7.0)], dim=1)
-    head = solve_head(
-        still, targets, validation=(still, targets), outputs=3, loss_of=loss_of, validation_loss_of=loss_of
-    )
+    head = solve_head(still, targets, validation=(still, targets), outputs=3, objective=OneLabel())
     assert torch.equal(head.weight[:, -1], torch.zeros(3))
     assert head.weight.isfinite().all()
 
@@ -125,12 +113,9 @@ def test_two_solutions_are_the_same_to_the_bit() -> None:
 def test_a_refit_is_the_optimum_of_all_rows_and_is_judged_before_it() -> None:
     (features, targets), held = drawn(200, seed=1), drawn(80, seed=2)
     plain, again = (
-        solve_head(
-            features, targets, validation=held, outputs=3, loss_of=loss_of, validation_loss_of=loss_of, penalty=0.01,
-            refit=refit,
-        )
-        for refit in (None, Refit(loss_of, copies=2))
-    )  # fmt: skip
+        solve_head(features, targets, validation=held, outputs=3, objective=OneLabel(), penalty=0.01, refit=refit)
+        for refit in (None, Refit(OneLabel(), copies=2))
+    )
     assert (plain.train_loss, plain.validation_loss) == (again.train_loss, again.validation_loss)
     assert torch.equal(plain.validation_outputs, again.validation_outputs)
     assert torch.allclose(plain.validation_outputs, held[0] @ plain.weight.T + plain.bias, atol=1e-3)
@@ -155,9 +140,7 @@ def test_features_that_hardly_vary_count_little() -> None:
         return torch.cat([telling, 0.005 * torch.randn(len(labels), 200, generator=random)], dim=1)
 
     held = told(held_targets)
-    head = solve_head(
-        told(targets), targets, validation=(held, held_targets), outputs=2, loss_of=loss_of, validation_loss_of=loss_of
-    )
+    head = solve_head(told(targets), targets, validation=(held, held_targets), outputs=2, objective=OneLabel())
     right = (held @ head.weight.T + head.bias).argmax(1).eq(held_targets).float().mean()
     best = ((held[:, 0] > 0.5) == held_targets.bool()).float().mean()
     assert right > best - 0.05

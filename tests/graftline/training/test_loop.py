@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,33 +20,35 @@ from transformers import get_linear_schedule_with_warmup
 
 from graftline.digests import tensors_sha256
 from graftline.errors import GraftlineError
-from graftline.frozen.freezing import FreezePoint, freeze
+from graftline.frozen.freezing import freeze
 from graftline.frozen.rows import InputRows
+from graftline.models.parts import HEAD
 from graftline.settings.adaptation import Strategy
 from graftline.training import checkpoints, loop
 from graftline.training.averaging import EPOCHS, MOST_KEPT_EPOCHS, average_greedily, epoch_path, keep_epoch
 from graftline.training.checkpoints import TENSORS
 from graftline.training.loop import train
-from graftline.training.objective import Objective, OneLabel, balanced_weights
+from graftline.training.objective import Objective
 from graftline.training.optimizer import optimizer_for, set_learning_rates
-from graftline.training.plan import Epoch, Plan, Progress, best_epoch
+from graftline.training.plan import Plan, Training
+from graftline.training.progress import Epoch, Listener, Progress, best_epoch
+from graftline.training.single_label import OneLabel, balanced_weights
 from graftline.training.validation_score import predict, validate
 from tests.support.tiny_models import tiny_classifier, tiny_rows, write_tiny_model
 
 PLAN = Plan(
-    epochs=3, batch_size=4, learning_rate=2e-3, head_learning_rate=1e-2, weight_decay=0.01, warmup_share=0.1,
-    precision="float32", patience=0, seed=5,
-)  # fmt: skip
+    epochs=3,
+    batch_size=4,
+    learning_rate=2e-3,
+    head_learning_rate=1e-2,
+    weight_decay=0.01,
+    warmup_share=0.1,
+    precision="float32",
+    patience=0,
+    seed=5,
+)
 ROWS = 10
 STEPS_PER_EPOCH = 3
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -58,7 +60,11 @@ def base(tmp_path: Path) -> Path:
 class Trained:
     epochs: list[Epoch]
     sha256: str
-    model: nn.Module
+    training: Training
+
+    @property
+    def model(self) -> nn.Module:
+        return self.training.model
 
 
 class PowerCutError(Exception):
@@ -79,15 +85,23 @@ def trained(
         if progress.step == cut_at_step:
             raise PowerCutError
 
+    chosen = training_of(base, plan, strategy=strategy, rows=rows, objective=objective)
+    epochs = train(replace(chosen, listener=Listener(report)), checkpoints)
+    return Trained(epochs, tensors_sha256(dict(chosen.model.state_dict())), chosen)
+
+
+def training_of(
+    base: Path,
+    plan: Plan = PLAN,
+    *,
+    strategy: Strategy = "fine_tuning",
+    rows: InputRows | None = None,
+    objective: Objective | None = None,
+) -> Training:
     model = tiny_classifier(base, seed=plan.seed)
     chosen, validation = rows or tiny_rows(base, ROWS), tiny_rows(base, 6, seed=1)
-    example = chosen.batch([0, 1])
-    point = freeze(model, strategy, None, head="head", example=example)
-    epochs = train(
-        model, point, rows=chosen, validation=validation, plan=plan, head="head", objective=objective or OneLabel(),
-        folder=checkpoints, report=report,
-    )  # fmt: skip
-    return Trained(epochs, tensors_sha256(dict(model.state_dict())), model)
+    point = freeze(model, strategy, None, example=chosen.batch([0, 1]))
+    return Training(model, point, chosen, validation, objective or OneLabel(), plan)
 
 
 def cut_off(base: Path, checkpoints: Path, step: int, *, strategy: Strategy = "fine_tuning") -> None:
@@ -187,7 +201,6 @@ def test_a_finished_training_that_is_called_again_takes_no_step(
 
 
 KILLED = """
-import graftline.models.torchvision_import
 import os, signal, sys
 from pathlib import Path
 
@@ -201,18 +214,19 @@ loop.CHECKPOINT_SECONDS = 0.0
 base, checkpoints, step = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 save = loop._save
 
-def save_and_die(model, point, optimizer, state, folder):
+def save_and_die(training, state, *, optimizer, folder):
     if state.step == step:
         # In the middle of writing: the checkpoint's folder is there, under the name of an unfinished one.
         (folder / ".partial").mkdir(parents=True, exist_ok=True)
         os.kill(os.getpid(), signal.SIGKILL)
-    save(model, point, optimizer, state, folder)
+    save(training, state, optimizer=optimizer, folder=folder)
 
 loop._save = save_and_die
 here.trained(base, checkpoints)
 """
 
 
+@pytest.mark.full
 def test_a_killed_process_is_resumed_by_another_with_the_same_weights(base: Path, tmp_path: Path) -> None:
     whole = trained(base, tmp_path / "whole")
     killed = subprocess.run(
@@ -307,7 +321,7 @@ def test_learning_rates_are_those_of_transformers_but_warmed_up_one_step_earlier
 
 def test_head_and_backbone_have_their_own_rates_and_only_matrices_decay(base: Path) -> None:
     model = tiny_classifier(base)
-    groups = optimizer_for(model, replace(PLAN, weight_decay=0.3), "head", {}).param_groups
+    groups = optimizer_for(model, replace(PLAN, weight_decay=0.3), depths={}).param_groups
     found = {id(parameter): (group["lr"], group["weight_decay"]) for group in groups for parameter in group["params"]}
     assert found == {
         id(parameter): (1e-2 if name.startswith("head.") else 2e-3, 0.3 if parameter.ndim > 1 else 0.0)
@@ -349,26 +363,22 @@ def test_a_validation_loss_that_is_no_number_is_an_error_not_an_epoch(base: Path
 
 
 def test_a_gradient_that_is_no_number_is_an_error_and_moves_no_weight(base: Path) -> None:
-    model = tiny_classifier(base)
-    model.output_layer.bias.register_hook(lambda gradient: gradient * torch.inf)  # type: ignore[no-untyped-call]
-    before = tensors_sha256(dict(model.state_dict()))
-    optimizer = optimizer_for(model, PLAN, "head", {})
+    training = training_of(base, rows=tiny_rows(base, 4))
+    bias = training.model.get_parameter("head.1.bias")
+    bias.register_hook(lambda gradient: gradient * torch.inf)  # type: ignore[no-untyped-call]
+    before = tensors_sha256(dict(training.model.state_dict()))
+    optimizer = optimizer_for(training.model, PLAN, depths={})
     expected = (
         r"the norm of the gradient of 4 rows is (nan|inf), expected a finite number; lower adaptation\.learning_rate"
     )
     with pytest.raises(GraftlineError, match=expected):
-        loop.training_step(model, optimizer, tiny_rows(base, 4), [[0, 1], [2, 3]], OneLabel(), PLAN, {})
-    assert tensors_sha256(dict(model.state_dict())) == before
+        loop.training_step(training, [[0, 1], [2, 3]], optimizer=optimizer)
+    assert tensors_sha256(dict(training.model.state_dict())) == before
 
 
 def test_progress_counts_every_step_once(base: Path, tmp_path: Path) -> None:
     seen: list[Progress] = []
-    model, rows = tiny_classifier(base), tiny_rows(base, ROWS)
-    point = freeze(model, "fine_tuning", None, head="head", example=rows.batch([0, 1]))
-    train(
-        model, point, rows=rows, validation=rows, plan=PLAN, head="head", objective=OneLabel(),
-        folder=tmp_path / "run", report=seen.append,
-    )  # fmt: skip
+    train(replace(training_of(base), listener=Listener(seen.append)), tmp_path / "run")
     assert [progress.step for progress in seen] == list(range(1, STEPS_PER_EPOCH * PLAN.epochs + 1))
     assert [progress.epoch for progress in seen] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
 
@@ -386,7 +396,7 @@ def groups_of(model: nn.Module, plan: Plan, depths: dict[str, int]) -> dict[str,
     """The highest learning rate of each parameter."""
     rates = {
         id(parameter): group["highest"]
-        for group in optimizer_for(model, plan, "head", depths).param_groups
+        for group in optimizer_for(model, plan, depths=depths).param_groups
         for parameter in group["params"]
     }
     return {name: rates[id(parameter)] for name, parameter in model.named_parameters()}
@@ -394,7 +404,7 @@ def groups_of(model: nn.Module, plan: Plan, depths: dict[str, int]) -> dict[str,
 
 def test_layer_decay_slows_each_block_by_the_same_factor_and_never_the_head(base: Path) -> None:
     model = tiny_classifier(base)
-    point = freeze(model, "fine_tuning", None, head="head", example=tiny_rows(base, 2).batch([0, 1]))
+    point = freeze(model, "fine_tuning", None, example=tiny_rows(base, 2).batch([0, 1]))
     rates = groups_of(model, replace(PLAN, layer_decay=0.5), dict(point.depths))
     assert {rate for name, rate in rates.items() if ".layer.1." in name} == {2e-3}
     assert {rate for name, rate in rates.items() if ".layer.0." in name} == {1e-3}
@@ -419,13 +429,11 @@ def test_accumulated_batches_make_the_step_of_one_large_batch(base: Path, tmp_pa
     still = write_tiny_model(
         tmp_path / "still", num_hidden_layers=1, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
     )
-    models = [tiny_classifier(still) for _ in range(2)]
-    rows = tiny_rows(still, 8)
-    for model, group in zip(models, ([[0, 1, 2], [3, 4, 5, 6, 7]], [list(range(8))]), strict=True):
-        model.head[0] = nn.Identity()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        loop.training_step(model, optimizer, rows, group, OneLabel(), PLAN, {})
-    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+    trainings = [training_of(still, rows=tiny_rows(still, 8)) for _ in range(2)]
+    for training, group in zip(trainings, ([[0, 1, 2], [3, 4, 5, 6, 7]], [list(range(8))]), strict=True):
+        training.model.get_submodule(HEAD)[0] = nn.Identity()  # type: ignore[operator]
+        loop.training_step(training, group, optimizer=torch.optim.SGD(training.model.parameters(), lr=0.1))
+    for one, other in zip(*(training.model.parameters() for training in trainings), strict=True):
         assert torch.allclose(one, other, atol=1e-6)
 
 
@@ -440,8 +448,8 @@ def test_l2_sp_keeps_the_weights_near_where_they_started(base: Path, tmp_path: P
 
     def distance(strength: float) -> float:
         result = trained(base, tmp_path / str(strength), replace(PLAN, l2_sp=strength, weight_decay=0.0))
-        learnt = dict(result.model.named_parameters())
-        return sum(float((learnt[name] - start[name]).detach().square().sum()) for name in start if name[:5] != "head.")
+        ended = dict(result.model.named_parameters())
+        return sum(float((ended[name] - start[name]).detach().square().sum()) for name in start if name[:5] != "head.")
 
     assert distance(10.0) < distance(0.1) < distance(0.0)
 
@@ -474,19 +482,16 @@ def test_a_resumed_training_refuses_what_froze_other_parameters(base: Path, tmp_
 def test_greedy_averaging_takes_the_mean_of_epochs_that_do_better_together(base: Path, tmp_path: Path) -> None:
     plan = replace(PLAN, epochs=6, keep_epochs=True)
     result = trained(base, tmp_path / "run", plan)
-    validation = tiny_rows(base, 6, seed=1)
     kept = {path.name for path in (tmp_path / "run" / EPOCHS).iterdir()}
     assert len(kept) == MOST_KEPT_EPOCHS
-    members = average_greedily(
-        result.model, result.epochs, validation=validation, objective=OneLabel(), plan=plan, folder=tmp_path / "run"
-    )
+    members = average_greedily(result.training, result.epochs, folder=tmp_path / "run")
     assert members[0] == best_epoch(result.epochs).number
     weights = [load_file(epoch_path(tmp_path / "run" / EPOCHS, number)) for number in members]
     for name, tensor in result.model.named_parameters():
         mean = torch.stack([epoch[name] for epoch in weights]).mean(0)
         assert torch.allclose(tensor, mean, atol=1e-6), name
     best = best_epoch(result.epochs)
-    loss, accuracy = validate(result.model, validation, OneLabel(), plan)
+    loss, accuracy = validate(result.training)
     assert (-accuracy, loss) <= (-best.validation_score, best.validation_loss)
 
 
@@ -499,10 +504,7 @@ def test_an_epoch_that_harms_the_mean_stays_out(base: Path, tmp_path: Path) -> N
             path = epoch_path(tmp_path / "run" / EPOCHS, epoch.number)
             save_file({name: torch.full_like(tensor, torch.nan) for name, tensor in load_file(path).items()}, path)
     before = tensors_sha256(dict(result.model.state_dict()))
-    validation = tiny_rows(base, 6, seed=1)
-    members = average_greedily(
-        result.model, result.epochs, validation=validation, objective=OneLabel(), plan=plan, folder=tmp_path / "run"
-    )
+    members = average_greedily(result.training, result.epochs, folder=tmp_path / "run")
     assert members == [best.number]
     assert tensors_sha256(dict(result.model.state_dict())) == before
 
@@ -512,7 +514,7 @@ def test_an_epochs_weights_are_on_the_disk_before_they_have_their_name(
 ) -> None:
     path, synced = epoch_path(tmp_path, 1), list[tuple[int, bool]]()
     monkeypatch.setattr(os, "fsync", lambda file: synced.append((os.fstat(file).st_ino, path.exists())))
-    keep_epoch(nn.Linear(2, 2), FreezePoint(None, (), frozenset(), (), ()), [epoch(1, 0.5, 0.5)], tmp_path)
+    keep_epoch({"weight": torch.zeros(2)}, [epoch(1, 0.5, 0.5)], folder=tmp_path)
     assert synced == [(path.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
 
 
@@ -526,7 +528,4 @@ def test_an_epoch_that_cannot_be_read_is_an_error_not_another_mean(
     with pytest.raises(
         GraftlineError, match=rf"epoch-0002.*: the weights of epoch 2 cannot .* delete {folder} to train"
     ):
-        average_greedily(
-            result.model, result.epochs, validation=tiny_rows(base, 6, seed=1), objective=OneLabel(), plan=plan,
-            folder=folder,
-        )  # fmt: skip
+        average_greedily(result.training, result.epochs, folder=folder)

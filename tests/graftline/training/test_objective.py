@@ -7,10 +7,15 @@ from sklearn.metrics import f1_score, log_loss, r2_score
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
-from graftline.models.outputs import Outputs, outputs_for, read_targets
-from graftline.training.objective import Number, OneLabel, SeveralLabels, balanced_label_weights, objective_for
+from graftline.answers.tasks import TASKS
+from graftline.models.outputs import Outputs
+from graftline.models.regression import OUTPUTS as NUMBERS
+from graftline.training.multi_label import SeveralLabels, balanced_label_weights
+from graftline.training.regression import Number
+from graftline.training.single_label import OneLabel
 
 ROWS, LABELS = 40, 3
+LETTERS = ("a", "b", "c")
 
 
 def drawn(width: int = LABELS) -> Tensor:
@@ -22,31 +27,33 @@ def there(seed: int = 2) -> Tensor:
 
 
 def test_targets_are_read_as_places_as_what_is_there_and_as_numbers() -> None:
-    assert read_targets(["b", "a"], "single_label", ["a", "b"], "|").tolist() == [1, 0]
-    several = read_targets(["b|a", "|", "c"], "multi_label", ["a", "b", "c"], "|")
+    assert TASKS["single_label"].outputs.read(["b", "a"], ["a", "b"], "|").tolist() == [1, 0]
+    several = TASKS["multi_label"].outputs.read(["b|a", "|", "c"], ["a", "b", "c"], "|")
     assert several.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
-    assert read_targets(["0.1", "-3e2"], "regression", [], "|").tolist() == [[0.1], [-300.0]]
+    assert NUMBERS.read(["0.1", "-3e2"], [], "|").tolist() == [[0.1], [-300.0]]
 
 
 def test_numbers_are_learned_standardised_and_answered_in_their_own_unit() -> None:
-    train = read_targets(["1000", "1002", "1004"], "regression", [], "|")
-    outputs = outputs_for("regression", [], train)
-    learned = outputs.as_learned(train)
+    train = NUMBERS.read(["1000", "1002", "1004"], [], "|")
+    outputs = NUMBERS.outputs_for([], train)
+    learned = NUMBERS.as_learned(outputs, train)
     assert (outputs.width, learned.dtype) == (1, torch.float32)
     assert (float(learned.mean()), float(learned.std(correction=0))) == pytest.approx((0, 1), abs=1e-6)
-    assert outputs.answers(learned).numpy() == pytest.approx(train.numpy(), abs=1e-3)
+    assert NUMBERS.answers(outputs, learned).numpy() == pytest.approx(train.numpy(), abs=1e-3)
 
 
 def test_numbers_that_are_all_the_same_can_be_answered() -> None:
-    train = read_targets(["5", "5"], "regression", [], "|")
-    outputs = outputs_for("regression", [], train)
-    assert outputs.answers(outputs.as_learned(train)).tolist() == [[5.0], [5.0]]
+    train = NUMBERS.read(["5", "5"], [], "|")
+    outputs = NUMBERS.outputs_for([], train)
+    assert NUMBERS.answers(outputs, NUMBERS.as_learned(outputs, train)).tolist() == [[5.0], [5.0]]
 
 
 def test_probabilities_of_one_label_add_up_to_one_and_of_several_are_each_their_own() -> None:
     raw = drawn()
-    assert Outputs("single_label", ("a", "b", "c")).answers(raw).sum(1).numpy() == pytest.approx(np.ones(ROWS))
-    several = Outputs("multi_label", ("a", "b", "c")).answers(raw).numpy()
+    assert TASKS["single_label"].outputs.answers(Outputs("single_label", LETTERS), raw).sum(1).numpy() == pytest.approx(
+        np.ones(ROWS)
+    )
+    several = TASKS["multi_label"].outputs.answers(Outputs("multi_label", LETTERS), raw).numpy()
     assert several == pytest.approx(1 / (1 + np.exp(-raw.double().numpy())))
 
 
@@ -89,11 +96,12 @@ def test_the_scores_are_those_of_scikit_learn() -> None:
 
 
 def test_each_task_has_its_objective_and_weights_only_on_request() -> None:
-    labels = ("a", "b", "c")
-    several = objective_for(Outputs("multi_label", labels), there(), balanced=True, label_smoothing=0.1)
+    several = TASKS["multi_label"].objective_for(
+        Outputs("multi_label", LETTERS), there(), balanced=True, label_smoothing=0.1
+    )
     assert isinstance(several, SeveralLabels)
     assert several.weights is not None
-    one = objective_for(Outputs("single_label", labels), torch.arange(6) % 3)
+    one = TASKS["single_label"].objective_for(Outputs("single_label", LETTERS), torch.arange(6) % 3)
     assert isinstance(one, OneLabel)
     assert one.weights is None
-    assert isinstance(objective_for(Outputs("regression"), drawn(1)), Number)
+    assert isinstance(TASKS["regression"].objective_for(Outputs("regression"), drawn(1)), Number)

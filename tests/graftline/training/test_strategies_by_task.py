@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,14 @@ from typing import Any
 import pytest
 import torch
 
+from graftline.answers.tasks import TASKS
 from graftline.digests import tensors_sha256
 from graftline.errors import DataRefusedError
 from graftline.frozen.rows import InputRows
 from graftline.frozen.store import FeatureStore
 from graftline.models.classifier import Classifier
 from graftline.models.folders import load_base, load_classifier, save_classifier
-from graftline.models.outputs import outputs_for, read_targets
+from graftline.models.regression import OUTPUTS as NUMBERS
 from graftline.settings import Task
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.training.strategies import Adaptation
@@ -35,14 +35,6 @@ class Ran:
         return tensors_sha256(dict(self.model.state_dict()))
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("models") / "base")
@@ -58,11 +50,17 @@ def ran(base: Path, folder: Path, task: Task, **chosen: Any) -> Ran:
         split: 50.0 + 7 * of.targets[:, None] if task == "regression" else torch.nn.functional.one_hot(of.targets)
         for split, of in rows.items()
     }
-    outputs = outputs_for(task, ("bad", "good"), read["train"])
-    rows = {split: replace(of, targets=outputs.as_learned(read[split])) for split, of in rows.items()}
+    kind = TASKS[task].outputs
+    outputs = kind.outputs_for(("bad", "good"), read["train"])
+    rows = {split: replace(of, targets=kind.as_learned(outputs, read[split])) for split, of in rows.items()}
     model = load_base(base, outputs, reading=READING, seed=settings.seed, head=settings.head)
     adapted = Adaptation(
-        model, rows, settings, lambda point: FeatureStore(folder / str(point.first_trainable)), folder / "checkpoints"
+        model,
+        rows,
+        settings,
+        TASKS[task].objective_for,
+        lambda point: FeatureStore(folder / str(point.first_trainable)),
+        folder / "checkpoints",
     ).run()
     return Ran(model, min(epoch.train_loss for epoch in adapted.epochs), rows["validation"])
 
@@ -72,8 +70,12 @@ def ran(base: Path, folder: Path, task: Task, **chosen: Any) -> Ran:
     "chosen",
     [
         {"strategy": "feature_extraction"},
-        {"strategy": "partial", "freeze_until": "1", "epochs": 8, "average": "greedy"},
-        {"strategy": "probe_then_fine_tune", "epochs": 12, "class_weights": "balanced"},
+        pytest.param(
+            {"strategy": "partial", "freeze_until": "1", "epochs": 8, "average": "greedy"}, marks=pytest.mark.full
+        ),
+        pytest.param(
+            {"strategy": "probe_then_fine_tune", "epochs": 12, "class_weights": "balanced"}, marks=pytest.mark.full
+        ),
     ],
     ids=lambda chosen: chosen["strategy"],
 )
@@ -93,7 +95,7 @@ def test_other_tasks_are_learned_repeated_and_answered_the_same_once_saved(
 
 def test_a_regression_answers_in_the_unit_of_its_targets(base: Path, tmp_path: Path) -> None:
     done = ran(base, tmp_path, "regression", strategy="fine_tuning", epochs=8)
-    answers = done.model.outputs.answers(predict(done.model, done.held, batch_size=8))
+    answers = NUMBERS.answers(done.model.outputs, predict(done.model, done.held, batch_size=8))
     # The numbers are 50 and 57.
     assert 48 < float(answers.mean()) < 59
     assert done.model.outputs.spread == pytest.approx(3.5)
@@ -101,24 +103,24 @@ def test_a_regression_answers_in_the_unit_of_its_targets(base: Path, tmp_path: P
 
 @pytest.mark.parametrize("numbers", [["1", "2", "1e200"], ["1e308", "1e308", "1e308"]])
 def test_numbers_without_a_finite_standard_deviation_are_refused(numbers: list[str]) -> None:
-    train = read_targets(numbers, "regression", [], "|")
+    train = NUMBERS.read(numbers, [], "|")
     with pytest.raises(
         DataRefusedError, match=r"reach from 1\S* to 1e\+\d+, .* expected a finite number; correct or remove"
     ):
-        outputs_for("regression", [], train)
+        NUMBERS.outputs_for([], train)
 
 
 @pytest.mark.parametrize("number", ["1e40", "-1e20"])
 def test_a_number_whose_squared_error_float32_cannot_hold_is_refused(number: str) -> None:
-    outputs = outputs_for("regression", [], read_targets(["1", "2", "3"], "regression", [], "|"))
+    outputs = NUMBERS.outputs_for([], NUMBERS.read(["1", "2", "3"], [], "|"))
     with pytest.raises(
         DataRefusedError,
         match=rf"the target {re.escape(f'{float(number):g}')} is too far .* mean is 2 .* correct or remove",
     ):
-        outputs.as_learned(read_targets(["1", number, "5"], "regression", [], "|"))
-    assert outputs.as_learned(read_targets(["1e15"], "regression", [], "|")).square().isfinite().all()
+        NUMBERS.as_learned(outputs, NUMBERS.read(["1", number, "5"], [], "|"))
+    assert NUMBERS.as_learned(outputs, NUMBERS.read(["1e15"], [], "|")).square().isfinite().all()
 
 
 def test_an_outlier_among_the_training_rows_is_standardised_with_them() -> None:
-    train = read_targets(["1", "2", "1e40"], "regression", [], "|")
-    assert outputs_for("regression", [], train).as_learned(train).abs().max() < 2
+    train = NUMBERS.read(["1", "2", "1e40"], [], "|")
+    assert NUMBERS.as_learned(NUMBERS.outputs_for([], train), train).abs().max() < 2

@@ -1,0 +1,43 @@
+"""The objective of one label per row: cross entropy, judged by accuracy."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from graftline.models.outputs import Outputs
+from graftline.training.objective import Objective
+
+
+@dataclass(frozen=True, eq=False)
+class OneLabel:
+    """Cross entropy and accuracy, for targets (rows,)."""
+
+    weights: Tensor | None = None
+    """(classes,): how much each class counts."""
+    label_smoothing: float = 0.0
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        weights = None if self.weights is None else self.weights.to(outputs)
+        return nn.functional.cross_entropy(outputs, targets, weight=weights, label_smoothing=self.label_smoothing)
+
+    def validation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(outputs, targets)
+
+    def score(self, outputs: Tensor, targets: Tensor) -> float:
+        return float((outputs.argmax(1) == targets).float().mean())
+
+
+def balanced_weights(targets: Tensor, classes: int) -> Tensor:
+    """Weight of each class, inverse to its frequency, 1 on average over the rows: (classes,).
+
+    A class without rows counts as if it had one: its weight is never used, but stays a number.
+    """
+    return len(targets) / (classes * torch.bincount(targets, minlength=classes).clamp(min=1).float())
+
+
+def objective_for(
+    outputs: Outputs, targets: Tensor, *, balanced: bool = False, label_smoothing: float = 0.0
+) -> Objective:
+    """The objective of a model with these outputs; `targets` are those of its training rows."""
+    return OneLabel(balanced_weights(targets, outputs.width) if balanced else None, label_smoothing)
