@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -9,12 +10,6 @@ import torch
 from huggingface_hub.errors import OfflineModeIsEnabled
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-
-import graftline.models.torchvision_import  # noqa: F401 - must come before timm and transformers
-
-# isort: split
-import timm
-from transformers import AutoConfig, AutoModel
 
 from graftline.base_models.weight_matching import Match, is_weight, match_tensors, refuse
 from graftline.digests import tensors_sha256
@@ -31,12 +26,14 @@ from graftline.models.timm_backbones import (
 from graftline.models.transformers_backbones import (
     BUILDING_ERRORS,
     CONFIG,
+    build_transformers,
     is_timm,
     load_transformers,
     offline,
     quiet_transformers,
     read_config,
     reason_of,
+    transformers_config,
 )
 
 PROBE_IMAGES = 2
@@ -51,7 +48,7 @@ DESCRIBED = (
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a checkpoint became."""
+    """How a checkpoint was converted."""
 
     library: Literal["timm", "transformers"]
     architecture: str
@@ -70,7 +67,7 @@ def convert(tensors: Mapping[str, Tensor], folder: Path, *, where: str, architec
     config = read_config(folder) if architecture is None else {"architecture": architecture}
     if not is_known(config["architecture"]):
         raise SettingsError(
-            f"{where}: timm {timm.__version__} does not know the architecture {config['architecture']!r}, expected one"
+            f"{where}: timm {version('timm')} does not know the architecture {config['architecture']!r}, expected one"
             " that timm.list_models() names; correct --architecture, or the configuration beside the weights"
         )
     return _to_timm(tensors, folder, config, where)
@@ -138,8 +135,8 @@ def _to_transformers(tensors: Mapping[str, Tensor], folder: Path, where: str) ->
         model_arguments(part, where)  # some models of transformers hold one of timm
     try:
         with quiet_transformers(), offline():
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-            blank: Any = AutoModel.from_config(config, trust_remote_code=False)
+            config = transformers_config(folder)
+            blank: Any = build_transformers(config)
     except OfflineModeIsEnabled:
         refuse(where, f"lies beside a {CONFIG} that names another model on the Hugging Face Hub", "one that is whole")
     except BUILDING_ERRORS as error:

@@ -39,7 +39,7 @@ class LockedFile(Locked):
 
 
 class LockedModel(Locked):
-    """What a base model consists of, and where from."""
+    """The files that a base model consists of, and where from."""
 
     revision: str
     licence: str

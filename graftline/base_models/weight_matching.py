@@ -92,7 +92,7 @@ def _match(
 def _difference(
     tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], spare: tuple[str, ...]
 ) -> tuple[str, str] | None:
-    """What is there and what should be there, where a checkpoint first differs from the architecture."""
+    """The tensor that is there and the one that should be, where a checkpoint first differs from the architecture."""
     names, places = _comparable(tensors, expected)
     if 2 * len(tensors.keys() & expected.keys()) > len(expected) and names != places:
         # The names are those of the architecture: then they say what is wrong, not the order.
@@ -134,7 +134,7 @@ def _is_counter(name: str) -> bool:
 
 
 def is_weight(tensor: Tensor) -> bool:
-    """Whether it was learnt. Others are masks, indices and counters, which old checkpoints held and new ones do not."""
+    """Whether it was learned. Others are masks, indices and counters: old checkpoints held them, new ones do not."""
     return tensor.is_floating_point() and tensor.ndim > 0
 
 

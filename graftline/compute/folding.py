@@ -45,7 +45,7 @@ Pair = tuple[nn.Conv2d, nn.BatchNorm2d]
 
 
 def _watched(model: nn.Module, modules: Set[str], run: Callable[[], Tensor]) -> tuple[Tensor, list[Pair]]:
-    """What `run` gives, and each convolution with the normalisation that reads its very output."""
+    """The answer of `run`, and each convolution with the normalisation that reads its very output."""
     made: list[tuple[nn.Conv2d, Tensor]] = []
     pairs: list[Pair] = []
 

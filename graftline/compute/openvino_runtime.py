@@ -87,16 +87,17 @@ def _converted(plain: Forward, module: nn.Module, example: Batch, precision: Pre
         with _logging_kept():
             converted = openvino.convert_model(graph, example_input=tuple(example.values()))
     threads = torch.get_num_threads()
-    compiled_model = openvino.Core().compile_model(
-        converted,
-        "CPU",
-        {
-            "INFERENCE_PRECISION_HINT": PRECISION_HINT[precision],
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": threads,
-        },
-    )
-    queue = openvino.AsyncInferQueue(compiled_model, QUEUED * threads)
+    options = {
+        "INFERENCE_PRECISION_HINT": PRECISION_HINT[precision],
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": threads,
+    }
+    on_processor = openvino.Core().compile_model(converted, "CPU", options)
+    return _answering(openvino.AsyncInferQueue(on_processor, QUEUED * threads), names)
+
+
+def _answering(queue: Any, names: Sequence[str]) -> Network:
+    """The network behind a queue of OpenVINO, whose inputs have these names."""
     answers: dict[int, Tensor] = {}
 
     def keep(request: Any, place: int) -> None:

@@ -1,1 +1,1 @@
-"""What lies in front of the freeze point runs once per row."""
+"""The part in front of the freeze point, which runs once per row."""

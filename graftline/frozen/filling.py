@@ -1,4 +1,4 @@
-"""Running the frozen part once per row, into a store."""
+"""Running the frozen part once per row, into a store; what gives other bits raises the version in `keys.py`."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -19,13 +19,6 @@ from graftline.settings.adaptation import Runtime
 
 # Rows that OpenVINO computes before they are written to the store.
 ROWS_AT_ONCE = 64
-# Raised whenever what follows, or what it calls, gives other bits: what lies in stores was computed the old way.
-FROZEN_PART_VERSION = 3
-
-
-def row_keys(rows: InputRows) -> list[str]:
-    """A name for what the model reads of each row: equal inputs share one entry in the store."""
-    return [rows.preprocessor.key(row) for row in rows.encoded]
 
 
 def fill(
@@ -62,7 +55,7 @@ def fill(
 def run_through(
     model: nn.Module, point: FreezePoint, rows: InputRows, precision: Precision, runtime: Runtime = "torch"
 ) -> Tensor:
-    """What enters the first trainable module, if that is one vector per row: (rows, width), bits as `fill` keeps."""
+    """The vectors, one per row, that enter the first trainable module: (rows, width), bits as `fill` keeps."""
     vectors = torch.empty(0)
     for batch, entries in run_in_batches(model, point, rows, range(len(rows.encoded)), precision, runtime):
         if not vectors.numel():
@@ -106,10 +99,12 @@ def _run_alone(
     # Longest first, so that too large a row fails at once; neighbours of one shape also spare OpenVINO some work.
     order = sorted(range(len(chosen)), key=lambda place: -all_lengths[chosen[place]])
     network = compiled(
-        lambda batch: capture(model, point, batch), model,
+        lambda batch: capture(model, point, batch),
+        model,
         [rows.batch([chosen[place]]) for place in (order[0], order[-1])],
-        what="adaptation.runtime openvino", precision=precision,
-    )  # fmt: skip
+        what="adaptation.runtime openvino",
+        precision=precision,
+    )
     for start in range(0, len(order), ROWS_AT_ONCE):
         places = order[start : start + ROWS_AT_ONCE]
         yield places, [answer[0] for answer in network(rows.batch([chosen[place]]) for place in places)]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from graftline.compute.device import device_of
+from graftline.compute.device import FORWARD_ERRORS, device_of
 from graftline.frozen.filling import run_in_batches
 from graftline.frozen.freezing import FreezePoint
 from graftline.frozen.replay import ReplayPlan, cannot_be_kept, capture, plan_replay, replaying
@@ -58,7 +58,7 @@ def _require_kept_rows_to_fit(
 
                 is_equal = torch.allclose(in_parts(rows, few, replayed), plain, rtol=0, atol=_rounding(plain))
             fits = is_equal and not _fills_up_texts(model, point, rows, few)
-        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, AssertionError):
+        except FORWARD_ERRORS:
             fits = False
     if not fits:
         raise cannot_be_kept(point)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from graftline.compute.device import Batch
+from graftline.compute.device import FORWARD_ERRORS, Batch
 from graftline.errors import SettingsError
 from graftline.frozen.freezing import FreezePoint, train_mode
 
@@ -34,7 +34,7 @@ class ReplayPlan:
 
 
 def capture(model: nn.Module, point: FreezePoint, batch: Batch) -> Tensor:
-    """What enters the first trainable module, computed in eval mode without gradients: (batch, ...)."""
+    """The tensor that enters the first trainable module, computed in eval mode without gradients: (batch, ...)."""
     held: list[Tensor] = []
 
     def stop(module: nn.Module, args: tuple[Any, ...], kwargs: Kwargs) -> None:
@@ -147,7 +147,7 @@ def _largest_plan(model: nn.Module, point: FreezePoint, batch: Batch, blank: Bat
 
 
 def _watch(model: nn.Module, point: FreezePoint, batch: Batch) -> dict[str, _Seen]:
-    """What every frozen module was given and answered."""
+    """All that every frozen module was given and answered."""
     seen: dict[str, _Seen] = {}
 
     def note(name: str) -> Callable[..., None]:
@@ -201,7 +201,7 @@ def _is_equal_replay(model: nn.Module, point: FreezePoint, plan: ReplayPlan, bat
         give(entering)
         try:
             replayed = [logits(blank, training=mode) for mode in modes]
-        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, AssertionError):
+        except FORWARD_ERRORS:
             return False  # what stands in for a module's answer does not fit
         finally:
             model.eval()

@@ -7,15 +7,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from graftline.compute.device import device_of, moved
+from graftline.compute.device import FEATURE_MAP_AXES, device_of, moved
 from graftline.frozen.store import FeatureStore
 from graftline.models.batching import equal_length_batches
 from graftline.models.classifier import Classifier
 from graftline.models.preprocessing import Encoded, Preprocessor
 from graftline.models.views import View
-
-# Batch, channels, height, width.
-FEATURE_MAP_AXES = 4
 
 
 @dataclass(frozen=True)
@@ -33,12 +30,12 @@ class InputRows:
         return [self.preprocessor.length(row) for row in self.encoded]
 
     def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
-        """What the model reads of these rows, in float32 also where the model computes in bfloat16."""
+        """The tensors that the model reads of these rows, in float32 also where the model computes in bfloat16."""
         with torch.autocast("cpu", enabled=False):
             return self.preprocessor.collate([self.encoded[row] for row in rows])
 
     def blank(self, rows: Sequence[int]) -> dict[str, Tensor] | None:
-        """What has the shape of that, if it is worth avoiding to read the rows."""
+        """Tensors of their shapes, if it is worth avoiding to read the rows."""
         return self.preprocessor.blank([self.encoded[row] for row in rows])
 
     def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:

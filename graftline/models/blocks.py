@@ -8,31 +8,6 @@ from graftline.errors import SettingsError
 from graftline.models.classifier import Classifier
 from graftline.models.parts import BACKBONE
 
-# By the class of the backbone, over the names of its modules. Of any other class the blocks are found by inspection.
-PATTERNS = {
-    # timm
-    "ResNet": r"layer\d+\.\d+",
-    "VGG": r"features\.\d+|pre_logits\.fc\d",
-    "InceptionV3": r"(Conv2d|Mixed)_\w+",
-    "EfficientNet": r"blocks\.\d+\.\d+",
-    "MobileNetV3": r"blocks\.\d+\.\d+",
-    "VisionTransformer": r"blocks\.\d+",
-    "ConvNeXt": r"stages\.\d+\.blocks\.\d+",
-    # transformers
-    "ResNetModel": r"encoder\.stages\.\d+\.layers\.\d+",
-    "ConvNextModel": r"encoder\.stages\.\d+\.layers\.\d+",
-    "EfficientNetModel": r"encoder\.blocks\.\d+",
-    "ViTModel": r"layers\.\d+",
-    "Wav2Vec2Model": r"encoder\.layers\.\d+",
-    "HubertModel": r"encoder\.layers\.\d+",
-    "WavLMModel": r"encoder\.layers\.\d+",
-    "Data2VecAudioModel": r"encoder\.layers\.\d+",
-    "UniSpeechModel": r"encoder\.layers\.\d+",
-    "UniSpeechSatModel": r"encoder\.layers\.\d+",
-    "SEWModel": r"encoder\.layers\.\d+",
-    "WhisperEncoder": r"layers\.\d+",
-}
-
 
 def find_blocks(model: nn.Module) -> tuple[str, ...]:
     """Names of the blocks in the order in which the model defines them.
@@ -42,19 +17,7 @@ def find_blocks(model: nn.Module) -> tuple[str, ...]:
     """
     if not isinstance(model, Classifier):
         return _by_inspection(model)
-    backbone = model.backbone
-    if model.block_pattern is not None:
-        names = _matching(backbone, model.block_pattern)
-        if len(names) < 2:
-            raise SettingsError(
-                f"adaptation.block_pattern {model.block_pattern!r} fits {len(names)} modules with weights of"
-                f" {type(backbone).__name__}, expected two or more; its modules are called {_some_names(backbone)}"
-            )
-    elif type(backbone).__name__ in PATTERNS:
-        names = _matching(backbone, PATTERNS[type(backbone).__name__])
-    else:
-        names = _by_inspection(backbone)
-    return tuple(f"{BACKBONE}.{name}" for name in names)
+    return tuple(f"{BACKBONE}.{name}" for name in _in_backbone(model))
 
 
 def no_blocks(setting: str) -> SettingsError:
@@ -64,6 +27,31 @@ def no_blocks(setting: str) -> SettingsError:
         r" adaptation.block_pattern, a regular expression over module names such as stages\.\d+, or use"
         " adaptation.strategy fine_tuning or feature_extraction"
     )
+
+
+def _in_backbone(model: Classifier) -> tuple[str, ...]:
+    """By the pattern that the settings declare, or else by that of the family."""
+    backbone = model.backbone
+    if model.block_pattern is not None:
+        return _declared(backbone, model.block_pattern)
+    pattern = model.family.blocks.get(type(backbone).__name__)
+    return _by_inspection(backbone) if pattern is None else _matching(backbone, pattern)
+
+
+def _declared(backbone: nn.Module, pattern: str) -> tuple[str, ...]:
+    names = _matching(backbone, pattern)
+    if len(names) < 2:
+        raise SettingsError(
+            f"adaptation.block_pattern {pattern!r} fits {len(names)} modules with weights of {type(backbone).__name__},"
+            f" expected two or more; its modules are called {_some_names(backbone)}"
+        )
+    return names
+
+
+def _some_names(backbone: nn.Module) -> str:
+    with_weights = [name for name, module in backbone.named_modules() if any(True for _ in module.parameters())]
+    names = [name for name in with_weights if name.count(".") == 1]
+    return ", ".join(names[:6] or [name for name, _ in backbone.named_children()])
 
 
 def _matching(backbone: nn.Module, pattern: str) -> tuple[str, ...]:
@@ -97,9 +85,3 @@ def _weights(model: nn.Module) -> int:
     """How many there are, apart from embeddings: those of a large vocabulary outweigh everything else."""
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     return sum(tensor.numel() for tensor in model.parameters() if id(tensor) not in embeddings)
-
-
-def _some_names(backbone: nn.Module) -> str:
-    with_weights = [name for name, module in backbone.named_modules() if any(True for _ in module.parameters())]
-    names = [name for name in with_weights if name.count(".") == 1]
-    return ", ".join(names[:6] or [name for name, _ in backbone.named_children()])

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from graftline.compute.device import batch_on, device_of
-from graftline.models.family import Family, HeadKind, Pooling
+from graftline.models.family import Family, HeadKind
 from graftline.models.outputs import Outputs
+from graftline.models.pooling import Pooling
 
-"""Where in a `Classifier` the head is."""
 # The dropout in front of the classification layer that BERT was published with (arXiv 1810.04805, section A.2).
 HEAD_DROPOUT = 0.1
 
@@ -40,9 +40,9 @@ class Classifier(nn.Module):
         self.family = family
         self.pooling = pooling
         self.outputs = outputs
-        """What its outputs mean."""
+        """The meaning of its outputs."""
         self.block_pattern = block_pattern
-        """A regular expression over names in the backbone that says which modules are blocks; None: by inspection."""
+        """A regular expression that the names of its blocks fit; None: the family's, or what inspection finds."""
 
     @property
     def output_layer(self) -> nn.Linear:
@@ -55,7 +55,7 @@ class Classifier(nn.Module):
         return device_of(self.head)
 
     def features(self, **batch: Tensor) -> Tensor:
-        """What the head reads: (batch, width)."""
+        """The vectors that the head reads: (batch, width)."""
         return self.family.vectors(self.backbone, batch_on(batch, self.device), self.pooling)
 
     def forward(self, **batch: Tensor) -> Tensor:

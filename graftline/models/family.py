@@ -1,16 +1,16 @@
-"""What a family of models is: how its backbones are loaded, saved, fed and pooled."""
+"""A family of models: how its backbones are recognised, loaded, saved, fed, pooled and cut into blocks."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
+from graftline.compute.device import Batch
+from graftline.models.pooling import Pooling
 from graftline.models.preprocessing import Preprocessor, Reading
 
-# How a backbone's output becomes one vector per row; "own": the backbone does it itself.
-Pooling = Literal["mean", "first", "last", "own"]
 HeadKind = Literal["linear", "mlp"]
 
 
@@ -27,15 +27,19 @@ class Load(Protocol):
 
 @dataclass(frozen=True)
 class Family:
-    """What sets models of one kind and origin apart; where their blocks are stands in blocks.py."""
+    """All that sets models of one kind and origin apart. A new one takes its place in `folders.py`."""
 
+    recognises: Callable[[Mapping[str, Any]], bool]
+    """Whether a folder's configuration describes such a model."""
     load: Load
     save: Callable[[nn.Module, Path], None]
     preprocessor: Callable[[Path, Reading], Preprocessor]
-    vectors: Callable[[nn.Module, Mapping[str, Tensor], Pooling], Tensor]
+    vectors: Callable[[nn.Module, Batch, Pooling], Tensor]
     """One vector per row from a backbone and a batch: (batch, width)."""
     width: Callable[[nn.Module], int]
     pooling: Callable[[Path, nn.Module], Pooling]
     """How the publisher pools."""
+    blocks: Mapping[str, str] = field(default_factory=dict)
+    """By the class of a backbone, the pattern that the names of its blocks fit; others are found by inspection."""
     check: Callable[[nn.Module, Path, Reading], None] = lambda *_: None
     """Raises: BaseModelRefusedError for a backbone that cannot be run; SettingsError if it cannot read so much."""

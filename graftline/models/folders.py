@@ -16,7 +16,8 @@ from graftline.models.family import Family, HeadKind
 from graftline.models.outputs import Outputs
 from graftline.models.parts import has_lora
 from graftline.models.preprocessing import Preprocessor, Reading
-from graftline.models.transformers_backbones import is_timm, read_config
+from graftline.models.transformers_backbones import read_config
+from graftline.settings import Kind
 
 # Beside the backbone's own files: what the libraries of models do not know of.
 DESCRIPTION, HEAD = "graftline.json", "head.safetensors"
@@ -44,9 +45,7 @@ def load_base(
     # A model that was adapted before goes on with the pooling and the adapters that it was adapted with.
     before = _description(folder) if (folder / DESCRIPTION).exists() else {}
     pooling = before.get("pooling") or family.pooling(folder, backbone)
-    model = Classifier(
-        backbone, family, pooling=pooling, outputs=outputs, head=head, block_pattern=block_pattern
-    )  # fmt: skip
+    model = Classifier(backbone, family, pooling=pooling, outputs=outputs, head=head, block_pattern=block_pattern)
     nn.init.normal_(model.output_layer.weight, std=0.02)
     nn.init.zeros_(model.output_layer.bias)
     if before.get("lora") and not scratch:
@@ -106,23 +105,32 @@ def load_preprocessor(folder: Path, reading: Reading | None = None) -> Preproces
 
 
 def _family_of(folder: Path, reading: Reading) -> Family:
-    # Imported where they are used: a registered text model shall not need the libraries of images and sounds.
-    if reading.kind == "image":
-        from graftline.models.image_models import TIMM, TRANSFORMERS_IMAGES
+    config = read_config(folder)
+    for family in _families(reading.kind):
+        if family.recognises(config):
+            return family
+    raise BaseModelRefusedError(
+        f"{folder.name}: is {config['architecture']} of timm, a model of images, but data.kind is {reading.kind};"
+        " choose a base model of that kind"
+    )
 
-        return TIMM if is_timm(folder) else TRANSFORMERS_IMAGES
-    if is_timm(folder):
-        raise BaseModelRefusedError(
-            f"{folder.name}: is {read_config(folder)['architecture']} of timm, a model of images, but data.kind is"
-            f" {reading.kind}; choose a base model of that kind"
-        )
-    if reading.kind == "text":
+
+def _families(kind: Kind) -> tuple[Family, ...]:
+    """The families that read such inputs; a folder belongs to the first that recognises it."""
+    # Imported where they are used: a registered text model shall not need the libraries of images and sounds.
+    if kind == "text":
         from graftline.models.text_models import TEXT
 
-        return TEXT
-    from graftline.models.sound_models import SPEECH, WHISPER
+        return (TEXT,)
+    if kind == "image":
+        from graftline.models.timm_images import TIMM
+        from graftline.models.transformers_images import TRANSFORMERS_IMAGES
 
-    return WHISPER if read_config(folder).get("model_type") == "whisper" else SPEECH
+        return (TIMM, TRANSFORMERS_IMAGES)
+    from graftline.models.speech_models import SPEECH
+    from graftline.models.whisper_models import WHISPER
+
+    return (WHISPER, SPEECH)
 
 
 def _outputs(written: dict[str, Any]) -> Outputs:

@@ -6,9 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import graftline.models.torchvision_import  # noqa: F401 - must come before transformers, which peft imports
-
-# isort: split
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
@@ -96,9 +93,12 @@ def put_in_lora(model: nn.Module, adapters: Adapters, folder: Path) -> None:
 def _inject(model: nn.Module, adapters: Adapters, dropout: float) -> None:
     transposed = all(isinstance(model.get_submodule(name), Conv1D) for name in adapters.layers)
     config = LoraConfig(
-        r=adapters.rank, lora_alpha=adapters.alpha, lora_dropout=dropout, target_modules=list(adapters.layers),
+        r=adapters.rank,
+        lora_alpha=adapters.alpha,
+        lora_dropout=dropout,
+        target_modules=list(adapters.layers),
         fan_in_fan_out=transposed,
-    )  # fmt: skip
+    )
     inject_adapter_in_model(config, model)
 
 

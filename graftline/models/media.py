@@ -21,10 +21,10 @@ class Medium:
     """An image or a sound."""
 
     name: str
-    """What it is called in an error."""
+    """Its name in an error."""
     source: bytes | Path
     sha256: str | None = None
-    """What the digest of the bytes must be; None: it was never recorded."""
+    """The digest that the bytes must have; None: it was never recorded."""
     seconds: float | None = None
     """How long the sound is, if that is known."""
     view: View | None = None
@@ -65,7 +65,7 @@ class Medium:
 
 
 def media_of(raws: Sequence[object], what: str) -> list[Medium]:
-    """What clients and tables hold as media: bytes, their base64 text, paths of readable files, or media.
+    """Media as clients and tables hold them: bytes, their base64 text, paths of readable files, or media.
 
     Raises: ValueError naming the first that is none of these; `what` is what was asked for ("image", "sound").
     """

@@ -1,11 +1,10 @@
 """Predicting with an adapted model: the same code in evaluation and inside of the registered model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,21 +12,22 @@ from graftline.compute.device import Batch, without_tf32
 from graftline.compute.openvino_runtime import Network, compiled
 from graftline.compute.precision import Precision, autocast
 from graftline.models.folders import load_classifier, load_preprocessor
+from graftline.models.output_kind import OutputKind, Predictions
 from graftline.models.preprocessing import Encoded, Raw
+from graftline.settings import Task
 from graftline.settings.adaptation import Runtime
 
 Device = Literal["cpu", "cuda"]
-Predictions = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a model makes of some inputs before it answers."""
+class Features:
+    """Some inputs as a model has them before it answers."""
 
     vectors: Tensor
-    """What its head reads: (inputs, width)."""
+    """In front of its head: (inputs, width)."""
     outputs: Tensor
-    """What its head gives, before the temperature: (inputs, outputs)."""
+    """Behind its head, before the temperature: (inputs, outputs)."""
 
 
 class Predictor:
@@ -37,7 +37,13 @@ class Predictor:
     """
 
     def __init__(
-        self, folder: Path, *, precision: Precision = "float32", runtime: Runtime = "torch", device: Device = "cpu"
+        self,
+        folder: Path,
+        kinds: Mapping[Task, OutputKind],
+        *,
+        precision: Precision = "float32",
+        runtime: Runtime = "torch",
+        device: Device = "cpu",
     ) -> None:
         """Raises: ValueError for what there is not: MLflow hands on whatever it is given."""
         for what, value, known in (
@@ -60,6 +66,7 @@ class Predictor:
         self._network: Network | None = None
         self.kind = self._preprocessor.reading.kind
         self.outputs = self._model.outputs
+        self._outputs_kind = kinds[self.outputs.task]
 
     def predict(self, raws: Sequence[Raw]) -> Predictions:
         """Probability of each label for each input: (inputs, labels); of a regression the numbers: (inputs, 1)."""
@@ -69,19 +76,23 @@ class Predictor:
                 outputs[batch] = self._model.head(vectors).cpu()
         return self.answers(outputs)
 
-    def look(self, raws: Sequence[Raw]) -> Look:
-        """What `predict` answers from."""
+    def features(self, raws: Sequence[Raw]) -> Features:
+        """The numbers from which `predict` answers."""
         vectors = torch.zeros(len(raws), self._model.output_layer.in_features)
         outputs = torch.zeros(len(raws), self.outputs.width)
         with torch.inference_mode():
             for batch, some in self._vectors(raws):
                 vectors[batch], outputs[batch] = some.cpu(), self._model.head(some).cpu()
-        return Look(vectors, outputs)
+        return Features(vectors, outputs)
 
     def answers(self, outputs: Tensor) -> Predictions:
-        """What `predict` says where the head gave these outputs (inputs, outputs)."""
-        answered: Predictions = self.outputs.answers(outputs).numpy()
+        """The answers of `predict` where the head gave these outputs (inputs, outputs)."""
+        answered: Predictions = self._outputs_kind.answers(self.outputs, outputs).numpy()
         return answered
+
+    def columns(self, predictions: Predictions) -> dict[str, list[Any]]:
+        """The answers of a registered model to these predictions, by the names of its columns."""
+        return self._outputs_kind.answered(predictions, self.outputs.labels)
 
     def _vectors(self, raws: Sequence[Raw]) -> Iterator[tuple[list[int], Tensor]]:
         """The places of some inputs, and what the head reads of them, until all had their turn."""
@@ -93,16 +104,17 @@ class Predictor:
             return
         for batch in batches:
             with autocast(self._precision, self._model.device):
-                vectors = self._features(self._preprocessor.collate([rows[row] for row in batch]))
+                vectors = self._run(self._preprocessor.collate([rows[row] for row in batch]))
             yield batch, vectors
 
-    def _features(self, batch: Batch) -> Tensor:
+    def _run(self, batch: Batch) -> Tensor:
+        """The vectors that the head reads of a batch: (batch, width)."""
         return self._model.features(**batch).float()
 
     def _by_openvino(self, rows: Sequence[Encoded]) -> list[Tensor]:
         if self._network is None:
             examples = [self._preprocessor.collate([row]) for row in (rows[0], rows[-1])]
             self._network = compiled(
-                self._features, self._model, examples, what="runtime openvino", precision=self._precision
+                self._run, self._model, examples, what="runtime openvino", precision=self._precision
             )
         return self._network(self._preprocessor.collate([row]) for row in rows)

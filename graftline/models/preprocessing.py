@@ -1,4 +1,4 @@
-"""What every kind of input has in common on its way into a model."""
+"""Inputs on their way into a model, and all that their kinds have in common there."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from graftline.digests import lines_sha256
 from graftline.models.views import View
 from graftline.settings import Kind
 
@@ -14,11 +15,12 @@ from graftline.settings import Kind
 Raw = Any
 # A row that a model can read; only its own preprocessor looks inside.
 Encoded = Any
+KEY_DIGITS = 32
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What the inputs are, and where they are cut. Travels with an adapted model."""
+    """The kind of the inputs, and where they are cut. Travels with an adapted model."""
 
     kind: Kind
     max_tokens: int = 128
@@ -45,7 +47,7 @@ class Preprocessor(Protocol):
         ...
 
     def length(self, row: Encoded) -> int:
-        """What batches are grouped by: rows of equal length need no padding beside each other."""
+        """The number that batches are grouped by: rows of equal length need no padding beside each other."""
         ...
 
     def padded(self, row: Encoded) -> Encoded:
@@ -78,3 +80,12 @@ class Preprocessor(Protocol):
     def save(self, folder: Path) -> None:
         """Write what loading it again needs, apart from the reading."""
         ...
+
+
+def row_key(computed: str, read: Sequence[str], view: View | None = None) -> str:
+    """The name of a row, in hexadecimal digits; what is kept of it goes by this name, and its view is seeded by it.
+
+    `computed` says which rows run together and how they are padded: the last bits of what is kept depend on it. `read`
+    says what the model reads of the row.
+    """
+    return lines_sha256([computed, *read, *([] if view is None else view.key_parts)])[:KEY_DIGITS]

@@ -1,7 +1,7 @@
 """Texts as tensors, and one vector per text from what a backbone says of its tokens."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -9,18 +9,15 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-
-import graftline.models.torchvision_import  # noqa: F401 - must come before transformers
-
-# isort: split
 from transformers import AutoTokenizer
 
-from graftline.digests import lines_sha256
+from graftline.compute.device import FORWARD_ERRORS, Batch
 from graftline.errors import BaseModelRefusedError, SettingsError
 from graftline.models.batching import sorted_batches
-from graftline.models.family import Family, Pooling
-from graftline.models.preprocessing import Reading
-from graftline.models.transformers_backbones import load_transformers, save_transformers
+from graftline.models.family import Family
+from graftline.models.pooling import Pooling, pool
+from graftline.models.preprocessing import Reading, row_key
+from graftline.models.transformers_backbones import is_of_transformers, load_transformers, save_transformers
 from graftline.models.views import View
 
 Tokenizer = Any  # transformers' tokenizers carry no usable annotations
@@ -32,7 +29,7 @@ CAPTURE_TOKENS = 512
 # So many leading bits say to what length a text is padded there: to one of 4 lengths between two powers of 2.
 # One more would halve the padding and double the batches that are filled up: better only for very many texts.
 LENGTH_BITS = 3
-# No row that a model learnt from can be longer (`data.max_characters`); it would keep a server busy for seconds.
+# No row that a model learned from can be longer (`data.max_characters`); it would keep a server busy for seconds.
 MAX_CHARACTERS = 1_000_000
 # Texts that are predicted at a time, for the same reason.
 BATCH_ROWS = 64
@@ -42,8 +39,6 @@ ENCODED_TEXTS = 1024
 CALLS_NO_POOLER = ("SqueezeBertModel",)
 # What stands at a token is the same to this share of the largest number, in a model that reads from left to right.
 SAME_SHARE = 1e-4
-# What a pass of a model that cannot read such tokens ends in.
-PASS_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, IndexError, AssertionError, NotImplementedError)
 # What sentence-transformers calls them: until its version 5 a flag for each, since then one mode.
 PUBLISHED_POOLING: tuple[tuple[str, str, Pooling], ...] = (
     ("pooling_mode_cls_token", "cls", "first"),
@@ -93,8 +88,7 @@ class TextPreprocessor:
 
     def key(self, row: Tokens) -> str:
         """A digest of the tokens."""
-        # The sizes of batches and paddings are part of it, because the last bits of what is kept depend on them.
-        return lines_sha256([f"{CAPTURE_TOKENS} {LENGTH_BITS}", _spelt(row)])[:32]
+        return row_key(f"{CAPTURE_TOKENS} {LENGTH_BITS}", [_spelt(row)])
 
     def in_view(self, row: Tokens, view: View) -> Tokens:  # noqa: ARG002 - of no text
         """Raises: SettingsError."""
@@ -200,7 +194,7 @@ def _check_reading(backbone: nn.Module, folder: Path, reading: Reading) -> None:
 
 
 def _hidden(backbone: nn.Module, folder: Path, tokens: int) -> Tensor:
-    """What the model says, in eval mode, of two texts that differ in their last token: (2, tokens, width)."""
+    """The hidden states, in eval mode, of two texts that differ in their last token: (2, tokens, width)."""
     was_training = backbone.training
     try:
         last = cast("Any", backbone).get_input_embeddings().num_embeddings - 1
@@ -208,7 +202,7 @@ def _hidden(backbone: nn.Module, folder: Path, tokens: int) -> Tensor:
         ids[:, -1] = torch.tensor([max(0, last - 1), max(0, last - 2)])
         with torch.no_grad():
             said: Tensor = backbone.eval()(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-    except PASS_ERRORS as error:
+    except FORWARD_ERRORS as error:
         raise BaseModelRefusedError(
             f"{folder.name}: {type(backbone).__name__} gives no hidden states for token ids and their mask"
             f" ({type(error).__name__}: {error}), as encoders and decoders do; choose one of these"
@@ -218,22 +212,9 @@ def _hidden(backbone: nn.Module, folder: Path, tokens: int) -> Tensor:
     return said
 
 
-def _vectors(backbone: nn.Module, batch: Mapping[str, Tensor], pooling: Pooling) -> Tensor:
+def _vectors(backbone: nn.Module, batch: Batch, pooling: Pooling) -> Tensor:
     """One vector per text: (batch, width)."""
     return pool(backbone(**batch).last_hidden_state, batch["attention_mask"], pooling)
-
-
-def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
-    """One vector per row from (batch, tokens, width), of the tokens that are no padding: (batch, width)."""
-    if pooling == "mean":
-        weights = mask.unsqueeze(-1).to(hidden.dtype)
-        return (hidden * weights).sum(1) / weights.sum(1)
-    positions = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
-    if pooling == "last":
-        chosen = positions.where(mask.bool(), -1).amax(1)
-    else:
-        chosen = positions.where(mask.bool(), mask.shape[1]).amin(1)
-    return hidden[torch.arange(len(hidden), device=hidden.device), chosen]
 
 
 def _published_pooling(folder: Path, backbone: nn.Module) -> Pooling:
@@ -250,6 +231,7 @@ def _published_pooling(folder: Path, backbone: nn.Module) -> Pooling:
 
 
 TEXT = Family(
+    recognises=is_of_transformers,
     load=_load_backbone,
     save=save_transformers,
     preprocessor=load_text_preprocessor,

@@ -5,13 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import timm
 from safetensors.torch import load_file, save_file
 from torch import nn
-
-import graftline.models.torchvision_import  # noqa: F401 - must come before timm
-
-# isort: split
-import timm
 
 from graftline.errors import BaseModelRefusedError
 from graftline.files import write_json
@@ -51,7 +47,7 @@ def is_known(architecture: object) -> bool:
 
 
 def build_timm(config: Mapping[str, Any], where: str, *, classes: int) -> nn.Module:
-    """What a configuration describes, with random weights and a classifier for so many `classes`; 0: with none.
+    """The network of a configuration, with random weights and a classifier for so many `classes`; 0: with none.
 
     Nothing is fetched and no file is opened, whatever the configuration says.
     Raises: BaseModelRefusedError, beginning with `where`, if it says something that timm cannot build, or would load.

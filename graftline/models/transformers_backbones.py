@@ -1,7 +1,7 @@
 """Backbones of transformers from their folders, whole or refused."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -10,10 +10,6 @@ import torch
 from huggingface_hub import constants
 from huggingface_hub.errors import OfflineModeIsEnabled, StrictDataclassError
 from torch import nn
-
-import graftline.models.torchvision_import  # noqa: F401 - must come before transformers
-
-# isort: split
 from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 from transformers.utils import logging
@@ -23,9 +19,18 @@ from graftline.errors import BaseModelRefusedError
 CONFIG = "config.json"
 # What building a network raises where a configuration has another type, or a value that nothing can be built of.
 BUILDING_ERRORS = (
-    TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError, RuntimeError, MemoryError,
-    OSError, ImportError, StrictDataclassError,
-)  # fmt: skip
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    OSError,
+    ImportError,
+    StrictDataclassError,
+)
 SHOWN_CHARACTERS = 200
 
 
@@ -55,7 +60,7 @@ def load_transformers(folder: Path, *, scratch: bool = False) -> nn.Module:
 def _loaded(folder: Path, *, scratch: bool) -> tuple[nn.Module, list[str]]:
     """The backbone, and the names of its tensors that the folder lacks."""
     with quiet_transformers(), offline():
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        config = transformers_config(folder)
         # Of T5 and its kind the encoder alone reads a text.
         is_half = config.is_encoder_decoder and type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING
         auto = AutoModelForTextEncoding if is_half else AutoModel
@@ -82,8 +87,23 @@ def save_transformers(backbone: nn.Module, folder: Path) -> None:
 
 
 def is_timm(folder: Path) -> bool:
-    """Whether the folder holds a model of timm: only its configurations name one architecture."""
-    return "architecture" in read_config(folder)
+    """Whether the folder holds a model of timm."""
+    return not is_of_transformers(read_config(folder))
+
+
+def is_of_transformers(config: Mapping[str, Any]) -> bool:
+    """Whether it is the configuration of a model of transformers: only timm's name one architecture."""
+    return "architecture" not in config
+
+
+def transformers_config(folder: Path) -> Any:
+    """The model's configuration as an object of transformers."""
+    return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+
+
+def build_transformers(config: Any) -> nn.Module:
+    """The network of a configuration, with random weights."""
+    return cast("nn.Module", AutoModel.from_config(config, trust_remote_code=False))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -105,7 +125,7 @@ def incomplete(folder: Path, model: str, noise: list[str]) -> BaseModelRefusedEr
 
 
 def reason_of(error: Exception) -> str:
-    """What went wrong, on one line."""
+    """The error on one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:SHOWN_CHARACTERS]
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from graftline.data.sounds import Samples
 
 # Goes up with any change of what a view shows: what a frozen part made of views is kept from run to run.
-VERSION = 1
+VIEWS_VERSION = 1
 # What no label can depend on. Pictures are neither mirrored nor turned (digits, letters and arrows would change their
 # meaning) nor tinted (a colour may be the label); the place of the crop already shifts what is in it.
 SMALLEST_AREA = 0.8
@@ -34,15 +34,15 @@ class View:
     seed: int
     number: int
 
+    @property
+    def key_parts(self) -> list[str]:
+        """Its part in the key of a row."""
+        return [self.augmentation, str(VIEWS_VERSION), str(self.seed), str(self.number)]
+
 
 def views_of(augmentation: Augmentation, *, seed: int, count: int) -> tuple[View, ...]:
     """The first `count` views; none without augmentation."""
     return () if augmentation == "none" else tuple(View(augmentation, seed, number) for number in range(count))
-
-
-def named(view: View | None) -> list[str]:
-    """What a view adds to the key of a row: nothing, if the row is seen as it is."""
-    return [] if view is None else [view.augmentation, str(VERSION), str(view.seed), str(view.number)]
 
 
 def augmented_image(picture: "Image.Image", key: str) -> "Image.Image":

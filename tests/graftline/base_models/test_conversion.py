@@ -3,20 +3,16 @@
 import importlib.util
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file
-from torch import Tensor, nn
-
-import graftline.models.torchvision_import  # noqa: F401 - must come before timm and transformers
-
-# isort: split
-import timm
 from timm.models import save_for_hf
+from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 from graftline.base_models import conversion
@@ -33,14 +29,6 @@ from tests.support.tiny_models import READING, tiny_preprocessor, tiny_texts, wr
 LITE0 = "tf_efficientnet_lite0"
 OUTPUTS = Outputs("single_label", ("a", "b"))
 TINY_NETWORKS = ("test_resnet", "test_efficientnet", "test_vit", "test_convnext")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def lite0_file() -> Path:

@@ -1,4 +1,4 @@
-"""What a base model's folder may hold, and what its lock entry says."""
+"""The files that a base model's folder may hold, and the lock entry that describes them."""
 
 import io
 import json
@@ -54,8 +54,12 @@ def refused(folder: Path) -> str:
 def test_a_folder_is_described_in_sorted_order_with_the_licence_of_its_card(folder: Path) -> None:
     locked = describe(folder)
     assert [file.path for file in locked.files] == [
-        "1_Pooling/config.json", "README.md", "config.json", "model.safetensors", "vocab.txt",
-    ]  # fmt: skip
+        "1_Pooling/config.json",
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "vocab.txt",
+    ]
     assert locked.licence == "apache-2.0"
     assert locked.bytes == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 

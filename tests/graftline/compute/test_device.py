@@ -15,23 +15,24 @@ from pydantic import JsonValue
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from graftline.answers.predicting import predictor_of
 from graftline.compute.device import NOT_DETERMINISTIC, batch_on, can_be_pinned, gpu_faults_told
 from graftline.compute.precision import Precision
 from graftline.digests import tensors_sha256
 from graftline.errors import GraftlineError, SettingsError
-from graftline.frozen.filling import fill, row_keys
+from graftline.frozen.filling import fill
 from graftline.frozen.freezing import FreezePoint, train_mode
+from graftline.frozen.keys import row_keys
 from graftline.frozen.proof import plan_for
 from graftline.frozen.replay import capture, replaying
 from graftline.frozen.rows import FeatureRows, ReplayedRows
 from graftline.frozen.store import FeatureStore
-from graftline.models.family import Pooling
 from graftline.models.folders import save_classifier
-from graftline.models.predictor import Device, Predictor
-from graftline.models.text_models import pool
+from graftline.models.pooling import Pooling, pool
+from graftline.models.predictor import Device
 from graftline.settings import parse_settings
 from graftline.settings.adaptation import AdaptationSettings, Strategy
-from graftline.training.objective import OneLabel
+from graftline.training.single_label import OneLabel, objective_for
 from graftline.training.strategies import Adaptation
 from tests.graftline.frozen.test_replay_families import FAMILIES, Tiny, tiny
 from tests.support.tiny_models import tiny_classifier, tiny_preprocessor, tiny_rows, tiny_texts, write_tiny_model
@@ -139,7 +140,7 @@ def test_a_predictor_refuses_a_gpu_that_is_not_there(tmp_path: Path) -> None:
     base = write_tiny_model(tmp_path / "base")
     save_classifier(tiny_classifier(base), tiny_preprocessor(base), tmp_path / "model")
     with pytest.raises(ValueError, match="device cuda with runtime torch: expected runtime torch and a GPU that"):
-        Predictor(tmp_path / "model", device="cuda")
+        predictor_of(tmp_path / "model", device="cuda")
 
 
 def test_a_full_gpu_says_what_to_do() -> None:
@@ -161,10 +162,14 @@ def test_an_operation_whose_sums_have_no_fixed_order_is_refused_and_other_errors
 @pytest.mark.parametrize(
     ("strategy", "until"),
     [
-        ("feature_extraction", None), ("fine_tuning", None), ("partial", "1"), ("probe_then_fine_tune", "1"),
-        ("gradual_unfreezing", None), ("lora", None),
+        ("feature_extraction", None),
+        ("fine_tuning", None),
+        ("partial", "1"),
+        ("probe_then_fine_tune", "1"),
+        ("gradual_unfreezing", None),
+        ("lora", None),
     ],
-)  # fmt: skip
+)
 def test_a_gpu_adapts_the_same_each_time_and_freezes_what_the_processor_freezes(
     tmp_path: Path, strategy: Strategy, until: str | None, precision: Precision
 ) -> None:
@@ -201,7 +206,7 @@ def test_replayed_logits_on_a_gpu_are_those_of_the_plain_pass(tmp_path: Path, fa
 def test_a_predictor_on_a_gpu_answers_as_on_the_processor(tmp_path: Path) -> None:
     base = write_tiny_model(tmp_path / "base")
     save_classifier(tiny_classifier(base), tiny_preprocessor(base), tmp_path / "model")
-    answers = [Predictor(tmp_path / "model", device=device).predict(tiny_texts(6)[0]) for device in get_args(Device)]
+    answers = [predictor_of(tmp_path / "model", device=device).predict(tiny_texts(6)[0]) for device in get_args(Device)]
     assert answers[0] == pytest.approx(answers[1], abs=1e-5)
 
 
@@ -215,12 +220,14 @@ def adapt(folder: Path, settings: AdaptationSettings) -> dict[str, Tensor]:
         with FeatureStore(folder / f"store-{point.first_trainable}") as opened:
             yield opened
 
-    Adaptation(model, rows, settings, store, folder / "checkpoints").run()
+    Adaptation(model, rows, settings, objective_for, store, folder / "checkpoints").run()
     return dict(model.state_dict())
 
 
 def settings_with(**adaptation: JsonValue) -> JsonValue:
     return {
-        "data": {"path": "data/rows.csv"}, "base_model": {"uri": "path:base"}, "registry": {"model": "tiny"},
+        "data": {"path": "data/rows.csv"},
+        "base_model": {"uri": "path:base"},
+        "registry": {"model": "tiny"},
         "adaptation": adaptation,
-    }  # fmt: skip
+    }

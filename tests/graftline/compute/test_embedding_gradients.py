@@ -1,6 +1,5 @@
 """The gradients of large tables are PyTorch's to the bit, step after step, in memory that is used again."""
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -22,12 +21,8 @@ STEPS = [[[3, 3, 5], [PADDING, 7, 3]], [[1, 2, 2], [1, 1, 1]], [[PADDING, PADDIN
 
 
 @pytest.fixture(autouse=True)
-def every_table_is_large(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def every_table_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding_gradients, "LARGE", 0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def table() -> nn.Embedding:

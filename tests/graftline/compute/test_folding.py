@@ -39,7 +39,7 @@ def test_a_folded_frozen_part_gives_the_same_but_for_rounding_and_comes_back(
     model = tiny_media_classifier(base, architecture)
     spread(model)
     batch = tiny_media_rows(base, architecture, 4).batch(range(4))
-    point = freeze(model, "feature_extraction", None, head="head", example=batch)
+    point = freeze(model, "feature_extraction", None, example=batch)
     before, plain = tensors_sha256(dict(model.state_dict())), capture(model, point, batch)
     with folded(model, point.frozen_modules, "bfloat16", lambda: capture(model, point, batch)):
         assert all(map(is_folded, normalisations(model)))
@@ -71,7 +71,7 @@ class Plain(nn.Module):
 
 
 class Skipping(Plain):
-    """What the convolution gives is used in front of the normalisation, too."""
+    """The convolution's output is used in front of the normalisation, too."""
 
     def forward(self, entering: Tensor) -> Tensor:
         made = self.layer(entering)

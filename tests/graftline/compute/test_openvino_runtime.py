@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 import torch
 
+from graftline.answers.predicting import predictor_of
 from graftline.compute import openvino_runtime
 from graftline.compute.openvino_runtime import TOLERANCE
 from graftline.compute.precision import Precision
 from graftline.errors import SettingsError
-from graftline.frozen.filling import fill, row_keys, run_through
+from graftline.frozen.filling import fill, run_through
 from graftline.frozen.freezing import freeze
+from graftline.frozen.keys import row_keys
 from graftline.frozen.store import FeatureStore
 from graftline.models.folders import save_classifier
-from graftline.models.parts import HEAD
-from graftline.models.predictor import Predictor
+from tests.support.tiers import sampled
 from tests.support.tiny_media import tiny_media_classifier, tiny_media_rows, write_tiny_media_model
 from tests.support.tiny_models import (
     ARCHITECTURES,
@@ -36,14 +37,6 @@ ROWS = 9
 TEXT_AND_MEDIA = ["bert", "gpt2", "timm resnet", "whisper"]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def tiny(folder: Path, family: str):  # type: ignore[no-untyped-def]
     """A model, and rows for it."""
     if family in ARCHITECTURES:
@@ -56,7 +49,7 @@ def tiny(folder: Path, family: str):  # type: ignore[no-untyped-def]
     )
 
 
-@pytest.mark.parametrize("family", TEXT_AND_MEDIA)
+@pytest.mark.parametrize("family", sampled(TEXT_AND_MEDIA, "bert", "timm resnet"))
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("strategy", ["feature_extraction", "partial"])
 def test_what_is_kept_lies_as_near_to_pytorchs_as_it_says(
@@ -64,7 +57,7 @@ def test_what_is_kept_lies_as_near_to_pytorchs_as_it_says(
 ) -> None:
     model, rows = tiny(tmp_path, family)
     until = "1" if strategy == "partial" else None
-    point = freeze(model, strategy, until, head=HEAD, example=rows.batch([0, 1]))  # type: ignore[arg-type]
+    point = freeze(model, strategy, until, example=rows.batch([0, 1]))  # type: ignore[arg-type]
     keys = row_keys(rows)
     with FeatureStore(tmp_path / "a") as plain, FeatureStore(tmp_path / "b") as other:
         assert fill(plain, model, point, rows, keys) == len(set(keys))
@@ -76,10 +69,10 @@ def test_what_is_kept_lies_as_near_to_pytorchs_as_it_says(
         assert float((one - two).abs().max()) <= TOLERANCE[precision] * scale
 
 
-@pytest.mark.parametrize("family", TEXT_AND_MEDIA)
+@pytest.mark.parametrize("family", sampled(TEXT_AND_MEDIA, "whisper"))
 def test_an_entry_has_the_same_bits_whatever_rows_it_is_computed_with(tmp_path: Path, family: str) -> None:
     model, rows = tiny(tmp_path, family)
-    point = freeze(model, "feature_extraction", None, head=HEAD, example=rows.batch([0, 1]))
+    point = freeze(model, "feature_extraction", None, example=rows.batch([0, 1]))
     together = run_through(model, point, rows, "float32", "openvino")
     for chosen in ([5], [8, 1, 7, 0], [2, 3, 4, 6]):
         part = replace(rows, encoded=[rows.encoded[row] for row in chosen], targets=rows.targets[chosen])
@@ -88,7 +81,7 @@ def test_an_entry_has_the_same_bits_whatever_rows_it_is_computed_with(tmp_path: 
 
 def test_a_model_that_openvino_runs_differently_is_refused(tmp_path: Path) -> None:
     model, rows = tiny(tmp_path, "wav2vec2")
-    point = freeze(model, "feature_extraction", None, head=HEAD, example=rows.batch([0, 1]))
+    point = freeze(model, "feature_extraction", None, example=rows.batch([0, 1]))
     with (
         FeatureStore(tmp_path / "store") as store,
         pytest.raises(
@@ -103,7 +96,7 @@ def test_a_model_that_openvino_runs_differently_is_refused(tmp_path: Path) -> No
 def test_a_model_that_openvino_cannot_run_is_refused(tmp_path: Path) -> None:
     # The window of its last average is larger than the picture there, which OpenVINO refuses, or answers with nothing.
     model, rows = tiny(tmp_path, "efficientnet")
-    point = freeze(model, "feature_extraction", None, head=HEAD, example=rows.batch([0, 1]))
+    point = freeze(model, "feature_extraction", None, example=rows.batch([0, 1]))
     with pytest.raises(SettingsError, match=r"adaptation.runtime openvino: OpenVINO.*; set it to torch"):
         run_through(model, point, rows, "float32", "openvino")
 
@@ -118,15 +111,18 @@ def test_a_model_that_openvino_cannot_convert_is_refused_with_its_reason(tmp_pat
     before = root.level, [*root.filters], [*root.handlers]
     with pytest.raises(SettingsError, match=r"frozen: OpenVINO cannot run Asking \(.+\); set it to torch"):
         openvino_runtime.compiled(
-            lambda batch: module(batch["values"]), module, [{"values": torch.eye(2)}, {"values": torch.eye(3)}],
-            what="frozen", precision="float32",
-        )  # fmt: skip
+            lambda batch: module(batch["values"]),
+            module,
+            [{"values": torch.eye(2)}, {"values": torch.eye(3)}],
+            what="frozen",
+            precision="float32",
+        )
     assert (root.level, root.filters, root.handlers) == before
 
 
 def test_without_openvino_one_is_told_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, rows = tiny(tmp_path, "bert")
-    point = freeze(model, "feature_extraction", None, head=HEAD, example=rows.batch([0, 1]))
+    point = freeze(model, "feature_extraction", None, example=rows.batch([0, 1]))
     monkeypatch.setattr(openvino_runtime, "find_spec", lambda _: None)
     with pytest.raises(SettingsError, match=r'not installed; run pip install "graftline\[openvino\]", or set it to to'):
         run_through(model, point, rows, "float32", "openvino")
@@ -135,7 +131,7 @@ def test_without_openvino_one_is_told_how_to_get_it(tmp_path: Path, monkeypatch:
 def test_nothing_is_reported_to_the_makers_of_openvino(tmp_path: Path) -> None:
     assert importlib.util.find_spec("openvino.tools.ovc.telemetry_stub") is not None
     model, rows = tiny(tmp_path, "bert")
-    point = freeze(model, "feature_extraction", None, head=HEAD, example=rows.batch([0, 1]))
+    point = freeze(model, "feature_extraction", None, example=rows.batch([0, 1]))
     run_through(model, point, rows, "float32", "openvino")
     converter = sys.modules["openvino.tools.ovc.convert_impl"]
     assert converter.tm.__name__ == "openvino.tools.ovc.telemetry_stub"
@@ -145,8 +141,8 @@ def test_nothing_is_reported_to_the_makers_of_openvino(tmp_path: Path) -> None:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_predictor_answers_nearly_alike(tmp_path: Path, precision: Precision) -> None:
     folder, texts = saved(tmp_path), tiny_texts(70)[0]  # in two batches
-    expected = Predictor(folder).predict(texts)
-    got = Predictor(folder, precision=precision, runtime="openvino").predict(texts)
+    expected = predictor_of(folder).predict(texts)
+    got = predictor_of(folder, precision=precision, runtime="openvino").predict(texts)
     assert float(np.abs(got - expected).max()) <= TOLERANCE[precision]
     assert not np.array_equal(got, expected)
 
@@ -158,7 +154,7 @@ def saved(folder: Path) -> Path:
 
 
 def test_callers_at_once_get_each_their_own_answers(tmp_path: Path) -> None:
-    predictor = Predictor(saved(tmp_path), runtime="openvino")
+    predictor = predictor_of(saved(tmp_path), runtime="openvino")
     asked = [tiny_texts(20 + number, seed=number)[0] for number in range(8)]
     expected = [predictor.predict(texts) for texts in asked]
     with ThreadPoolExecutor(8) as threads:

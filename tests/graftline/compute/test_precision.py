@@ -19,7 +19,7 @@ from tests.support.tiny_models import ARCHITECTURES, Architecture, tiny_classifi
 def test_narrowed_weights_give_the_bits_of_autocast_and_come_back(tmp_path: Path, architecture: Architecture) -> None:
     folder = write_tiny_model(tmp_path / "base", architecture)
     model, batch = tiny_classifier(folder), tiny_rows(folder, 6).batch(range(6))
-    point = freeze(model, "feature_extraction", None, head="head", example=batch)
+    point = freeze(model, "feature_extraction", None, example=batch)
     before = tensors_sha256(dict(model.state_dict()))
     with autocast("bfloat16"):
         plain = capture(model, point, batch)
@@ -68,6 +68,8 @@ def test_the_form_offers_auto() -> None:
 
 def settings_with(precision: str) -> JsonValue:
     return {
-        "data": {"path": "data/rows.csv"}, "base_model": {"uri": "path:base"}, "registry": {"model": "tiny"},
+        "data": {"path": "data/rows.csv"},
+        "base_model": {"uri": "path:base"},
+        "registry": {"model": "tiny"},
         "adaptation": {"precision": precision, "device": "cpu"},
-    }  # fmt: skip
+    }

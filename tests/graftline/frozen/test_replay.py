@@ -2,7 +2,7 @@
 
 import copy
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,37 +11,38 @@ import torch
 from torch import Tensor, nn
 
 from graftline.errors import SettingsError
-from graftline.frozen.filling import fill, row_keys
+from graftline.frozen.filling import fill
 from graftline.frozen.freezing import FreezePoint, freeze, train_mode
+from graftline.frozen.keys import row_keys
 from graftline.frozen.replay import capture, plan_replay, replaying
 from graftline.frozen.rows import InputRows, ReplayedRows
 from graftline.frozen.store import FeatureStore
 from graftline.models.classifier import Classifier
 from graftline.settings.adaptation import Strategy
 from graftline.training.loop import train
-from graftline.training.objective import OneLabel
-from graftline.training.plan import Epoch, Plan, Rows
+from graftline.training.plan import Plan, Rows, Training
+from graftline.training.progress import Epoch
+from graftline.training.single_label import OneLabel
 from tests.support.tiny_models import ARCHITECTURES, Architecture, tiny_classifier, tiny_rows, write_tiny_model
 
 CUTS: list[tuple[Strategy, str | None]] = [("partial", "1"), ("partial", "2"), ("feature_extraction", None)]
 PLAN = Plan(
-    epochs=2, batch_size=4, learning_rate=1e-3, head_learning_rate=1e-2, weight_decay=0.01, warmup_share=0.1,
-    precision="float32", patience=0, seed=3,
-)  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    epochs=2,
+    batch_size=4,
+    learning_rate=1e-3,
+    head_learning_rate=1e-2,
+    weight_decay=0.01,
+    warmup_share=0.1,
+    precision="float32",
+    patience=0,
+    seed=3,
+)
 
 
 def prepared(folder: Path, strategy: Strategy, freeze_until: str | None) -> tuple[Classifier, FreezePoint]:
     model, rows = tiny_classifier(folder), tiny_rows(folder, 2)
     example = rows.batch(range(len(rows.encoded)))
-    return model, freeze(model, strategy, freeze_until, head="head", example=example)
+    return model, freeze(model, strategy, freeze_until, example=example)
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,7 @@ class CapturedRows:
 
 def trained(model: Classifier, point: FreezePoint, sides: Sequence[Rows], folder: Path) -> list[Epoch]:
     rows, validation = sides
-    return train(
-        model, point, rows=rows, validation=validation, plan=PLAN, head="head", objective=OneLabel(), folder=folder
-    )
+    return train(Training(model, point, rows, validation, OneLabel(), PLAN), folder)
 
 
 @pytest.mark.parametrize(("strategy", "freeze_until"), CUTS)
@@ -257,7 +256,7 @@ class KeyedBlock(nn.Module):
 def test_blocks_that_take_their_input_by_name_are_replayed() -> None:
     torch.manual_seed(0)
     model, batch = Keyed(), {"x": torch.randn(3, 4)}
-    point = freeze(model, "partial", "2", head="head", example=batch)
+    point = freeze(model, "partial", "2", example=batch)
     hidden, plain = capture(model, point, batch), model(**batch)
     with replaying(model, point) as give:
         give(hidden)
@@ -281,7 +280,7 @@ class Skipping(nn.Module):
 def test_a_model_whose_blocks_hand_on_more_than_one_tensor_is_refused() -> None:
     torch.manual_seed(0)
     model, batch = Skipping(), {"x": torch.randn(3, 4)}
-    point = freeze(model, "partial", "2", head="head", example=batch)
+    point = freeze(model, "partial", "2", example=batch)
     with pytest.raises(SettingsError, match=r"blocks\.2 of this model needs more .* feature_extraction"):
         plan_replay(model, point, batch)
 
@@ -289,7 +288,7 @@ def test_a_model_whose_blocks_hand_on_more_than_one_tensor_is_refused() -> None:
 def test_the_same_model_can_be_replayed_at_its_head() -> None:
     torch.manual_seed(0)
     model, batch = Skipping(), {"x": torch.randn(3, 4)}
-    point = freeze(model, "feature_extraction", None, head="head", example=batch)
+    point = freeze(model, "feature_extraction", None, example=batch)
     plan_replay(model, point, batch)
     train_mode(model, point)
     assert not model.blocks[0].training

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
+from graftline.answers.predicting import predictor_of
 from graftline.errors import BaseModelRefusedError, DataRefusedError, SettingsError
 from graftline.frozen.freezing import freeze, frozen_sha256, train_mode
 from graftline.models.blocks import find_blocks
@@ -19,9 +19,9 @@ from graftline.models.folders import load_base, load_classifier, load_preprocess
 from graftline.models.lora import add_lora
 from graftline.models.media import Medium
 from graftline.models.outputs import Outputs
-from graftline.models.predictor import Predictor
 from graftline.models.preprocessing import Reading
 from graftline.settings import parse_settings
+from tests.support.tiers import sampled
 from tests.support.tiny_media import (
     AUDIO_ARCHITECTURES,
     IMAGE_ARCHITECTURES,
@@ -41,15 +41,7 @@ from tests.support.tiny_media import (
 from tests.support.tiny_models import write_tiny_model
 
 LARGE = ("timm vgg", "timm inception_v3")
-MEDIA = [pytest.param(name, marks=pytest.mark.full if name in LARGE else ()) for name in MEDIA_ARCHITECTURES]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+MEDIA = sampled(MEDIA_ARCHITECTURES, "timm resnet", "vit", "hubert", "whisper")
 
 
 def files(family: MediaArchitecture, rows: int) -> list[bytes]:
@@ -100,7 +92,7 @@ def test_from_scratch_the_seed_alone_decides_about_the_weights(tmp_path: Path, f
 def test_an_input_gets_the_probabilities_that_it_gets_in_other_company(
     tmp_path: Path, family: MediaArchitecture
 ) -> None:
-    predictor, inputs = Predictor(saved(tmp_path, family)), files(family, 6)
+    predictor, inputs = predictor_of(saved(tmp_path, family)), files(family, 6)
     together = predictor.predict(inputs)
     assert len({tuple(row) for row in together.round(5)}) > 1
     for place, content in enumerate(inputs):
@@ -109,7 +101,7 @@ def test_an_input_gets_the_probabilities_that_it_gets_in_other_company(
 
 @pytest.mark.parametrize("family", ["timm resnet", "wav2vec2"])
 def test_bytes_base64_and_paths_are_the_same_input(tmp_path: Path, family: MediaArchitecture) -> None:
-    predictor, (content,) = Predictor(saved(tmp_path, family)), files(family, 1)
+    predictor, (content,) = predictor_of(saved(tmp_path, family)), files(family, 1)
     path = tmp_path / "a file"
     path.write_bytes(content)
     forms = [content, bytearray(content), base64.b64encode(content).decode(), str(path), path]
@@ -128,7 +120,7 @@ def test_bytes_base64_and_paths_are_the_same_input(tmp_path: Path, family: Media
     ],
 )
 def test_what_is_no_image_is_named_by_its_place(tmp_path: Path, wrong: object, said: str) -> None:
-    predictor = Predictor(saved(tmp_path, "timm resnet"))
+    predictor = predictor_of(saved(tmp_path, "timm resnet"))
     with pytest.raises(ValueError, match=said):
         predictor.predict([files("timm resnet", 1)[0], wrong])
 
@@ -137,7 +129,7 @@ def test_what_is_no_image_is_named_by_its_place(tmp_path: Path, wrong: object, s
 def test_nothing_is_told_of_a_file_that_a_client_names_and_that_is_something_else(
     tmp_path: Path, family: MediaArchitecture
 ) -> None:
-    predictor = Predictor(saved(tmp_path, family))
+    predictor = predictor_of(saved(tmp_path, family))
     (tmp_path / "secret").write_bytes(b"password=1234")
     with pytest.raises(
         ValueError, match=r"input 0: no (image|sound) that can be read \(of another format, dam"
@@ -147,7 +139,7 @@ def test_nothing_is_told_of_a_file_that_a_client_names_and_that_is_something_els
 
 
 def test_what_is_no_sound_is_named_by_its_place(tmp_path: Path) -> None:
-    predictor = Predictor(saved(tmp_path, "hubert"))
+    predictor = predictor_of(saved(tmp_path, "hubert"))
     with pytest.raises(ValueError, match=r"input 1: no sound that can be read \(.*leave it out or mend it"):
         predictor.predict([*files("hubert", 1), files("hubert", 1)[0][:200]])
 
@@ -264,7 +256,7 @@ def test_frozen_batch_norm_statistics_stay_and_are_part_of_the_digest(
     base = write_tiny_image_model(tmp_path / "base", family)
     model, rows = tiny_media_classifier(base, family), tiny_media_rows(base, family, 4)
     batch = rows.batch(range(4))
-    point = freeze(model, "partial", find_blocks(model)[-1], head="head", example=batch)
+    point = freeze(model, "partial", find_blocks(model)[-1], example=batch)
     before = frozen_sha256(model, point)
     statistics = {name: tensor.clone() for name, tensor in model.named_buffers() if "running" in name}
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1, weight_decay=0.1)

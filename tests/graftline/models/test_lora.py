@@ -44,13 +44,13 @@ def test_adapters_start_silent_learn_and_merge_into_the_same_answers(
     batch = batch_of(tmp_path)
     with torch.no_grad():
         assert torch.equal(model(**batch), plain(**batch))
-    freeze(model, "lora", None, head="head", example=batch)
+    freeze(model, "lora", None, example=batch)
     learn(model, batch)
     with torch.no_grad():
-        learnt = model(**batch)
-        assert not torch.allclose(learnt, plain(**batch), atol=1e-3)
+        learned = model(**batch)
+        assert not torch.allclose(learned, plain(**batch), atol=1e-3)
         merge_lora(model)
-        assert torch.allclose(model(**batch), learnt, atol=1e-4)
+        assert torch.allclose(model(**batch), learned, atol=1e-4)
     assert dict(model.named_parameters()).keys() == dict(plain.named_parameters()).keys()
     assert not hasattr(model, "peft_config")
 
@@ -61,22 +61,22 @@ def test_a_model_with_adapters_beside_its_weights_goes_on_as_it_was_adapted(
 ) -> None:
     model, _ = adapted(tmp_path, architecture)
     rows, batch = tiny_rows(tmp_path / "base", 4), batch_of(tmp_path)
-    freeze(model, "lora", None, head="head", example=batch)
+    freeze(model, "lora", None, example=batch)
     learn(model, batch)
     model.eval()
     with torch.no_grad():
-        learnt = model.features(**batch)
+        learned = model.features(**batch)
         (folder := tmp_path / "adapted").mkdir()
         save_classifier(model, rows.preprocessor, folder)
         again = tiny_classifier(folder).eval()
-        assert torch.allclose(again.features(**batch), learnt, atol=1e-4)
-        assert not torch.allclose(tiny_classifier(tmp_path / "base").eval().features(**batch), learnt, atol=1e-3)
+        assert torch.allclose(again.features(**batch), learned, atol=1e-4)
+        assert not torch.allclose(tiny_classifier(tmp_path / "base").eval().features(**batch), learned, atol=1e-3)
     assert not has_lora(again)
 
 
 def test_only_adapters_and_head_are_trained_and_only_in_the_chosen_blocks(tmp_path: Path) -> None:
     model, layers = adapted(tmp_path, "bert")
-    point = freeze(model, "lora", None, head="head", example=batch_of(tmp_path))
+    point = freeze(model, "lora", None, example=batch_of(tmp_path))
     assert all("lora_" in name or name.startswith("head.") for name in point.trainable_parameters)
     assert {name.split(".layer.")[1][0] for name in layers} == {"1", "2"}
     assert len(layers) == 12
@@ -101,7 +101,7 @@ def test_a_block_that_is_itself_a_layer_is_adapted(tmp_path: Path) -> None:
     blocks = find_blocks(model)
     assert add_lora(model, blocks[1:], rank=2, alpha=4, dropout=0.0, targets=None) == blocks[1:]
     batch = tiny_media_rows(base, "timm vgg", 2).batch(range(2))
-    point = freeze(model, "lora", None, head="head", example=batch)
+    point = freeze(model, "lora", None, example=batch)
     assert all("lora_" in name or name.startswith("head.") for name in point.trainable_parameters)
     with torch.no_grad():
         plain = model(**batch)

@@ -1,7 +1,7 @@
 """Text models: loaded whole or refused, saved and loaded without a difference, pooled over what is no padding."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ from transformers import AutoConfig, AutoModel
 from graftline.errors import BaseModelRefusedError, SettingsError
 from graftline.frozen.store import FeatureStore
 from graftline.models.classifier import Classifier
-from graftline.models.family import Pooling
 from graftline.models.folders import load_base, load_classifier, save_classifier
 from graftline.models.outputs import Outputs
+from graftline.models.pooling import Pooling, pool
 from graftline.models.preprocessing import Reading
-from graftline.models.text_models import load_text_preprocessor, pool
+from graftline.models.text_models import load_text_preprocessor
 from graftline.settings.adaptation import AdaptationSettings
+from graftline.training.single_label import objective_for
 from graftline.training.strategies import Adaptation
 from tests.support.tiny_models import (
     ARCHITECTURES,
@@ -34,14 +35,6 @@ from tests.support.tiny_models import (
 )
 
 OUTPUTS = Outputs("single_label", ("bad", "good"))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -297,7 +290,9 @@ def test_other_models_of_texts_learn_and_are_refused_where_their_frozen_part_can
     def adapt(**chosen: Any) -> None:
         settings = AdaptationSettings(epochs=1, batch_size=4, device="cpu", **chosen)
         own = tmp_path / settings.strategy
-        Adaptation(tiny_classifier(base), rows, settings, lambda _: FeatureStore(own / "store"), own / "checks").run()
+        Adaptation(
+            tiny_classifier(base), rows, settings, objective_for, lambda _: FeatureStore(own / "store"), own / "checks"
+        ).run()
 
     adapt(strategy="probe_then_fine_tune")
     if is_kept:

@@ -3,8 +3,9 @@
 import subprocess
 import sys
 
+import pytest
+
 NEEDS_THE_DECLARATION = """
-import graftline.models.torchvision_import
 import timm, torch, torchvision
 from torchvision.transforms import v2
 from transformers import AutoImageProcessor, AutoModel
@@ -13,6 +14,8 @@ assert hasattr(torch.ops.torchvision, "nms")
 """
 
 
-def test_timm_and_transformers_import_in_a_fresh_process() -> None:
-    done = subprocess.run([sys.executable, "-c", NEEDS_THE_DECLARATION], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("first", ["graftline.models.parts", "graftline.base_models.conversion", "benchmarks.sides"])
+def test_timm_and_transformers_import_in_a_fresh_process(first: str) -> None:
+    program = f"import {first}\n{NEEDS_THE_DECLARATION}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

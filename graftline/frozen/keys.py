@@ -1,0 +1,53 @@
+"""All that the kept output of a frozen part depends on: the key of a store, and the keys of the rows in it.
+
+What is the same for all rows of a training is in the key of their store, `KeptUnder`. What differs from row to row is
+in the row's own key: what is read of it, how many rows run together and how they are padded, and its random view. That
+one comes from the row's preprocessor, because a view draws its random numbers from the same key: `Preprocessor.key`,
+made by `row_key` in `graftline/models/preprocessing.py`, with the version of the views in `graftline/models/views.py`.
+"""
+
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from graftline.compute.precision import Precision
+from graftline.digests import json_sha256
+from graftline.frozen.rows import InputRows
+from graftline.frozen.store_index import StoredPrecision
+from graftline.models.preprocessing import KEY_DIGITS
+from graftline.settings.adaptation import Runtime
+
+# Raised whenever `filling.py`, or what it calls, gives other bits: what lies in stores was computed the old way.
+FROZEN_PART_VERSION = 3
+# They compute the frozen part of every model. Its preprocessor may need more.
+LIBRARIES = ("torch", "transformers", "numpy")
+
+
+@dataclass(frozen=True)
+class KeptUnder:
+    """All that the kept output depends on, apart from the row."""
+
+    base_digest: str
+    """Of the base model's files."""
+    first_trainable: str | None
+    """Where the frozen part ends."""
+    threads: int
+    device: str
+    precision: Precision
+    feature_precision: StoredPrecision
+    runtime: Runtime
+    versions: tuple[str, ...]
+    """Of `LIBRARIES`, and then of the libraries that read and compute such rows."""
+
+
+def store_key(kept: KeptUnder) -> str:
+    """The name of the store for what is kept under these, in hexadecimal digits."""
+    computed: list[JsonValue] = [kept.threads, kept.device, kept.precision, kept.feature_precision, kept.runtime]
+    # Always in this order: in another one, no store that exists would be found.
+    parts = [FROZEN_PART_VERSION, kept.base_digest, kept.first_trainable, *computed, *kept.versions]
+    return json_sha256(parts)[:KEY_DIGITS]
+
+
+def row_keys(rows: InputRows) -> list[str]:
+    """A name for what the model reads of each row: equal inputs share one entry in the store."""
+    return [rows.preprocessor.key(row) for row in rows.encoded]
