@@ -1,4 +1,4 @@
-"""What can go wrong in a way that a user can mend, each with its exit code."""
+"""Errors that a user can mend, each with its exit code."""
 
 
 class GraftlineError(Exception):

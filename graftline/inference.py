@@ -3,6 +3,6 @@
 They bring their own library; where this one is imported already, Python finds it in its place.
 """
 
-from graftline.models.predictor import Predictor
+from graftline.answers.predicting import predictor_of as Predictor  # noqa: N812 - as it was called
 
 __all__ = ["Predictor"]

@@ -1,1 +1,1 @@
-"""What no score shows: changed inputs, bias, forgetting."""
+"""Behaviour that no score shows: under changed inputs, bias, forgetting."""

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graftline.evaluation.bootstrap import Difference, difference_of, row_counts
-from graftline.evaluation.comparison import row_quality, strata_of
+from graftline.evaluation.group_rates import Rate
 from graftline.evaluation.metrics import Floats
-from graftline.evaluation.multi_label import THRESHOLD
-from graftline.settings import Task
+from graftline.evaluation.task_scores import TaskScores
 
 # A group with fewer rows differs from the others by chance alone.
 SMALLEST_GROUP = 30
@@ -35,16 +34,8 @@ class Disparity:
     """By how much adapting made it larger, paired on rows."""
 
 
-@dataclass(frozen=True)
-class _Rate:
-    """A share of rows: of those `among` the ones that are `hit`, both (rows, labels)."""
-
-    hit: Floats
-    among: Floats
-
-
 def group_disparities(
-    task: Task,
+    task_scores: TaskScores,
     name: str,
     groups: Sequence[str],
     predictions: Floats,
@@ -57,9 +48,7 @@ def group_disparities(
 ) -> list[Disparity]:
     """The largest difference between any two groups in each rate; of several labels that where it is largest.
 
-    The rates are fairlearn's: how often a label is given (demographic parity), how often it is given to rows that have
-    it and to rows that have it not (equalized odds, Hardt et al. 2016, arXiv 1610.02413), and how often an answer is
-    right; of numbers their mean and their mean error. `frozen` are the predictions of the frozen base model.
+    `frozen` are the predictions of the frozen base model.
     """
     values, counts = np.unique(groups, return_counts=True)
     large = values[counts >= SMALLEST_GROUP]
@@ -67,10 +56,10 @@ def group_disparities(
     if len(large) < 2:
         return []
     members = np.array(groups)[kept]
-    ours = _measures(task, predictions[kept], targets[kept], labels)
-    theirs = None if frozen is None else _measures(task, frozen[kept], targets[kept], labels)
+    ours = task_scores.rates(predictions[kept], targets[kept])
+    theirs = None if frozen is None else task_scores.rates(frozen[kept], targets[kept])
     one_hot = (members[:, None] == large).astype(float)
-    strata = strata_of(task, targets[kept])
+    strata = task_scores.strata(targets[kept])
     drawn = _drawn(ours, theirs, one_hot, strata, resamples, seed) if theirs else {}
     found = []
     for measure, rates in ours.items():
@@ -106,39 +95,7 @@ def swap_disparity(
     return Disparity(name, measure, len(ours), value, between, float(theirs.mean()), gain)
 
 
-def moves(task: Task, before: Floats, after: Floats, *, spread: float) -> Floats:
-    """How far each row's answer moved: (rows,).
-
-    Between 0 and 1: the total variation distance of the probabilities; of several labels the mean over them. Of numbers
-    in their `spread`.
-    """
-    distance = np.abs(after - before)
-    if task == "regression":
-        return np.asarray(distance[:, 0] / spread)
-    return np.asarray(distance.mean(1) if task == "multi_label" else distance.sum(1) / 2)
-
-
-def _measures(task: Task, predictions: Floats, targets: NDArray[Any], labels: Sequence[str]) -> Mapping[str, "_Rate"]:
-    rows = len(targets)
-    everyone = np.ones((rows, 1))
-    if task == "regression":
-        error = np.abs(predictions - targets)
-        return {"mean absolute error": _Rate(error, everyone), "mean prediction": _Rate(predictions, everyone)}
-    quality = row_quality(task, predictions, targets)[:, None]
-    if task == "multi_label":
-        given, there = predictions >= THRESHOLD, targets > 0
-    else:
-        places = np.arange(len(labels))
-        given, there = predictions.argmax(1)[:, None] == places, targets[:, None] == places
-    return {
-        "right answers": _Rate(quality, everyone),
-        "selection rate": _Rate(given.astype(float), np.ones(given.shape)),
-        "true positive rate": _Rate((given & there).astype(float), there.astype(float)),
-        "false positive rate": _Rate((given & ~there).astype(float), (~there).astype(float)),
-    }
-
-
-def _largest(rate: _Rate, members: NDArray[Any], labels: Sequence[str]) -> tuple[float, str]:
+def _largest(rate: Rate, members: NDArray[Any], labels: Sequence[str]) -> tuple[float, str]:
     """The largest difference over the labels, by fairlearn, and between which groups it is."""
     from fairlearn.metrics import MetricFrame
 
@@ -158,8 +115,8 @@ def _largest(rate: _Rate, members: NDArray[Any], labels: Sequence[str]) -> tuple
 
 
 def _drawn(
-    ours: Mapping[str, _Rate],
-    theirs: Mapping[str, _Rate],
+    ours: Mapping[str, Rate],
+    theirs: Mapping[str, Rate],
     one_hot: Floats,
     strata: NDArray[np.int64] | None,
     resamples: int,
@@ -174,7 +131,7 @@ def _drawn(
     return {measure: np.concatenate(values) for measure, values in parts.items()}
 
 
-def _differences(rate: _Rate, one_hot: Floats, counts: Floats) -> Floats:
+def _differences(rate: Rate, one_hot: Floats, counts: Floats) -> Floats:
     """The largest difference over the labels in each resample: (resamples,)."""
     largest = np.zeros(len(counts))
     for hit, among in zip(rate.hit.T, np.broadcast_to(rate.among, rate.hit.shape).T, strict=True):

@@ -1,4 +1,4 @@
-"""What was found out about a model beside its scores: how it takes changed inputs, treats groups, and forgets."""
+"""Findings about a model beside its scores: how it takes changed inputs, treats groups, and forgets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,9 +45,9 @@ class Behaviour:
     """How many answers moved as they should, by the words that were exchanged."""
     disparities: Sequence[Disparity] = ()
     left_out: Sequence[str] = ()
-    """What the settings ask for and the rows do not hold, in sentences."""
+    """Words and columns that the settings ask for and the rows do not hold, in sentences."""
     retention: Retention | None = None
-    """What is left of the source task; None where the settings name no rows of it."""
+    """How well the source task was kept; None where the settings name no rows of it."""
 
     def as_json(self) -> JsonValue:
         """Plain values, as `behaviour_of` reads them."""

@@ -93,9 +93,7 @@ def _shifted(content: bytes, random: np.random.Generator) -> bytes:
 
     pixels = np.asarray(decode_image(content))
     height, width = pixels.shape[:2]
-    down, right = (
-        int(random.choice([-1, 1])) * max(1, round(SHIFT_SHARE * side)) for side in (height, width)
-    )  # fmt: skip
+    down, right = (int(random.choice([-1, 1])) * max(1, round(SHIFT_SHARE * side)) for side in (height, width))
     rows = np.clip(np.arange(height) - down, 0, height - 1)
     columns = np.clip(np.arange(width) - right, 0, width - 1)
     return _png(fromarray(pixels[rows][:, columns]))

@@ -3,19 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from graftline.behaviour.findings import Counted, counted
 from graftline.behaviour.perturbations import Change
 from graftline.evaluation.metrics import Floats
-from graftline.evaluation.multi_label import THRESHOLD
+from graftline.evaluation.task_scores import SameAnswer
 from graftline.models.predictor import Predictor
 from graftline.models.preprocessing import Raw
-from graftline.settings import Task
 from graftline.settings.words import Direction, with_partners
-
-# A number that moves by less than this share of the numbers' spread counts as unchanged.
-MOVE_SHARE = 0.1
 
 
 def some_rows(rows: int, most: int, seed: int) -> list[int]:
@@ -24,24 +19,21 @@ def some_rows(rows: int, most: int, seed: int) -> list[int]:
 
 
 def kept_under_changes(
-    predictor: Predictor, raws: Sequence[Raw], predictions: Floats, changes: Mapping[str, Change], *, seed: int
+    predictor: Predictor,
+    raws: Sequence[Raw],
+    predictions: Floats,
+    changes: Mapping[str, Change],
+    *,
+    is_same: SameAnswer,
+    seed: int,
 ) -> list[Counted]:
     """For each change, how many inputs get the answer that they got as they were, which is `predictions`."""
     found = []
     for name, change in changes.items():
         changed = [change(raw, np.random.default_rng([seed, place])) for place, raw in enumerate(raws)]
-        found.append(counted(name, is_same_answer(predictor, predictions, predictor.predict(changed))))
+        kept = is_same(predictions, predictor.predict(changed), predictor.outputs.spread)
+        found.append(counted(name, kept))
     return found
-
-
-def is_same_answer(predictor: Predictor, before: Floats, after: Floats) -> NDArray[np.bool_]:
-    """Whether the label, all labels, or nearly the number of each row is the same: (rows,)."""
-    task: Task = predictor.outputs.task
-    if task == "regression":
-        return np.asarray(np.abs(after - before)[:, 0] <= MOVE_SHARE * predictor.outputs.spread)
-    if task == "multi_label":
-        return np.asarray(((after >= THRESHOLD) == (before >= THRESHOLD)).all(1))
-    return np.asarray(after.argmax(1) == before.argmax(1))
 
 
 def moved_as_directed(

@@ -36,7 +36,7 @@ class UnreadableImageError(ValueError):
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What can be said of an image without a model."""
+    """Facts about an image that need no model."""
 
     format: str
     mode: str

@@ -23,7 +23,7 @@ class UnreadableFileError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class MediaFile:
-    """What is known of the file that one row names."""
+    """The file that one row names: its facts, or its fault."""
 
     absent: str | None = None
     """Why the file cannot be had."""

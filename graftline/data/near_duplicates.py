@@ -67,8 +67,10 @@ def straddling_hashes(hashes: Sequence[int], splits: Sequence[Split], *, most_bi
     open_to = np.flatnonzero(protection < max(PROTECTION.values()))
     for start in range(0, len(open_to) if len(held_out) else 0, HASHES_PER_STEP):
         rows = open_to[start : start + HASHES_PER_STEP]
-        bits = sum(np.bitwise_count(words[rows, None, place] ^ words[held_out, place]).astype(np.uint16)
-                   for place in range(words.shape[1]))  # fmt: skip
+        bits = sum(
+            np.bitwise_count(words[rows, None, place] ^ words[held_out, place]).astype(np.uint16)
+            for place in range(words.shape[1])
+        )
         near = (bits <= most_bits) & (protection[held_out] > protection[rows, None])
         for row in np.flatnonzero(near.any(axis=1)):
             place = int(near[row].argmax())

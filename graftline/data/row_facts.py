@@ -1,4 +1,4 @@
-"""What the expectations look at: for every row its parts, its split, and what speaks against it."""
+"""The facts that the expectations look at: for every row its parts, its split, and what speaks against it."""
 
 import re
 import unicodedata
@@ -12,7 +12,7 @@ from graftline.data.near_duplicates import straddling, straddling_equals, stradd
 from graftline.data.row_names import content_ids, normalised, printable
 from graftline.data.splitting import Split, split_of
 from graftline.data.tables import Row
-from graftline.data.targets import canonical, malformed, unknown
+from graftline.data.target_kind import TargetKind
 from graftline.settings import DataSettings
 
 # Lone surrogates (undecodable bytes), U+FFFD and non-characters; control characters other than tab and line ends;
@@ -41,7 +41,10 @@ def named_columns(settings: DataSettings) -> dict[str, str]:
 
 
 def row_facts(
-    rows: Sequence[Row], settings: DataSettings, files: Mapping[int, MediaFile] = MappingProxyType({})
+    rows: Sequence[Row],
+    settings: DataSettings,
+    targets: TargetKind,
+    files: Mapping[int, MediaFile] = MappingProxyType({}),
 ) -> RowFacts:
     """The facts about the readable rows among `rows`, whose values stand in the order of `named_columns`.
 
@@ -63,20 +66,19 @@ def row_facts(
     columns |= {f"{role}.unclean": [_unclean(text) for text in texts] for role, texts in parts.items()}
     columns["id"] = [_safe(name) for name in ids]
     columns["line"] = [row.line for row in readable]
-    targets = [None if text is None else canonical(text, settings) for text in parts["target"]]
-    columns["target"] = [_safe(text) for text in targets]
-    columns["target.malformed"] = [None if text is None else malformed(text, settings) for text in parts["target"]]
-    columns["target.unknown"] = [None if text is None else _safe(unknown(text, settings)) for text in targets]
+    written = [None if text is None else targets.canonical(text, settings) for text in parts["target"]]
+    columns["target"] = [_safe(text) for text in written]
+    columns["target.malformed"] = [text and targets.malformed(text, settings) for text in parts["target"]]
+    columns["target.unknown"] = [None if text is None else _safe(targets.unknown(text, settings)) for text in written]
     columns |= inputs.columns
     fit = [
         index
         for index in inputs.comparable
-        if targets[index] is not None
+        if written[index] is not None
         and columns["target.malformed"][index] is None
         and columns["target.unknown"][index] is None
     ]
-    # Measured twice, a number differs: that is no conflict.
-    conflicts = {} if settings.task == "regression" else _conflicts(fit, inputs.contents, targets, readable)
+    conflicts = _conflicts(fit, inputs.contents, written, readable) if targets.may_conflict else {}
     columns["conflict"] = [conflicts.get(index) for index in range(len(readable))]
     twins = _twins([index for index in fit if index not in conflicts], inputs, splits, readable, settings)
     columns["twin"] = [twins.get(index) for index in range(len(readable))]
@@ -85,14 +87,14 @@ def row_facts(
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What the inputs say, whatever they are."""
+    """Facts about the inputs, of any kind."""
 
     contents: list[str]
     """Equal where two inputs are the same."""
     comparable: list[int]
     """The inputs without a fault of their own: a row that is faulty anyway may not take another one with it."""
     names: list[str]
-    """What a row is named after that has no id."""
+    """The text after which a row without an id is named."""
     columns: dict[str, list[Fact]]
     hashes: list[int] = field(default_factory=list)
     """The perceptual hashes of images."""

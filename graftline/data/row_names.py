@@ -1,4 +1,4 @@
-"""What a row is called, and when two rows have the same content."""
+"""The names of rows, and when two rows have the same content."""
 
 import hashlib
 import unicodedata

@@ -40,7 +40,7 @@ class UnreadableSoundError(ValueError):
 
 @dataclass(frozen=True)
 class SoundFacts:
-    """What can be said of a sound without a model; levels are those of the channels mixed down."""
+    """Facts about a sound that need no model; levels are those of the channels mixed down."""
 
     format: str
     seconds: float

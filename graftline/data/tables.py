@@ -20,6 +20,7 @@ HEADER_OBJECTS = 1000
 PARQUET_BATCH_ROWS = 4096
 TEXT_TYPES = ("text", "string", "large_string", "string_view", "dictionary<values=string, indices=int32, ordered=0>")
 NAME_TYPES = (*TEXT_TYPES, "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+NAME_TYPES_IN_WORDS = "text, whole numbers or true and false"
 FLOAT_TYPES = ("halffloat", "float", "double")
 # Other encodings announce themselves in their first bytes.
 FOREIGN_MARKS = {b"\xff\xfe\x00\x00": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}

@@ -1,1 +1,1 @@
-"""What held-out rows say: scores, intervals, paired tests."""
+"""Scores of held-out rows, with intervals and paired tests."""

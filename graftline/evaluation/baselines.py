@@ -1,18 +1,14 @@
-"""What a text's words alone say: TF-IDF with a linear model, the baseline without transfer that costs seconds."""
+"""The baseline that costs seconds: a text's words alone, as TF-IDF with a linear model."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression, Ridge
 
-from graftline.evaluation.by_task import METRICS_OF
 from graftline.evaluation.metrics import Floats
-from graftline.evaluation.multi_label import THRESHOLD
-from graftline.evaluation.scoring import SCORING
-from graftline.settings import Task
+from graftline.evaluation.task_scores import TaskScores
 
 # Single words and pairs. A word may be one character long, as it often is in Chinese or Japanese.
 WORD, PAIRS = r"(?u)\w+", (1, 2)
@@ -20,18 +16,14 @@ WORD, PAIRS = r"(?u)\w+", (1, 2)
 MOST_TERMS = 200_000
 # Inverses of the L2 penalty that are tried, from a strong one to a weak one.
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-MAX_ITERATIONS = 1000
-
-Matrix = Any  # scipy's sparse matrices, of which scikit-learn says no more
-Answer = Callable[[Matrix], Floats]
 
 
 def bag_of_words(
-    task: Task,
+    task_scores: TaskScores,
     texts: Mapping[str, Sequence[str]],
     targets: Mapping[str, NDArray[Any]],
     *,
-    outputs: int,
+    labels: Sequence[str],
     balanced: bool = False,
 ) -> Floats:
     """Predictions for the texts of `test` by a linear model on the TF-IDF of those of `train`.
@@ -45,57 +37,17 @@ def bag_of_words(
     weigh = TfidfVectorizer(token_pattern=WORD, ngram_range=PAIRS, sublinear_tf=True, max_features=MOST_TERMS)
     analyse = weigh.build_analyzer()
     if not any(analyse(text) for text in texts["train"]):
-        return baseline(task, targets["train"], len(texts["test"]), range(outputs))[1]
+        return task_scores.without_model(targets["train"], len(texts["test"]), labels)[1]
     train = weigh.fit_transform(texts["train"])
     held, asked = (weigh.transform(texts[split]) for split in ("validation", "test"))
-    tried = [_learnt(task, train, targets["train"], outputs, strength, balanced=balanced) for strength in STRENGTHS]
-    reached = [_primary(task, answer(held), targets["validation"]) for answer in tried]
+    tried = [
+        task_scores.learn(train, targets["train"], len(labels), strength=strength, balanced=balanced)
+        for strength in STRENGTHS
+    ]
+    reached = [_primary(task_scores, answer(held), targets["validation"]) for answer in tried]
     return tried[int(np.argmax(reached))](asked)
 
 
-def _learnt(
-    task: Task, words: Matrix, targets: NDArray[Any], outputs: int, strength: float, *, balanced: bool
-) -> Answer:
-    if task == "regression":
-        ridge = Ridge(alpha=1 / strength).fit(words, targets[:, 0])
-        return lambda asked: np.asarray(ridge.predict(asked), dtype=float)[:, None]
-
-    def learn(classes: NDArray[Any], count: int) -> Answer:
-        seen = np.unique(classes)
-        if len(seen) == 1:
-            return lambda asked: np.tile(np.eye(count)[seen[0]], (asked.shape[0], 1))
-        weights = "balanced" if balanced else None
-        model = LogisticRegression(C=strength, max_iter=MAX_ITERATIONS, class_weight=weights).fit(words, classes)
-
-        def answer(asked: Matrix) -> Floats:
-            # Of a class without training rows the model knows nothing.
-            result = np.zeros((asked.shape[0], count))
-            result[:, seen] = model.predict_proba(asked)
-            return result
-
-        return answer
-
-    if task == "single_label":
-        return learn(targets, outputs)
-    each = [learn(targets[:, label], 2) for label in range(outputs)]
-    return lambda asked: np.stack([answer(asked)[:, 1] for answer in each], axis=1)
-
-
-def _primary(task: Task, predictions: Floats, targets: NDArray[Any]) -> float:
-    metric = METRICS_OF[task](predictions, targets)[SCORING[task].primary]
+def _primary(task_scores: TaskScores, predictions: Floats, targets: NDArray[Any]) -> float:
+    metric = task_scores.metrics(predictions, targets)[task_scores.scoring.primary]
     return float(metric(np.ones((1, len(targets))))[0])
-
-
-def baseline(task: Task, train: NDArray[Any], rows: int, labels: Sequence[object]) -> tuple[str, Floats]:
-    """What can be said of `rows` rows without looking at them: in words, and as predictions.
-
-    These are the frequencies of the training rows' labels, or the mean of their numbers.
-    """
-    if task == "regression":
-        return f"{train.mean():g}", np.full((rows, 1), train.mean())
-    if task == "multi_label":
-        shares = train.mean(0)
-        frequent = [str(label) for label, share in zip(labels, shares, strict=True) if share >= THRESHOLD]
-        return ", ".join(frequent) or "no label", np.tile(shares, (rows, 1))
-    shares = np.bincount(train, minlength=len(labels)) / len(train)
-    return str(labels[int(shares.argmax())]), np.tile(shares, (rows, 1))

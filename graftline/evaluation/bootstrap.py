@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graftline.evaluation.metrics import Floats, Integers, Metric, MetricsOf
-from graftline.evaluation.single_label import metrics_of
 
 CONFIDENCE = 0.95
 # Resamples are drawn in chunks of at most this many counts, so that memory stays flat as rows grow.
@@ -42,12 +41,12 @@ def scores(
     predictions: Floats,
     targets: NDArray[Any],
     *,
+    of: MetricsOf,
     resamples: int,
     seed: int,
-    of: MetricsOf | None = None,
     strata: Integers | None = None,
 ) -> dict[str, Score]:
-    """The metrics `of` these predictions, with intervals; without `of` those of class probabilities.
+    """The metrics `of` these predictions, with intervals.
 
     The intervals are percentiles over resampled rows (Efron 1979). BCa corrects for bias and skewness, but needs the
     score without each single row, and has no answer where all resamples agree, as those of two equal models do; over
@@ -56,7 +55,7 @@ def scores(
     one label per row is scored, every resample has the classes as often as the rows have: how often that is says
     nothing about a model, and a rare class cannot be missing from a resample, where it would count as an F1 of 0.
     """
-    metrics = (of or metrics_of)(predictions, targets)
+    metrics = of(predictions, targets)
     drawn = _resampled(metrics, len(targets), resamples, seed, strata)
     whole = np.ones((1, len(targets)))
     return {name: _score(float(metric(whole)[0]), drawn[name]) for name, metric in metrics.items()}
@@ -67,13 +66,13 @@ def differences(
     champion: Floats,
     targets: NDArray[Any],
     *,
+    of: MetricsOf,
     resamples: int,
     seed: int,
-    of: MetricsOf | None = None,
     strata: Integers | None = None,
 ) -> dict[str, Difference]:
     """Candidate minus champion on the same rows, both scored on the same resamples (the paired bootstrap)."""
-    first, second = ((of or metrics_of)(predictions, targets) for predictions in (candidate, champion))
+    first, second = (of(predictions, targets) for predictions in (candidate, champion))
     paired: dict[str, Metric] = {name: _minus(first[name], second[name]) for name in first}
     drawn = _resampled(paired, len(targets), resamples, seed, strata)
     whole = np.ones((1, len(targets)))

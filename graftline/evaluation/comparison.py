@@ -9,16 +9,14 @@ from numpy.typing import NDArray
 from pydantic import JsonValue, TypeAdapter
 
 from graftline.evaluation.bootstrap import Difference, Score, differences, scores
-from graftline.evaluation.by_task import METRICS_OF
 from graftline.evaluation.metrics import Floats
-from graftline.evaluation.multi_label import THRESHOLD
 from graftline.evaluation.paired_tests import Gains, gains
-from graftline.settings import Task
+from graftline.evaluation.task_scores import TaskScores
 
 
 @dataclass(frozen=True)
 class SliceGains:
-    """What the candidate gains on a part of the rows."""
+    """The candidate's gains on a part of the rows."""
 
     column: str
     value: str
@@ -63,7 +61,7 @@ class Slice:
 
 
 def compare(
-    task: Task,
+    task_scores: TaskScores,
     candidate: Floats,
     other: Floats,
     targets: NDArray[Any],
@@ -74,9 +72,8 @@ def compare(
     seed: int,
 ) -> Comparison:
     """Compare two models' predictions for the same rows, given as in the task's metrics."""
-    of, strata = METRICS_OF[task], strata_of(task, targets)
-    ours, theirs = (row_quality(task, predictions, targets) for predictions in (candidate, other))
-    hits = task == "single_label"
+    of, strata, hits = task_scores.metrics, task_scores.strata(targets), task_scores.hits
+    ours, theirs = (task_scores.quality(predictions, targets) for predictions in (candidate, other))
     return Comparison(
         against=against,
         scores=scores(other, targets, resamples=resamples, seed=seed, of=of, strata=strata),
@@ -88,23 +85,11 @@ def compare(
     )
 
 
-def strata_of(task: Task, targets: NDArray[Any]) -> NDArray[np.int64] | None:
-    """What the resamples hold fixed: the class, where a row has exactly one."""
-    return targets.astype(np.int64) if task == "single_label" else None
-
-
-def row_quality(task: Task, predictions: Floats, targets: NDArray[Any]) -> Floats:
-    """How good each row's prediction is: (rows,), higher is better, the mean near the task's primary score.
-
-    Whether its label is right; the share of labels that are rightly given or not given; how much of the mean variance
-    of all these rows' numbers is left unexplained, as a negative number.
-    """
-    if task == "single_label":
-        return np.asarray(predictions.argmax(1) == targets, dtype=float)
-    if task == "multi_label":
-        return np.asarray(((predictions >= THRESHOLD) == (targets > 0)).mean(1))
-    variance = float(targets.var())
-    return np.asarray(-((predictions - targets)[:, 0] ** 2) / (variance or 1.0))
+def aligned(probabilities: Floats, labels: Sequence[str], wanted: Sequence[str]) -> Floats:
+    """Columns in the order of `wanted`; a label that the model does not know has probability 0."""
+    known = {label: place for place, label in enumerate(labels)}
+    columns = [probabilities[:, known[label]] if label in known else np.zeros(len(probabilities)) for label in wanted]
+    return np.stack(columns, axis=1)
 
 
 def length_slices(lengths: Sequence[float], training: Sequence[float], *, column: str, unit: str) -> list[Slice]:

@@ -1,4 +1,4 @@
-"""What held-out rows show beside the scores, for each task: tables, pictures, and what needs no model."""
+"""Tables and pictures of the predictions for held-out rows, beside the scores."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,13 +7,19 @@ from typing import Any
 from numpy.typing import NDArray
 
 from graftline.evaluation.metrics import Floats, Integers
-from graftline.evaluation.multi_label import label_confusion, label_reliability, per_label
-from graftline.evaluation.pictures import confusion_picture, label_picture, number_picture, reliability_picture
-from graftline.evaluation.regression import in_quarters, number_reliability
-from graftline.evaluation.single_label import confusion, per_class, reliability
-from graftline.settings import Task
 
-QUARTERS = ("1 lowest", "2", "3", "4 highest")
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """One model's predictions beside the `targets` of the same rows; all as in the task's metrics."""
+
+    predictions: Floats
+    uncalibrated: Floats
+    """The predictions without the temperature."""
+    targets: NDArray[Any]
+    labels: Sequence[str]
+    target_name: str
+    """The column of the targets."""
 
 
 @dataclass(frozen=True)
@@ -31,43 +37,3 @@ class Examination:
     """Precision, recall, F1 and rows of each label; none of numbers."""
     pictures: Mapping[str, bytes]
     """Title to PNG."""
-
-
-def examine(
-    task: Task,
-    predictions: Floats,
-    targets: NDArray[Any],
-    *,
-    uncalibrated: Floats,
-    labels: Sequence[str],
-    target_name: str,
-) -> Examination:
-    """Look at predictions beside the `targets` of the same rows; both as in the task's metrics.
-
-    `uncalibrated` are the predictions without the temperature.
-    """
-    if task == "regression":
-        table, bins = in_quarters(predictions, targets), number_reliability(predictions, targets)
-        pictures = {
-            "Predicted against actual on the held-out rows": number_picture(predictions, targets, target_name),
-            "Quarters of the actual values": confusion_picture(table, QUARTERS),
-        }
-        return Examination(QUARTERS, table, bins, (), (), pictures)
-    if task == "multi_label":
-        classes = per_label(predictions, targets)
-        bins, before = (label_reliability(each, targets) for each in (predictions, uncalibrated))
-        names = [name for label in labels for name in (label, f"not {label}")]
-        pictures = {
-            "Labels on the held-out rows": label_picture(classes, labels),
-            "Reliability of the probabilities": reliability_picture(
-                bins, before, predicted="probability", seen="share that has the label"
-            ),
-        }
-        return Examination(names, label_confusion(predictions, targets), bins, before, classes, pictures)
-    table = confusion(predictions, targets)
-    bins, before = (reliability(each, targets) for each in (predictions, uncalibrated))
-    pictures = {
-        "Confusion on the held-out rows": confusion_picture(table, labels),
-        "Reliability of the probabilities": reliability_picture(bins, before),
-    }
-    return Examination(labels, table, bins, before, per_class(table), pictures)

@@ -39,6 +39,19 @@ def calibration_bins(probabilities: Floats) -> Integers:
     return np.minimum((probabilities * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
 
 
+def reliability_of(confidence: Floats, right: NDArray[Any]) -> list[dict[str, float]]:
+    """For each filled bin of `confidence`: its mean, the share that is `right`, and how many they are."""
+    place = calibration_bins(confidence)
+    return [
+        {
+            "confidence": float(confidence[place == number].mean()),
+            "accuracy": float(right[place == number].mean()),
+            "rows": int((place == number).sum()),
+        }
+        for number in np.unique(place)
+    ]
+
+
 def require_rows(rows: int) -> None:
     """Raises: GraftlineError if there are none."""
     if not rows:

@@ -1,7 +1,14 @@
 """Scores of rows that have any number of labels, from one probability for each of them."""
 
-import numpy as np
+from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from graftline.evaluation.calibration import temperature_of_several_labels
+from graftline.evaluation.examination import Answers, Examination
+from graftline.evaluation.group_rates import Rate, rates_of_labels
+from graftline.evaluation.linear_models import Answer, Matrix, logistic
 from graftline.evaluation.metrics import (
     CALIBRATION_BINS,
     EPSILON,
@@ -10,8 +17,12 @@ from graftline.evaluation.metrics import (
     Metric,
     calibration_bins,
     mean_of,
+    reliability_of,
     require_probabilities,
 )
+from graftline.evaluation.pictures import label_picture, reliability_picture
+from graftline.evaluation.scoring import HIGHER, LOWER, Scoring
+from graftline.evaluation.task_scores import TaskScores
 
 # From this probability on a row has a label.
 THRESHOLD = 0.5
@@ -76,16 +87,83 @@ def label_confusion(probabilities: Floats, targets: Integers) -> Integers:
 
 def label_reliability(probabilities: Floats, targets: Integers) -> list[dict[str, float]]:
     """For each filled bin: mean probability, share of the labels that are there, and how many labels of rows."""
-    place = calibration_bins(probabilities)
-    return [
-        {
-            "confidence": float(probabilities[place == number].mean()),
-            "accuracy": float(targets[place == number].mean()),
-            "rows": int((place == number).sum()),
-        }
-        for number in np.unique(place)
-    ]
+    return reliability_of(probabilities, targets)
+
+
+def examine(answers: Answers) -> Examination:
+    """Each label on its own: whether it was given, and how often it is there where it is as probable."""
+    predictions, targets, labels = answers.predictions, answers.targets, answers.labels
+    classes = per_label(predictions, targets)
+    bins, before = (label_reliability(each, targets) for each in (predictions, answers.uncalibrated))
+    names = [name for label in labels for name in (label, f"not {label}")]
+    pictures = {
+        "Labels on the held-out rows": label_picture(classes, labels),
+        "Reliability of the probabilities": reliability_picture(
+            bins, before, predicted="probability", seen="share that has the label"
+        ),
+    }
+    return Examination(names, label_confusion(predictions, targets), bins, before, classes, pictures)
+
+
+def share_right(probabilities: Floats, targets: Integers) -> Floats:
+    """The share of the labels that are rightly given or not given: (rows,)."""
+    return np.asarray(((probabilities >= THRESHOLD) == (targets > 0)).mean(1))
+
+
+def frequencies(train: Integers, rows: int, labels: Sequence[str]) -> tuple[str, Floats]:
+    """Each label's among the training rows."""
+    shares = train.mean(0)
+    frequent = [label for label, share in zip(labels, shares, strict=True) if share >= THRESHOLD]
+    return ", ".join(frequent) or "no label", np.tile(shares, (rows, 1))
+
+
+def learn(words: Matrix, targets: Integers, labels: int, /, *, strength: float, balanced: bool) -> Answer:
+    """Logistic regression, one for each label."""
+    each = [logistic(words, targets[:, label], 2, strength=strength, balanced=balanced) for label in range(labels)]
+    return lambda asked: np.stack([answer(asked)[:, 1] for answer in each], axis=1)
+
+
+def moves(before: Floats, after: Floats, _spread: float) -> Floats:
+    """The total variation distance of a label's probabilities, between 0 and 1; the mean over the labels."""
+    return np.asarray(np.abs(after - before).mean(1))
+
+
+def is_same(before: Floats, after: Floats, _spread: float) -> NDArray[np.bool_]:
+    """Whether all labels are the same."""
+    return np.asarray(((after >= THRESHOLD) == (before >= THRESHOLD)).all(1))
+
+
+def rates(probabilities: Floats, targets: Integers) -> dict[str, Rate]:
+    """Those of each label."""
+    return rates_of_labels(share_right(probabilities, targets), probabilities >= THRESHOLD, targets > 0)
 
 
 def _f1(right: Floats, either: Floats) -> Floats:
     return np.asarray(np.divide(2 * right, either, out=np.zeros_like(right), where=either > 0))
+
+
+SCORES = TaskScores(
+    scoring=Scoring(
+        primary="macro_f1",
+        better={
+            "macro_f1": HIGHER,
+            "micro_f1": HIGHER,
+            "subset_accuracy": HIGHER,
+            "log_loss": LOWER,
+            "calibration_error": LOWER,
+        },
+        floors=("macro_f1",),
+        loss="log loss",
+        baseline="the label frequencies",
+        on_words="TF-IDF with logistic regression",
+    ),
+    metrics=metrics_of_labels,
+    quality=share_right,
+    temperature=temperature_of_several_labels,
+    examine=examine,
+    without_model=frequencies,
+    learn=learn,
+    moves=moves,
+    is_same=is_same,
+    rates=rates,
+)

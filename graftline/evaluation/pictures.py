@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from graftline.evaluation.metrics import Floats, Integers
+from graftline.wording import shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, ACCENT, FAINT = "#1f2933", "#0b7285", "#ced4da"
+LABEL_CHARACTERS = 16
 
 
 def confusion_picture(table: Integers, labels: Sequence[str]) -> bytes:
@@ -40,7 +42,7 @@ def reliability_picture(
     predicted: str = "confidence",
     seen: str = "share that is right",
 ) -> bytes:
-    """What was seen against what was predicted, and `before` without the temperature; dashed is perfect calibration."""
+    """The seen share against the predicted one, and `before` without the temperature; dashed is perfect calibration."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.4, 3.6), layout="constrained")
@@ -110,7 +112,7 @@ def training_picture(train: Sequence[float], validation: Sequence[float], loss: 
 
 def _plain(label: str) -> str:
     # matplotlib reads $...$ as a formula; labels are data.
-    return (label if len(label) <= 16 else label[:15] + "…").replace("$", r"\$")
+    return shortened(label, LABEL_CHARACTERS).replace("$", r"\$")
 
 
 def _png(figure: "Figure") -> bytes:

@@ -1,14 +1,27 @@
 """Scores of predicted numbers."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from graftline.errors import GraftlineError
+from graftline.evaluation.calibration import no_temperature
+from graftline.evaluation.examination import Answers, Examination
+from graftline.evaluation.group_rates import Rate, everyone
+from graftline.evaluation.linear_models import Answer, Matrix
 from graftline.evaluation.metrics import Floats, Integers, Metric, mean_of, require_rows
+from graftline.evaluation.pictures import confusion_picture, number_picture
+from graftline.evaluation.scoring import HIGHER, LOWER, Scoring
+from graftline.evaluation.task_scores import TaskScores
 
 # A smaller variance than this share of the mean square is the rounding error of equal numbers; and so is a smaller
 # distance from the mean than this share of it.
 NO_SPREAD, ROUNDING = 1e-12, 1e-14
 BINS = 10
+QUARTERS = ("1 lowest", "2", "3", "4 highest")
+# A number that moves by less than this share of the numbers' spread counts as unchanged.
+MOVE_SHARE = 0.1
 
 
 def metrics_of_numbers(predictions: Floats, targets: Floats) -> dict[str, Metric]:
@@ -62,3 +75,71 @@ def number_reliability(predictions: Floats, targets: Floats) -> list[dict[str, f
         for rows in np.array_split(predictions[:, 0].argsort(kind="stable"), BINS)
         if len(rows)
     ]
+
+
+def examine(answers: Answers) -> Examination:
+    """Predicted beside actual numbers."""
+    predictions, targets = answers.predictions, answers.targets
+    table, bins = in_quarters(predictions, targets), number_reliability(predictions, targets)
+    pictures = {
+        "Predicted against actual on the held-out rows": number_picture(predictions, targets, answers.target_name),
+        "Quarters of the actual values": confusion_picture(table, QUARTERS),
+    }
+    return Examination(QUARTERS, table, bins, (), (), pictures)
+
+
+def unexplained(predictions: Floats, targets: Floats) -> Floats:
+    """How much of the mean variance of all these rows' numbers is left, as a negative number: (rows,)."""
+    variance = float(targets.var())
+    return np.asarray(-((predictions - targets)[:, 0] ** 2) / (variance or 1.0))
+
+
+def mean(train: Floats, rows: int, _labels: Sequence[str]) -> tuple[str, Floats]:
+    """That of the training rows' numbers."""
+    return f"{train.mean():g}", np.full((rows, 1), train.mean())
+
+
+def learn(words: Matrix, targets: Floats, _labels: int, /, *, strength: float, balanced: bool) -> Answer:  # noqa: ARG001
+    """Ridge regression."""
+    from sklearn.linear_model import Ridge
+
+    ridge = Ridge(alpha=1 / strength).fit(words, targets[:, 0])
+    return lambda asked: np.asarray(ridge.predict(asked), dtype=float)[:, None]
+
+
+def moves(before: Floats, after: Floats, spread: float) -> Floats:
+    """The distance, as a share of the spread."""
+    return np.asarray(np.abs(after - before)[:, 0] / spread)
+
+
+def is_same(before: Floats, after: Floats, spread: float) -> NDArray[np.bool_]:
+    """Whether the number is nearly the same."""
+    return np.asarray(np.abs(after - before)[:, 0] <= MOVE_SHARE * spread)
+
+
+def rates(predictions: Floats, targets: Floats) -> dict[str, Rate]:
+    """No rates, but means."""
+    all_rows = everyone(len(targets))
+    error = np.abs(predictions - targets)
+    return {"mean absolute error": Rate(error, all_rows), "mean prediction": Rate(predictions, all_rows)}
+
+
+SCORES = TaskScores(
+    scoring=Scoring(
+        primary="r2",
+        better={"r2": HIGHER, "mean_absolute_error": LOWER, "root_mean_squared_error": LOWER},
+        floors=("r2",),
+        loss="squared error",
+        baseline="the training mean",
+        on_words="TF-IDF with ridge regression",
+    ),
+    metrics=metrics_of_numbers,
+    quality=unexplained,
+    temperature=no_temperature,
+    examine=examine,
+    without_model=mean,
+    learn=learn,
+    moves=moves,
+    is_same=is_same,
+    rates=rates,
+)

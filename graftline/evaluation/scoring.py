@@ -1,9 +1,7 @@
-"""What the models of each task are judged by, as words: which scores there are, and which of them decides."""
+"""The scores of a task, as words: which there are, and which of them decides."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-from graftline.settings import Task
 
 HIGHER, LOWER = "higher", "lower"
 
@@ -16,38 +14,14 @@ class Scoring:
     """Decides about the best epoch and the verdict, and stands first in a report. Higher is better."""
     better: Mapping[str, str]
     """All scores, each with the direction in which it is better."""
+    floors: Sequence[str]
+    """Scores that may have a floor in the promotion policy."""
     loss: str
-    """What training minimises."""
+    """The quantity that training minimises."""
     baseline: str
-    """What needs no model, and whose primary score a candidate must beat."""
-
-
-SCORING: Mapping[Task, Scoring] = {
-    "single_label": Scoring(
-        primary="accuracy",
-        better={"accuracy": HIGHER, "macro_f1": HIGHER, "log_loss": LOWER, "calibration_error": LOWER},
-        loss="log loss",
-        baseline="the most frequent label",
-    ),
-    "multi_label": Scoring(
-        primary="macro_f1",
-        better={
-            "macro_f1": HIGHER,
-            "micro_f1": HIGHER,
-            "subset_accuracy": HIGHER,
-            "log_loss": LOWER,
-            "calibration_error": LOWER,
-        },
-        loss="log loss",
-        baseline="the label frequencies",
-    ),
-    "regression": Scoring(
-        primary="r2",
-        better={"r2": HIGHER, "mean_absolute_error": LOWER, "root_mean_squared_error": LOWER},
-        loss="squared error",
-        baseline="the training mean",
-    ),
-}
+    """The answer without a model, whose primary score a candidate must beat."""
+    on_words: str
+    """The linear model on a text's words, whose primary score a candidate must beat, too."""
 
 
 def spelt(score: str) -> str:

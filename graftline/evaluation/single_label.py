@@ -1,10 +1,15 @@
 """Scores of one label per row."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from graftline.evaluation.calibration import temperature_of_one_label
+from graftline.evaluation.examination import Answers, Examination
+from graftline.evaluation.group_rates import Rate, rates_of_labels
+from graftline.evaluation.linear_models import Answer, Matrix, logistic
 from graftline.evaluation.metrics import (
     CALIBRATION_BINS,
     EPSILON,
@@ -13,8 +18,12 @@ from graftline.evaluation.metrics import (
     Metric,
     calibration_bins,
     mean_of,
+    reliability_of,
     require_probabilities,
 )
+from graftline.evaluation.pictures import confusion_picture, reliability_picture
+from graftline.evaluation.scoring import HIGHER, LOWER, Scoring
+from graftline.evaluation.task_scores import TaskScores
 
 
 def metrics_of(probabilities: Floats, targets: Integers) -> dict[str, Metric]:
@@ -67,23 +76,56 @@ def per_class(table: Integers) -> list[dict[str, float]]:
 
 def reliability(probabilities: Floats, targets: Integers) -> list[dict[str, float]]:
     """For each filled confidence bin: mean confidence, share of right predictions, rows."""
-    confidence, hit = probabilities.max(1), probabilities.argmax(1) == targets
-    place = calibration_bins(confidence)
-    return [
-        {
-            "confidence": float(confidence[place == number].mean()),
-            "accuracy": float(hit[place == number].mean()),
-            "rows": int((place == number).sum()),
-        }
-        for number in np.unique(place)
-    ]
+    return reliability_of(probabilities.max(1), probabilities.argmax(1) == targets)
 
 
-def aligned(probabilities: Floats, labels: list[str], wanted: list[str]) -> Floats:
-    """Columns in the order of `wanted`; a label that the model does not know has probability 0."""
-    known = {label: place for place, label in enumerate(labels)}
-    columns = [probabilities[:, known[label]] if label in known else np.zeros(len(probabilities)) for label in wanted]
-    return np.stack(columns, axis=1)
+def examine(answers: Answers) -> Examination:
+    """The confusion of the classes, and how often the likeliest one is right."""
+    table = confusion(answers.predictions, answers.targets)
+    bins, before = (reliability(each, answers.targets) for each in (answers.predictions, answers.uncalibrated))
+    pictures = {
+        "Confusion on the held-out rows": confusion_picture(table, answers.labels),
+        "Reliability of the probabilities": reliability_picture(bins, before),
+    }
+    return Examination(answers.labels, table, bins, before, per_class(table), pictures)
+
+
+def hit(probabilities: Floats, targets: Integers) -> Floats:
+    """Whether each row's label is right: (rows,)."""
+    return np.asarray(probabilities.argmax(1) == targets, dtype=float)
+
+
+def classes_of(targets: Integers) -> Integers:
+    """The classes as strata: every resample has them as often as the rows have."""
+    return targets.astype(np.int64)
+
+
+def frequencies(train: Integers, rows: int, labels: Sequence[str]) -> tuple[str, Floats]:
+    """Those of the training rows' labels."""
+    shares = np.bincount(train, minlength=len(labels)) / len(train)
+    return labels[int(shares.argmax())], np.tile(shares, (rows, 1))
+
+
+def learn(words: Matrix, targets: Integers, labels: int, /, *, strength: float, balanced: bool) -> Answer:
+    """Logistic regression."""
+    return logistic(words, targets, labels, strength=strength, balanced=balanced)
+
+
+def moves(before: Floats, after: Floats, _spread: float) -> Floats:
+    """The total variation distance of the probabilities, between 0 and 1."""
+    return np.asarray(np.abs(after - before).sum(1) / 2)
+
+
+def is_same(before: Floats, after: Floats, _spread: float) -> NDArray[np.bool_]:
+    """Whether the label is the same."""
+    return np.asarray(after.argmax(1) == before.argmax(1))
+
+
+def rates(probabilities: Floats, targets: Integers) -> dict[str, Rate]:
+    """Those of each class."""
+    places = np.arange(probabilities.shape[1])
+    given, there = probabilities.argmax(1)[:, None] == places, targets[:, None] == places
+    return rates_of_labels(hit(probabilities, targets), given, there)
 
 
 def _one_hot(values: NDArray[Any], size: int) -> Floats:
@@ -95,3 +137,26 @@ def _f1(table: Floats) -> Floats:
     right = np.diagonal(table, axis1=1, axis2=2)
     total = table.sum(1) + table.sum(2)
     return np.asarray(np.divide(2 * right, total, out=np.zeros_like(right), where=total > 0))
+
+
+SCORES = TaskScores(
+    scoring=Scoring(
+        primary="accuracy",
+        better={"accuracy": HIGHER, "macro_f1": HIGHER, "log_loss": LOWER, "calibration_error": LOWER},
+        floors=("accuracy", "macro_f1"),
+        loss="log loss",
+        baseline="the most frequent label",
+        on_words="TF-IDF with logistic regression",
+    ),
+    metrics=metrics_of,
+    quality=hit,
+    temperature=temperature_of_one_label,
+    examine=examine,
+    without_model=frequencies,
+    learn=learn,
+    moves=moves,
+    is_same=is_same,
+    rates=rates,
+    strata=classes_of,
+    hits=True,
+)

@@ -3,13 +3,18 @@
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from graftline.evaluation.scoring import SCORING, spelt
+from graftline.evaluation.scoring import Scoring, spelt
+from graftline.pages.answers_shown import AnswersShown
 from graftline.pages.text import spelt_out, visible
-from graftline.settings import Kind, Task
+from graftline.settings import Kind
 from graftline.verdict.axis import Axis
+
+if TYPE_CHECKING:
+    from graftline.behaviour.held_out import SliceScores
 
 Scores = Mapping[str, Mapping[str, float]]
 
@@ -20,17 +25,17 @@ SCORES_OF_SLICES = 2
 
 @dataclass(frozen=True)
 class Table:
-    """What was found out about a model beside its scores."""
+    """Findings about a model beside its scores."""
 
     title: str
     lead: str
-    """What it means, in a sentence."""
+    """Its meaning, in a sentence."""
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Beside:
+class BaselineRow:
     """One baseline in the report: what it reaches, or why it was not computed."""
 
     name: str
@@ -55,7 +60,8 @@ class RunReport:
     policy_sha256: str
     labels: Sequence[str]
     kind: Kind
-    task: Task
+    scoring: Scoring
+    shown: AnswersShown
     max_tokens: int
     max_seconds: float
     base_model: str
@@ -86,11 +92,11 @@ class RunReport:
     champion_scores: Scores | None
     difference: Scores | None
     majority_label: str
-    """What is always answered without a model, in words."""
+    """The answer to everything without a model, in words."""
     majority_scores: Scores
-    baselines: Sequence[Beside]
-    classes: Sequence[Mapping[str, str | float]]
-    slices: Mapping[str, Sequence[Mapping[str, object]]]
+    baselines: Sequence[BaselineRow]
+    classes: Sequence[Mapping[str, str | int | float]]
+    slices: "Mapping[str, Sequence[SliceScores]]"
     tables: Sequence[Table]
     pictures: Mapping[str, bytes]
     settings: str
@@ -135,7 +141,7 @@ def facts(run: RunReport) -> list[tuple[str, str]]:
 
 
 def calibrated(run: RunReport) -> str:
-    """What the temperature did, in words."""
+    """The effect of the temperature, in words."""
     before, after = run.uncalibrated_scores[CALIBRATION], run.scores[CALIBRATION]
     return (
         f"temperature {run.temperature:.3f}, fitted on the {run.split_rows['validation']:,} validation rows; it changes"
@@ -150,12 +156,13 @@ def _interval(score: Mapping[str, float]) -> str:
 
 def _render(template: str, run: RunReport, *, autoescape: bool) -> str:
     environment = Environment(loader=PackageLoader("graftline.pages"), autoescape=autoescape, undefined=StrictUndefined)  # noqa: S701
+    number = run.shown.number
     environment.filters |= {
         "visible": visible,
         "state": _state,
         "spelt": spelt,
-        "value": lambda score: _number(run.task, score["value"]),
-        "interval": lambda score: f"{_number(run.task, score['low'], '')} – {_number(run.task, score['high'], '')}",
+        "value": lambda score: f"{number(score['value'])}{run.shown.unit}",
+        "interval": lambda score: f"{number(score['low'])} – {number(score['high'])}",
         "spelt_out": spelt_out,
         "cell": _cell,
         "score": _interval,
@@ -163,13 +170,13 @@ def _render(template: str, run: RunReport, *, autoescape: bool) -> str:
         "base64": lambda content: base64.b64encode(content).decode(),
         "sentence": lambda text: spelt_out(f"{text[:1].upper()}{text[1:]}."),
     }
-    scoring = SCORING[run.task]
     return environment.get_template(template).render(
         run=run,
         facts=facts(run),
         calibrated=calibrated(run) if CALIBRATION in run.scores else None,
-        scoring=scoring,
-        scores_of_slices=list(scoring.better)[:SCORES_OF_SLICES],
+        scoring=run.scoring,
+        shown=run.shown,
+        scores_of_slices=list(run.scoring.better)[:SCORES_OF_SLICES],
     )
 
 
@@ -180,11 +187,6 @@ def _state(axis: Axis) -> str:
     if axis.outcome == "unknown":
         return "empty"
     return "good" if axis.blocks or axis.outcome != "loss" else "warn"
-
-
-def _number(task: Task, primary: float, unit: str = " %") -> str:
-    """A primary score in large letters: shares of rows and labels are percentages, a share of variance is not."""
-    return f"{primary:.3f}" if task == "regression" else f"{100 * primary:.1f}{unit}"
 
 
 def _cell(value: object) -> str:

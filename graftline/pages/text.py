@@ -1,14 +1,14 @@
 """Text of others, made harmless and visible on a page."""
 
 from graftline.data.row_names import printable
+from graftline.wording import shortened
 
-SHOWN_VALUE_CHARACTERS = 300
+SHOWN_CHARACTERS = 300
 
 
 def visible(value: object) -> str:
     """A value as it may stand on a page: cut when long, and with nothing in it that turns the line around."""
-    text = printable("" if value is None else str(value))
-    return spelt_out(text if len(text) <= SHOWN_VALUE_CHARACTERS else text[: SHOWN_VALUE_CHARACTERS - 1] + "…")
+    return spelt_out(shortened(printable("" if value is None else str(value)), SHOWN_CHARACTERS))
 
 
 def spelt_out(text: str) -> str:

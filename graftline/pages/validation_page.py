@@ -6,7 +6,7 @@ from typing import Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from graftline.data.expectations import Check
+from graftline.data.expectation import Check
 from graftline.pages.text import visible
 
 SHOWN_ROWS = 200
@@ -24,7 +24,7 @@ class QuarantinedRow:
 
 @dataclass(frozen=True)
 class ValidationPage:
-    """What the page tells."""
+    """All that the page tells."""
 
     verdict: Literal["accepted", "refused"]
     table: str

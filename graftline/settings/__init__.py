@@ -1,4 +1,4 @@
-"""What a user may ask for: one frozen tree, read once from `params.yaml`."""
+"""The wishes of a user: one frozen tree, read once from `params.yaml`."""
 
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.settings.data import DataSettings, Kind, Task

@@ -25,8 +25,17 @@ Strategy = Literal[
     "bias_only",
     "norm_only",
 ]
-# The strategies that may begin behind a block; the first one has to.
-CUT_STRATEGIES = ("partial", "probe_then_fine_tune", "lora", "bias_only", "norm_only")
+# Whether a strategy begins at the block that `freeze_until` names.
+FREEZE_UNTIL: dict[Strategy, Literal["needed", "possible", "refused"]] = {
+    "feature_extraction": "refused",
+    "partial": "needed",
+    "fine_tuning": "refused",
+    "probe_then_fine_tune": "possible",
+    "gradual_unfreezing": "refused",
+    "lora": "possible",
+    "bias_only": "possible",
+    "norm_only": "possible",
+}
 
 Augmentation = Literal["none", "light"]
 Runtime = Literal["torch", "openvino"]
@@ -189,11 +198,12 @@ class AdaptationSettings(Section, title="Adaptation"):
 
     @model_validator(mode="after")
     def _freeze_point_belongs_to_the_strategy(self) -> "AdaptationSettings":
-        needed, possible = self.strategy == "partial", self.strategy in CUT_STRATEGIES
-        if (needed and self.freeze_until is None) or (not possible and self.freeze_until is not None):
+        misfit = "needed" if self.freeze_until is None else "refused"
+        if FREEZE_UNTIL[self.strategy] == misfit:
+            possible = ", ".join(name for name, rule in FREEZE_UNTIL.items() if rule == "possible")
             raise ValueError(
                 f"strategy {self.strategy} with freeze_until {self.freeze_until!r}: partial needs freeze_until (for"
-                f" example 3), {', '.join(CUT_STRATEGIES[1:])} may have it, the other strategies must leave it empty"
+                f" example 3), {possible} may have it, the other strategies must leave it empty"
             )
         return self
 

@@ -8,6 +8,9 @@ from pydantic import JsonValue, ValidationError
 from graftline.errors import SettingsError
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.settings.tree import Settings
+from graftline.wording import shortened
+
+SHOWN_CHARACTERS = 80
 
 
 def read_settings(path: Path, assignments: list[str] | None = None) -> Settings:
@@ -27,20 +30,27 @@ def settled_by_the_machine(path: Path) -> list[str]:
 
 
 def read_tree(path: Path, assignments: list[str] | None = None) -> dict[str, JsonValue]:
-    """What a settings file says, unchecked, with the assignments. Raises: SettingsError if it cannot be read."""
+    """The values in a settings file, unchecked, with the assignments. Raises: SettingsError if it cannot be read."""
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = read_yaml(path)
     except FileNotFoundError:
         raise SettingsError(
             f"{path}: there is no such settings file; run in the project folder or name a file with --params"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not readable as YAML ({' '.join(str(error).split())}); mend the file") from None
     if not isinstance(tree, dict):
         raise SettingsError(f"{path}: holds {type(tree).__name__}, expected sections such as data: and registry:")
     for assignment in assignments or []:
         _assign(tree, assignment)
     return tree
+
+
+def read_yaml(path: Path) -> JsonValue:
+    """The value in a file of YAML. Raises: FileNotFoundError; SettingsError if it is not readable as that."""
+    try:
+        value: JsonValue = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not readable as YAML ({' '.join(str(error).split())}); mend the file") from None
+    return value
 
 
 def parse_settings(tree: JsonValue, source: str) -> Settings:
@@ -55,7 +65,7 @@ def parse_settings(tree: JsonValue, source: str) -> Settings:
 def faults_of(error: ValidationError, whole: str) -> str:
     """Every faulty key with what stands there and what is expected; a fault between keys is that of the `whole`."""
     return "; ".join(
-        f"{'.'.join(str(part) for part in fault['loc']) or whole}: {_shown(fault['input'])}: {fault['msg']}"
+        f"{'.'.join(map(str, fault['loc'])) or whole}: {_shown(fault['input'])}: {fault['msg']}"
         for fault in error.errors()
     )
 
@@ -78,5 +88,4 @@ def _assign(tree: dict[str, JsonValue], assignment: str) -> None:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return shortened(repr(value), SHOWN_CHARACTERS)

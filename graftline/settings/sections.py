@@ -1,4 +1,4 @@
-"""What every section of the settings and of the policy is made of."""
+"""The make of every section of the settings and of the policy."""
 
 from typing import Annotated
 

@@ -28,7 +28,7 @@ class Direction:
 
 
 def swap_of(text: str) -> Swap:
-    """What `gender: he|she, his|her` says. Raises: ValueError for anything else."""
+    """The pairs of `gender: he|she, his|her`. Raises: ValueError for anything else."""
     match = SWAP.fullmatch(text)
     pairs = [[word.strip().lower() for word in pair.split("|")] for pair in match["pairs"].split(",")] if match else []
     if match is None or any(len(pair) != 2 or not all(pair) or pair[0] == pair[1] for pair in pairs):
@@ -40,7 +40,7 @@ def swap_of(text: str) -> Swap:
 
 
 def direction_of(text: str) -> Direction:
-    """What `great > awful: positive` says. Raises: ValueError for anything else."""
+    """The words of `great > awful: positive`. Raises: ValueError for anything else."""
     match = DIRECTION.fullmatch(text)
     if match is None or match["more"].lower() == match["less"].lower():
         raise ValueError(f"{text!r} names no direction, expected something like great > awful: positive")

@@ -1,8 +1,10 @@
-"""What an axis of the verdict is."""
+"""An axis of the verdict, and its parts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
+
+from graftline.evaluation.bootstrap import Difference
 
 Outcome = Literal["win", "tie", "loss", "unknown"]
 Consequence = Literal["HOLD", "REJECT"]
@@ -25,13 +27,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Axis:
-    """What one side of the candidate looks like, and what follows for the verdict."""
+    """One side of the candidate, and what follows for the verdict."""
 
     name: str
     outcome: Outcome
     sentence: str
     consequence: Consequence | None = None
-    """What it makes of the verdict; none where it is well, or where the policy only has it advise."""
+    """The verdict that it leads to; none where it is well, or where the policy only has it advise."""
     blocks: bool = True
     """Whether the policy lets it block a promotion."""
     numbers: Numbers | None = None
@@ -51,6 +53,11 @@ def of_parts(name: str, parts: Sequence[Part], well: str) -> Axis:
         consequence = "REJECT" if outcome == "loss" else "HOLD"
     sentence = "; ".join(f"{part.name} {part.sentence}" for part in failed) or well
     return Axis(name, outcome, sentence, consequence, parts=parts)
+
+
+def numbers_of(difference: Difference) -> dict[str, float]:
+    """A difference and its interval."""
+    return {"difference": difference.value, "low": difference.low, "high": difference.high}
 
 
 def worst(parts: Sequence[Part]) -> Outcome:

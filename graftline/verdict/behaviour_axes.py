@@ -6,7 +6,7 @@ from graftline.behaviour.bias import Disparity
 from graftline.behaviour.findings import Behaviour, Counted
 from graftline.behaviour.retention import Retention
 from graftline.evaluation.paired_tests import margin_p_values, rows_for_gains
-from graftline.verdict.axis import POWER, Axis, Consequence, Outcome, Part, of_parts
+from graftline.verdict.axis import POWER, Axis, Consequence, Outcome, Part, numbers_of, of_parts
 from graftline.verdict.policy import Policy
 
 # What may become of a hostile request; anything else is a fault, in words.
@@ -74,10 +74,13 @@ def retention(behaviour: Behaviour | None, policy: Policy) -> Axis:
             return Axis(name, "unknown", "the settings of the evaluation name no rows of the source task")
         nothing = "the policy limits what may be forgotten, but the settings name no rows of the source task"
         return Axis(name, "unknown", f"{nothing}; set evaluation.probe", "HOLD")
-    numbers = {
-        "rows": seen.gains.rows, "before": seen.before.value, "after": seen.after.value, "margin": margin,
-        "difference": seen.difference.value, "low": seen.difference.low, "high": seen.difference.high,
-    }  # fmt: skip
+    numbers: dict[str, float | None] = {
+        "rows": seen.gains.rows,
+        "before": seen.before.value,
+        "after": seen.after.value,
+        "margin": margin,
+        **numbers_of(seen.difference),
+    }
     if margin is None:
         return Axis(name, "unknown", f"the policy sets no limit; {_read(seen)}", numbers=numbers)
     if seen.unchanged:

@@ -9,8 +9,7 @@ from pydantic import JsonValue
 from graftline.behaviour.findings import Behaviour
 from graftline.evaluation.bootstrap import Score
 from graftline.evaluation.comparison import Comparison
-from graftline.evaluation.scoring import SCORING
-from graftline.settings import Task
+from graftline.evaluation.scoring import Scoring
 from graftline.verdict import behaviour_axes, score_axes
 from graftline.verdict.axis import Axis
 from graftline.verdict.policy import Policy
@@ -23,9 +22,9 @@ WITHOUT_TRANSFER = ("scratch", "frozen_head")
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What is known of a candidate."""
+    """All that is known of a candidate."""
 
-    task: Task
+    scoring: Scoring
     scores: Mapping[str, Score]
     unfair: Sequence[str] = ()
     """Why the held-out rows are no fair test, such as a changed split."""
@@ -34,7 +33,7 @@ class Evaluated:
     serving: Mapping[str, float] | None = None
     """Measured numbers by the names of the policy's limits."""
     hostile: Mapping[str, str] | None = None
-    """What became of each hostile request."""
+    """The outcome of each hostile request."""
     behaviour: Behaviour | None = None
     """How it takes changed inputs and treats groups, and what it forgot."""
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -50,7 +49,7 @@ class Unscored:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What shall happen to a candidate, and why."""
+    """The decision about a candidate, and why."""
 
     verdict: VerdictName
     reasons: tuple[str, ...]
@@ -97,32 +96,26 @@ def decide(
 def _axes(
     candidate: Evaluated, champion: Comparison | Unscored | None, baselines: Mapping[str, Comparison], policy: Policy
 ) -> list[Axis]:
-    scoring, effects = SCORING[candidate.task], policy.effects
-    learnt = {name: rival for name, rival in baselines.items() if name in WITHOUT_TRANSFER}
+    scoring, effects = candidate.scoring, policy.effects
+    learned = {name: rival for name, rival in baselines.items() if name in WITHOUT_TRANSFER}
     free = {name: rival for name, rival in baselines.items() if name not in WITHOUT_TRANSFER}
-    unlearnt = {name: why for name, why in candidate.left_out.items() if name in WITHOUT_TRANSFER}
+    unlearned = {name: why for name, why in candidate.left_out.items() if name in WITHOUT_TRANSFER}
     left_out = {name: why for name, why in candidate.left_out.items() if name not in WITHOUT_TRANSFER}
-    found = [score_axes.floors(candidate.scores, candidate.task, policy)]
     advising = {name.replace("_", " ") for name, effect in effects.model_dump().items() if effect == "advise"}
-    if isinstance(champion, Comparison):
-        judged = sum(part.gains.rows >= policy.smallest_slice for part in champion.slices)
-        tests = len(scoring.better) - 1 + judged
-        found += [
-            score_axes.champion(champion, candidate.task, scoring, policy),
-            score_axes.other_scores(champion, scoring, policy, tests=tests),
-            score_axes.slices(champion, policy, tests=tests),
-        ]
-    elif champion is None:
-        found.append(Axis("champion", "unknown", "there is no champion to compare with"))
-    else:
-        found.append(Axis("champion", "unknown", champion.why, "HOLD"))
-    found += [
+    found = [
+        score_axes.floors(candidate.scores, scoring, policy),
+        *_against_the_champion(candidate, champion, policy),
         score_axes.better_than(
             "baseline", free, scoring, policy, margins={}, left_out=left_out, nothing="no baseline was given"
         ),
         score_axes.better_than(
-            "negative transfer", learnt, scoring, policy, margins=policy.negative_transfer.model_dump(),
-            left_out=unlearnt, nothing="not compared with training from scratch nor with a frozen base model",
+            "negative transfer",
+            learned,
+            scoring,
+            policy,
+            margins=policy.negative_transfer.model_dump(),
+            left_out=unlearned,
+            nothing="not compared with training from scratch nor with a frozen base model",
         ),
         score_axes.serving(candidate.serving, policy),
         behaviour_axes.hostile_requests(candidate.hostile),
@@ -131,8 +124,22 @@ def _axes(
         behaviour_axes.retention(candidate.behaviour, policy),
         _held_back("test rows", candidate.unfair, "nothing was chosen by the held-out rows"),
         _held_back("data version", [candidate.barred] if candidate.barred else [], "the data are as versioned"),
-    ]  # fmt: skip
+    ]
     return [axis.as_advice() if axis.name in advising else axis for axis in found]
+
+
+def _against_the_champion(candidate: Evaluated, champion: Comparison | Unscored | None, policy: Policy) -> list[Axis]:
+    if champion is None:
+        return [Axis("champion", "unknown", "there is no champion to compare with")]
+    if isinstance(champion, Unscored):
+        return [Axis("champion", "unknown", champion.why, "HOLD")]
+    judged = sum(part.gains.rows >= policy.smallest_slice for part in champion.slices)
+    tests = len(candidate.scoring.better) - 1 + judged
+    return [
+        score_axes.champion(champion, candidate.scoring, policy),
+        score_axes.other_scores(champion, candidate.scoring, policy, tests=tests),
+        score_axes.slices(champion, policy, tests=tests),
+    ]
 
 
 def _held_back(name: str, why: Sequence[str], well: str) -> Axis:

@@ -1,24 +1,18 @@
 """The promotion policy: what a candidate must show before it becomes champion. Read from `mlflow/promotion.yaml`."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-import yaml
 from pydantic import Field, ValidationError
 
 from graftline.digests import json_sha256
 from graftline.errors import SettingsError
-from graftline.settings import Task, faults_of
+from graftline.evaluation.scoring import Scoring
+from graftline.settings import Task
+from graftline.settings.reading import faults_of, read_yaml
 from graftline.settings.sections import Section, Share
 
 POLICY = "mlflow/promotion.yaml"
-# Which of a task's held-out scores may have a floor.
-FLOORS_OF: Mapping[Task, tuple[str, ...]] = {
-    "single_label": ("accuracy", "macro_f1"),
-    "multi_label": ("macro_f1",),
-    "regression": ("r2",),
-}
 
 Effect = Literal["block", "advise"]
 Baseline = Literal["tfidf", "frozen_head", "scratch"]
@@ -36,9 +30,9 @@ class Floors(Section):
     r2: Share = 0.0
     """Share of the variance that a regression explains."""
 
-    def of(self, task: Task) -> dict[str, float]:
+    def of(self, scoring: Scoring) -> dict[str, float]:
         """The floors under the scores of a task."""
-        return {name: floor for name, floor in self.model_dump().items() if name in FLOORS_OF[task]}
+        return {name: floor for name, floor in self.model_dump().items() if name in scoring.floors}
 
 
 class Margins(Section):
@@ -71,7 +65,7 @@ class NegativeTransfer(Section):
 
 
 class Limits(Section):
-    """What answering may cost. Empty: no limit."""
+    """Limits of what answering may cost. Empty: no limit."""
 
     p95_milliseconds: Annotated[float, Field(gt=0)] | None = None
     """95th percentile of the time for one request, in milliseconds."""
@@ -96,7 +90,7 @@ class Bias(Section):
     model."""
 
 
-class Retention(Section):
+class RetentionLimits(Section):
     """How much of the base model's source task may be forgotten. Empty: reported only."""
 
     forgotten: Annotated[float, Field(gt=0, le=0.5)] | None = None
@@ -129,7 +123,7 @@ class Effects(Section):
 
 
 class Policy(Section):
-    """What a candidate must show before it becomes champion."""
+    """All that a candidate must show before it becomes champion."""
 
     floors: Floors = Floors()
     wanted_difference: Annotated[float, Field(gt=0, le=0.5)] = 0.02
@@ -145,15 +139,15 @@ class Policy(Section):
     """Slices with fewer held-out rows are shown, not judged: chance alone moves them by more than the margin."""
     margins: Margins = Margins()
     baselines: tuple[Baseline, ...] = BASELINES
-    """What the main score must beat beside the most frequent label or the mean. tfidf: a linear model on the words,
-    for texts. frozen_head: a head solved on the untouched base model. scratch: the same architecture from random
+    """Rivals that the main score must beat beside the most frequent label or the mean. tfidf: a linear model on the
+    words, for texts. frozen_head: a head solved on the untouched base model. scratch: the same architecture from random
     weights, with the same rows, epochs and batches, which costs as much as the training. Each is computed once for all
     runs on the same data and base model. One that is left out leaves its axis unknown."""
     negative_transfer: NegativeTransfer = NegativeTransfer()
     limits: Limits = Limits()
     robustness: Robustness = Robustness()
     bias: Bias = Bias()
-    retention: Retention = Retention()
+    retention: RetentionLimits = RetentionLimits()
     effects: Effects = Effects()
     approval_within_hours: Annotated[float, Field(gt=0, le=24 * 90)] | None = None
     """A candidate that would be promoted is held until a person approves, and stays held without an answer in so many
@@ -164,13 +158,13 @@ class Policy(Section):
         """The digest by which a decision's record names it."""
         return json_sha256(self.model_dump(mode="json"))
 
-    def require_fit(self, task: Task) -> None:
+    def require_fit(self, task: Task, scoring: Scoring) -> None:
         """Raises: SettingsError for a floor under a score that the task has not."""
         for name, floor in self.floors.model_dump().items():
-            if floor and name not in FLOORS_OF[task]:
+            if floor and name not in scoring.floors:
                 raise SettingsError(
                     f"{POLICY}: floors.{name} {floor}: data.task {task} has no such score, expected"
-                    f" {' or '.join(FLOORS_OF[task])}; remove it or set it to 0"
+                    f" {' or '.join(scoring.floors)}; remove it or set it to 0"
                 )
 
 
@@ -180,11 +174,9 @@ def read_policy(path: Path) -> Policy:
     Raises: SettingsError naming the file, the key, what stands there and what is expected.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = read_yaml(path)
     except FileNotFoundError:
         return Policy()
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not readable as YAML ({' '.join(str(error).split())}); mend the file") from None
     if not isinstance(tree, dict | None):
         raise SettingsError(f"{path}: holds {type(tree).__name__}, expected keys such as floors:; mend the file")
     try:

@@ -15,12 +15,11 @@ from graftline.evaluation.paired_tests import (
     smallest_difference,
 )
 from graftline.evaluation.scoring import LOWER, Scoring, spelt
-from graftline.settings import Task
-from graftline.verdict.axis import POWER, RISK, Axis, Consequence, Numbers, Outcome, Part, of_parts, worst
+from graftline.verdict.axis import POWER, RISK, Axis, Consequence, Numbers, Outcome, Part, numbers_of, of_parts, worst
 from graftline.verdict.policy import Policy
 
 
-def floors(scores: Mapping[str, Score], task: Task, policy: Policy) -> Axis:
+def floors(scores: Mapping[str, Score], scoring: Scoring, policy: Policy) -> Axis:
     """Whether every score reaches its floor."""
     parts = [
         Part(
@@ -30,7 +29,7 @@ def floors(scores: Mapping[str, Score], task: Task, policy: Policy) -> Axis:
             f"{name} {scores[name].value:.4f} {'reaches' if scores[name].value >= floor else 'is below'} its floor"
             f" {floor:.4f}",
         )
-        for name, floor in sorted(policy.floors.of(task).items())
+        for name, floor in sorted(policy.floors.of(scoring).items())
     ]
     missed = [part for part in parts if part.outcome == "loss"]
     set_ones = [part for part in parts if part.numbers["floor"]]
@@ -38,34 +37,35 @@ def floors(scores: Mapping[str, Score], task: Task, policy: Policy) -> Axis:
     return Axis("floors", worst(parts), sentence, "REJECT" if missed else None, parts=parts)
 
 
-def champion(rival: Comparison, task: Task, scoring: Scoring, policy: Policy) -> Axis:
+def champion(rival: Comparison, scoring: Scoring, policy: Policy) -> Axis:
     """Whether the main score is better than the champion's on the same rows.
 
-    For accuracy exact McNemar decides: it keeps its level however few rows are discordant, which the bootstrap does
-    not; its interval must lie on the same side. Other main scores have no exact test: there the bootstrap decides.
+    Where rows are right or wrong, exact McNemar decides: it keeps its level however few rows are discordant, which the
+    bootstrap does not; its interval must lie on the same side. Other main scores have no exact test: there the
+    bootstrap decides.
     """
     name, seen, level = scoring.primary, rival.gains, policy.significance
     difference = rival.differences[name]
-    exact = task == "single_label"
-    p = mcnemar(seen.better, seen.worse) if exact else difference.p
-    test = "exact McNemar" if exact else "paired bootstrap"
+    p = mcnemar(seen.better, seen.worse) if seen.hits else difference.p
+    test = "exact McNemar" if seen.hits else "paired bootstrap"
     enough = (
-        rows_for_mcnemar(
-            difference=policy.wanted_difference, discordance=seen.discordance, level=level, power=1 - RISK
-        )
-        if exact
-        else rows_for_interval(
-            difference, seen.rows, distance=policy.wanted_difference, level=level, power=1 - RISK
-        )
-    )  # fmt: skip
+        rows_for_mcnemar(difference=policy.wanted_difference, discordance=seen.discordance, level=level, power=1 - RISK)
+        if seen.hits
+        else rows_for_interval(difference, seen.rows, distance=policy.wanted_difference, level=level, power=1 - RISK)
+    )
     numbers: Numbers = {
-        "difference": difference.value, "low": difference.low, "high": difference.high, "p": p, "better": seen.better,
-        "worse": seen.worse, "rows": seen.rows, "rows_enough": enough,
+        **numbers_of(difference),
+        "p": p,
+        "better": seen.better,
+        "worse": seen.worse,
+        "rows": seen.rows,
+        "rows_enough": enough,
         "smallest_difference": smallest_difference(seen.rows, discordance=seen.discordance, level=level, power=POWER)
-        if exact else None,
-    }  # fmt: skip
+        if seen.hits
+        else None,
+    }
     shown = f"{_shown(name, difference)}, {test} p {p:.3g}" + (
-        f" ({seen.better} rows better, {seen.worse} worse)" if exact else ""
+        f" ({seen.better} rows better, {seen.worse} worse)" if seen.hits else ""
     )
     if p <= level and difference.low > 0:
         return Axis("champion", "win", f"better than {rival.against}: {shown}", numbers=numbers)
@@ -90,16 +90,14 @@ def other_scores(rival: Comparison, scoring: Scoring, policy: Policy, *, tests: 
         seen = rival.differences[name]
         low, high = (-seen.high, -seen.low) if better == LOWER else (seen.low, seen.high)
         outcome: Outcome = "win" if low > 0 else "tie" if low >= -margin else "loss" if high < -margin else "unknown"
-        enough = rows_for_interval(
-            seen, rival.gains.rows, distance=margin, level=policy.significance, power=1 - RISK / tests
-        ) if margin else None  # fmt: skip
-        numbers = {
-            "difference": seen.value,
-            "low": seen.low,
-            "high": seen.high,
-            "margin": margin,
-            "rows_enough": enough,
-        }
+        enough = (
+            rows_for_interval(
+                seen, rival.gains.rows, distance=margin, level=policy.significance, power=1 - RISK / tests
+            )
+            if margin
+            else None
+        )
+        numbers: Numbers = {**numbers_of(seen), "margin": margin, "rows_enough": enough}
         said = {"win": "better", "tie": f"no worse than by {margin:.4f}", "loss": f"worse by more than {margin:.4f}"}
         words = said.get(outcome, f"may be worse by more than {margin:.4f}")
         parts.append(Part(name, outcome, numbers, f"{words}: {_shown(name, seen)}"))
@@ -120,9 +118,11 @@ def slices(rival: Comparison, policy: Policy, *, tests: int) -> Axis:
         outcome: Outcome = "tie" if kept <= level else "loss" if lost <= level else "unknown"
         # The improvement is wanted in every slice, too, so the distance to the margin is larger by it.
         needed = rows_for_gains(
-            part.gains, distance=margin + policy.wanted_difference, level=policy.significance / len(judged),
+            part.gains,
+            distance=margin + policy.wanted_difference,
+            level=policy.significance / len(judged),
             power=1 - RISK / tests,
-        )  # fmt: skip
+        )
         enough = -(-needed * rival.gains.rows // part.gains.rows)
         words = {"tie": f"no worse than by {margin:g}", "loss": f"worse by more than {margin:g}"}
         parts.append(_slice(part, outcome, words.get(outcome, f"may be worse by more than {margin:g}"), kept, enough))
@@ -160,14 +160,16 @@ def better_than(
         seen, margin = rival.differences[scoring.primary], margins.get(key, 0.0)
         outcome: Outcome = "win" if seen.low > margin else "loss" if not seen.value > margin else "tie"
         words = {"win": "better than", "tie": "not shown to be better than", "loss": "does not beat"}[outcome]
-        enough = rows_for_interval(
-            seen, rival.gains.rows, distance=policy.wanted_difference, level=policy.significance, power=1 - RISK
-        ) if outcome == "tie" else None  # fmt: skip
-        numbers = {
-            "difference": seen.value, "low": seen.low, "high": seen.high, "margin": margin, "rows_enough": enough,
-            "theirs": rival.scores[scoring.primary].value,
-        }  # fmt: skip
-        theirs = f"{rival.against} ({rival.scores[scoring.primary].value:.4f})"
+        enough = (
+            rows_for_interval(
+                seen, rival.gains.rows, distance=policy.wanted_difference, level=policy.significance, power=1 - RISK
+            )
+            if outcome == "tie"
+            else None
+        )
+        reached = rival.scores[scoring.primary].value
+        numbers: Numbers = {**numbers_of(seen), "margin": margin, "rows_enough": enough, "theirs": reached}
+        theirs = f"{rival.against} ({reached:.4f})"
         by = f" by {margin:.4f}" if margin else ""
         parts.append(Part(key, outcome, numbers, f"{words} {theirs}{by}: {_shown(scoring.primary, seen)}"))
     compared, failed = worst(parts), [part for part in parts if part.outcome != "win"]
@@ -198,9 +200,13 @@ def serving(measured: Mapping[str, float] | None, policy: Policy) -> Axis:
 def _slice(part: SliceGains, outcome: Outcome, words: str, p: float | None, enough: int | None) -> Part:
     seen = part.gains
     numbers: Numbers = {
-        "rows": seen.rows, "difference": seen.mean, "better": seen.better, "worse": seen.worse, "p": p,
+        "rows": seen.rows,
+        "difference": seen.mean,
+        "better": seen.better,
+        "worse": seen.worse,
+        "p": p,
         "rows_enough": enough,
-    }  # fmt: skip
+    }
     shown = f"{words}: {seen.mean:+.4f} on {seen.rows:,} rows ({seen.better} better, {seen.worse} worse)"
     return Part(f"{part.column} {part.value}", outcome, numbers, shown)
 

@@ -8,7 +8,8 @@ from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, 
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, mean_absolute_error
 
-from graftline.behaviour.bias import Disparity, group_disparities, moves, swap_disparity
+from graftline.answers.tasks import TASKS
+from graftline.behaviour.bias import Disparity, group_disparities, swap_disparity
 from graftline.evaluation.metrics import Floats
 from graftline.settings import Task
 
@@ -35,7 +36,7 @@ def drawn(task: Task, *, seed: int, favoured: float = 0.0) -> tuple[Floats, NDAr
 
 def found(task: Task, ours: Floats, targets: NDArray[Any], frozen: Floats | None = None) -> dict[str, Disparity]:
     disparities = group_disparities(
-        task, "sex", GROUPS, ours, targets, labels=LABELS, frozen=frozen, resamples=200, seed=0
+        TASKS[task].scores, "sex", GROUPS, ours, targets, labels=LABELS, frozen=frozen, resamples=200, seed=0
     )
     return {disparity.measure: disparity for disparity in disparities}
 
@@ -95,12 +96,12 @@ def test_a_group_that_adapting_favours_is_found_with_its_label() -> None:
 
 def test_the_interval_covers_what_more_rows_would_show() -> None:
     """The resampled differences are those of fairlearn, too: without resampling they have its value."""
-    from graftline.behaviour.bias import _differences, _measures
+    from graftline.behaviour.bias import _differences
 
     predictions, targets = drawn("single_label", seed=3)
     one_hot = np.array([[group == name for name in "xyz"] for group in GROUPS], dtype=float)
     disparities = found("single_label", predictions, targets)
-    for measure, rate in _measures("single_label", predictions, targets, LABELS).items():
+    for measure, rate in TASKS["single_label"].scores.rates(predictions, targets).items():
         whole = _differences(rate, one_hot, np.ones((1, ROWS)))
         assert whole[0] == pytest.approx(disparities[measure].value)
 
@@ -108,16 +109,10 @@ def test_the_interval_covers_what_more_rows_would_show() -> None:
 def test_groups_of_few_rows_are_not_compared() -> None:
     predictions, targets = drawn("single_label", seed=4)
     groups = ["x"] * (ROWS - 29) + ["rare"] * 29
+    scores = TASKS["single_label"].scores
     assert group_disparities(
-        "single_label", "sex", groups, predictions, targets, labels=LABELS, frozen=None, resamples=100, seed=0
+        scores, "sex", groups, predictions, targets, labels=LABELS, frozen=None, resamples=100, seed=0
     ) == []  # fmt: skip
-
-
-def test_answers_move_by_the_distance_of_their_probabilities() -> None:
-    before, after = np.array([[0.9, 0.1], [0.5, 0.5]]), np.array([[0.1, 0.9], [0.5, 0.5]])
-    assert moves("single_label", before, after, spread=1.0) == pytest.approx([0.8, 0.0])
-    assert moves("multi_label", before, after, spread=1.0) == pytest.approx([0.8, 0.0])
-    assert moves("regression", np.array([[3.0]]), np.array([[5.0]]), spread=4.0) == pytest.approx([0.5])
 
 
 def test_swapped_words_that_move_answers_more_than_before_were_amplified() -> None:

@@ -17,6 +17,7 @@ from graftline.evaluation.metrics import Floats
 from graftline.models.classifier import Classifier
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.training.linear_head import PENALTIES
+from graftline.training.single_label import objective_for
 from graftline.training.strategies import Adaptation
 from tests.support.tiny_models import tiny_classifier, tiny_rows, write_tiny_model
 
@@ -67,7 +68,7 @@ def test_the_judged_rows_have_no_say_in_the_head_that_they_judge() -> None:
 
 def compared(before: Floats, after: Floats, targets: Tensor, *, unchanged: bool = False) -> Retention:
     return retention(
-        before, after, targets.numpy(), learnt_from=280, unchanged=unchanged, resamples=500, seed=0
+        before, after, targets.numpy(), learned_from=280, unchanged=unchanged, resamples=500, seed=0
     )  # fmt: skip
 
 
@@ -86,7 +87,7 @@ def test_the_numbers_are_two_accuracies_and_their_difference_on_the_same_rows() 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Classifier]:
-    """A tiny model that learnt to tell good words from bad ones."""
+    """A tiny model that learned to tell good words from bad ones."""
     folder = write_tiny_model(tmp_path_factory.mktemp("model"))
     model = tiny_classifier(folder)
     settings = AdaptationSettings(
@@ -95,7 +96,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Classifier]
     )  # fmt: skip
     rows = {"train": tiny_rows(folder, 400), "validation": tiny_rows(folder, 60, seed=1)}
     Adaptation(
-        model, rows, settings, stores=lambda point: pytest.fail(f"{point} needs no store"), folder=folder / "work"
+        model,
+        rows,
+        settings,
+        objective_for,
+        stores=lambda point: pytest.fail(f"{point} needs no store"),
+        folder=folder / "work",
     ).run()
     return folder, model.eval()
 
@@ -123,12 +129,12 @@ def test_a_backbone_whose_weights_were_permuted_forgot_and_an_untouched_one_forg
     assert (untouched.gains.better, untouched.gains.worse) == (0, 0)
 
     random = torch.Generator().manual_seed(0)
-    learnt = {name: weights.clone() for name, weights in model.backbone.state_dict().items()}
+    learned = {name: weights.clone() for name, weights in model.backbone.state_dict().items()}
     with torch.no_grad():
         for weights in model.backbone.parameters():
             weights.copy_(weights.flatten()[torch.randperm(weights.numel(), generator=random)].view_as(weights))
     after, _ = probed(folder, model)
-    model.backbone.load_state_dict(learnt)
+    model.backbone.load_state_dict(learned)
     permuted = compared(before, after, targets)
     assert permuted.before.value > 0.65
     assert permuted.difference.high < 0

@@ -8,9 +8,10 @@ import pytest
 
 from graftline.behaviour.bias import Disparity
 from graftline.behaviour.findings import Behaviour, behaviour_of, counted
-from graftline.behaviour.robustness import is_same_answer, kept_under_changes, moved_as_directed, some_rows
+from graftline.behaviour.robustness import kept_under_changes, moved_as_directed, some_rows
 from graftline.evaluation.bootstrap import Difference
 from graftline.evaluation.metrics import Floats
+from graftline.evaluation.single_label import is_same
 from graftline.models.outputs import Outputs
 from graftline.models.predictor import Predictor
 from graftline.settings import Task
@@ -47,7 +48,7 @@ def test_the_interval_of_a_share_is_wilsons(right: int, rows: int) -> None:
 def test_each_row_is_compared_with_its_own_answer() -> None:
     words = Words()
     changes: Any = {"as they are": lambda text, _: text, "in capitals": lambda text, _: text.upper()}
-    same, capitals = kept_under_changes(predictor(words), TEXTS, words.predict(TEXTS), changes, seed=0)
+    same, capitals = kept_under_changes(predictor(words), TEXTS, words.predict(TEXTS), changes, is_same=is_same, seed=0)
     assert (same.name, same.right, same.rows) == ("as they are", 4, 4)
     # In capitals nothing is great, so those that were positive become undecided, which is the first label.
     assert (capitals.name, capitals.right) == ("in capitals", 2)
@@ -61,21 +62,9 @@ def test_each_row_is_changed_with_random_numbers_of_its_own() -> None:
         return text
 
     for _ in range(2):
-        kept_under_changes(predictor(Words()), TEXTS, Words().predict(TEXTS), {"noted": note}, seed=3)
+        kept_under_changes(predictor(Words()), TEXTS, Words().predict(TEXTS), {"noted": note}, is_same=is_same, seed=3)
     assert seen[:4] == seen[4:]
     assert len(set(seen)) == 4
-
-
-@pytest.mark.parametrize(
-    ("task", "before", "after", "same"),
-    [("single_label", [0.6, 0.4], [0.51, 0.49], True), ("single_label", [0.6, 0.4], [0.4, 0.6], False),
-     ("multi_label", [0.6, 0.4], [0.9, 0.1], True), ("multi_label", [0.6, 0.4], [0.6, 0.5], False),
-     ("regression", [7.0], [7.9], True), ("regression", [7.0], [8.1], False)],
-)  # fmt: skip
-def test_what_is_the_same_answer(task: Task, before: list[float], after: list[float], same: bool) -> None:
-    # A number may move by a tenth of the spread.
-    words = predictor(Words(task, spread=10.0))
-    assert is_same_answer(words, np.array([before]), np.array([after])).tolist() == [same]
 
 
 def test_words_that_move_an_answer_the_right_way_are_counted_both_ways() -> None:

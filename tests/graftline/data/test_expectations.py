@@ -1,8 +1,12 @@
 """Expectations as data, and the facts they look at."""
 
+from types import ModuleType
+
 import pytest
 
-from graftline.data.expectations import class_table, did_you_mean, expectations_for, likely_meant, shown
+from graftline.data import multi_label, regression, single_label
+from graftline.data.classes import class_table, likely_meant
+from graftline.data.expectations import did_you_mean, expectations_for, shown
 from graftline.data.row_facts import row_facts
 from graftline.data.row_names import content_ids
 from graftline.data.tables import Row
@@ -11,8 +15,9 @@ from graftline.settings import DataSettings
 SETTINGS = DataSettings(path="data/t.csv", labels=["a", "b"])
 
 
-def test_names_are_unique_and_rows_and_sets_are_both_covered() -> None:
-    expectations = expectations_for(SETTINGS)
+@pytest.mark.parametrize("kind", [single_label, multi_label, regression])
+def test_names_are_unique_and_rows_and_sets_are_both_covered(kind: ModuleType) -> None:
+    expectations = expectations_for(SETTINGS, kind.TARGETS)
     assert len({expectation.name for expectation in expectations}) == len(expectations)
     assert {expectation.level for expectation in expectations} == {"row", "set"}
 
@@ -42,22 +47,22 @@ def test_a_declared_label_without_rows_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("text", ["a\x00b", "a\x1bb", "a\x7f", "a\x85", "caf\udce9", "\ufffd", "\u202egnp", "a\rb"])
 def test_what_does_not_belong_into_a_text_is_named(text: str) -> None:
-    assert row_facts([Row(2, (text, "a"))], SETTINGS).columns["input.unclean"] != [None]
+    assert row_facts([Row(2, (text, "a"))], SETTINGS, single_label.TARGETS).columns["input.unclean"] != [None]
 
 
 @pytest.mark.parametrize("text", ["tab\tand\nlines\r\n", "שלום \u200fעולם", "👩\u200d👩\u200d👧", "naïve", "e\u0301"])
 def test_what_belongs_into_a_text_passes(text: str) -> None:
-    assert row_facts([Row(2, (text, "a"))], SETTINGS).columns["input.unclean"] == [None]
+    assert row_facts([Row(2, (text, "a"))], SETTINGS, single_label.TARGETS).columns["input.unclean"] == [None]
 
 
 def test_a_faulty_row_takes_no_other_row_with_it() -> None:
     rows = [Row(2, ("same words", "a")), Row(3, ("Same  words", "c")), Row(4, ("other words", "b"))]
-    assert row_facts(rows, SETTINGS).columns["conflict"] == [None, None, None]
+    assert row_facts(rows, SETTINGS, single_label.TARGETS).columns["conflict"] == [None, None, None]
 
 
 def test_both_sides_of_a_conflict_are_named() -> None:
     rows = [Row(2, ("same words", "a")), Row(3, ("Same  words", "b"))]
-    conflicts = row_facts(rows, SETTINGS).columns["conflict"]
+    conflicts = row_facts(rows, SETTINGS, single_label.TARGETS).columns["conflict"]
     assert conflicts == [
         f"line {line} has the same input with label {label}" for line, label in [(3, "'b'"), (2, "'a'")]
     ]

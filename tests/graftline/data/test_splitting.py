@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graftline.data.row_facts import row_facts
+from graftline.data.single_label import TARGETS
 from graftline.data.splitting import split_of
 from graftline.data.tables import Row
 from graftline.settings import DataSettings
@@ -17,7 +18,7 @@ TEXTS = st.lists(st.text(st.characters(codec=None), max_size=20), max_size=15)
 
 
 def sides(texts: list[str]) -> list[str]:
-    return list(row_facts([Row(line, (text, "a")) for line, text in enumerate(texts)], SETTINGS).splits)
+    return list(row_facts([Row(line, (text, "a")) for line, text in enumerate(texts)], SETTINGS, TARGETS).splits)
 
 
 @settings(deadline=None)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from graftline.data.targets import canonical, labels_in, malformed, spread, unknown
+from graftline.data import multi_label, regression, single_label
+from graftline.data.splitting import Split
 from graftline.settings import DataSettings
 
 SEVERAL = DataSettings(path="t.csv", task="multi_label", labels=["cat", "dog", "red"])
@@ -18,13 +19,14 @@ NUMBER = DataSettings(path="t.csv", task="regression")
 def test_any_set_of_labels_survives_being_written_down(labels: set[str], separator: str) -> None:
     settings = DataSettings(path="t.csv", task="multi_label", label_separator=separator)
     written = separator.join(labels) or separator
-    assert set(labels_in(canonical(written, settings), separator)) == labels
-    assert malformed(written, settings) is None
-    assert canonical(canonical(written, settings), settings) == canonical(written, settings)
+    canonical = multi_label.canonical(written, settings)
+    assert set(multi_label.labels(canonical, settings)) == labels
+    assert multi_label.malformed(written, settings) is None
+    assert multi_label.canonical(canonical, settings) == canonical
 
 
 def test_the_order_of_labels_makes_no_other_target() -> None:
-    assert canonical("red|cat", SEVERAL) == canonical("cat|red", SEVERAL) == "cat|red"
+    assert multi_label.canonical("red|cat", SEVERAL) == multi_label.canonical("cat|red", SEVERAL) == "cat|red"
 
 
 @pytest.mark.parametrize(
@@ -38,36 +40,41 @@ def test_the_order_of_labels_makes_no_other_target() -> None:
     ],
 )
 def test_a_list_of_labels_that_is_none_is_named(target: str, fault: str | None) -> None:
-    found = malformed(target, SEVERAL)
+    found = multi_label.malformed(target, SEVERAL)
     assert found is None if fault is None else found is not None and found.startswith(fault)
 
 
 def test_a_label_that_was_not_declared_is_named() -> None:
-    assert unknown("cat|dgo|red", SEVERAL) == "dgo"
-    assert unknown("|", SEVERAL) is None
-    assert unknown("cat|dgo", SEVERAL.model_copy(update={"labels": []})) is None
+    several = multi_label.TARGETS
+    assert several.unknown("cat|dgo|red", SEVERAL) == "dgo"
+    assert several.unknown("|", SEVERAL) is None
+    assert several.unknown("cat|dgo", SEVERAL.model_copy(update={"labels": []})) is None
+    assert single_label.TARGETS.unknown("cat|dog", SEVERAL) == "cat|dog"
+    assert regression.TARGETS.unknown("0.5", NUMBER) is None
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_finite_number_is_a_target(number: float) -> None:
-    assert malformed(repr(number), NUMBER) is None
+    assert regression.malformed(repr(number), NUMBER) is None
 
 
 @pytest.mark.parametrize("target", ["1", "-1.", ".5", "+2e-3", "007"])
 def test_every_usual_way_to_write_a_number_is_a_target(target: str) -> None:
-    assert malformed(target, NUMBER) is None
+    assert regression.malformed(target, NUMBER) is None
 
 
 @pytest.mark.parametrize(
     "target", ["nan", "inf", "1e999", "1,5", "1_0", " 1", "1 ", "١", "five", "0x1", ".", "e5", "1\n"]
 )
 def test_what_is_no_finite_number_is_named(target: str) -> None:
-    assert malformed(target, NUMBER) == f"{target!a} is no finite number, expected one such as 0.5 or -3e2"
+    assert regression.malformed(target, NUMBER) == f"{target!a} is no finite number, expected one such as 0.5 or -3e2"
 
 
 def test_the_spread_of_equal_or_no_numbers_is_nothing() -> None:
-    assert (spread([]), spread(["1", "1.0"]), spread(["-1", "3", "0"])) == (0, 0, 4)
-    assert math.isfinite(spread(["-1e300", "1e300"]))
+    test: list[tuple[str, Split]] = [("1", "test"), ("1.0", "test")]
+    train: list[tuple[str, Split]] = [("-1", "train"), ("3", "train"), ("0", "train")]
+    assert regression.spreads([*train, *test]) == {"train_spread": 4, "validation_spread": 0, "test_spread": 0}
+    assert math.isfinite(regression.spreads([("-1e300", "test"), ("1e300", "test")])["test_spread"])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from graftline.evaluation.baselines import MAX_ITERATIONS, PAIRS, STRENGTHS, WORD, bag_of_words
+from graftline.answers.tasks import TASKS
+from graftline.evaluation.baselines import PAIRS, STRENGTHS, WORD, bag_of_words
+from graftline.evaluation.linear_models import MAX_ITERATIONS
 from graftline.evaluation.metrics import Floats
 from graftline.settings import Task
 from tests.support.tiny_models import tiny_texts
@@ -29,8 +31,9 @@ def predicted(
     rows = [*(len(part) for part in targets), 40]
     texts = texts or [tiny_texts(count, seed=seed)[0] for seed, count in enumerate(rows)]
     named = dict(zip(("train", "validation", "test"), texts, strict=True))
-    learnt = dict(zip(("train", "validation"), targets, strict=True))
-    return bag_of_words(task, named, learnt, outputs=outputs, balanced=balanced)
+    learned = dict(zip(("train", "validation"), targets, strict=True))
+    labels = [f"{label}" for label in range(0 if task == "regression" else outputs)]
+    return bag_of_words(TASKS[task].scores, named, learned, labels=labels, balanced=balanced)
 
 
 def alternating(rows: int) -> Targets:

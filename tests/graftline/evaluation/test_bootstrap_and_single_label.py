@@ -15,7 +15,7 @@ from graftline.evaluation import bootstrap as resampling
 from graftline.evaluation import metrics
 from graftline.evaluation.bootstrap import differences, scores
 from graftline.evaluation.metrics import CALIBRATION_BINS, Floats, Integers
-from graftline.evaluation.single_label import aligned, confusion, metrics_of, per_class, reliability
+from graftline.evaluation.single_label import confusion, metrics_of, per_class, reliability
 
 
 @st.composite
@@ -103,7 +103,7 @@ def test_a_metric_of_counts_is_the_metric_of_repeated_rows(rows: tuple[Floats, I
 @pytest.mark.parametrize("name", ["accuracy", "log_loss"])
 def test_the_interval_is_that_of_scipys_percentile_bootstrap(name: str) -> None:
     probabilities, targets = random_rows()
-    ours = scores(probabilities, targets, resamples=4000, seed=1)[name]
+    ours = scores(probabilities, targets, of=metrics_of, resamples=4000, seed=1)[name]
     hit = (probabilities.argmax(1) == targets).astype(float)
     loss = -np.log(probabilities[np.arange(len(targets)), targets])
     sample = hit if name == "accuracy" else loss
@@ -116,7 +116,7 @@ def test_the_interval_is_that_of_scipys_percentile_bootstrap(name: str) -> None:
 
 def test_the_interval_of_macro_f1_is_that_of_scipys_paired_bootstrap() -> None:
     probabilities, targets = random_rows()
-    ours = scores(probabilities, targets, resamples=1000, seed=1)["macro_f1"]
+    ours = scores(probabilities, targets, of=metrics_of, resamples=1000, seed=1)["macro_f1"]
 
     def macro_f1(true: Integers, predicted: Integers) -> float:
         return float(f1_score(true, predicted, average="macro"))
@@ -131,9 +131,9 @@ def test_the_interval_of_macro_f1_is_that_of_scipys_paired_bootstrap() -> None:
 
 def test_the_interval_does_not_depend_on_how_the_resamples_are_chunked(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = random_rows(30)
-    at_once = scores(*rows, resamples=100, seed=3)
+    at_once = scores(*rows, of=metrics_of, resamples=100, seed=3)
     monkeypatch.setattr(resampling, "CHUNK_COUNTS", 70)
-    chunked = scores(*rows, resamples=100, seed=3)
+    chunked = scores(*rows, of=metrics_of, resamples=100, seed=3)
     for name, score in at_once.items():
         assert (chunked[name].low, chunked[name].high) == pytest.approx((score.low, score.high), rel=1e-12)
 
@@ -152,7 +152,8 @@ def test_the_stratified_interval_has_the_width_that_the_strata_leave() -> None:
     hit = np.where(strata, np.arange(400) % 8 == 0, np.arange(400) % 10 != 1)
     probabilities = np.where(np.eye(2)[hit.astype(int)] == 1, 0.9, 0.1)
     targets = np.ones(400, dtype=np.int64)
-    score = scores(probabilities, targets, resamples=4000, seed=0, strata=strata.astype(np.int64))["accuracy"]
+    kept = strata.astype(np.int64)
+    score = scores(probabilities, targets, of=metrics_of, resamples=4000, seed=0, strata=kept)["accuracy"]
     parts = [(part.mean(), hit[part].mean()) for part in (strata, ~strata)]
     error = math.sqrt(sum(share**2 * p * (1 - p) / (share * 400) for share, p in parts))
     assert score.high - score.low == pytest.approx(2 * 1.96 * error, rel=0.06)
@@ -169,7 +170,7 @@ def test_the_p_value_is_the_level_at_which_the_interval_leaves_zero_out() -> Non
 
 def test_equal_models_differ_by_exactly_nothing() -> None:
     probabilities, targets = random_rows()
-    drawn = differences(probabilities, probabilities.copy(), targets, resamples=200, seed=0)
+    drawn = differences(probabilities, probabilities.copy(), targets, of=metrics_of, resamples=200, seed=0)
     assert {(score.value, score.low, score.high) for score in drawn.values()} == {(0.0, 0.0, 0.0)}
 
 
@@ -178,8 +179,8 @@ def test_a_difference_is_candidate_minus_champion_on_the_same_resamples() -> Non
     right = np.where(np.eye(2)[targets] == 1, 0.9, 0.1)
     wrong = right.copy()
     wrong[:20] = wrong[:20, ::-1]
-    accuracy = differences(right, wrong, targets, resamples=500, seed=0)["accuracy"]
-    hits = scores(wrong, targets, resamples=500, seed=0)["accuracy"]
+    accuracy = differences(right, wrong, targets, of=metrics_of, resamples=500, seed=0)["accuracy"]
+    hits = scores(wrong, targets, of=metrics_of, resamples=500, seed=0)["accuracy"]
     # The candidate is always right, so on each resample the difference is what the champion lacks to 1.
     expected = (1 - hits.value, 1 - hits.high, 1 - hits.low)
     assert (accuracy.value, accuracy.low, accuracy.high) == pytest.approx(expected)
@@ -201,30 +202,20 @@ def test_per_class_numbers_are_those_of_scikit_learn(rows: tuple[Floats, Integer
     assert np.array(ours) == pytest.approx(theirs)
 
 
-def test_columns_are_put_in_the_wanted_order_and_an_unknown_label_gets_no_probability() -> None:
-    probabilities = np.array([[0.2, 0.3, 0.5]])
-    assert aligned(probabilities, ["a", "b", "c"], ["c", "new", "a"]).tolist() == [[0.5, 0.0, 0.2]]
-
-
-def test_a_model_that_knows_no_wanted_label_is_scored_as_always_unsure_not_as_an_error() -> None:
-    probabilities = aligned(np.array([[1.0]]), ["other"], ["a", "b"])
-    assert whole(probabilities, np.array([1]), "log_loss") == pytest.approx(-math.log(metrics.EPSILON))
-
-
 @pytest.mark.parametrize("value", [math.nan, math.inf, -0.1, 1.1])
 def test_what_is_no_probability_is_refused(value: float) -> None:
     probabilities, targets = random_rows(10)
     probabilities[3, 1] = value
     with pytest.raises(GraftlineError, match="1 of 10 rows were given values that are no probabilities"):
-        scores(probabilities, targets, resamples=100, seed=0)
+        scores(probabilities, targets, of=metrics_of, resamples=100, seed=0)
 
 
 def test_a_champion_of_nan_is_refused_as_well() -> None:
     probabilities, targets = random_rows(10)
     with pytest.raises(GraftlineError, match="10 of 10 rows"):
-        differences(probabilities, probabilities * math.nan, targets, resamples=100, seed=0)
+        differences(probabilities, probabilities * math.nan, targets, of=metrics_of, resamples=100, seed=0)
 
 
 def test_no_rows_are_refused() -> None:
     with pytest.raises(GraftlineError, match="no rows to score"):
-        scores(np.zeros((0, 2)), np.zeros(0, dtype=np.int64), resamples=100, seed=0)
+        scores(np.zeros((0, 2)), np.zeros(0, dtype=np.int64), of=metrics_of, resamples=100, seed=0)

@@ -1,13 +1,15 @@
 """Two models beside one another on the same rows, whole and by slices."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, r2_score
 
-from graftline.evaluation.comparison import Slice, compare, comparison_of, length_slices, row_quality, value_slices
-from graftline.evaluation.metrics import Floats
+from graftline.evaluation import multi_label, regression, single_label
+from graftline.evaluation.comparison import Slice, aligned, compare, comparison_of, length_slices, value_slices
+from graftline.evaluation.metrics import EPSILON, Floats
 
 
 def probabilities(right: list[bool], targets: list[int]) -> Floats:
@@ -24,7 +26,7 @@ SLICES = [Slice("half", "first", np.arange(40) < 20), Slice("half", "second", np
 def test_a_comparison_counts_the_rows_on_which_each_is_better_whole_and_by_slices() -> None:
     targets = np.array(TARGETS)
     ours, theirs = probabilities(OURS, TARGETS), probabilities(THEIRS, TARGETS)
-    seen = compare("single_label", ours, theirs, targets, against="it", slices=SLICES, resamples=100, seed=0)
+    seen = compare(single_label.SCORES, ours, theirs, targets, against="it", slices=SLICES, resamples=100, seed=0)
     better = [mine and not other for mine, other in zip(OURS, THEIRS, strict=True)]
     worse = [other and not mine for mine, other in zip(OURS, THEIRS, strict=True)]
     assert (seen.gains.better, seen.gains.worse) == (sum(better), sum(worse))
@@ -36,20 +38,32 @@ def test_a_comparison_counts_the_rows_on_which_each_is_better_whole_and_by_slice
 def test_a_comparison_survives_being_written_down() -> None:
     targets = np.array(TARGETS)
     ours, theirs = probabilities(OURS, TARGETS), probabilities(THEIRS, TARGETS)
-    seen = compare("single_label", ours, theirs, targets, against="it", slices=SLICES, resamples=100, seed=0)
+    seen = compare(single_label.SCORES, ours, theirs, targets, against="it", slices=SLICES, resamples=100, seed=0)
     assert comparison_of(json.loads(json.dumps(seen.as_json()))) == seen
+
+
+def test_columns_are_put_in_the_wanted_order_and_an_unknown_label_gets_no_probability() -> None:
+    probabilities = np.array([[0.2, 0.3, 0.5]])
+    assert aligned(probabilities, ["a", "b", "c"], ["c", "new", "a"]).tolist() == [[0.5, 0.0, 0.2]]
+
+
+def test_a_model_that_knows_no_wanted_label_is_scored_as_always_unsure_not_as_an_error() -> None:
+    probabilities = aligned(np.array([[1.0]]), ["other"], ["a", "b"])
+    log_loss = single_label.metrics_of(probabilities, np.array([1]))["log_loss"]
+    assert log_loss(np.ones((1, 1)))[0] == pytest.approx(-math.log(EPSILON))
 
 
 def test_a_rows_quality_under_several_labels_is_the_share_that_is_right() -> None:
     predictions, targets = np.array([[0.9, 0.2, 0.6], [0.1, 0.1, 0.1]]), np.array([[1, 0, 0], [1, 1, 1]])
-    assert row_quality("multi_label", predictions, targets).tolist() == pytest.approx([2 / 3, 0.0])
+    assert multi_label.SCORES.quality(predictions, targets).tolist() == pytest.approx([2 / 3, 0.0])
 
 
 def test_the_mean_gain_of_numbers_is_the_difference_of_r2() -> None:
     random = np.random.default_rng(0)
     targets = random.normal(5, 2, (50, 1))
     ours, theirs = (targets + random.normal(0, spread, (50, 1)) for spread in (0.5, 1.0))
-    mean = float((row_quality("regression", ours, targets) - row_quality("regression", theirs, targets)).mean())
+    quality = regression.SCORES.quality
+    mean = float((quality(ours, targets) - quality(theirs, targets)).mean())
     assert mean == pytest.approx(r2_score(targets, ours) - r2_score(targets, theirs))
 
 

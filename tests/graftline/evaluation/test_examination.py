@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import confusion_matrix
 
-from graftline.evaluation.baselines import baseline
-from graftline.evaluation.examination import examine
+from graftline.answers.tasks import TASKS
+from graftline.evaluation import multi_label, regression
+from graftline.evaluation.examination import Answers
 from graftline.evaluation.metrics import Floats
 from graftline.evaluation.multi_label import label_confusion
 from graftline.evaluation.regression import in_quarters, number_reliability
@@ -43,24 +44,24 @@ def test_right_numbers_lie_on_the_diagonal_of_the_quarters() -> None:
 
 
 def test_baselines_are_label_frequencies_and_the_mean() -> None:
-    name, one = baseline("single_label", np.array([0, 1, 1, 1]), 2, ["a", "b"])
+    single, several, number = (TASKS[task].scores.without_model for task in TASKS)
+    name, one = single(np.array([0, 1, 1, 1]), 2, ["a", "b"])
     assert (name, one.tolist()) == ("b", [[0.25, 0.75]] * 2)
-    name, several = baseline("multi_label", np.array([[1, 1, 0], [1, 0, 0]]), 1, ["a", "b", "c"])
-    assert (name, several.tolist()) == ("a, b", [[1.0, 0.5, 0.0]])
-    assert baseline("multi_label", np.array([[0], [0], [1]]), 1, ["a"])[0] == "no label"
-    name, numbers = baseline("regression", np.array([[1.0], [2.0]]), 3, [])
+    name, shares = several(np.array([[1, 1, 0], [1, 0, 0]]), 1, ["a", "b", "c"])
+    assert (name, shares.tolist()) == ("a, b", [[1.0, 0.5, 0.0]])
+    assert several(np.array([[0], [0], [1]]), 1, ["a"])[0] == "no label"
+    name, numbers = number(np.array([[1.0], [2.0]]), 3, [])
     assert (name, numbers.tolist()) == ("1.5", [[1.5]] * 3)
 
 
 @pytest.mark.parametrize("label", [r"$\frac{", "<script>", "a" * 200, ""])
 def test_pictures_of_each_task_can_be_drawn_with_any_name(label: str) -> None:
     random = np.random.default_rng(0)
-    several = examine(
-        "multi_label", random.random((9, 2)), random.integers(0, 2, (9, 2)),
-        uncalibrated=random.random((9, 2)), labels=[label, "b"], target_name="t",
-    )  # fmt: skip
+    several = multi_label.examine(
+        Answers(random.random((9, 2)), random.random((9, 2)), random.integers(0, 2, (9, 2)), [label, "b"], "t")
+    )
     guessed = random.random((9, 1))
-    numbers = examine("regression", guessed, guessed + 1, uncalibrated=guessed, labels=[], target_name=label)
+    numbers = regression.examine(Answers(guessed, guessed, guessed + 1, [], label))
     for seen in (several, numbers):
         assert len(seen.pictures) == 2
         assert all(picture.startswith(b"\x89PNG") for picture in seen.pictures.values())

@@ -6,7 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from graftline.pages.report import Beside, RunReport, Table, kept, render_card, render_report
+from graftline.answers.tasks import TASKS
+from graftline.behaviour.held_out import SliceScores
+from graftline.pages.report import BaselineRow, RunReport, Table, kept, render_card, render_report
 from graftline.verdict.axis import Axis, Part
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'`|*_[a](javascript:alert(3)){{ 7*7 }}\u202egnp.exe"
@@ -18,6 +20,7 @@ PIXEL = b"\x89PNG\r\n\x1a\n"
 
 def report_of(text: str) -> RunReport:
     """A report in which every free text is `text`."""
+    task = TASKS["single_label"]
     return RunReport(
         model="tiny", version=3, run_id="r1", verdict="HOLD", reasons=[text, "second"],
         axes=[
@@ -25,7 +28,7 @@ def report_of(text: str) -> RunReport:
             Axis("slices", "unknown", text, parts=[Part(text, "unknown", {"rows": 7}, text)]).as_advice(),
         ],
         policy_sha256="p" * 64, labels=[text, "good"],
-        kind="text", task="single_label", max_tokens=32, max_seconds=30.0,
+        kind="text", scoring=task.scores.scoring, shown=task.shown, max_tokens=32, max_seconds=30.0,
         base_model=text, base_model_revision=text, base_model_sha256="b" * 64, base_model_licence=text,
         data_path=text, data_version="v" * 32, data_modified=True, data_licence=text, rows_read=1201,
         rows_accepted=1200, rows_quarantined=1, split_rows={"train": 1000, "validation": 100, "test": 100},
@@ -34,9 +37,9 @@ def report_of(text: str) -> RunReport:
         uncalibrated_scores=dict.fromkeys(SCORES, BEFORE), champion="version 2", champion_scores=SCORES,
         difference=SCORES,
         majority_label=text, majority_scores=SCORES,
-        baselines=[Beside(text, SCORE, SCORE), Beside(text, None, None, text)],
+        baselines=[BaselineRow(text, SCORE, SCORE), BaselineRow(text, None, None, text)],
         classes=[{"label": text, "precision": 0.5, "recall": 0.5, "f1": 0.5, "rows": 7}],
-        slices={text: [{"value": text, "rows": 7, "scores": SCORES}]}, pictures={"Confusion": PIXEL},
+        slices={text: [SliceScores(text, 7, SCORES)]}, pictures={"Confusion": PIXEL},
         tables=[Table(text, text, [text, "n"], [[text, "7"], [text, "8"]])],
         settings=f"data:\n  licence: {text}\n",
     )  # fmt: skip
@@ -154,8 +157,10 @@ def test_the_card_says_whether_groups_were_compared() -> None:
 
 def test_a_model_of_numbers_has_no_calibration_to_tell_of() -> None:
     score = {"r2": SCORE, "mean_absolute_error": SCORE, "root_mean_squared_error": SCORE}
+    task = TASKS["regression"]
     numbers = dataclasses.replace(
-        report_of("text"), task="regression", scores=score, uncalibrated_scores=score, majority_scores=score,
+        report_of("text"), scoring=task.scores.scoring, shown=task.shown,
+        scores=score, uncalibrated_scores=score, majority_scores=score,
         champion=None, champion_scores=None, difference=None, slices={},
     )  # fmt: skip
     assert "temperature" not in render_report(numbers) + render_card(numbers)

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from graftline.behaviour.bias import Disparity
 from graftline.behaviour.findings import Behaviour, Counted
-from graftline.behaviour.retention import Retention as Retained
+from graftline.behaviour.retention import Retention
+from graftline.evaluation import regression as numbers
+from graftline.evaluation import single_label
 from graftline.evaluation.bootstrap import Difference, Score
 from graftline.evaluation.comparison import Comparison, SliceGains
 from graftline.evaluation.paired_tests import Gains
@@ -26,7 +28,7 @@ from graftline.verdict.policy import (
     Margins,
     NegativeTransfer,
     Policy,
-    Retention,
+    RetentionLimits,
     Robustness,
 )
 
@@ -77,15 +79,18 @@ def judge(
     scores = {**dict.fromkeys(SCORES, exactly(0.1)), "accuracy": exactly(accuracy), "macro_f1": exactly(macro_f1)}
     free = {"majority": MAJORITY}
     return decide(
-        Evaluated("single_label", scores, **facts), champion, baselines={**free, **(baselines or {})}, policy=policy
+        Evaluated(single_label.SCORES.scoring, scores, **facts),
+        champion,
+        baselines={**free, **(baselines or {})},
+        policy=policy,
     )
 
 
-def retained(better: int, worse: int, *, unchanged: bool = False) -> Retained:
+def retained(better: int, worse: int, *, unchanged: bool = False) -> Retention:
     """What is left of the source task on 1000 judged rows."""
     seen = against("the frozen base model", hits(better, worse))
     after = exactly(0.85 + seen.gains.mean)
-    return Retained(2, 800, seen.scores["accuracy"], after, seen.differences["accuracy"], seen.gains, unchanged)
+    return Retention(2, 800, seen.scores["accuracy"], after, seen.differences["accuracy"], seen.gains, unchanged)
 
 
 def axis(verdict: Verdict, name: str) -> Axis:
@@ -279,7 +284,7 @@ FAULTY = Behaviour(
         ("hostile_requests", {"hostile": {"null": "no answer"}}),
         ("robustness", {"policy": Policy(robustness=Robustness(unchanged=0.9)), "behaviour": FAULTY}),
         ("bias", {"policy": Policy(bias=Bias(amplification=0.1)), "behaviour": FAULTY}),
-        ("retention", {"policy": Policy(retention=Retention(forgotten=0.02)), "behaviour": FAULTY}),
+        ("retention", {"policy": Policy(retention=RetentionLimits(forgotten=0.02)), "behaviour": FAULTY}),
     ],
 )
 def test_an_axis_that_only_advises_says_the_same_and_has_no_consequence(name: str, lost: dict[str, Any]) -> None:
@@ -291,7 +296,7 @@ def test_an_axis_that_only_advises_says_the_same_and_has_no_consequence(name: st
     assert (second.sentence, second.outcome, second.blocks) == (first.sentence, first.outcome, False)
 
 
-RETAIN = Policy(retention=Retention(forgotten=0.02))
+RETAIN = Policy(retention=RetentionLimits(forgotten=0.02))
 
 
 @pytest.mark.parametrize(
@@ -307,7 +312,7 @@ RETAIN = Policy(retention=Retention(forgotten=0.02))
     ],
 )
 def test_no_more_of_the_source_task_may_be_forgotten_than_the_margin(
-    seen: Retained | None, outcome: str, verdict: str
+    seen: Retention | None, outcome: str, verdict: str
 ) -> None:
     judged = judge(policy=RETAIN, behaviour=Behaviour(retention=seen))
     assert (axis(judged, "retention").outcome, judged.verdict) == (outcome, verdict)
@@ -380,7 +385,7 @@ def regression(
     seen = Gains(500, r2.value, 1.0, 300, 200, hits=False)
     rival = Comparison("version 1", scores, {**dict.fromkeys(scores, same), "r2": r2}, seen, slices)
     policy = Policy(floors=Floors(r2=floor))
-    return decide(Evaluated("regression", scores), rival, baselines={}, policy=policy)
+    return decide(Evaluated(numbers.SCORES.scoring, scores), rival, baselines={}, policy=policy)
 
 
 def test_a_regression_is_judged_by_the_paired_bootstrap_of_its_own_primary_score() -> None:

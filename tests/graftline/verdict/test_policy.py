@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from graftline.answers.tasks import TASKS
 from graftline.errors import SettingsError
+from graftline.settings import Task
 from graftline.verdict.policy import POLICY, Effects, Floors, Policy, read_policy
 from tests.support.running_project import PROJECT
 
@@ -55,11 +57,11 @@ def test_what_is_not_understood_is_refused_with_its_key(tmp_path: Path, text: st
     ("task", "name", "expected"),
     [("regression", "accuracy", "r2"), ("multi_label", "accuracy", "macro_f1"), ("single_label", "r2", "accuracy or")],
 )
-def test_a_floor_under_a_score_that_the_task_has_not_is_refused(task: str, name: str, expected: str) -> None:
+def test_a_floor_under_a_score_that_the_task_has_not_is_refused(task: Task, name: str, expected: str) -> None:
     policy = Policy(floors=Floors.model_validate({name: 0.5}))
     with pytest.raises(SettingsError, match=rf"floors\.{name} 0\.5: data\.task {task} has no such score, .*{expected}"):
-        policy.require_fit(task)  # type: ignore[arg-type]
-    Policy().require_fit(task)  # type: ignore[arg-type]
+        policy.require_fit(task, TASKS[task].scores.scoring)
+    Policy().require_fit(task, TASKS[task].scores.scoring)
 
 
 def test_the_digest_names_what_the_policy_says_not_how_it_is_written(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The tasks of prediction, each one value."""

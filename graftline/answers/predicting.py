@@ -1,0 +1,16 @@
+"""Adapted models of every task, ready to answer."""
+
+from pathlib import Path
+
+from graftline.answers.tasks import TASKS
+from graftline.compute.precision import Precision
+from graftline.models.predictor import Device, Predictor
+from graftline.settings.adaptation import Runtime
+
+
+def predictor_of(
+    folder: Path, *, precision: Precision = "float32", runtime: Runtime = "torch", device: Device = "cpu"
+) -> Predictor:
+    """The model in a folder. Raises: ValueError for a way to compute that there is not."""
+    kinds = {name: task.outputs for name, task in TASKS.items()}
+    return Predictor(folder, kinds, precision=precision, runtime=runtime, device=device)

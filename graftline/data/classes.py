@@ -1,0 +1,86 @@
+"""The classes that rows belong to: the expectations of them, and the table that these look at."""
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+from graftline.data.expectation import BETWEEN, NULL, Expectation
+from graftline.data.row_names import normalised, printable
+from graftline.data.splitting import SPLITS, Split
+from graftline.settings import DataSettings
+
+# Without one held-out row of a class nothing can be said about it.
+MIN_ROWS_PER_SPLIT = 1
+# A rare label this similar to a far more frequent one is more likely a slip than a class.
+TYPO_SIMILARITY = 0.8
+TYPO_SHARE = 0.05
+# Every label is compared with every other: beyond this it would take minutes, and other expectations fail first.
+MOST_LABELS_COMPARED = 300
+
+
+def expected_of_classes(settings: DataSettings, *, least: Literal[1, 2], most_share: float) -> list[Expectation]:
+    """How many classes there are at least, and how many rows each has: at most this share of them all."""
+    expectations = [
+        Expectation("two_classes", "classes", "set", "ExpectTableRowCountToBeBetween",
+                    "there are at least two classes" if least > 1 else "there is at least one class",
+                    None, {"min_value": least}),
+        Expectation("class_rows", "classes", "set", BETWEEN,
+                    f"every class has at least {settings.min_rows_per_class} accepted rows", "rows",
+                    {"min_value": settings.min_rows_per_class}),
+        Expectation("class_share", "classes", "set", BETWEEN,
+                    f"every class makes up at least {settings.min_class_share:.1%} of the accepted rows"
+                    + (f" and at most {most_share:.1%}" if most_share < 1 else ""), "share",
+                    {"min_value": settings.min_class_share, "max_value": most_share}),
+        *(Expectation(f"class_{split}_rows", "classes", "set", BETWEEN, f"every class has a {split} row", split,
+                      {"min_value": MIN_ROWS_PER_SPLIT}) for split in SPLITS),
+    ]  # fmt: skip
+    if not settings.labels:
+        expectations.append(
+            Expectation(
+                "no_misspelt_label",
+                "classes",
+                "set",
+                NULL,
+                "no label looks like a misspelling of another (declare data.labels if all are meant)",
+                "resembles",
+            )
+        )
+    return expectations
+
+
+def class_table(
+    labels: Sequence[str], accepted: Iterable[tuple[str, Split]], *, accepted_rows: int
+) -> dict[str, list[str | int | float | None]]:
+    """For every label the accepted rows, their share, their number on each side, and a label that it resembles.
+
+    `accepted` holds one pair for each label of each accepted row.
+    """
+    pairs = Counter(accepted)
+    rows = {label: sum(pairs[label, split] for split in SPLITS) for label in labels}
+    total = max(1, accepted_rows)
+    comparable = len(labels) <= MOST_LABELS_COMPARED
+    return {
+        "label": [printable(label) for label in labels],
+        "rows": list(rows.values()),
+        "share": [count / total for count in rows.values()],
+        **{split: [pairs[label, split] for label in labels] for split in SPLITS},
+        "resembles": [likely_meant(label, rows) if comparable else None for label in labels],
+    }
+
+
+def likely_meant(label: str, rows: Mapping[str, int]) -> str | None:
+    """Another label of which this one looks like a misspelling, or None. `rows` counts each label's rows."""
+    for other, count in rows.items():
+        rarer = (rows.get(label, 0), label) < (count, other)
+        if other != label and rarer and normalised(label) == normalised(other):
+            return f"{label!a}: did you mean {other!a}?"
+        similar = difflib.SequenceMatcher(a=label, b=other).ratio() >= TYPO_SIMILARITY
+        numbered = _without_digits(label) == _without_digits(other)
+        if other != label and similar and not numbered and rows.get(label, 0) < count * TYPO_SHARE:
+            return f"{label!a}: did you mean {other!a}?"
+    return None
+
+
+def _without_digits(label: str) -> str:
+    return "".join(mark for mark in label if not mark.isdigit())

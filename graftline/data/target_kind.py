@@ -1,0 +1,54 @@
+"""One kind of target: how it is read, and what is expected of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from graftline.data.expectation import Expectation
+from graftline.data.splitting import Split
+from graftline.data.tables import NAME_TYPES, NAME_TYPES_IN_WORDS
+from graftline.settings import DataSettings
+
+
+def as_it_stands(target: str, _settings: DataSettings) -> str:
+    return target
+
+
+def without_fault(_target: str, _settings: DataSettings) -> None:
+    return None
+
+
+def without_labels(_target: str, _settings: DataSettings) -> tuple[str, ...]:
+    return ()
+
+
+def without_facts(_accepted: Sequence[tuple[str, Split]]) -> dict[str, float]:
+    return {}
+
+
+@dataclass(frozen=True)
+class TargetKind:
+    """All that sets the targets of one task apart from those of the others."""
+
+    expected: Callable[[DataSettings], Sequence[Expectation]]
+    """Of the rows' targets, of their classes, and of the set."""
+    canonical: Callable[[str, DataSettings], str] = as_it_stands
+    """The target as it is written down: the same text for every way to write the same target."""
+    malformed: Callable[[str, DataSettings], str | None] = without_fault
+    """Why a text is no such target, or None."""
+    labels: Callable[[str, DataSettings], tuple[str, ...]] = without_labels
+    """The classes that a row with this target belongs to."""
+    set_facts: Callable[[Sequence[tuple[str, Split]]], Mapping[str, float]] = without_facts
+    """The facts for the expectations of the set, from all accepted targets, each with its side of the split."""
+    column_types: tuple[str, ...] = NAME_TYPES
+    """Those that the target's column may have in a table."""
+    column_holds: str = NAME_TYPES_IN_WORDS
+    """These types in words."""
+    may_conflict: bool = True
+    """Whether one input with two targets is a fault."""
+    names_folders: bool = False
+    """Whether the name of a class folder can be such a target."""
+
+    def unknown(self, target: str, settings: DataSettings) -> str | None:
+        """The first label that is none of those declared, or None."""
+        labels = self.labels(target, settings) if settings.labels else ()
+        return next((label for label in labels if label and label not in settings.labels), None)
