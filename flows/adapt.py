@@ -7,6 +7,7 @@ from pathlib import Path
 from prefect import flow
 from pydantic import JsonValue
 
+from graftline.answers.tasks import TASKS
 from graftline.flows.console import show_progress
 from graftline.flows.waiting import wait_for_approval
 from graftline.settings import Settings
@@ -16,6 +17,7 @@ from graftline.tasks.steps.decide import decide
 from graftline.tasks.steps.evaluate_model import evaluate_model
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.fine_tune import fine_tune
+from graftline.tasks.steps.outcome import RunOutcome
 from graftline.tasks.steps.publish import publish
 from graftline.tasks.steps.register_model import champion_to_beat, register_model
 from graftline.tasks.steps.result import result_of
@@ -35,23 +37,25 @@ def adapt(settings: Settings) -> dict[str, JsonValue]:
     began = time.monotonic()
     workspace = Workspace(Path.cwd())
     policy = read_policy(workspace.policy)
-    policy.require_fit(settings.data.task)
+    policy.require_fit(settings.data.task, TASKS[settings.data.task].scores.scoring)
     with show_progress():
         version = data_version(workspace, settings.data)
         data = validate_data(workspace, settings.data, version)
         base = fetch_model(workspace, settings.base_model.uri)
         source = source_task(workspace, settings, base)
-        with tracked_run(workspace, RunInputs(settings, policy, data, base, source)) as run:
+        inputs = RunInputs(settings, policy, data, base, source)
+        with tracked_run(workspace, inputs) as run:
             checkpoint = fine_tune(workspace, settings.adaptation, data, base, run)
             rivals = baselines(workspace, settings, policy.baselines, data, base)
             champion = champion_to_beat(workspace, settings, run)
             evaluation = evaluate_model(workspace, settings, data, checkpoint, rivals, champion, source)
             candidate = register_model(workspace, settings, run, data, checkpoint, evaluation)
             decision = decide(workspace, policy, candidate, evaluation)
-            report = publish(workspace, settings, policy, run, data, base, checkpoint, evaluation, candidate, decision)
+            done = RunOutcome(inputs, run, checkpoint, rivals, evaluation, candidate, decision)
+            report = publish(workspace, done)
         if decision.due:  # after the run's lock was given back: it may take days
             decision = wait_for_approval(workspace, candidate, evaluation, decision)
-            run = replace(run, finished=False)  # what a person decides changes its pages
-            report = publish(workspace, settings, policy, run, data, base, checkpoint, evaluation, candidate, decision)
-    seconds = time.monotonic() - began
-    return result_of(data, base, checkpoint, rivals, evaluation, candidate, decision, report, seconds, source)
+            # What a person decides changes the run's pages.
+            done = replace(done, run=replace(run, finished=False), decision=decision)
+            report = publish(workspace, done)
+    return result_of(done, report, time.monotonic() - began)

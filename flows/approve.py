@@ -16,8 +16,6 @@ def approve(name: str, version: int, *, by: str, reason: str, reject: bool) -> d
 
     A plain function: in Prefect the run that waits asks by itself.
     """
-    answer = Answer(
-        "reject" if reject else "approve", by, reason, datetime.now(UTC).isoformat(timespec="seconds")
-    )  # fmt: skip
+    answer = Answer("reject" if reject else "approve", by, reason, datetime.now(UTC).isoformat(timespec="seconds"))
     record = promotion.answer_approval(Workspace(Path.cwd()), name, version, answer)
     return {"model": name, **asdict(record), "summary": f"{name} version {version}: {record.verdict}: {record.why}"}

@@ -64,7 +64,7 @@ def adapt(
             hide_tracebacks()
         return adapt(settings)
 
-    run_verb(call, summary=lambda result: str(result["summary"]), as_json=as_json, debug=debug)
+    run_verb(call, as_json=as_json, debug=debug)
 
 
 @app.command()
@@ -79,7 +79,7 @@ def lock(
 
         return lock(read_settings(params, assignments), Path.cwd())
 
-    run_verb(call, summary=lambda result: str(result["summary"]), as_json=as_json, debug=debug)
+    run_verb(call, as_json=as_json, debug=debug)
 
 
 @app.command()
@@ -107,7 +107,7 @@ def convert(
 
         return convert(Path.cwd(), source, output=output, architecture=architecture, entry=entry, licence=licence)
 
-    run_verb(call, summary=lambda result: str(result["summary"]), as_json=as_json, debug=debug)
+    run_verb(call, as_json=as_json, debug=debug)
 
 
 @app.command()
@@ -122,7 +122,7 @@ def promote(
         # As a plain function: a temporary Prefect server would take longer than the work.
         return promote.fn(name, version, reason or "promoted by hand")
 
-    run_verb(call, summary=_move, as_json=as_json, debug=debug)
+    run_verb(call, as_json=as_json, debug=debug)
 
 
 @app.command()
@@ -134,7 +134,7 @@ def rollback(name: Name, reason: Reason = None, as_json: AsJson = False, debug: 
 
         return rollback.fn(name, reason or "rolled back by hand")
 
-    run_verb(call, summary=_move, as_json=as_json, debug=debug)
+    run_verb(call, as_json=as_json, debug=debug)
 
 
 @app.command()
@@ -155,7 +155,7 @@ def override(
 
         return override.fn(name, version, reason, despite)  # type: ignore[arg-type]  # checked there
 
-    run_verb(call, summary=_move, as_json=as_json, debug=debug)
+    run_verb(call, as_json=as_json, debug=debug)
 
 
 @app.command()
@@ -175,7 +175,7 @@ def approve(
 
         return approve(name, version, by=by, reason=reason, reject=reject)
 
-    run_verb(call, summary=lambda result: str(result["summary"]), as_json=as_json, debug=debug)
+    run_verb(call, as_json=as_json, debug=debug)
 
 
 @app.command()
@@ -194,7 +194,7 @@ def history(
 
         return verified_history(name) if verify else history(name)
 
-    run_verb(call, summary=lambda result: str(result["summary"]), as_json=as_json, debug=debug)
+    run_verb(call, as_json=as_json, debug=debug)
 
 
 @app.command()
@@ -206,7 +206,7 @@ def reproduce(name: Name, version: Version = None, as_json: AsJson = False, debu
 
         return reproduce.fn(name, version)
 
-    run_verb(call, summary=lambda result: str(result["summary"]), as_json=as_json, debug=debug)
+    run_verb(call, as_json=as_json, debug=debug)
 
 
 @app.command()
@@ -223,7 +223,7 @@ def up(
 
         return up(Path.cwd(), prefect_port=prefect_port, mlflow_port=mlflow_port, say=_progress)
 
-    run_verb(call, summary=lambda result: f"up for {result['seconds']} s", as_json=as_json, debug=debug)
+    run_verb(call, as_json=as_json, debug=debug)
 
 
 def _hand_over_to_the_code_of_this_folder() -> None:
@@ -236,14 +236,8 @@ def _hand_over_to_the_code_of_this_folder() -> None:
     os.execv(sys.executable, [sys.executable, "-m", "graftline.flows", *sys.argv[1:]])  # noqa: S606 - no shell
 
 
-def run_verb(
-    call: Callable[[], dict[str, JsonValue]],
-    *,
-    summary: Callable[[dict[str, JsonValue]], str],
-    as_json: bool,
-    debug: bool,
-) -> None:
-    """Run a verb, print its summary or its JSON line, and turn an error into one sentence and its exit code."""
+def run_verb(call: Callable[[], dict[str, JsonValue]], *, as_json: bool, debug: bool) -> None:
+    """Run a verb, print its result's summary or all of it as JSON, and make an error one sentence and an exit code."""
     try:
         result = call()
     except GraftlineError as error:
@@ -255,13 +249,7 @@ def run_verb(
             raise
         _fail(f"unexpected {type(error).__name__}: {error}; --debug shows where", 1, as_json)
     else:
-        print(json.dumps(result, ensure_ascii=False) if as_json else summary(result))
-
-
-def _move(record: dict[str, JsonValue]) -> str:
-    before = record["champion_before"]
-    came_from = f"version {before}" if before else "none"
-    return f"{record['model']}: the champion is version {record['champion_after']}, it was {came_from}"
+        print(json.dumps(result, ensure_ascii=False) if as_json else result["summary"])
 
 
 def _progress(message: str) -> None:

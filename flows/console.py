@@ -1,4 +1,4 @@
-"""What a person sees while a flow runs: our own lines on standard error, in Prefect's page too; no tool's chatter."""
+"""Lines that a person sees while a flow runs: our own on standard error, in Prefect's page too; no tool's chatter."""
 
 import logging
 from collections.abc import Iterator

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from graftline.flows.lock import described
 from graftline.tasks.base_models.convert import convert_model
 from graftline.tasks.workspace import Workspace
 
@@ -39,6 +40,5 @@ def convert(
         "summary": f"{'converted' if made.outcome == 'ran' else 'was converted already:'} {made.source} (sha256"
         f" {made.source_sha256}) to {made.conversion.architecture}: {match.by_name} tensors by name, {match.by_order}"
         f" by order, {match.fresh} counters set to 0, {len(match.left_out)} left out; locked {made.uri}:"
-        f" {len(locked.files)} files, {locked.bytes / 1e6:.1f} MB, digest {locked.digest[:12]}, licence"
-        f" {locked.licence}",
+        f" {described(locked)}",
     }

@@ -1,4 +1,4 @@
-"""What was decided about a registered model: who, when, from, to, why; and whether that was tampered with."""
+"""Decisions about a registered model: who, when, from, to, why; and whether that was tampered with."""
 
 from dataclasses import asdict
 from pathlib import Path

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from graftline.base_models.lock import LockedModel
 from graftline.settings import Settings
 from graftline.tasks.base_models.locking import lock_model
 from graftline.tasks.workspace import Workspace
@@ -24,6 +25,12 @@ def lock(settings: Settings, root: Path) -> dict[str, JsonValue]:
         "base_model_sha256": locked.digest,
         "files": len(locked.files),
         "bytes": locked.bytes,
-        "summary": f"locked {uri} at {locked.revision}: {len(locked.files)} files, {locked.bytes / 1e6:.1f} MB,"
-        f" digest {locked.digest[:12]}, licence {locked.licence}",
+        "summary": f"locked {uri} at {locked.revision}: {described(locked)}",
     }
+
+
+def described(locked: LockedModel) -> str:
+    """A locked base model in a sentence."""
+    return (
+        f"{len(locked.files)} files, {locked.bytes / 1e6:.1f} MB, digest {locked.digest[:12]}, licence {locked.licence}"
+    )

@@ -1,6 +1,5 @@
 """Making a version its model's champion against the gate's verdict, by a person's word that stands in the history."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +7,7 @@ from prefect import flow
 from pydantic import JsonValue
 
 from graftline.flows.console import show_progress
+from graftline.flows.move_result import move_result
 from graftline.tasks.registry import promotion
 from graftline.tasks.workspace import Workspace
 
@@ -26,4 +26,4 @@ def override(
     """
     with show_progress():
         record = promotion.override(Workspace(Path.cwd()), name, version, reason, despite)
-    return {"model": name, **asdict(record)}
+    return move_result(name, record)

@@ -1,12 +1,12 @@
 """Making a version of a registered model that passed the gate its champion."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 from prefect import flow
 from pydantic import JsonValue
 
 from graftline.flows.console import show_progress
+from graftline.flows.move_result import move_result
 from graftline.tasks.registry import promotion
 from graftline.tasks.workspace import Workspace
 
@@ -23,4 +23,4 @@ def promote(name: str, version: int | None = None, reason: str = "promoted by ha
     """
     with show_progress():
         record = promotion.promote(Workspace(Path.cwd()), name, version, reason)
-    return {"model": name, **asdict(record)}
+    return move_result(name, record)

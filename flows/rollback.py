@@ -1,12 +1,12 @@
 """Giving a registered model its previous champion back."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 from prefect import flow
 from pydantic import JsonValue
 
 from graftline.flows.console import show_progress
+from graftline.flows.move_result import move_result
 from graftline.tasks.registry import promotion
 from graftline.tasks.workspace import Workspace
 
@@ -21,4 +21,4 @@ def rollback(name: str, reason: str = "rolled back by hand") -> dict[str, JsonVa
     """
     with show_progress():
         record = promotion.rollback(Workspace(Path.cwd()), name, reason)
-    return {"model": name, **asdict(record)}
+    return move_result(name, record)

@@ -56,7 +56,8 @@ def up(root: Path, *, prefect_port: int, mlflow_port: int, say: Callable[[str], 
             say("stopping")
         stack.close()
     say("stopped")
-    return {**pages, "seconds": round(time.monotonic() - began, 1)}
+    seconds = round(time.monotonic() - began, 1)
+    return {**pages, "seconds": seconds, "summary": f"up for {seconds} s"}
 
 
 def _start(

@@ -54,8 +54,10 @@ def wait_for_approval(
     if run is None or left <= 0:
         logger.info(
             "waiting for an approval until %s: graftline approve %s --version %d --by NAME --reason ... [--reject]",
-            decision.due, candidate.model, candidate.version,
-        )  # fmt: skip
+            decision.due,
+            candidate.model,
+            candidate.version,
+        )
         return decision
     key = f"approval-{candidate.version}"
     form = ApprovalForm.with_initial_data(description=_question(candidate, evaluation, decision))
@@ -87,7 +89,7 @@ def _answered_at(run: FlowRun, key: str) -> str:
 
 
 def _question(candidate: Candidate, evaluation: Evaluation, decision: Decision) -> str:
-    """What the form says above its fields, in Markdown."""
+    """The text above the form's fields, in Markdown."""
     champion = evaluation.comparison.scores if evaluation.comparison else {}
     lines = [
         f"**{candidate.model} version {candidate.version}** may become champion until {decision.due}. The gate says:",

@@ -19,6 +19,7 @@ from graftline.tasks.registry.versions import champion_of, get_version, open_mod
 from graftline.tasks.steps.data_version import POINTER
 from graftline.tasks.steps.tracked_run import PROVENANCE
 from graftline.tasks.tracking.provenance import gpu, processor
+from graftline.tasks.tracking.server import client
 from graftline.tasks.workspace import Workspace
 
 # In the order of the line, so that the first difference is where it began.
@@ -40,18 +41,16 @@ class Original:
 
 
 def original(workspace: Workspace, model: str, version: int | None) -> Original:
-    """What there is to repeat; without `version` the champion.
+    """The version to repeat; without `version` the champion.
 
     Raises: RegistryRefusedError if the version is not there or its run recorded no commit.
     """
-    from mlflow import MlflowClient
-
     open_model(workspace, model)
     version = champion_of(model) if version is None else version
     if version is None:
         raise RegistryRefusedError(f"{model}: has no champion to reproduce; name a version with --version")
     registered = get_version(model, version)
-    path = MlflowClient().download_artifacts(str(registered.run_id), PROVENANCE)
+    path = client().download_artifacts(str(registered.run_id), PROVENANCE)
     recorded = json.loads(Path(path).read_text(encoding="utf-8"))
     if not recorded.get("git_commit"):
         raise RegistryRefusedError(
@@ -95,7 +94,7 @@ def compare(original: Original, repeated: Mapping[str, JsonValue]) -> dict[str, 
 
 
 def _suspects(recorded: Mapping[str, JsonValue]) -> str:
-    """What is not as it was when the original was made."""
+    """The differences from when the original was made."""
     from importlib.metadata import distributions
 
     here = {d.metadata["Name"]: d.version for d in distributions()}

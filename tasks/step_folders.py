@@ -5,15 +5,15 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock
 from pydantic import JsonValue
 
-from graftline.digests import file_sha256, folder_sha256, json_sha256
+from graftline.digests import file_sha256, json_sha256
 from graftline.files import files_below, sync_folder, write_json
+from graftline.tasks.own_code import code_sha256
 from graftline.tasks.workspace import Workspace
 
 Outcome = Literal["ran", "reused"]
@@ -38,6 +38,7 @@ def produce(
     step: str,
     *,
     depends_on: Mapping[str, JsonValue],
+    code: Sequence[str],
     libraries: Sequence[str],
     build: Callable[[Path], None],
     resumable: bool = False,
@@ -46,13 +47,14 @@ def produce(
 
     `build` fills an empty folder that is renamed into place afterwards, so a killed step leaves nothing that looks
     finished. A `resumable` step finds what a killed one left. Processes that want the same folder wait for one.
-    A finished folder whose files differ from its manifest is set aside and made again.
+    A finished folder whose files differ from its manifest is set aside and made again. `code` are the modules that
+    make the result; what they import counts with them.
     """
     inputs: dict[str, JsonValue] = {
         "step": step,
         "depends_on": dict(depends_on),
         "libraries": {name: importlib.metadata.version(name) for name in sorted(libraries)},
-        "code": code_sha256(),
+        "code": code_sha256(*code),
     }
     key = json_sha256(inputs)[:32]
     parent = workspace.artifacts / step
@@ -81,13 +83,6 @@ def is_intact(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(manifest, dict) and manifest.get("files") == _listing(folder)
-
-
-@cache
-def code_sha256() -> str:
-    """The digest of the code that computes results: a changed step may not reuse an old step's folder."""
-    rooms = Path(__file__).resolve().parent.parent
-    return json_sha256([folder_sha256(rooms / room, "*.py") for room in ("graftline", "tasks")])
 
 
 def _listing(folder: Path) -> dict[str, JsonValue]:

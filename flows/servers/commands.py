@@ -1,4 +1,4 @@
-"""What the servers of `graftline up` are started with."""
+"""The commands and environments of the servers of `graftline up`."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What a Prefect server needs before its worker starts: a work pool, the deployments, and an end for lost runs."""
+"""All that a Prefect server needs before its worker starts: a work pool, the deployments, and an end for lost runs."""
 
 import subprocess
 import sys

@@ -58,7 +58,7 @@ class Source(Protocol):
 
     @property
     def licence(self) -> str | None:
-        """What the source itself says; the model card in the folder has precedence."""
+        """The source's own word; the model card in the folder has precedence."""
 
     def list_files(self) -> list[SourceFile]: ...
 
@@ -255,7 +255,7 @@ def _registered(
     workspace: Workspace, uri: str, parts: dict[str, str], *, revision: str | None, scratch: Path
 ) -> FolderSource:
     """The checkpoint in a registered model of ours. MLflow fetches it as a whole: a broken download starts afresh."""
-    from graftline.tasks.tracking.server import connect
+    from graftline.tasks.tracking.server import client, connect
 
     connect(workspace)
     import mlflow
@@ -263,7 +263,7 @@ def _registered(
 
     name, version = parts["name"], revision or parts["number"]
     try:
-        version = version or str(mlflow.MlflowClient().get_model_version_by_alias(name, parts["alias"]).version)
+        version = version or str(client().get_model_version_by_alias(name, parts["alias"]).version)
         address = f"models:/{name}/{version}/{CHECKPOINT_FOLDER}"
         folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=str(scratch)))
     except (MlflowException, OSError) as error:

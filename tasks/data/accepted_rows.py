@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ACCEPTED = "accepted.parquet"
 # What inputs of each kind go through on their way into a model, beside what every model needs.
-LIBRARIES_OF: dict[Kind, tuple[str, ...]] = {
+READING_LIBRARIES: dict[Kind, tuple[str, ...]] = {
     "text": ("tokenizers",),
     "image": ("timm", "torchvision", "pillow"),
     "audio": ("soundfile", "soxr"),
@@ -44,6 +44,8 @@ class ValidatedData:
     """The digest of every accepted row's name and side."""
     test_sha256: str
     """The digest of the held-out rows: names, inputs and labels."""
+    sha256: str
+    """The digest of all accepted rows and of what they mean: from equal ones equal results are made."""
     page: Path
 
 
@@ -56,14 +58,15 @@ def read_split(data: ValidatedData, split: str, columns: Sequence[str]) -> dict[
 
 
 def split_targets(data: ValidatedData, split: str) -> "Tensor":
-    """The targets of one side of the split, in file order, as `read_targets` has them."""
-    from graftline.models.outputs import read_targets
+    """The targets of one side of the split, in file order, as the task's `outputs.read` has them."""
+    from graftline.answers.tasks import TASKS
 
-    return read_targets(read_split(data, split, ["target"])["target"], data.task, data.labels, data.label_separator)
+    targets = read_split(data, split, ["target"])["target"]
+    return TASKS[data.task].outputs.read(targets, data.labels, data.label_separator)
 
 
 def raw_inputs(workspace: Workspace, data: ValidatedData, split: str) -> "list[Raw]":
-    """What a preprocessor takes: texts, or the validated files, which are read when their batch comes up."""
+    """The inputs for a preprocessor: texts, or the validated files, which are read when their batch comes up."""
     if data.kind == "text":
         return list(read_split(data, split, ["input"])["input"])
     from graftline.models.media import Medium
@@ -77,6 +80,6 @@ def raw_inputs(workspace: Workspace, data: ValidatedData, split: str) -> "list[R
 
 
 def questions(workspace: Workspace, data: ValidatedData, split: str) -> list[str]:
-    """What a registered model in another process is asked: texts, or the paths of the files."""
+    """The inputs as a registered model in another process is asked them: texts, or the paths of the files."""
     inputs = read_split(data, split, ["input"])["input"]
     return inputs if data.kind == "text" else [str(workspace.root / DATA_FOLDER / name) for name in inputs]

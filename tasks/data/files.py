@@ -7,10 +7,11 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from graftline.answers.tasks import TASKS
 from graftline.digests import CHUNK_BYTES, file_sha256, json_sha256
 from graftline.errors import SettingsError
 from graftline.files import files_below
-from graftline.settings import DataSettings
+from graftline.settings import DataSettings, Kind
 from graftline.tasks.workspace import Workspace
 
 DATA_FOLDER = "data"
@@ -26,17 +27,19 @@ class DataVersion:
     differing: tuple[str, ...]
     """The files that differ from the version, each with how: `reviews.csv (modified)`."""
     sha256: str
-    """What the rows are read from: the SHA-256 of the table; for images and sounds of everything in data/ as well."""
+    """The SHA-256 of all that the rows are read from: the table; for images and sounds everything in data/ as well."""
+    table: Path
+    """Where the table lies, or the folder of class folders."""
 
 
-def rows_sha256(workspace: Workspace, settings: DataSettings) -> str:
-    """The digest of what the rows are read from, as it lies there now."""
-    found = {} if settings.kind == "text" else files_with_md5(workspace)
-    return digest_of_rows(table_path(workspace, settings), settings, found)
+def rows_sha256(workspace: Workspace, table: Path, kind: Kind) -> str:
+    """The digest of all that the rows are read from, as it lies there now."""
+    return digest_of_rows(table, kind, {} if kind == "text" else files_with_md5(workspace))
 
 
-def digest_of_rows(table: Path, settings: DataSettings, found: Mapping[str, str]) -> str:
-    if settings.kind == "text":
+def digest_of_rows(table: Path, kind: Kind, found: Mapping[str, str]) -> str:
+    """The same, where the files in data/ and their MD5s are known already."""
+    if kind == "text":
         return file_sha256(table)
     # By the MD5s that DVC needs anyway: reading all the files once more would take minutes. What is learned from is
     # checked against the SHA-256 of each file, which validate_data writes down.
@@ -66,7 +69,7 @@ def _check_folder(workspace: Workspace, folder: Path, settings: DataSettings, na
             f"{name}: {settings.path!r} is a folder, expected a table for data.kind text;"
             " name the table in it, or set data.kind to image or audio"
         )
-    if settings.task != "single_label":
+    if not TASKS[settings.task].targets.names_folders:
         raise SettingsError(
             f"{name}: {settings.path!r} is a folder of class folders, which names one label for each file,"
             f" but data.task is {settings.task}; put paths and targets into a table"

@@ -1,24 +1,22 @@
-"""What is found in a table: each unmet expectation, and the reasons of each faulty row."""
+"""The findings in a table: each unmet expectation, and the reasons of each faulty row."""
 
 import logging
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graftline.data.class_folders import read_class_folders
-from graftline.data.expectations import Asset, Check, class_table, did_you_mean, expectations_for, shown
+from graftline.data.classes import class_table
+from graftline.data.expectation import Asset, Check, Expectation
+from graftline.data.expectations import did_you_mean, expectations_for, shown
 from graftline.data.media_files import MediaFile, look_at
 from graftline.data.row_facts import RowFacts, named_columns, row_facts
 from graftline.data.row_names import printable
-from graftline.data.splitting import SPLITS
 from graftline.data.tables import Row, read_header, read_rows
-from graftline.data.targets import labels_in, spread
+from graftline.data.target_kind import TargetKind
 from graftline.settings import DataSettings
-from graftline.tasks.data.files import DATA_FOLDER, table_path
 from graftline.tasks.data.gx_checks import Validator
-from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,48 +33,83 @@ FILES_PER_MESSAGE = 5_000
 logger = logging.getLogger("graftline.validate_data")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Findings:
-    """What has been seen so far of one table."""
+    """All that has been seen so far of one table."""
 
-    checks: list[Check] = field(default_factory=list)
+    checks: tuple[Check, ...] = ()
     names: tuple[str, ...] = ()
-    """What the rows' values are called where they come from."""
-    rows: list[Row] = field(default_factory=list)
+    """The names of the rows' values where they come from."""
+    rows: tuple[Row, ...] = ()
     facts: RowFacts | None = None
-    reasons: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
-    classes: list[dict[str, str | int | float | None]] = field(default_factory=list)
+    reasons: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """Of faulty rows, by their lines."""
+    classes: tuple[Mapping[str, str | int | float | None], ...] = ()
 
     @property
     def refused(self) -> bool:
         return any(not check.success for check in self.checks if check.expectation.level == "set")
 
+    @property
+    def accepted(self) -> list[int]:
+        """Which of the readable rows have no fault."""
+        rows = self.facts.rows if self.facts else ()
+        return [index for index, row in enumerate(rows) if row.line not in self.reasons]
 
-def look_into(workspace: Workspace, settings: DataSettings, findings: Findings) -> None:
-    """Fill `findings`, up to the first stage at which nothing further can be said."""
-    table, data = table_path(workspace, settings), workspace.root / DATA_FOLDER
+    def add(self, checks: Iterable[Check], reasons: Iterable[tuple[int, str]] = ()) -> "Findings":
+        """These findings and more of them."""
+        joined = dict(self.reasons)
+        for line, reason in reasons:
+            joined[line] = (*joined.get(line, ()), reason)
+        return replace(self, checks=(*self.checks, *checks), reasons=joined)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Great Expectations, and all that is expected of one set of data."""
+
+    validator: Validator
+    settings: DataSettings
+    targets: TargetKind
+    expectations: tuple[Expectation, ...]
+
+    def of(self, asset: Asset) -> list[Expectation]:
+        return [expectation for expectation in self.expectations if expectation.asset == asset]
+
+
+def look_into(table: Path, data: Path, settings: DataSettings, targets: TargetKind) -> Iterator[Findings]:
+    """The findings after each stage, up to the first at which nothing further can be said.
+
+    `data` is the folder that holds the files of images and sounds. Raises: DataRefusedError for a table that cannot be
+    read; what was found until then was given.
+    """
     logger.info("validating %s", settings.path)
+    expectations = expectations_for(settings, targets)
     if table.is_dir() and settings.kind != "text":
-        findings.names = CLASS_FOLDER_NAMES
-        findings.rows = list(read_class_folders(table, data, settings.kind))
-        validator = Validator()
+        rows = tuple(read_class_folders(table, data, settings.kind))
+        judge = _Judge(Validator(), settings, targets, expectations)
+        findings = Findings(names=CLASS_FOLDER_NAMES, rows=rows)
     else:
         header = read_header(table)
-        validator = Validator()
-        _check_header(validator, header, settings, findings)
+        judge = _Judge(Validator(), settings, targets, expectations)
+        findings = Findings(checks=tuple(_header_checks(judge, header)))
+        yield findings
         if findings.refused:
             return
-        findings.names = tuple(named_columns(settings).values())
-        findings.rows = list(read_rows(table, findings.names))
+        names = tuple(named_columns(settings).values())
+        findings = replace(findings, names=names, rows=tuple(read_rows(table, names)))
     logger.info("%d rows read", len(findings.rows))
-    findings.facts = row_facts(findings.rows, settings, _media_files(data, findings.rows, settings))
-    for asset, frame in _row_frames(findings.rows, findings.facts).items():
-        _check_rows(validator, asset, frame, settings, findings)
-    _check_set(validator, settings, findings)
+    yield findings
+    facts = row_facts(findings.rows, settings, targets, _media_files(data, findings.rows, settings))
+    findings = replace(findings, facts=facts)
+    for asset, frame in _row_frames(findings.rows, facts).items():
+        findings = findings.add(*_row_checks(judge, asset, frame, len(findings.rows)))
+        yield findings
+    yield _with_set_checks(judge, findings, facts)
 
 
 def _media_files(data: Path, rows: Sequence[Row], settings: DataSettings) -> dict[int, MediaFile]:
-    """What is known of the files that the rows name, by the rows' lines."""
+    """The facts about the files that the rows name, by the rows' lines."""
     files: dict[int, MediaFile] = {}
     for row in rows if settings.kind != "text" else ():
         if row.fault is None and row.values[0]:
@@ -86,27 +119,26 @@ def _media_files(data: Path, rows: Sequence[Row], settings: DataSettings) -> dic
     return files
 
 
-def _check_header(validator: Validator, header: Mapping[str, str], settings: DataSettings, findings: Findings) -> None:
+def _header_checks(judge: _Judge, header: Mapping[str, str]) -> Iterator[Check]:
     import pandas as pd
 
     frame = pd.DataFrame({printable(name): [kind] for name, kind in header.items()}, dtype=object)
     expectations = [
         expectation
-        for expectation in expectations_for(settings)
-        if expectation.asset == "header"
-        and (expectation.kind == "ExpectColumnToExist" or expectation.column in frame.columns)
+        for expectation in judge.of("header")
+        if expectation.kind == "ExpectColumnToExist" or expectation.column in frame.columns
     ]
-    for check in validator.decide("header", frame, expectations):
+    for check in judge.validator.decide("header", frame, expectations):
         if check.expectation.kind == "ExpectColumnToExist" and not check.success:
             there = ", ".join(shown(name) for name in header) or "none"
             seen = f"columns: {there}{did_you_mean(check.expectation.column or '', header)}"
-            findings.checks.append(Check(check.expectation, False, 1, seen))
+            yield Check(check.expectation, False, 1, seen)
         else:
-            findings.checks.append(check)
+            yield check
 
 
 def _row_frames(rows: Sequence[Row], facts: RowFacts) -> dict[Asset, "pd.DataFrame"]:
-    """What Great Expectations sees: text as objects, because pandas' own text type stops at invalid Unicode."""
+    """The rows as Great Expectations sees them: text as objects, because pandas' own stops at invalid Unicode."""
     import pandas as pd
 
     lines = {"line": [row.line for row in rows], "fault": [row.fault and printable(row.fault) for row in rows]}
@@ -116,62 +148,41 @@ def _row_frames(rows: Sequence[Row], facts: RowFacts) -> dict[Asset, "pd.DataFra
     }
 
 
-def _check_rows(
-    validator: Validator, asset: Asset, frame: "pd.DataFrame", settings: DataSettings, findings: Findings
-) -> None:
-    """Decide quickly first, then name the rows of what failed."""
-    expectations = [expectation for expectation in expectations_for(settings) if expectation.asset == asset]
-    checks = validator.decide(asset, frame, expectations, index="line")
-    findings.checks += checks
-    most = max(MOST_ROWS_NAMED_IN_REFUSED_DATA, settings.max_quarantined * len(findings.rows))
+def _row_checks(
+    judge: _Judge, asset: Asset, frame: "pd.DataFrame", read: int
+) -> tuple[list[Check], list[tuple[int, str]]]:
+    """The checks of an asset, decided quickly first; then the rows of what failed, each line with a reason."""
+    checks = judge.validator.decide(asset, frame, judge.of(asset), index="line")
+    most = max(MOST_ROWS_NAMED_IN_REFUSED_DATA, judge.settings.max_quarantined * read)
     failed = [check.expectation for check in checks if not check.success and check.faulty <= most]
-    if failed:
-        for expectation, line, value in validator.faulty_rows(f"{asset} named", frame, failed, "line"):
-            hint = did_you_mean(str(value), settings.labels) if expectation.name == "target_known" else ""
-            findings.reasons[line].append(f"{expectation.name}: {_reason(value)}{hint}")
+    faulty = judge.validator.faulty_rows(f"{asset} named", frame, failed, "line") if failed else ()
+    return checks, [(line, _reason(judge, expectation, value)) for expectation, line, value in faulty]
 
 
-def _reason(value: object) -> str:
-    return "missing" if value is None or value != value else shown(value, REASON_CHARACTERS)
+def _reason(judge: _Judge, expectation: Expectation, value: object) -> str:
+    said = "missing" if value is None or value != value else shown(value, REASON_CHARACTERS)
+    hint = did_you_mean(str(value), judge.settings.labels) if expectation.name == "target_known" else ""
+    return f"{expectation.name}: {said}{hint}"
 
 
-def _check_set(validator: Validator, settings: DataSettings, findings: Findings) -> None:
+def _with_set_checks(judge: _Judge, findings: Findings, facts: RowFacts) -> Findings:
+    """The findings with the classes, and with the checks of these and of the whole set."""
     import pandas as pd
 
-    assert findings.facts is not None
-    accepted = accepted_places(findings)
-    targets = findings.facts.columns["target"]
-    pairs = [
-        (label, findings.facts.splits[index]) for index in accepted for label in _labels(str(targets[index]), settings)
-    ]
-    labels = settings.labels or sorted({label for label, _ in pairs})
-    classes = class_table(labels, pairs, accepted_rows=len(accepted))
-    findings.classes = [dict(zip(classes, values, strict=True)) for values in zip(*classes.values(), strict=True)]
-    # A fault whose rows were too many to be named counts as well.
-    quarantined = max([len(findings.reasons), *(c.faulty for c in findings.checks if c.expectation.level == "row")])
-    read = len(findings.rows)
-    numbers = {"read": read, "accepted": read - quarantined, "quarantined_share": quarantined / max(1, read)}
-    if settings.task == "regression":
-        numbers |= {
-            f"{split}_spread": spread([str(targets[i]) for i in accepted if findings.facts.splits[i] == split])
-            for split in SPLITS
-        }
-    frames: dict[Asset, pd.DataFrame] = {
-        "classes": pd.DataFrame(classes, dtype=object),
-        "set": pd.DataFrame([numbers], dtype=object),
-    }
-    for asset, frame in frames.items():
-        expectations = [expectation for expectation in expectations_for(settings) if expectation.asset == asset]
-        findings.checks += validator.decide(asset, frame, expectations, index="label" if asset == "classes" else None)
+    targets = [(str(facts.columns["target"][index]), facts.splits[index]) for index in findings.accepted]
+    pairs = [(label, split) for target, split in targets for label in judge.targets.labels(target, judge.settings)]
+    labels = judge.settings.labels or sorted({label for label, _ in pairs})
+    table = class_table(labels, pairs, accepted_rows=len(targets))
+    numbers = {**_numbers(findings), **judge.targets.set_facts(targets)}
+    classes, whole = pd.DataFrame(table, dtype=object), pd.DataFrame([numbers], dtype=object)
+    checks = judge.validator.decide("classes", classes, judge.of("classes"), index="label")
+    checks += judge.validator.decide("set", whole, judge.of("set"))
+    by_class = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
+    return replace(findings.add(checks), classes=tuple(by_class))
 
 
-def _labels(target: str, settings: DataSettings) -> tuple[str, ...]:
-    if settings.task == "regression":
-        return ()
-    return labels_in(target, settings.label_separator) if settings.task == "multi_label" else (target,)
-
-
-def accepted_places(findings: Findings) -> list[int]:
-    """Which of the readable rows have no fault."""
-    assert findings.facts is not None
-    return [index for index, row in enumerate(findings.facts.rows) if row.line not in findings.reasons]
+def _numbers(findings: Findings) -> dict[str, float]:
+    """Counts of rows. A fault whose rows were too many to be named counts as well."""
+    by_row = (check.faulty for check in findings.checks if check.expectation.level == "row")
+    quarantined, read = max([len(findings.reasons), *by_row]), len(findings.rows)
+    return {"read": read, "accepted": read - quarantined, "quarantined_share": quarantined / max(1, read)}

@@ -4,7 +4,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from graftline.data.expectations import Check, Expectation, shown
+from graftline.data.expectation import Check, Expectation
+from graftline.data.expectations import shown
 
 if TYPE_CHECKING:
     import pandas as pd

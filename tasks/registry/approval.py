@@ -20,6 +20,6 @@ class Approval:
 
 
 def required_approval(policy: Policy) -> Approval | None:
-    """What the promotion policy asks for, None where a good verdict is enough."""
+    """The approval that the policy asks for, None where a good verdict is enough."""
     hours = policy.approval_within_hours
     return None if hours is None else Approval(hours * 3600)

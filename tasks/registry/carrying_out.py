@@ -56,7 +56,7 @@ def _carry_out(workspace: Workspace, model: str, record: Record) -> None:
 
 
 def entry_of(record: Record) -> Entry:
-    """What a record says, to be decided about anew."""
+    """The content of a record, to be decided about anew."""
     return Entry(**{field.name: getattr(record, field.name) for field in fields(Entry)})
 
 
@@ -87,8 +87,10 @@ def _settle_move(workspace: Workspace, model: str, newest: Record) -> None:
     if actual != newest.champion_after and (carried_out or actual != newest.champion_before):
         logger.warning(
             "%s: the champion is %s, but by the history %s: the alias was moved outside of Graftline; left as it is",
-            model, shown(actual), shown(newest.champion_after),
-        )  # fmt: skip
+            model,
+            shown(actual),
+            shown(newest.champion_after),
+        )
     elif not carried_out:
         logger.warning("%s: finishing the %s to version %d", model, newest.action, newest.version)
         get_version(model, newest.version)
@@ -114,6 +116,11 @@ def without_answer(asked: Record, champion: int | None) -> Entry:
     """That nobody answered in time: the version stays on HOLD."""
     reasons = (f"no answer by {asked.due}", *asked.reasons)
     return replace(
-        entry_of(asked), action="approval", champion_before=champion, champion_after=champion, why="; ".join(reasons),
-        reasons=reasons, due=None,
-    )  # fmt: skip
+        entry_of(asked),
+        action="approval",
+        champion_before=champion,
+        champion_after=champion,
+        why="; ".join(reasons),
+        reasons=reasons,
+        due=None,
+    )

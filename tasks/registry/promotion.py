@@ -28,7 +28,7 @@ REASON_CHARACTERS, NAME_CHARACTERS = 500, 100
 
 
 class Grounds(TypedDict):
-    """What the registry says of a version when it is first decided about."""
+    """The registry's facts about a version when it is first decided about."""
 
     version: int
     run_id: str | None
@@ -66,13 +66,22 @@ def record_verdict(
         if verdict == "PROMOTE" or due:
             _require_champion(model, before, rival, version)
         return append(
-            workspace, model, records,
+            workspace,
+            model,
+            records,
             Entry(
-                action="verdict", champion_before=before, champion_after=version if verdict == "PROMOTE" else before,
-                why="; ".join(reasons), verdict=verdict, reasons=reasons, evaluation_sha256=evaluation_sha256,
-                policy_sha256=policy_sha256, due=due, **_grounds(model, version),
+                action="verdict",
+                champion_before=before,
+                champion_after=version if verdict == "PROMOTE" else before,
+                why="; ".join(reasons),
+                verdict=verdict,
+                reasons=reasons,
+                evaluation_sha256=evaluation_sha256,
+                policy_sha256=policy_sha256,
+                due=due,
+                **_grounds(model, version),
             ),
-        )  # fmt: skip
+        )
 
 
 def answer_approval(workspace: Workspace, model: str, version: int, answer: Answer) -> Record:
@@ -83,10 +92,10 @@ def answer_approval(workspace: Workspace, model: str, version: int, answer: Answ
     """
     open_model(workspace, model)
     answer = replace(
-        answer, name=one_line(answer.name, "the name", NAME_CHARACTERS),
+        answer,
+        name=one_line(answer.name, "the name", NAME_CHARACTERS),
         reason=one_line(answer.reason, "the reason", REASON_CHARACTERS),
-    )  # fmt: skip
-    said = f"{answer.name}: {answer.reason}"
+    )
     with deciding(workspace, model):
         records = settled(workspace, model)
         asked = verdict_of(records, get_version(model, version))
@@ -102,20 +111,7 @@ def answer_approval(workspace: Workspace, model: str, version: int, answer: Answ
                 f" it stays on HOLD; if it is to be champion all the same: `graftline override {model} --version"
                 f" {version} --reason ...`"
             )
-        before = champion_of(model)
-        verdict, reason = "PROMOTE", f"approved by {said}"
-        if answer.decision == "reject":
-            verdict, reason = "REJECT", f"rejected by {said}"
-        elif before != asked.champion_before:
-            verdict = "HOLD"
-            reason += f", but the champion is {shown(before)} by now, not {shown(asked.champion_before)} as compared"
-        reasons = (reason, *asked.reasons[1:])
-        entry = replace(
-            entry_of(asked), action="approval", verdict=verdict, champion_before=before,
-            champion_after=version if verdict == "PROMOTE" else before, why="; ".join(reasons), reasons=reasons,
-            due=None, answer=answer,
-        )  # fmt: skip
-        return append(workspace, model, records, entry)
+        return append(workspace, model, records, _answered(asked, answer, champion_of(model)))
 
 
 def promote(workspace: Workspace, model: str, version: int | None, why: str) -> Record:
@@ -219,7 +215,7 @@ def repair(workspace: Workspace, model: str) -> list[Record]:
 
 
 def one_line(text: str, what: str, characters: int) -> str:
-    """What a person wrote, fit for one line of a record.
+    """A person's text, fit for one line of a record.
 
     Raises: SettingsError if it is blank, too long or not printable, as marks are that turn the direction of text.
     """
@@ -254,6 +250,29 @@ def _move(
             entry, action=action, champion_before=before, champion_after=to, why=why, reasons=(), due=None, answer=None
         )
         return append(workspace, model, records, entry)
+
+
+def _answered(asked: Record, answer: Answer, champion: int | None) -> Entry:
+    """A person's answer in time, where this is the champion by now."""
+    said = f"{answer.name}: {answer.reason}"
+    verdict, reason = "PROMOTE", f"approved by {said}"
+    if answer.decision == "reject":
+        verdict, reason = "REJECT", f"rejected by {said}"
+    elif champion != asked.champion_before:
+        verdict = "HOLD"
+        reason += f", but the champion is {shown(champion)} by now, not {shown(asked.champion_before)} as compared"
+    reasons = (reason, *asked.reasons[1:])
+    return replace(
+        entry_of(asked),
+        action="approval",
+        verdict=verdict,
+        champion_before=champion,
+        champion_after=asked.version if verdict == "PROMOTE" else champion,
+        why="; ".join(reasons),
+        reasons=reasons,
+        due=None,
+        answer=answer,
+    )
 
 
 def _grounds(model: str, number: int) -> Grounds:

@@ -21,7 +21,7 @@ SIGNATURE = "signature"
 
 @dataclass(frozen=True)
 class Answer:
-    """What a person said when a promotion needed approval."""
+    """A person's answer to a promotion that needs approval."""
 
     decision: Literal["approve", "reject"]
     name: str
@@ -33,7 +33,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What was decided, about which version, on what grounds."""
+    """A decision about a version, and its grounds."""
 
     action: Action
     version: int
@@ -85,7 +85,7 @@ class Record(Entry):
 
     @property
     def sha256(self) -> str:
-        """What the next record knows it by, signature included."""
+        """The digest by which the next record knows it, signature included."""
         return json_sha256(self.plain())
 
     @property

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from graftline.errors import RegistryRefusedError, SettingsError
+from graftline.settings.reading import read_yaml
 from graftline.signatures import Signer, is_public_key, signer_from_pem
 from graftline.tasks.registry.records import Record
 from graftline.tasks.workspace import Workspace
@@ -35,7 +35,7 @@ class _SigningFile(BaseModel):
 
 @dataclass(frozen=True)
 class Signing:
-    """What `mlflow/signing.yaml` says. The path of the private key stands in no record, no log and no message."""
+    """The content of `mlflow/signing.yaml`. The path of the private key stands in no record, no log and no message."""
 
     trusted_keys: tuple[str, ...]
     required_from: Mapping[str, int]
@@ -47,7 +47,7 @@ class Signing:
         return (first is not None and number >= first) or any(record.signature for record in before)
 
     def fault(self, model: str, record: Record, before: list[Record]) -> str | None:
-        """What is wrong with a record's signature, if anything is."""
+        """The fault of a record's signature, if it has one."""
         if record.signature is None:
             return "is not signed, but must be" if self.required(model, record.number, before) else None
         if not record.signature_holds:
@@ -61,11 +61,9 @@ def read_signing(workspace: Workspace) -> Signing:
     """Raises: SettingsError if `mlflow/signing.yaml` is wrong; a project without it signs nothing."""
     path = workspace.root / "mlflow" / SETTINGS
     try:
-        file = _SigningFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        file = _SigningFile.model_validate(read_yaml(path) or {})
     except FileNotFoundError:
         file = _SigningFile()
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not readable as YAML ({' '.join(str(error).split())}); mend the file") from None
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise SettingsError(f"{path}: {faults}; mend the file") from None

@@ -40,7 +40,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Proof:
-    """What was looked at and what was found."""
+    """The records that were checked, and the findings."""
 
     records: int
     signed: int
@@ -79,9 +79,11 @@ def note_faults(records: list[Record] | list[Record | None], notes: Notes, versi
     """Where the records are not those that the registry knows. A record may be None where its file is unreadable."""
     count = len(records)
     last = records[-1] if records else None
-    announced = notes.announced is not None and last is not None and (
-        (notes.announced.number, notes.announced.sha256) == (count, last.sha256)
-    )  # fmt: skip
+    announced = (
+        notes.announced is not None
+        and last is not None
+        and (notes.announced.number, notes.announced.sha256) == (count, last.sha256)
+    )
     if notes.newest is None:
         return _without_note(records, versions, announced=announced)
     newest = notes.newest

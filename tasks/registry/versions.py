@@ -1,14 +1,14 @@
-"""What MLflow's registry says of models, versions and aliases; who may change them is decided in promotion.py."""
+"""Models, versions and aliases in MLflow's registry; who may change them is decided in promotion.py."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from graftline.errors import RegistryRefusedError, SettingsError
 from graftline.tasks.registry.records import FORM, Record
-from graftline.tasks.tracking.server import connect
+from graftline.tasks.tracking.server import client, connect
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ ANNOUNCED, NEWEST = "graftline.announced_record", "graftline.newest_record"
 NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 
+Found = TypeVar("Found")
+
 
 @dataclass(frozen=True)
 class Note:
@@ -44,7 +46,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Notes:
-    """What the registry knows about a model's history."""
+    """Graftline's notes on a model."""
 
     announced: Note | None
     newest: Note | None
@@ -62,9 +64,7 @@ def challenger_of(model: str) -> int | None:
 
 def set_champion(model: str, version: int) -> None:
     """Move the alias and read it back. Raises: RegistryRefusedError if someone else moved it meanwhile."""
-    from mlflow import MlflowClient
-
-    MlflowClient().set_registered_model_alias(model, CHAMPION, str(version))
+    client().set_registered_model_alias(model, CHAMPION, str(version))
     if (actual := champion_of(model)) != version:
         raise RegistryRefusedError(
             f"{model}: the champion was set to version {version} but reads back as {shown(actual)};"
@@ -74,35 +74,25 @@ def set_champion(model: str, version: int) -> None:
 
 def find_version(model: str, run_key: str) -> "ModelVersion | None":
     """The version that a run key made, if it was registered already."""
-    from mlflow import MlflowClient
-
-    found = MlflowClient().search_model_versions(f"name = '{model}' and tags.`{RUN_KEY}` = '{run_key}'")
+    found = client().search_model_versions(f"name = '{model}' and tags.`{RUN_KEY}` = '{run_key}'")
     return min(found, key=lambda version: int(version.version)) if found else None
 
 
 def versions_of(model: str) -> "dict[int, ModelVersion]":
     """The versions that the registry has, by number."""
-    from mlflow import MlflowClient
-
-    return {int(version.version): version for version in MlflowClient().search_model_versions(f"name = '{model}'")}
+    return {int(version.version): version for version in client().search_model_versions(f"name = '{model}'")}
 
 
 def get_version(model: str, version: int) -> "ModelVersion":
     """Raises: RegistryRefusedError if there is no such model or version."""
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return MlflowClient().get_model_version(model, str(version))
-    except MlflowException as error:
-        if error.error_code not in NOT_THERE:
-            raise
-        have = sorted(versions_of(model))
-        raise RegistryRefusedError(
-            f"{model} version {version}: not in the registry, which has"
-            f" {'versions ' + ', '.join(map(str, have)) if have else 'no version of this model'};"
-            " name one that is there, or run `graftline adapt` to make one"
-        ) from None
+    if found := _found(lambda: client().get_model_version(model, str(version))):
+        return found
+    have = sorted(versions_of(model))
+    raise RegistryRefusedError(
+        f"{model} version {version}: not in the registry, which has"
+        f" {'versions ' + ', '.join(map(str, have)) if have else 'no version of this model'};"
+        " name one that is there, or run `graftline adapt` to make one"
+    )
 
 
 def is_of(record: Record, version: "ModelVersion") -> bool:
@@ -124,14 +114,12 @@ def verdict_of(records: Sequence[Record], version: "ModelVersion") -> Record | N
 
 def note_verdict(model: str, record: Record) -> None:
     """Put what a record says on its version, for those who read the registry. A version that is gone stays so."""
-    from mlflow import MlflowClient
-
     version = versions_of(model).get(record.version)
     if version is None or record.verdict is None or not is_of(record, version):
         return
-    client = MlflowClient()
-    client.set_model_version_tag(model, version.version, REASONS, "\n".join(record.reasons))
-    client.set_model_version_tag(model, version.version, VERDICT, record.verdict)
+    registry = client()
+    registry.set_model_version_tag(model, version.version, REASONS, "\n".join(record.reasons))
+    registry.set_model_version_tag(model, version.version, VERDICT, record.verdict)
 
 
 def announce(model: str, record: Record) -> None:
@@ -145,37 +133,23 @@ def note_newest(model: str, record: Record) -> None:
 
 
 def notes_of(model: str) -> Notes:
-    """What the registry knows about the model's history. Raises: RegistryRefusedError if that was made unreadable."""
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    try:
-        tags = MlflowClient().get_registered_model(model).tags
-    except MlflowException as error:
-        if error.error_code not in NOT_THERE:
-            raise
-        tags = {}
+    """The notes on a model. Raises: RegistryRefusedError if they were made unreadable."""
+    found = _found(lambda: client().get_registered_model(model))
+    tags = found.tags if found else {}
     return Notes(_read_note(model, tags, ANNOUNCED), _read_note(model, tags, NEWEST))
 
 
 def open_model(workspace: Workspace, model: str) -> None:
     """Connect to the registry that has this model. Raises: SettingsError for a bad name; RegistryRefusedError."""
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
     if not NAME.fullmatch(model):
         raise SettingsError(f"{model!r}: no name of a model, expected letters, digits, - and _, at most 63")
     connect(workspace)
-    try:
-        MlflowClient().get_registered_model(model)
-    except MlflowException as error:
-        if error.error_code not in NOT_THERE:
-            raise
-        have = sorted(other.name for other in MlflowClient().search_registered_models())
+    if not _found(lambda: client().get_registered_model(model)):
+        have = sorted(other.name for other in client().search_registered_models())
         raise RegistryRefusedError(
             f"{model}: no such registered model, the registry has {', '.join(have) or 'none'};"
             " correct the name, or run `graftline adapt` to make it"
-        ) from None
+        )
 
 
 def shown(version: int | None) -> str:
@@ -184,21 +158,24 @@ def shown(version: int | None) -> str:
 
 
 def _alias(model: str, alias: str) -> int | None:
-    from mlflow import MlflowClient
+    found = _found(lambda: client().get_model_version_by_alias(model, alias))
+    return int(found.version) if found else None
+
+
+def _found(look: Callable[[], Found]) -> Found | None:
+    """The registry's answer; None where it has no such model, version or alias."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return int(MlflowClient().get_model_version_by_alias(model, alias).version)
+        return look()
     except MlflowException as error:
-        if error.error_code not in NOT_THERE:
-            raise
-        return None
+        if error.error_code in NOT_THERE:
+            return None
+        raise
 
 
 def _note(model: str, tag: str, record: Record) -> None:
-    from mlflow import MlflowClient
-
-    MlflowClient().set_registered_model_tag(model, tag, f"{record.number} {record.sha256}")
+    client().set_registered_model_tag(model, tag, f"{record.number} {record.sha256}")
 
 
 def _read_note(model: str, tags: dict[str, str], tag: str) -> Note | None:

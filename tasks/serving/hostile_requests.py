@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 JSON = "application/json"
-# More than any row may have that a model learnt from.
+# More than any row may have that a model learned from.
 HUGE_CHARACTERS = 2_000_000
 # Deeper than Python's parser can follow.
 DEEP = 100_000
@@ -14,7 +14,7 @@ DEEP = 100_000
 
 @dataclass(frozen=True)
 class HostileRequest:
-    """What is sent to `/invocations`."""
+    """One request to `/invocations`."""
 
     name: str
     body: bytes

@@ -15,27 +15,15 @@ class AdaptedModel(PythonModel):
     """
 
     def load_context(self, context: PythonModelContext) -> None:
-        from graftline.models.predictor import Predictor
+        from graftline.answers.predicting import predictor_of
 
         # Whoever loads it may choose a faster way: mlflow.pyfunc.load_model(..., model_config={...}).
-        self._predictor = Predictor(Path(context.artifacts["model"]), **context.model_config)
+        self._predictor = predictor_of(Path(context.artifacts["model"]), **context.model_config)
 
     # Without annotations: MLflow reads them as a schema, and any that it knows would forbid some of the input forms.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
-        from graftline.evaluation.multi_label import THRESHOLD
-
         predictions = self._predictor.predict(inputs_of(model_input, self._predictor.kind))
-        outputs = self._predictor.outputs
-        if outputs.task == "regression":
-            return pd.DataFrame({"value": predictions[:, 0]})
-        if outputs.task == "multi_label":
-            answers = {
-                "labels": [[outputs.labels[place] for place in row.nonzero()[0]] for row in predictions >= THRESHOLD]
-            }
-        else:
-            answers = {"label": [outputs.labels[place] for place in predictions.argmax(1)]}
-        probabilities = [dict(zip(outputs.labels, map(float, row), strict=True)) for row in predictions]
-        return pd.DataFrame({**answers, "probabilities": probabilities})
+        return pd.DataFrame(self._predictor.columns(predictions))
 
 
 def inputs_of(table: pd.DataFrame, column: str) -> list[Any]:

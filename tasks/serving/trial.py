@@ -20,6 +20,7 @@ from graftline.tasks.serving.hostile_requests import HostileRequest, hostile_req
 from graftline.tasks.tracking.server import tracking_uri
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.behaviour_axes import ANSWERED, REFUSED
+from graftline.wording import shortened
 
 if TYPE_CHECKING:
     from graftline.evaluation.metrics import Floats
@@ -36,7 +37,7 @@ logger = logging.getLogger("graftline.serving")
 
 @dataclass(frozen=True)
 class Scored:
-    """What a registered model answered."""
+    """A registered model's answers."""
 
     task: Task
     labels: list[str]
@@ -56,11 +57,11 @@ class Trial:
     memory_megabytes: float | None
     """Most memory that the process had while they were answered; None where the system does not tell."""
     hostile: Mapping[str, str]
-    """What became of each hostile request: refused, answered, or what is wrong with it."""
+    """The outcome of each hostile request: refused, answered, or what is wrong with it."""
 
     @property
     def limited(self) -> dict[str, float]:
-        """What was measured of what the policy can limit, by the names of its limits."""
+        """The measurements that the policy can limit, by the names of its limits."""
         memory = {} if self.memory_megabytes is None else {"memory_megabytes": self.memory_megabytes}
         return {"p95_milliseconds": self.p95_milliseconds, **memory}
 
@@ -98,19 +99,24 @@ def _ask(
     environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri(workspace)}
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter and module
-            [*command, *([str(folder)] if trial else [])], cwd=workspace.root, env=environment,
-            capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False,
-        )  # fmt: skip
+            [*command, *([str(folder)] if trial else [])],
+            cwd=workspace.root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         raise _failed(uri, f"no answer in {TIMEOUT_SECONDS} seconds") from None
     # After its answers, a process on trial may have died of a hostile request.
     if (done.returncode != 0 and not trial) or not answers.exists():
         raise _failed(uri, (done.stderr.strip().splitlines() or ["no message"])[-1])
-    return _scored(json.loads(answers.read_text(encoding="utf-8")))
+    return _scored(uri, json.loads(answers.read_text(encoding="utf-8")))
 
 
 def trial_of(folder: Path, hostile: Sequence[HostileRequest]) -> Trial:
-    """What the process wrote into the folder of its trial, as far as it got."""
+    """The trial that a process wrote into `folder`, as far as it got."""
     import numpy as np
 
     timed = json.loads((folder / TIMED).read_text(encoding="utf-8"))
@@ -124,8 +130,12 @@ def trial_of(folder: Path, hostile: Sequence[HostileRequest]) -> Trial:
     faults = [f"{name}: {outcome}" for name, outcome in outcomes.items() if outcome not in (REFUSED, ANSWERED)]
     logger.info(
         "serving: median %.1f ms, 95th percentile %.1f ms; %d of %d hostile requests well behaved%s",
-        median, p95, len(outcomes) - len(faults), len(outcomes), "".join(f"; {fault}" for fault in faults),
-    )  # fmt: skip
+        median,
+        p95,
+        len(outcomes) - len(faults),
+        len(outcomes),
+        "".join(f"; {fault}" for fault in faults),
+    )
     return Trial(len(timed["milliseconds"]), median, p95, peak and round(peak / 1e6, 1), outcomes)
 
 
@@ -139,20 +149,18 @@ def _outcome(told: Mapping[str, Any] | None, request: HostileRequest) -> str:
     return ANSWERED if request.may_be_answered else "answered, expected an error"
 
 
-def _scored(answered: list[dict[str, Any]]) -> Scored:
-    """What the answers say; which columns they have shows the task."""
-    import numpy as np
+def _scored(uri: str, answered: list[dict[str, Any]]) -> Scored:
+    """The meaning of the answers; their columns show the task."""
+    from graftline.answers.tasks import TASKS
 
-    if "value" in answered[0]:
-        return Scored("regression", [], np.array([[row["value"]] for row in answered], dtype=float))
-    labels = list(answered[0]["probabilities"])
-    values = np.array([[row["probabilities"][label] for label in labels] for row in answered], dtype=float)
-    return Scored("multi_label" if "labels" in answered[0] else "single_label", labels, values)
+    for name, task in TASKS.items():
+        if task.outputs.columns.keys() == answered[0].keys():
+            return Scored(name, *task.outputs.understood(answered))
+    raise _failed(uri, f"its answers have the columns {', '.join(answered[0])}, which are those of no task")
 
 
 def _failed(uri: str, said: str) -> RegistryRefusedError:
-    why = said if len(said) <= SHOWN_CHARACTERS else said[:SHOWN_CHARACTERS] + "…"
     return RegistryRefusedError(
-        f"{uri}: the registered model does not answer in a fresh process ({why});"
+        f"{uri}: the registered model does not answer in a fresh process ({shortened(said, SHOWN_CHARACTERS)});"
         " expected labels and probabilities, or a value, for each input; see the version's files in MLflow"
     )

@@ -8,15 +8,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import JsonValue
-
+from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count, use_threads
-from graftline.digests import json_sha256
-from graftline.evaluation.scoring import SCORING, spelt
+from graftline.evaluation.scoring import spelt
 from graftline.settings import Kind, Task
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.tasks.base_models.store import BaseModel, verify_base_model
-from graftline.tasks.data.accepted_rows import LIBRARIES_OF, ValidatedData, raw_inputs, split_targets
+from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, raw_inputs, split_targets
 from graftline.tasks.progress import ProgressBar
 from graftline.tasks.workspace import Workspace
 
@@ -24,10 +22,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from graftline.frozen.freezing import FreezePoint
+    from graftline.frozen.keys import KeptUnder
     from graftline.frozen.rows import InputRows
     from graftline.models.classifier import Classifier
     from graftline.models.preprocessing import Preprocessor
-    from graftline.training.plan import Epoch, Progress
+    from graftline.training.progress import Epoch, Progress
     from graftline.training.strategies import Adapted
 
 
@@ -40,7 +39,7 @@ logger = logging.getLogger("graftline.fine_tune")
 
 
 @dataclass(frozen=True)
-class Made:
+class AdaptedModel:
     """An adapted model in memory."""
 
     model: "Classifier"
@@ -58,17 +57,17 @@ def adapt_base(
     bar: ProgressBar,
     finished_epoch: Callable[[dict[str, float]], None] = lambda _: None,
     scratch: bool = False,
-) -> Made:
+) -> AdaptedModel:
     """Adapt the base model, or its architecture with random weights, to the accepted training rows.
 
     Checkpoints go to `folder`; who finds some there goes on from them.
     """
     from graftline.frozen.eviction import open_feature_store
+    from graftline.frozen.keys import store_key
     from graftline.frozen.rows import InputRows
     from graftline.models.folders import load_base, load_preprocessor
-    from graftline.models.outputs import outputs_for
     from graftline.models.preprocessing import Reading
-    from graftline.training.runs import Listener
+    from graftline.training.progress import Listener
     from graftline.training.strategies import Adaptation
 
     use_threads(settings.threads)
@@ -76,24 +75,31 @@ def adapt_base(
     reading = Reading(data.kind, settings.max_tokens, settings.max_seconds)
     preprocessor = load_preprocessor(base.path, reading)
     targets = {split: split_targets(data, split) for split in ("train", "validation")}
-    outputs = outputs_for(data.task, data.labels, targets["train"])
+    task = TASKS[data.task]
+    outputs = task.outputs.outputs_for(data.labels, targets["train"])
     model = load_base(
-        base.path, outputs, reading=reading, seed=settings.seed, head=settings.head,
-        block_pattern=settings.block_pattern, scratch=scratch,
-    )  # fmt: skip
+        base.path,
+        outputs,
+        reading=reading,
+        seed=settings.seed,
+        head=settings.head,
+        block_pattern=settings.block_pattern,
+        scratch=scratch,
+    )
 
     def rows_of(split: str) -> InputRows:
         raws = raw_inputs(workspace, data, split)
-        return InputRows(preprocessor, preprocessor.encode(raws), outputs.as_learned(targets[split]))
+        return InputRows(preprocessor, preprocessor.encode(raws), task.outputs.as_learned(outputs, targets[split]))
 
     rows = {split: rows_of(split) for split in targets}
     adapted = Adaptation(
         model=model,
         rows=rows,
         settings=settings,
+        objective_for=task.objective_for,
         stores=lambda point: open_feature_store(
             workspace.artifacts / "features",
-            _store_key(base, point, settings, data.kind),
+            store_key(_kept_under(base, point, settings, data.kind)),
             precision=settings.feature_precision,
             limit_bytes=round(settings.feature_gigabytes * 1e9),
             say=logger.info,
@@ -104,42 +110,45 @@ def adapt_base(
     model.to("cpu")
     temperature = _temperature(model, adapted, rows["validation"], targets["validation"], settings.batch_size)
     model.outputs = replace(outputs, temperature=temperature)
-    return Made(model, preprocessor, adapted)
+    return AdaptedModel(model, preprocessor, adapted)
 
 
 def _temperature(
     model: "Classifier", adapted: "Adapted", validation: "InputRows", targets: "Tensor", batch_size: int
 ) -> float:
-    """What divides the model's outputs, fitted on the validation rows as it answered before it learnt from them."""
-    from graftline.evaluation.calibration import fit_temperature
+    """The divisor of the model's outputs, fitted on its answers for the validation rows before it learned from them."""
     from graftline.training.validation_score import predict
 
     held = adapted.validation_outputs
     if held is None:
         # In full precision and through the whole model: as it will be served.
         held = predict(model, validation, batch_size=batch_size)
-    temperature = fit_temperature(model.outputs.task, held.double().numpy(), targets.numpy())
+    temperature = TASKS[model.outputs.task].scores.temperature(held.double().numpy(), targets.numpy())
     logger.info("temperature %.3f, fitted on %d validation rows", temperature, len(held))
     return temperature
 
 
-def _store_key(base: BaseModel, point: "FreezePoint", settings: AdaptationSettings, kind: Kind) -> str:
-    """What the frozen part's output depends on, apart from the row."""
+def _kept_under(base: BaseModel, point: "FreezePoint", settings: AdaptationSettings, kind: Kind) -> "KeptUnder":
     from importlib.metadata import version
 
-    from graftline.frozen.filling import FROZEN_PART_VERSION
+    from graftline.frozen.keys import LIBRARIES, KeptUnder
 
-    libraries = [version(name) for name in ("torch", "transformers", "numpy", *libraries_for(settings, kind))]
-    threads = thread_count(settings.threads)
-    computed = [threads, settings.device, settings.precision, settings.feature_precision, settings.runtime]
-    parts: list[JsonValue] = [FROZEN_PART_VERSION, base.digest, point.first_trainable, *computed, *libraries]
-    return json_sha256(parts)[:32]
+    return KeptUnder(
+        base_digest=base.digest,
+        first_trainable=point.first_trainable,
+        threads=thread_count(settings.threads),
+        device=settings.device,
+        precision=settings.precision,
+        feature_precision=settings.feature_precision,
+        runtime=settings.runtime,
+        versions=tuple(version(name) for name in (*LIBRARIES, *libraries_for(settings, kind))),
+    )
 
 
 def libraries_for(settings: AdaptationSettings, kind: Kind) -> tuple[str, ...]:
-    """What else the result depends on. Whoever asks for OpenVINO and lacks it is told so where it is used."""
+    """The other libraries that a result depends on. Whoever asks for OpenVINO and lacks it is told where it is used."""
     is_there = settings.runtime == "openvino" and find_spec("openvino") is not None
-    return (*LIBRARIES_OF[kind], "openvino") if is_there else LIBRARIES_OF[kind]
+    return (*READING_LIBRARIES[kind], "openvino") if is_there else READING_LIBRARIES[kind]
 
 
 def _teller(bar: ProgressBar) -> Callable[["Progress"], None]:
@@ -152,17 +161,26 @@ def _teller(bar: ProgressBar) -> Callable[["Progress"], None]:
             bar.show(progress.step / progress.steps)
             logger.info(
                 "epoch %d, step %d of %d, loss %.3f, %.0f rows/s",
-                progress.epoch, progress.step, progress.steps, progress.loss, progress.rows_per_second,
-            )  # fmt: skip
+                progress.epoch,
+                progress.step,
+                progress.steps,
+                progress.loss,
+                progress.rows_per_second,
+            )
 
     return report
 
 
 def _tell_epoch(epoch: "Epoch", task: Task, finished_epoch: Callable[[dict[str, float]], None]) -> None:
+    scoring = TASKS[task].scores.scoring
     logger.info(
         "epoch %d: validation %s %.4f, %s %.4f",
-        epoch.number, spelt(SCORING[task].primary), epoch.validation_score, SCORING[task].loss, epoch.validation_loss,
-    )  # fmt: skip
+        epoch.number,
+        spelt(scoring.primary),
+        epoch.validation_score,
+        scoring.loss,
+        epoch.validation_loss,
+    )
     finished_epoch(numbers_of(epoch, task))
 
 
@@ -170,4 +188,4 @@ def numbers_of(epoch: "Epoch", task: Task) -> dict[str, float]:
     """An epoch's numbers with its score under the score's own name, as MLflow and `reports/` show them."""
     numbers = asdict(epoch)
     score = numbers.pop("validation_score")
-    return numbers | {f"validation_{SCORING[task].primary}": score}
+    return numbers | {f"validation_{TASKS[task].scores.scoring.primary}": score}

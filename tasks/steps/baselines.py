@@ -12,13 +12,14 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
+from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count
-from graftline.evaluation.scoring import SCORING
 from graftline.files import write_json
 from graftline.settings import Settings
 from graftline.settings.adaptation import AdaptationSettings
+from graftline.settings.by_value import by_value
 from graftline.tasks.base_models.store import BaseModel
-from graftline.tasks.data.accepted_rows import LIBRARIES_OF, ValidatedData, raw_inputs, read_split, split_targets
+from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, raw_inputs, read_split, split_targets
 from graftline.tasks.progress import ProgressBar
 from graftline.tasks.step_folders import Outcome, StepFolder, produce
 from graftline.tasks.steps.adapting import CHECKPOINTS, MODEL, adapt_base
@@ -54,9 +55,9 @@ class Rival:
     """A baseline and what it says of the held-out rows."""
 
     against: str
-    """What it is, in words."""
+    """Its name for a reader."""
     answers: str | None
-    """What it always answers, if it does."""
+    """Its one answer, if it has no other."""
     folder: StepFolder
 
     def predictions(self) -> "Floats":
@@ -68,7 +69,7 @@ class Rival:
 
 @dataclass(frozen=True)
 class Baselines:
-    """What a candidate must beat beside the champion."""
+    """The rivals of a candidate beside the champion."""
 
     rivals: Mapping[str, Rival]
     left_out: Mapping[str, str]
@@ -92,7 +93,7 @@ class _Recipe:
 def baselines(
     workspace: Workspace, settings: Settings, wanted: Sequence[Baseline], data: ValidatedData, base: BaseModel
 ) -> Baselines:
-    """What those of `wanted` that the data allow say of the held-out rows, and what needs no model.
+    """The answers for the held-out rows of those `wanted` that the data allow, and of what needs no model.
 
     A killed one goes on from its last checkpoint.
     """
@@ -147,31 +148,37 @@ def _recipes(workspace: Workspace, settings: Settings, data: ValidatedData, base
     """The baselines that can be computed from these data, the cheapest first."""
     frozen, scratch = frozen_head_settings(settings), scratch_settings(settings)
     balanced = settings.adaptation.class_weights == "balanced"
-    linear = "ridge" if data.task == "regression" else "logistic"
+    scoring = TASKS[data.task].scores.scoring
 
     def adapted(chosen: AdaptationSettings) -> Mapping[str, JsonValue]:
         # The folder's size decides nothing, and a number of threads that is left open is that of the machine.
-        written = chosen.model_dump(mode="json", exclude={"threads", "feature_gigabytes"})
+        written = by_value(chosen, "adaptation", without=["threads", "feature_gigabytes"])
         return {"base_model": base.digest, "settings": written, "threads": thread_count(chosen.threads)}
 
     def learn(chosen: AdaptationSettings, *, scratch: bool) -> Callable[[Path], "Floats"]:
         return lambda folder: _adapted(folder, workspace, chosen, data, base, scratch=scratch)
 
-    libraries = (*LIBRARIES, *LIBRARIES_OF[data.kind])
-    found = {MAJORITY: _Recipe(SCORING[data.task].baseline, {}, ("numpy",), lambda _: _without_model(data))}
+    libraries = (*LIBRARIES, *READING_LIBRARIES[data.kind])
+    found = {MAJORITY: _Recipe(scoring.baseline, {}, ("numpy",), lambda _: _without_model(data))}
     if data.kind == "text":
         found["tfidf"] = _Recipe(
-            f"TF-IDF with {linear} regression", {"balanced": balanced}, ("numpy", "scikit-learn"),
+            scoring.on_words,
+            {"balanced": balanced},
+            ("numpy", "scikit-learn"),
             lambda _: _on_words(data, balanced=balanced),
-        )  # fmt: skip
+        )
     found[FROZEN_HEAD] = _Recipe(
-        "the frozen base model with a solved head", adapted(frozen), libraries,
+        "the frozen base model with a solved head",
+        adapted(frozen),
+        libraries,
         learn(frozen, scratch=False),
-    )  # fmt: skip
+    )
     found["scratch"] = _Recipe(
-        f"the same architecture trained from scratch for {scratch.epochs} epochs", adapted(scratch),
-        libraries, learn(scratch, scratch=True),
-    )  # fmt: skip
+        f"the same architecture trained from scratch for {scratch.epochs} epochs",
+        adapted(scratch),
+        libraries,
+        learn(scratch, scratch=True),
+    )
     return found
 
 
@@ -179,7 +186,8 @@ def _rival(workspace: Workspace, name: str, recipe: _Recipe, data: ValidatedData
     folder = produce(
         workspace,
         STEP,
-        depends_on={"baseline": name, "data": data.folder.key, **recipe.depends_on},
+        depends_on={"baseline": name, "data": data.sha256, **recipe.depends_on},
+        code=(__name__, *TASKS[data.task].modules("outputs", "objective_for", "scores")),
         libraries=recipe.libraries,
         build=lambda folder: _build(folder, recipe),
         resumable=True,
@@ -192,7 +200,7 @@ def _rival(workspace: Workspace, name: str, recipe: _Recipe, data: ValidatedData
 def _build(folder: Path, recipe: _Recipe) -> None:
     import numpy as np
 
-    from graftline.training.plan import DivergedError
+    from graftline.training.progress import DivergedError
 
     began = time.monotonic()
     answers: str | None = None
@@ -210,10 +218,8 @@ def _build(folder: Path, recipe: _Recipe) -> None:
 
 
 def _without_model(data: ValidatedData) -> "tuple[str, Floats]":
-    from graftline.evaluation.baselines import baseline
-
     held_out = len(split_targets(data, "test"))
-    return baseline(data.task, split_targets(data, "train").numpy(), held_out, data.labels)
+    return TASKS[data.task].scores.without_model(split_targets(data, "train").numpy(), held_out, data.labels)
 
 
 def _on_words(data: ValidatedData, *, balanced: bool) -> "Floats":
@@ -222,26 +228,30 @@ def _on_words(data: ValidatedData, *, balanced: bool) -> "Floats":
     splits = ("train", "validation", "test")
     texts = {split: read_split(data, split, ["input"])["input"] for split in splits}
     targets: dict[str, NDArray[Any]] = {split: split_targets(data, split).numpy() for split in splits[:2]}
-    outputs = 1 if data.task == "regression" else len(data.labels)
-    return bag_of_words(data.task, texts, targets, outputs=outputs, balanced=balanced)
+    return bag_of_words(TASKS[data.task].scores, texts, targets, labels=data.labels, balanced=balanced)
 
 
 def _adapted(
-    folder: Path, workspace: Workspace, settings: AdaptationSettings, data: ValidatedData, base: BaseModel,
-    *, scratch: bool,
-) -> "Floats":  # fmt: skip
+    folder: Path,
+    workspace: Workspace,
+    settings: AdaptationSettings,
+    data: ValidatedData,
+    base: BaseModel,
+    *,
+    scratch: bool,
+) -> "Floats":
     """Predictions by the same code as a registered model's.
 
     The frozen model stays: whether adapting it widened differences between groups is asked with other inputs, too.
     """
+    from graftline.answers.predicting import predictor_of
     from graftline.models.folders import save_classifier
-    from graftline.models.predictor import Predictor
 
     bar = ProgressBar("baseline", "baselines: share of the training steps that are done")
     made = adapt_base(workspace, settings, data, base, folder=folder / CHECKPOINTS, bar=bar, scratch=scratch)
     bar.show(1.0)
     save_classifier(made.model, made.preprocessor, folder / MODEL)
-    predictions = Predictor(folder / MODEL).predict(raw_inputs(workspace, data, "test"))
+    predictions = predictor_of(folder / MODEL).predict(raw_inputs(workspace, data, "test"))
     for part in (CHECKPOINTS, MODEL) if scratch else (CHECKPOINTS,):
         shutil.rmtree(folder / part, ignore_errors=True)
     return predictions

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from graftline.behaviour.bias import Disparity
     from graftline.behaviour.findings import Behaviour, Counted
     from graftline.evaluation.metrics import Floats
+    from graftline.evaluation.task_scores import TaskScores
     from graftline.models.predictor import Predictor
     from graftline.models.preprocessing import Raw
     from graftline.settings.words import Swap
@@ -29,17 +30,18 @@ class FrozenModel:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Examined:
     """The model that is looked at, and what it says of the held-out rows."""
 
     predictor: "Predictor"
     raws: "Sequence[Raw]"
     predictions: "Floats"
     targets: "NDArray[Any]"
+    task_scores: "TaskScores"
 
 
 def behaviour_on(
-    settings: Settings, data: ValidatedData, candidate: Candidate, frozen: FrozenModel | None
+    settings: Settings, data: ValidatedData, candidate: Examined, frozen: FrozenModel | None
 ) -> "Behaviour":
     """Everything that the settings ask for."""
     from graftline.behaviour.findings import Behaviour
@@ -55,7 +57,7 @@ def behaviour_on(
     )
 
 
-def _changes(settings: Settings, data: ValidatedData, candidate: Candidate) -> "list[Counted]":
+def _changes(settings: Settings, data: ValidatedData, candidate: Examined) -> "list[Counted]":
     from graftline.behaviour.perturbations import changes_of
     from graftline.behaviour.robustness import kept_under_changes, some_rows
 
@@ -64,12 +66,16 @@ def _changes(settings: Settings, data: ValidatedData, candidate: Candidate) -> "
     if not rows:
         return []
     return kept_under_changes(
-        candidate.predictor, [candidate.raws[row] for row in rows], candidate.predictions[rows],
-        changes_of(data.kind), seed=evaluation.seed,
-    )  # fmt: skip
+        candidate.predictor,
+        [candidate.raws[row] for row in rows],
+        candidate.predictions[rows],
+        changes_of(data.kind),
+        is_same=candidate.task_scores.is_same,
+        seed=evaluation.seed,
+    )
 
 
-def _directions(settings: Settings, candidate: Candidate) -> "tuple[list[Counted], list[str]]":
+def _directions(settings: Settings, candidate: Examined) -> "tuple[list[Counted], list[str]]":
     from graftline.behaviour.robustness import moved_as_directed
     from graftline.settings.words import direction_of
 
@@ -84,7 +90,7 @@ def _directions(settings: Settings, candidate: Candidate) -> "tuple[list[Counted
 
 
 def _groups(
-    settings: Settings, data: ValidatedData, candidate: Candidate, frozen: FrozenModel | None
+    settings: Settings, data: ValidatedData, candidate: Examined, frozen: FrozenModel | None
 ) -> "tuple[list[Disparity], list[str]]":
     from graftline.behaviour.bias import SMALLEST_GROUP, group_disparities
 
@@ -93,17 +99,23 @@ def _groups(
     for name in settings.evaluation.groups:
         values = read_split(data, "test", [f"slice.{name}"])[f"slice.{name}"]
         disparities = group_disparities(
-            data.task, name, values, candidate.predictions, candidate.targets, labels=data.labels,
-            frozen=frozen.predictions if frozen else None, resamples=settings.evaluation.bootstrap,
+            candidate.task_scores,
+            name,
+            values,
+            candidate.predictions,
+            candidate.targets,
+            labels=data.labels,
+            frozen=frozen.predictions if frozen else None,
+            resamples=settings.evaluation.bootstrap,
             seed=settings.evaluation.seed,
-        )  # fmt: skip
+        )
         found += disparities
         if not disparities:
             left_out.append(f"{name}: fewer than two groups have {SMALLEST_GROUP} held-out rows to be compared")
     return found, left_out
 
 
-def _swaps(settings: Settings, candidate: Candidate, frozen: FrozenModel | None) -> "tuple[list[Disparity], list[str]]":
+def _swaps(settings: Settings, candidate: Examined, frozen: FrozenModel | None) -> "tuple[list[Disparity], list[str]]":
     from graftline.settings.words import swap_of
 
     found, left_out = [], []
@@ -116,23 +128,25 @@ def _swaps(settings: Settings, candidate: Candidate, frozen: FrozenModel | None)
     return found, left_out
 
 
-def _swapped(settings: Settings, candidate: Candidate, swap: "Swap", frozen: FrozenModel | None) -> "Disparity | None":
-    from graftline.behaviour.bias import moves, swap_disparity
-    from graftline.behaviour.robustness import is_same_answer
+def _swapped(settings: Settings, candidate: Examined, swap: "Swap", frozen: FrozenModel | None) -> "Disparity | None":
+    from graftline.behaviour.bias import swap_disparity
     from graftline.settings.words import with_partners
 
     texts = [with_partners(text, swap.partners) for text in candidate.raws]
     rows = [row for row, text in enumerate(texts) if text != candidate.raws[row]]
     if not rows:
         return None
-    predictor, swapped = candidate.predictor, [texts[row] for row in rows]
-    task, spread = predictor.outputs.task, predictor.outputs.spread
-    before, after = candidate.predictions[rows], predictor.predict(swapped)
+    task_scores, spread = candidate.task_scores, candidate.predictor.outputs.spread
+    swapped = [texts[row] for row in rows]
+    before, after = candidate.predictions[rows], candidate.predictor.predict(swapped)
     theirs = None
     if frozen is not None and frozen.predict is not None:
-        theirs = moves(task, frozen.predictions[rows], frozen.predict(swapped), spread=spread)
+        theirs = task_scores.moves(frozen.predictions[rows], frozen.predict(swapped), spread)
     return swap_disparity(
-        swap.name, moves(task, before, after, spread=spread), theirs,
-        changed=int((~is_same_answer(predictor, before, after)).sum()),
-        resamples=settings.evaluation.bootstrap, seed=settings.evaluation.seed,
-    )  # fmt: skip
+        swap.name,
+        task_scores.moves(before, after, spread),
+        theirs,
+        changed=int((~task_scores.is_same(before, after, spread)).sum()),
+        resamples=settings.evaluation.bootstrap,
+        seed=settings.evaluation.seed,
+    )

@@ -1,4 +1,4 @@
-"""Step 1a, data_version: make sure that data/ holds exactly the version of the data that data.dvc names."""
+"""Before step 1, data_version: make sure that data/ holds exactly the version of the data that data.dvc names."""
 
 import json
 import logging
@@ -48,7 +48,7 @@ def data_version(workspace: Workspace, settings: DataSettings) -> DataVersion:
         )
     if not table.is_file() and not table.is_dir():
         raise DataRefusedError(f"{table}: there is no such table or folder; correct data.path or run `dvc pull`")
-    return DataVersion(version, bool(differing), tuple(differing), digest_of_rows(table, settings, found))
+    return DataVersion(version, bool(differing), tuple(differing), digest_of_rows(table, settings.kind, found), table)
 
 
 def _bring_version(workspace: Workspace, settings: DataSettings) -> tuple[str, dict[str, str], list[str]]:

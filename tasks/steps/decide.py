@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from graftline.behaviour.findings import behaviour_of
-from graftline.digests import json_sha256
+from graftline.answers.tasks import TASKS
 from graftline.evaluation.bootstrap import Score
 from graftline.tasks.registry.approval import required_approval
 from graftline.tasks.registry.promotion import record_verdict, repair
@@ -17,6 +16,7 @@ from graftline.tasks.serving.trial import Trial
 from graftline.tasks.step_folders import Outcome
 from graftline.tasks.steps.evaluate_model import Evaluation
 from graftline.tasks.steps.register_model import Candidate
+from graftline.tasks.tracking.server import client
 from graftline.tasks.workspace import Workspace
 from graftline.verdict import gate
 from graftline.verdict.axis import Axis
@@ -57,15 +57,24 @@ def decide(workspace: Workspace, policy: Policy, candidate: Candidate, evaluatio
     record = verdict_of(records, version)
     outcome: Outcome = "reused" if record is not None and VERDICT in version.tags else "ran"
     verdict = judge(
-        policy, evaluation, barred=version.tags.get(BARRED), unfair=_unfair(candidate, evaluation),
+        policy,
+        evaluation,
+        barred=version.tags.get(BARRED),
+        unfair=_unfair(candidate, evaluation),
         trial=candidate.trial,
-    )  # fmt: skip
+    )
     if record is None:
         record = record_verdict(
-            workspace, candidate.model, version=candidate.version, verdict=verdict.verdict, reasons=verdict.reasons,
-            rival=evaluation.champion.version if evaluation.champion else None, approval=required_approval(policy),
-            evaluation_sha256=json_sha256(evaluation.details), policy_sha256=policy.sha256,
-        )  # fmt: skip
+            workspace,
+            candidate.model,
+            version=candidate.version,
+            verdict=verdict.verdict,
+            reasons=verdict.reasons,
+            rival=evaluation.champion.version if evaluation.champion else None,
+            approval=required_approval(policy),
+            evaluation_sha256=evaluation.sha256,
+            policy_sha256=policy.sha256,
+        )
         logger.info("%s: %s", record.verdict, record.why)
     if AXES not in version.tags:  # also where a kill came after the verdict
         _tag(candidate, policy, verdict)
@@ -80,13 +89,13 @@ def judge(
     rival = evaluation.comparison or (gate.Unscored(evaluation.obstacle) if evaluation.obstacle else None)
     return gate.decide(
         gate.Evaluated(
-            evaluation.task,
+            TASKS[evaluation.task].scores.scoring,
             {name: Score(**numbers) for name, numbers in evaluation.scores.items()},
             unfair=[unfair] if unfair else [],
             barred=barred,
             serving=trial.limited if trial else None,
             hostile=trial.hostile if trial else None,
-            behaviour=behaviour_of(evaluation.details["behaviour"]) if "behaviour" in evaluation.details else None,
+            behaviour=evaluation.held_out.behaviour,
             left_out=evaluation.left_out,
         ),
         rival,
@@ -96,7 +105,7 @@ def judge(
 
 
 def _unfair(candidate: Candidate, evaluation: Evaluation) -> str | None:
-    """Why the champion may have learnt from rows that are held out now, if so.
+    """Why the champion may have learned from rows that are held out now, if so.
 
     A row's side depends on its group and the shares only, so this takes another split than the champion's.
     """
@@ -105,7 +114,7 @@ def _unfair(candidate: Candidate, evaluation: Evaluation) -> str | None:
     champion = get_version(evaluation.champion.model, evaluation.champion.version)
     now, then = _logged_settings(candidate.run_id), _logged_settings(str(champion.run_id))
     if TEST_SHARE not in now or TEST_SHARE not in then:
-        return None  # a champion from elsewhere: what it learnt from is not known to be held out or not
+        return None  # a champion from elsewhere: what it learned from is not known to be held out or not
     changed = [name for name in SIDES if now.get(name) != then.get(name)]
     if float(now[TEST_SHARE]) > float(then[TEST_SHARE]):
         changed.append(TEST_SHARE)
@@ -114,17 +123,16 @@ def _unfair(candidate: Candidate, evaluation: Evaluation) -> str | None:
     was = ", ".join(f"{name} was {then.get(name)} and is {now.get(name)}" for name in changed)
     return (
         f"the split changed since champion version {evaluation.champion.version} was made ({was}), so held-out rows may"
-        " be rows that it learnt from: go back to its split, or train it again on this one"
+        " be rows that it learned from: go back to its split, or train it again on this one"
     )
 
 
 def _logged_settings(run_id: str) -> dict[str, str]:
     """The settings of an MLflow run; none where there is no such run."""
-    from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     try:
-        return dict(MlflowClient().get_run(run_id).data.params)
+        return dict(client().get_run(run_id).data.params)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
@@ -132,9 +140,7 @@ def _logged_settings(run_id: str) -> dict[str, str]:
 
 
 def _tag(candidate: Candidate, policy: Policy, verdict: gate.Verdict) -> None:
-    from mlflow import MlflowClient
-
     tags = {POLICY_SHA256: policy.sha256, AXES: json.dumps({axis.name: axis.outcome for axis in verdict.axes})}
-    client = MlflowClient()
+    server = client()
     for name, value in tags.items():
-        client.set_model_version_tag(candidate.model, str(candidate.version), name, value)
+        server.set_model_version_tag(candidate.model, str(candidate.version), name, value)

@@ -10,13 +10,17 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
+from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count, use_threads
+from graftline.digests import json_sha256
 from graftline.errors import RegistryRefusedError
-from graftline.evaluation.scoring import SCORING, spelt
+from graftline.evaluation.examination import Answers, Examination
+from graftline.evaluation.scoring import spelt
 from graftline.files import write_atomically, write_json
 from graftline.settings import Settings, Task
+from graftline.settings.by_value import by_value
 from graftline.tasks.data.accepted_rows import (
-    LIBRARIES_OF,
+    READING_LIBRARIES,
     ValidatedData,
     questions,
     raw_inputs,
@@ -27,15 +31,15 @@ from graftline.tasks.serving.trial import score_in_fresh_process
 from graftline.tasks.step_folders import StepFolder, produce
 from graftline.tasks.steps.adapting import MODEL
 from graftline.tasks.steps.baselines import FROZEN_HEAD, MAJORITY, Baselines, is_solved_head
-from graftline.tasks.steps.behaviour import Candidate, FrozenModel, behaviour_on
+from graftline.tasks.steps.behaviour import Examined, FrozenModel, behaviour_on
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.held_out import Scorer, class_slices, held_out_slices, predictions_sha256, slice_scores
 from graftline.tasks.steps.source_task import SourceTask, retention_of
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
+    from graftline.behaviour.held_out import HeldOut
     from graftline.evaluation.comparison import Comparison
-    from graftline.evaluation.examination import Examination
     from graftline.evaluation.metrics import Floats
 
 STEP = "evaluate_model"
@@ -61,7 +65,7 @@ class Champion:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the held-out rows say; `value`, `low` and `high` of every score."""
+    """The word of the held-out rows; `value`, `low` and `high` of every score."""
 
     folder: StepFolder
     task: Task
@@ -76,8 +80,10 @@ class Evaluation:
     obstacle: str | None
     """Why the champion could not be scored, if so."""
     predictions_sha256: str
-    details: dict[str, JsonValue]
-    """All numbers, also those per class and slice."""
+    held_out: "HeldOut"
+    """All else that there is to show of the rows, also per class and slice."""
+    sha256: str
+    """The digest of all these numbers."""
 
 
 @task(name="4 evaluate_model", persist_result=False, cache_policy=NO_CACHE)
@@ -99,7 +105,7 @@ def evaluate_model(
         "test_rows": data.test_sha256,
         "slices": list(settings.data.slices),
         "target": settings.data.target,
-        "settings": settings.evaluation.model_dump(mode="json"),
+        "settings": by_value(settings.evaluation, "evaluation"),
         "threads": thread_count(settings.adaptation.threads),
         "baselines": {name: rival.folder.key for name, rival in baselines.rivals.items()},
         "left_out": {**baselines.left_out},
@@ -110,7 +116,8 @@ def evaluate_model(
         workspace,
         STEP,
         depends_on=depends_on,
-        libraries=(*LIBRARIES, *LIBRARIES_OF[data.kind]),
+        code=(__name__, *TASKS[data.task].modules("outputs", "scores")),
+        libraries=(*LIBRARIES, *READING_LIBRARIES[data.kind]),
         build=lambda folder: _build(folder, workspace, settings, data, checkpoint, baselines, champion, source),
     )
     return _record(folder, champion)
@@ -126,30 +133,28 @@ def _build(
     champion: Champion | None,
     source: SourceTask | None,
 ) -> None:
+    from graftline.answers.predicting import predictor_of
     from graftline.evaluation.clusters import worst_clusters
-    from graftline.evaluation.comparison import row_quality
-    from graftline.evaluation.examination import examine
-    from graftline.models.predictor import Predictor
 
     use_threads(settings.adaptation.threads)
+    task = TASKS[data.task]
     rows = read_split(data, "test", ["row_id", "target"])
     targets = split_targets(data, "test").numpy()
-    predictor = Predictor(checkpoint.model)
+    predictor = predictor_of(checkpoint.model)
     raws = raw_inputs(workspace, data, "test")
-    look = predictor.look(raws)
-    predictions = predictor.answers(look.outputs)
-    uncalibrated = replace(predictor.outputs, temperature=1.0).answers(look.outputs).numpy()
+    features = predictor.features(raws)
+    predictions = predictor.answers(features.outputs)
+    without_temperature = replace(predictor.outputs, temperature=1.0)
+    uncalibrated = task.outputs.answers(without_temperature, features.outputs).numpy()
     logger.info(
         "scoring %d held-out rows, each interval from %d resamples", len(targets), settings.evaluation.bootstrap
     )
-    seen = examine(
-        data.task, predictions, targets, uncalibrated=uncalibrated, labels=data.labels, target_name=settings.data.target
-    )
+    seen = task.scores.examine(Answers(predictions, uncalibrated, targets, data.labels, settings.data.target))
     slices = held_out_slices(data, settings.data.slices)
-    quality = row_quality(data.task, predictions, targets)
-    found = worst_clusters(look.vectors.double().numpy(), quality, rows["row_id"], seed=settings.evaluation.seed)
-    scores = Scorer(data.task, targets, settings.evaluation, [*slices, *class_slices(data, targets)])
-    candidate = Candidate(predictor, raws, predictions, targets)
+    quality = task.scores.quality(predictions, targets)
+    found = worst_clusters(features.vectors.double().numpy(), quality, rows["row_id"], seed=settings.evaluation.seed)
+    scores = Scorer(task.scores, targets, settings.evaluation, [*slices, *class_slices(data, targets)])
+    candidate = Examined(predictor, raws, predictions, targets, task.scores)
     behaviour = replace(
         behaviour_on(settings, data, candidate, _frozen(settings, candidate, baselines)),
         retention=retention_of(workspace, settings, predictor, source),
@@ -176,9 +181,9 @@ def _build(
 
 
 def _examined(
-    seen: "Examination", data: ValidatedData, checkpoint: Checkpoint, scores_before: JsonValue
+    seen: Examination, data: ValidatedData, checkpoint: Checkpoint, scores_before: JsonValue
 ) -> dict[str, JsonValue]:
-    """What was seen class by class, and how sure the model is of itself, before and after its temperature was set."""
+    """The numbers class by class, and how sure the model is of itself, before and after its temperature was set."""
     return {
         "confusion_names": list(seen.confusion_names),
         "confusion": seen.confusion.tolist(),
@@ -192,16 +197,16 @@ def _examined(
     }
 
 
-def _frozen(settings: Settings, candidate: Candidate, baselines: Baselines) -> FrozenModel | None:
-    """What biases were inherited from; None where the policy leaves that baseline out."""
-    from graftline.models.predictor import Predictor
+def _frozen(settings: Settings, candidate: Examined, baselines: Baselines) -> FrozenModel | None:
+    """The model that biases were inherited from; None where the policy leaves that baseline out."""
+    from graftline.answers.predicting import predictor_of
 
     if is_solved_head(settings.adaptation):
         return FrozenModel(candidate.predictions, candidate.predictor.predict)
     rival = baselines.rivals.get(FROZEN_HEAD)
     if rival is None:
         return None
-    return FrozenModel(rival.predictions(), lambda raws: Predictor(rival.folder.path / MODEL).predict(raws))
+    return FrozenModel(rival.predictions(), lambda raws: predictor_of(rival.folder.path / MODEL).predict(raws))
 
 
 def _against_baselines(baselines: Baselines, predictions: "Floats", scores: Scorer) -> dict[str, JsonValue]:
@@ -224,7 +229,7 @@ def _against_champion(
     predictions: "Floats",
     scores: Scorer,
 ) -> dict[str, JsonValue]:
-    from graftline.evaluation.single_label import aligned
+    from graftline.evaluation.comparison import aligned
 
     nothing: dict[str, JsonValue] = {"comparison": None, "obstacle": None}
     if champion is None:
@@ -239,9 +244,7 @@ def _against_champion(
             "obstacle": f"champion version {champion.version} could not be scored: its task is {scored.task}, not"
             f" {data.task}; choose another registry.model"
         }
-    theirs = scored.predictions
-    if data.task != "regression":
-        theirs = aligned(theirs, scored.labels, list(data.labels))
+    theirs = aligned(scored.predictions, scored.labels, data.labels) if data.labels else scored.predictions
     return nothing | {"comparison": scores.compare(predictions, theirs, f"champion version {champion.version}")}
 
 
@@ -258,11 +261,12 @@ def _write_predictions(
 
 
 def _record(folder: StepFolder, champion: Champion | None) -> Evaluation:
+    from graftline.behaviour.held_out import held_out_of
     from graftline.evaluation.comparison import comparison_of
 
     summary = cast("dict[str, JsonValue]", folder.read_json(SUMMARY))
     task = cast("Task", summary["task"])
-    scores, primary = cast("Scores", summary["scores"]), SCORING[task].primary
+    scores, primary = cast("Scores", summary["scores"]), TASKS[task].scores.scoring.primary
     plain = cast("dict[str, JsonValue]", summary["baselines"])
     logger.info("%s: held-out %s %.4f (%s)", STEP, spelt(primary), scores[primary]["value"], folder.outcome)
     return Evaluation(
@@ -275,5 +279,6 @@ def _record(folder: StepFolder, champion: Champion | None) -> Evaluation:
         left_out=cast("dict[str, str]", summary["left_out"]),
         obstacle=cast("str | None", summary["obstacle"]),
         predictions_sha256=cast("str", summary["predictions_sha256"]),
-        details=summary,
+        held_out=held_out_of(summary),
+        sha256=json_sha256(summary),
     )

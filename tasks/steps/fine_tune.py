@@ -12,16 +12,18 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
+from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count
 from graftline.digests import tensors_sha256
 from graftline.files import write_json
 from graftline.pages.report import kept
 from graftline.settings.adaptation import AdaptationSettings
+from graftline.settings.by_value import by_value
 from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.progress import ProgressBar
 from graftline.tasks.step_folders import StepFolder, produce
-from graftline.tasks.steps.adapting import CHECKPOINTS, MODEL, Made, adapt_base, libraries_for, numbers_of
+from graftline.tasks.steps.adapting import CHECKPOINTS, MODEL, AdaptedModel, adapt_base, libraries_for, numbers_of
 from graftline.tasks.tracking.server import TrackedRun, log_epoch
 from graftline.tasks.workspace import Workspace
 
@@ -41,7 +43,7 @@ class Checkpoint:
     frozen_sha256: str
     """Digest of all frozen parameters and buffers, the same before and after training."""
     frozen: str
-    """What was frozen, in words."""
+    """The frozen part, in words."""
     kept_epochs: tuple[int, ...]
     """Whose weights the model has: of one epoch, or the mean of several."""
     epochs: tuple[dict[str, float], ...]
@@ -65,10 +67,12 @@ def fine_tune(
     A killed training goes on from its last checkpoint and ends with the same weights. Each epoch's numbers go to `run`.
     Raises: SettingsError for a freeze point that does not exist; GraftlineError if a frozen tensor changed.
     """
+    task = TASKS[data.task]
     depends_on: dict[str, JsonValue] = {
-        "data": data.folder.key,
+        "data": data.sha256,
+        "score": task.scores.scoring.primary,
         "base_model": base.digest,
-        "settings": settings.model_dump(mode="json", exclude={"threads"}),
+        "settings": by_value(settings, "adaptation", without=["threads"]),
         "threads": thread_count(settings.threads),
     }
 
@@ -80,6 +84,7 @@ def fine_tune(
         workspace,
         STEP,
         depends_on=depends_on,
+        code=(__name__, *task.modules("outputs", "objective_for"), task.scores.temperature.__module__),
         libraries=(*LIBRARIES, *libraries_for(settings, data.kind)),
         build=lambda folder: _build(folder, workspace, settings, data, base, log),
         resumable=True,
@@ -115,7 +120,7 @@ def _build(
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # a solved head needs none
 
 
-def _summary(made: Made, weights_sha256: str, data: ValidatedData, seconds: float) -> JsonValue:
+def _summary(made: AdaptedModel, weights_sha256: str, data: ValidatedData, seconds: float) -> JsonValue:
     adapted = made.adapted
     return {
         "weights_sha256": weights_sha256,

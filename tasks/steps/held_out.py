@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import JsonValue
 
 from graftline.digests import lines_sha256
-from graftline.settings import Task
 from graftline.settings.evaluation import EvaluationSettings
 from graftline.tasks.data.accepted_rows import ValidatedData, read_split
 
@@ -16,26 +15,29 @@ if TYPE_CHECKING:
 
     from graftline.evaluation.comparison import Slice
     from graftline.evaluation.metrics import Floats
+    from graftline.evaluation.task_scores import TaskScores
 
 
 @dataclass(frozen=True, eq=False)
 class Scorer:
     """Scores predictions for the same rows, always on the same resamples."""
 
-    task: Task
+    task_scores: "TaskScores"
     targets: "NDArray[Any]"
     settings: EvaluationSettings
     slices: "Sequence[Slice]"
 
     def of(self, predictions: "Floats") -> JsonValue:
         from graftline.evaluation.bootstrap import scores
-        from graftline.evaluation.by_task import METRICS_OF
-        from graftline.evaluation.comparison import strata_of
 
         scored = scores(
-            predictions, self.targets, resamples=self.settings.bootstrap, seed=self.settings.seed,
-            of=METRICS_OF[self.task], strata=strata_of(self.task, self.targets),
-        )  # fmt: skip
+            predictions,
+            self.targets,
+            of=self.task_scores.metrics,
+            resamples=self.settings.bootstrap,
+            seed=self.settings.seed,
+            strata=self.task_scores.strata(self.targets),
+        )
         return {name: cast("JsonValue", score.as_json()) for name, score in scored.items()}
 
     def compare(self, candidate: "Floats", other: "Floats", against: str) -> JsonValue:
@@ -43,13 +45,19 @@ class Scorer:
         from graftline.evaluation.comparison import compare
 
         return compare(
-            self.task, candidate, other, self.targets, against=against, slices=self.slices,
-            resamples=self.settings.bootstrap, seed=self.settings.seed,
-        ).as_json()  # fmt: skip
+            self.task_scores,
+            candidate,
+            other,
+            self.targets,
+            against=against,
+            slices=self.slices,
+            resamples=self.settings.bootstrap,
+            seed=self.settings.seed,
+        ).as_json()
 
     def on(self, rows: "NDArray[Any]") -> "Scorer":
         """For a part of the rows."""
-        return Scorer(self.task, self.targets[rows], self.settings, ())
+        return Scorer(self.task_scores, self.targets[rows], self.settings, ())
 
 
 def predictions_sha256(row_ids: list[str], predictions: "Floats") -> str:

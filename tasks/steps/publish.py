@@ -1,12 +1,12 @@
-"""Showing what a run came to: the report, the model card, the numbers for DVC, the pages of MLflow and Prefect."""
+"""Step 7, publish: the report, the model card, the numbers for DVC, the pages of MLflow and Prefect."""
 
 import csv
 import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import yaml
 from prefect import task
@@ -14,69 +14,51 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
+from graftline.answers.tasks import TASKS
 from graftline.evaluation.bootstrap import Score
-from graftline.evaluation.scoring import SCORING, spelt
+from graftline.evaluation.scoring import spelt
 from graftline.files import write_atomically, write_json
-from graftline.pages.report import Beside, RunReport, render_card, render_report
-from graftline.settings import Settings
-from graftline.tasks.base_models.store import BaseModel
+from graftline.pages.report import BaselineRow, RunReport, render_card, render_report
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.progress import in_prefect
 from graftline.tasks.steps.decide import Decision
 from graftline.tasks.steps.evaluate_model import PREDICTIONS, Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
-from graftline.tasks.steps.register_model import Candidate
+from graftline.tasks.steps.outcome import RunOutcome
 from graftline.tasks.steps.report_tables import tables_of
 from graftline.tasks.steps.tracked_run import log_results
-from graftline.tasks.tracking.server import TrackedRun, run_page
+from graftline.tasks.tracking.server import TrackedRun, client, run_page
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import Policy
+
+if TYPE_CHECKING:
+    from graftline.behaviour.held_out import HeldOut
 
 REPORT, CARD, METRICS, TABLE = "report.html", "model_card.md", "metrics.json", "verdict.json"
 
 logger = logging.getLogger("graftline.publish")
 
 
-@task(name="publish", persist_result=False, cache_policy=NO_CACHE)
-def publish(
-    workspace: Workspace,
-    settings: Settings,
-    policy: Policy,
-    run: TrackedRun,
-    data: ValidatedData,
-    base: BaseModel,
-    checkpoint: Checkpoint,
-    evaluation: Evaluation,
-    candidate: Candidate,
-    decision: Decision,
-) -> Path:
+@task(name="7 publish", persist_result=False, cache_policy=NO_CACHE)
+def publish(workspace: Workspace, done: RunOutcome) -> Path:
     """Write the pages and numbers of a run into `reports/`, MLflow and Prefect. Returns: the report's path."""
-    report = _report(settings, policy, data, base, checkpoint, evaluation, candidate, decision)
-    folder = workspace.reports
+    folder, evaluation, report = workspace.reports, done.evaluation, _report(done)
     write_atomically(folder / REPORT, render_report(report))
     write_atomically(folder / CARD, render_card(report))
-    write_json(folder / TABLE, _verdict_table(policy, decision))
-    _write_for_dvc(folder, report, checkpoint, evaluation)
-    files = [evaluation.folder.path / name for name in (*_pictures(evaluation).values(), PREDICTIONS)]
+    write_json(folder / TABLE, _verdict_table(done.inputs.policy, done.decision))
+    _write_for_dvc(folder, report, done.checkpoint, evaluation.held_out)
+    files = [evaluation.folder.path / name for name in (*evaluation.held_out.pictures.values(), PREDICTIONS)]
     scores = {f"test_{name}": score["value"] for name, score in evaluation.scores.items()}
-    log_results(run, scores, [folder / REPORT, folder / CARD, folder / TABLE, *files])
-    _describe(run, report)
-    _show_in_prefect(workspace, report, data, folder)
+    log_results(done.run, scores, [folder / REPORT, folder / CARD, folder / TABLE, *files])
+    _describe(done.run, report)
+    _show_in_prefect(workspace, report, done.inputs.data, folder)
     return folder / REPORT
 
 
-def _report(
-    settings: Settings,
-    policy: Policy,
-    data: ValidatedData,
-    base: BaseModel,
-    checkpoint: Checkpoint,
-    evaluation: Evaluation,
-    candidate: Candidate,
-    decision: Decision,
-) -> RunReport:
-    majority = cast("dict[str, JsonValue]", evaluation.details["majority"])
-    calibration = cast("dict[str, JsonValue]", evaluation.details["calibration"])
+def _report(done: RunOutcome) -> RunReport:
+    settings, policy, data, base = done.inputs.settings, done.inputs.policy, done.inputs.data, done.inputs.base
+    checkpoint, evaluation, candidate, decision = done.checkpoint, done.evaluation, done.candidate, done.decision
+    held_out, task = evaluation.held_out, TASKS[data.task]
     return RunReport(
         model=candidate.model,
         version=candidate.version,
@@ -87,7 +69,8 @@ def _report(
         policy_sha256=policy.sha256,
         labels=data.labels,
         kind=data.kind,
-        task=data.task,
+        scoring=task.scores.scoring,
+        shown=task.shown,
         max_tokens=settings.adaptation.max_tokens,
         max_seconds=settings.adaptation.max_seconds,
         base_model=base.uri,
@@ -111,17 +94,17 @@ def _report(
         training_seconds=checkpoint.seconds,
         temperature=checkpoint.temperature,
         scores=evaluation.scores,
-        uncalibrated_scores=cast("dict[str, dict[str, float]]", calibration["scores_before"]),
+        uncalibrated_scores=held_out.calibration.scores_before,
         champion=f"champion version {evaluation.champion.version}" if evaluation.champion else None,
         champion_scores=_plain(evaluation.comparison.scores) if evaluation.comparison else None,
         difference=_plain(evaluation.comparison.differences) if evaluation.comparison else None,
-        majority_label=str(majority["label"]),
-        majority_scores=cast("dict[str, dict[str, float]]", majority["scores"]),
-        baselines=_beside(evaluation),
-        classes=cast("list[dict[str, str | float]]", evaluation.details["classes"]),
-        slices=cast("dict[str, list[dict[str, object]]]", evaluation.details["slices"]),
+        majority_label=str(held_out.majority.label),
+        majority_scores=held_out.majority.scores,
+        baselines=_baseline_rows(evaluation, task.scores.scoring.primary),
+        classes=held_out.classes,
+        slices=held_out.slices,
         tables=tables_of(evaluation, candidate),
-        pictures=_drawn(evaluation, checkpoint, SCORING[data.task].loss),
+        pictures=_drawn(evaluation, checkpoint, task.scores.scoring.loss),
         settings=yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     )
 
@@ -131,27 +114,22 @@ def _drawn(evaluation: Evaluation, checkpoint: Checkpoint, loss: str) -> dict[st
     from graftline.evaluation.pictures import training_picture
 
     train, validation = ([epoch[name] for epoch in checkpoint.epochs] for name in ("train_loss", "validation_loss"))
-    held_out = {title: (evaluation.folder.path / name).read_bytes() for title, name in _pictures(evaluation).items()}
+    pictures = evaluation.held_out.pictures
+    held_out = {title: (evaluation.folder.path / name).read_bytes() for title, name in pictures.items()}
     return {**held_out, "Training": training_picture(train, validation, loss)}
 
 
-def _beside(evaluation: Evaluation) -> list[Beside]:
+def _baseline_rows(evaluation: Evaluation, primary: str) -> list[BaselineRow]:
     """The baselines with their main score, then those that were left out."""
-    primary = SCORING[evaluation.task].primary
     compared = [
-        Beside(rival.against, rival.scores[primary].as_json(), rival.differences[primary].as_json())
+        BaselineRow(rival.against, rival.scores[primary].as_json(), rival.differences[primary].as_json())
         for rival in evaluation.baselines.values()
     ]
-    return compared + [Beside(spelt(name), None, None, why) for name, why in evaluation.left_out.items()]
+    return compared + [BaselineRow(spelt(name), None, None, why) for name, why in evaluation.left_out.items()]
 
 
 def _plain(scores: Mapping[str, Score]) -> dict[str, dict[str, float]]:
     return {name: score.as_json() for name, score in scores.items()}
-
-
-def _pictures(evaluation: Evaluation) -> dict[str, str]:
-    """Title to file name."""
-    return cast("dict[str, str]", evaluation.details["pictures"])
 
 
 def _verdict_table(policy: Policy, decision: Decision) -> JsonValue:
@@ -167,23 +145,22 @@ def _verdict_table(policy: Policy, decision: Decision) -> JsonValue:
     }
 
 
-def _write_for_dvc(folder: Path, report: RunReport, checkpoint: Checkpoint, evaluation: Evaluation) -> None:
+def _write_for_dvc(folder: Path, report: RunReport, checkpoint: Checkpoint, held_out: "HeldOut") -> None:
     metrics = {name: dict(score) for name, score in report.scores.items()}
     write_json(folder / METRICS, cast("JsonValue", {**metrics, "verdict": report.verdict}))
     _write_csv(folder / "training.csv", [dict(epoch) for epoch in checkpoint.epochs])
-    _write_csv(folder / "reliability.csv", cast("list[dict[str, float]]", evaluation.details["reliability"]))
-    table = cast("list[list[int]]", evaluation.details["confusion"])
-    names = cast("list[str]", evaluation.details["confusion_names"])
+    _write_csv(folder / "reliability.csv", held_out.reliability)
+    names = held_out.confusion_names
     cells = [
         {"actual": actual, "predicted": predicted}
-        for actual, counts in zip(names, table, strict=True)
+        for actual, counts in zip(names, held_out.confusion, strict=True)
         for predicted, count in zip(names, counts, strict=True)
         for _ in range(count)
     ]
     _write_csv(folder / "confusion.csv", cells)
 
 
-def _write_csv(path: Path, rows: list[dict[str, float]] | list[dict[str, str]]) -> None:
+def _write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -195,9 +172,7 @@ def _describe(run: TrackedRun, report: RunReport) -> None:
     """Put the model card where a reader of the registry looks for it."""
     if run.finished:
         return
-    from mlflow import MlflowClient
-
-    MlflowClient().update_model_version(report.model, str(report.version), render_card(report))
+    client().update_model_version(report.model, str(report.version), render_card(report))
 
 
 def _show_in_prefect(workspace: Workspace, report: RunReport, data: ValidatedData, folder: Path) -> None:

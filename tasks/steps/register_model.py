@@ -5,10 +5,12 @@ import importlib.metadata
 import io
 import json
 import logging
+import shutil
+import tempfile
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -17,7 +19,8 @@ import graftline
 from graftline.compute.threads import thread_count
 from graftline.errors import GraftlineError
 from graftline.settings import Kind, Settings, Task
-from graftline.tasks.data.accepted_rows import LIBRARIES_OF, ValidatedData, questions, read_split
+from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, questions, read_split
+from graftline.tasks.own_code import PACKAGE, is_in, modules_behind, path_of
 from graftline.tasks.registry.promotion import repair
 from graftline.tasks.registry.versions import (
     BARRED,
@@ -37,21 +40,24 @@ from graftline.tasks.step_folders import Outcome
 from graftline.tasks.steps.evaluate_model import Champion, Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.held_out import predictions_sha256
-from graftline.tasks.tracking.server import TrackedRun
+from graftline.tasks.tracking.server import TrackedRun, client
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
 
+    from graftline.models.output_kind import Column
+
 # What the registered model's code imports, beside what inputs of its kind go through.
 REQUIRED = ("mlflow", "torch", "transformers", "safetensors", "numpy", "pandas", "pydantic", "pyyaml")
-REQUIRED_OF: dict[Kind, tuple[str, ...]] = {**LIBRARIES_OF, "image": (*LIBRARIES_OF["image"], "imagehash")}
+REQUIRED_OF: dict[Kind, tuple[str, ...]] = {**READING_LIBRARIES, "image": (*READING_LIBRARIES["image"], "imagehash")}
 NO_RIVAL = "none"
 # How a registered model computes unless whoever loads it says otherwise.
 AS_EVALUATED = {"precision": "float32", "runtime": "torch", "device": "cpu"}
 # How the version does as a server; noted with it, because it is measured once.
 SERVING = "graftline.serving"
+SERVED_MODEL = "graftline.tasks.serving.served_model"
 
 logger = logging.getLogger("graftline.register_model")
 
@@ -68,7 +74,7 @@ class Candidate:
     """How it does as a server; none of a version that was judged before this was measured."""
 
 
-@task(name="champion to beat", persist_result=False, cache_policy=NO_CACHE)
+@task(name="champion_to_beat", persist_result=False, cache_policy=NO_CACHE)
 def champion_to_beat(workspace: Workspace, settings: Settings, run: TrackedRun) -> Champion | None:
     """The present champion; for a candidate that was judged already, the one it was judged against."""
     model = settings.registry.model
@@ -110,32 +116,46 @@ def register_model(
 
 def _register(settings: Settings, run: TrackedRun, checkpoint: Checkpoint) -> "ModelVersion":
     import mlflow
-    from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    client, name = MlflowClient(), settings.registry.model
-    with mlflow.start_run(run_id=run.run_id), warnings.catch_warnings():
+    server, name = client(), settings.registry.model
+    with (
+        mlflow.start_run(run_id=run.run_id),
+        tempfile.TemporaryDirectory() as scratch,
+        warnings.catch_warnings(),
+    ):
         # It would like annotations on `predict`, which would forbid some input forms (served_model.py).
         warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")
         logged = mlflow.pyfunc.log_model(
             name="model",
-            python_model=str(Path(__file__).parents[1] / "serving" / "served_model.py"),
+            python_model=str(path_of(SERVED_MODEL)),
             artifacts={"model": str(checkpoint.model)},
             model_config=dict(AS_EVALUATED),
-            code_paths=[str(Path(graftline.__file__).parent)],
+            code_paths=[str(_library_for_prediction(Path(scratch)))],
             signature=_signature(settings.data.task),
             input_example=[_example(settings.data.kind)],
             pip_requirements=requirements(settings.data.kind),
         )
     try:
-        client.create_registered_model(name)
+        server.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     tags = {RUN_KEY: run.run_key, WEIGHTS: checkpoint.weights_sha256}
-    version = client.create_model_version(name, logged.model_uri, run.run_id, tags=tags, model_id=logged.model_id)
+    version = server.create_model_version(name, logged.model_uri, run.run_id, tags=tags, model_id=logged.model_id)
     logger.info("registered %s version %s", name, version.version)
     return version
+
+
+def _library_for_prediction(folder: Path) -> Path:
+    """A copy of those modules of ours that answering needs, as a package in `folder`."""
+    for module in modules_behind(SERVED_MODEL):
+        if not is_in(module, ["graftline.tasks"]):
+            original = cast("Path", path_of(module))
+            copied = folder / graftline.__name__ / original.relative_to(PACKAGE)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(original, copied)
+    return folder / graftline.__name__
 
 
 def _signature(task: Task) -> "ModelSignature":
@@ -143,17 +163,21 @@ def _signature(task: Task) -> "ModelSignature":
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
     from mlflow.types.schema import AnyType, Array, Map
 
-    probabilities = ColSpec(Map(DataType.double), "probabilities")
-    answers: dict[Task, list[ColSpec | TensorSpec]] = {
-        "single_label": [ColSpec(DataType.string, "label"), probabilities],
-        "multi_label": [ColSpec(Array(DataType.string), "labels"), probabilities],
-        "regression": [ColSpec(DataType.double, "value")],
+    from graftline.answers.tasks import TASKS
+
+    types: dict[Column, DataType | Array | Map] = {
+        "label": DataType.string,
+        "labels": Array(DataType.string),
+        "number": DataType.double,
+        "probabilities": Map(DataType.double),
     }
+    columns = TASKS[task].outputs.columns
+    answers: list[ColSpec | TensorSpec] = [ColSpec(types[column], name) for name, column in columns.items()]
     # Of any type, so that the model itself refuses what is none of its inputs: where texts are declared, MLflow's
     # server makes the text "nan" of a missing value, and its binary takes paths for base64. The input has no name, so
     # that a list and a column of any name are welcome.
     question = ColSpec(AnyType())  # type: ignore[no-untyped-call]
-    return ModelSignature(Schema([question]), Schema(answers[task]))
+    return ModelSignature(Schema([question]), Schema(answers))
 
 
 def _example(kind: Kind) -> str:
@@ -199,9 +223,7 @@ def _check_answers(
 
 def _note(version: "ModelVersion", data: ValidatedData, evaluation: Evaluation, trial: Trial) -> None:
     """Everything that `promote` looks at must stand on the version before the alias points to it."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient()
+    server = client()
     tags = {
         CHECKED: "equal",
         RIVAL: str(evaluation.champion.version) if evaluation.champion else NO_RIVAL,
@@ -214,5 +236,5 @@ def _note(version: "ModelVersion", data: ValidatedData, evaluation: Evaluation, 
     if data.data.modified:
         tags[BARRED] = f"its data differs from the version that data.dvc names ({', '.join(data.data.differing)})"
     for name, value in tags.items():
-        client.set_model_version_tag(version.name, version.version, name, value)
-    client.set_registered_model_alias(version.name, CHALLENGER, version.version)
+        server.set_model_version_tag(version.name, version.version, name, value)
+    server.set_registered_model_alias(version.name, CHALLENGER, version.version)

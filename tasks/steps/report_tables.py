@@ -1,9 +1,9 @@
-"""What was found out about a model beside its scores, as tables of the report and the model card."""
+"""The findings about a model beside its scores, as tables of the report and the model card."""
 
 from collections.abc import Sequence
 
 from graftline.behaviour.bias import Disparity
-from graftline.behaviour.findings import Counted, behaviour_of
+from graftline.behaviour.findings import Counted
 from graftline.behaviour.retention import Retention
 from graftline.evaluation.bootstrap import Difference
 from graftline.pages.report import Table
@@ -15,7 +15,7 @@ from graftline.verdict.behaviour_axes import REFUSED
 
 def tables_of(evaluation: Evaluation, candidate: Candidate) -> list[Table]:
     """All there is to show."""
-    behaviour = behaviour_of(evaluation.details["behaviour"])
+    behaviour = evaluation.held_out.behaviour
     tables = []
     if counts := [*behaviour.changes, *behaviour.directions]:
         tables.append(_under_changes(counts))
@@ -46,17 +46,20 @@ def _between_groups(disparities: Sequence[Disparity]) -> Table:
     )
     rows = [
         (
-            f"{one.name}, {one.measure}", f"{one.rows:,}", f"{one.value:.3f}: {one.between}",
-            "not compared" if one.frozen is None else f"{one.frozen:.3f}", _gain(one.amplification),
+            f"{one.name}, {one.measure}",
+            f"{one.rows:,}",
+            f"{one.value:.3f}: {one.between}",
+            "not compared" if one.frozen is None else f"{one.frozen:.3f}",
+            _gain(one.amplification),
         )
         for one in disparities
-    ]  # fmt: skip
+    ]
     return Table("Groups", lead, ("what", "rows", "difference", "frozen base model", "added (95 % interval)"), rows)
 
 
 def _of_the_source_task(retention: Retention) -> Table:
     lead = (
-        f"a linear head was solved on what a model makes of {retention.learnt_from:,} rows of what the base model was"
+        f"a linear head was solved on what a model makes of {retention.learned_from:,} rows of what the base model was"
         f" made for, with {retention.labels} labels, and judged on {retention.gains.rows:,} others: what the adapted"
         " model tells less often, it forgot"
     )
@@ -65,9 +68,11 @@ def _of_the_source_task(retention: Retention) -> Table:
     scored = (("the frozen base model", retention.before), ("this model", retention.after))
     rows = [(whose, f"{one.value:.4f} ({one.low:.4f} – {one.high:.4f})") for whose, one in scored]
     return Table(
-        "Source task", lead, ("linear head on", "accuracy (95 % interval)"),
+        "Source task",
+        lead,
+        ("linear head on", "accuracy (95 % interval)"),
         [*rows, ("difference, paired on rows", _gain(retention.difference))],
-    )  # fmt: skip
+    )
 
 
 def _gain(gain: Difference | None) -> str:

@@ -10,6 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
+from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count, use_threads
 from graftline.data.expectations import did_you_mean, shown
 from graftline.data.splitting import SPLITS
@@ -19,7 +20,7 @@ from graftline.errors import DataRefusedError
 from graftline.files import write_json
 from graftline.settings import DataSettings, Settings
 from graftline.tasks.base_models.store import BaseModel, verify_base_model
-from graftline.tasks.data.accepted_rows import LIBRARIES_OF, ValidatedData, raw_inputs, split_targets
+from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, raw_inputs, split_targets
 from graftline.tasks.data.files import DataVersion, rows_sha256, table_path
 from graftline.tasks.step_folders import StepFolder, produce
 from graftline.tasks.steps.validate_data import validate_data
@@ -34,7 +35,7 @@ STEP = "source_task"
 LIBRARIES = ("torch", "transformers", "safetensors", "numpy")
 SUMMARY, PREDICTIONS, MODEL = "source_task.json", "predictions.npy", "model"
 NAME = "evaluation.probe"
-# Many rows judge: their number decides how small a loss can be shown, and a linear head soon has learnt enough.
+# Many rows judge: their number decides how small a loss can be shown, and a linear head soon has learned enough.
 JUDGED_SHARE, VALIDATION_SHARE = 0.45, 0.15
 
 logger = logging.getLogger("graftline.source_task")
@@ -75,13 +76,14 @@ def source_task(workspace: Workspace, settings: Settings, base: BaseModel) -> So
         workspace,
         STEP,
         depends_on={
-            "rows": rows.folder.key,
+            "rows": rows.sha256,
             "base_model": base.digest,
             "max_tokens": adaptation.max_tokens,
             "max_seconds": adaptation.max_seconds,
             "threads": thread_count(adaptation.threads),
         },
-        libraries=(*LIBRARIES, *LIBRARIES_OF[rows.kind]),
+        code=(__name__, *TASKS[rows.task].modules("outputs", "objective_for", "scores")),
+        libraries=(*LIBRARIES, *READING_LIBRARIES[rows.kind]),
         build=lambda folder: _build(folder, workspace, settings, rows, base),
     )
     logger.info("%s: %s rows judge what the base model knows (%s)", STEP, rows.split_rows["test"], folder.outcome)
@@ -114,7 +116,7 @@ def probe_settings(settings: Settings) -> DataSettings | None:
 def retention_of(
     workspace: Workspace, settings: Settings, predictor: "Predictor", source: SourceTask | None
 ) -> "Retention | None":
-    """What the adapted model still knows of the source task, beside what the base model knew."""
+    """The adapted model's knowledge of the source task, beside that of the base model."""
     from graftline.behaviour.retention import retention
 
     if source is None:
@@ -122,10 +124,14 @@ def retention_of(
     answers, vectors_sha256 = _probe(workspace, predictor, source.rows)
     sides = source.rows.split_rows
     return retention(
-        source.predictions(), answers, split_targets(source.rows, "test").numpy(),
-        learnt_from=sides["train"] + sides["validation"], unchanged=vectors_sha256 == source.vectors_sha256,
-        resamples=settings.evaluation.bootstrap, seed=settings.evaluation.seed,
-    )  # fmt: skip
+        source.predictions(),
+        answers,
+        split_targets(source.rows, "test").numpy(),
+        learned_from=sides["train"] + sides["validation"],
+        unchanged=vectors_sha256 == source.vectors_sha256,
+        resamples=settings.evaluation.bootstrap,
+        seed=settings.evaluation.seed,
+    )
 
 
 def _validated(workspace: Workspace, probe: DataSettings) -> ValidatedData:
@@ -133,8 +139,8 @@ def _validated(workspace: Workspace, probe: DataSettings) -> ValidatedData:
     try:
         if not table.is_dir():
             _require_columns(table, probe)
-        sha256 = rows_sha256(workspace, probe)
-        return validate_data.fn(workspace, probe, DataVersion(f"sha256 {sha256}", False, (), sha256))
+        sha256 = rows_sha256(workspace, table, probe.kind)
+        return validate_data.fn(workspace, probe, DataVersion(f"sha256 {sha256}", False, (), sha256, table))
     except DataRefusedError as error:
         raise DataRefusedError(f"{NAME}: {error}") from None
 
@@ -155,9 +161,9 @@ def _build(folder: Path, workspace: Workspace, settings: Settings, rows: Validat
     """By the same code as the adapted model's, so that vectors which adapting did not change are the same bits."""
     import numpy as np
 
+    from graftline.answers.predicting import predictor_of
     from graftline.models.folders import load_base, load_preprocessor, save_classifier
     from graftline.models.outputs import Outputs
-    from graftline.models.predictor import Predictor
     from graftline.models.preprocessing import Reading
 
     logger.info("probing the frozen base model on %s", NAME)
@@ -166,17 +172,17 @@ def _build(folder: Path, workspace: Workspace, settings: Settings, rows: Validat
     reading = Reading(rows.kind, settings.adaptation.max_tokens, settings.adaptation.max_seconds)
     model = load_base(base.path, Outputs("single_label", rows.labels), reading=reading, seed=0)
     save_classifier(model, load_preprocessor(base.path, reading), folder / MODEL)
-    answers, vectors_sha256 = _probe(workspace, Predictor(folder / MODEL), rows)
+    answers, vectors_sha256 = _probe(workspace, predictor_of(folder / MODEL), rows)
     shutil.rmtree(folder / MODEL)
     np.save(folder / PREDICTIONS, answers)
     write_json(folder / SUMMARY, {"vectors_sha256": vectors_sha256})
 
 
 def _probe(workspace: Workspace, predictor: "Predictor", rows: ValidatedData) -> "tuple[Floats, str]":
-    """What a linear head says of the judged rows, and the digest of the vectors of all."""
+    """The answers of a linear head for the judged rows, and the digest of the vectors of all."""
     from graftline.behaviour.probing import probe_answers
 
-    vectors = {split: predictor.look(raw_inputs(workspace, rows, split)).vectors for split in SPLITS}
+    vectors = {split: predictor.features(raw_inputs(workspace, rows, split)).vectors for split in SPLITS}
     targets = {split: split_targets(rows, split) for split in SPLITS}
     digest = tensors_sha256({f"{split}": of_split for split, of_split in vectors.items()})
     return probe_answers(vectors, targets, labels=len(rows.labels)), digest

@@ -8,25 +8,35 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import JsonValue
 
+from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count
 from graftline.digests import json_sha256
 from graftline.settings import Settings
+from graftline.settings.by_value import by_value
 from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import ValidatedData
+from graftline.tasks.own_code import code_sha256
 from graftline.tasks.registry.versions import RUN_KEY
-from graftline.tasks.step_folders import code_sha256
 from graftline.tasks.steps.source_task import SourceTask
 from graftline.tasks.tracking.provenance import provenance
-from graftline.tasks.tracking.server import EXPERIMENT, TrackedRun, connect
+from graftline.tasks.tracking.server import EXPERIMENT, TrackedRun, client, connect
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import Policy
 
 PROVENANCE = "provenance.json"
+# The modules that a version goes through until it is judged: other code there makes another version.
+JUDGED_BY = (
+    "graftline.tasks.steps.fine_tune",
+    "graftline.tasks.steps.baselines",
+    "graftline.tasks.steps.evaluate_model",
+    "graftline.tasks.serving.served_model",
+    "graftline.verdict.gate",
+)
 
 
 @dataclass(frozen=True)
 class RunInputs:
-    """What a run is made from: whatever else follows from it."""
+    """The inputs of a run: all else follows from them."""
 
     settings: Settings
     policy: Policy
@@ -36,16 +46,22 @@ class RunInputs:
 
     @property
     def key(self) -> str:
-        """The same for equal inputs and code."""
+        """The same for equal inputs and equal code of what they go through."""
+        settings = self.settings
         parts: dict[str, JsonValue] = {
-            "data": self.data.folder.key,
+            "data": self.data.sha256,
+            "data_version": self.data.data.version,
             "data_modified": self.data.data.modified,
             "base_model": self.base.digest,
             "source_task": self.source.folder.key if self.source else None,
-            "settings": self.settings.model_dump(mode="json"),
-            "policy": self.policy.sha256,
-            "threads": thread_count(self.settings.adaptation.threads),
-            "code": code_sha256(),
+            "adaptation": by_value(settings.adaptation, "adaptation", without=["threads"]),
+            "evaluation": by_value(settings.evaluation, "evaluation"),
+            "data_settings": by_value(settings.data, "data"),
+            "base_model_uri": settings.base_model.uri,
+            "model": settings.registry.model,
+            "policy": by_value(self.policy, "policy"),
+            "threads": thread_count(settings.adaptation.threads),
+            "code": code_sha256(*JUDGED_BY, *TASKS[self.data.task].modules("outputs", "objective_for", "scores")),
         }
         return json_sha256(parts)[:32]
 
@@ -74,31 +90,28 @@ def log_results(run: TrackedRun, metrics: Mapping[str, float], files: Sequence[P
     """Final numbers and pages of a run."""
     if run.finished:
         return
-    from mlflow import MlflowClient
-
-    client = MlflowClient()
+    server = client()
     for name, value in metrics.items():
-        client.log_metric(run.run_id, name, value)
+        server.log_metric(run.run_id, name, value)
     for file in files:
-        client.log_artifact(run.run_id, str(file))
+        server.log_artifact(run.run_id, str(file))
 
 
 def _find_or_create(workspace: Workspace, inputs: RunInputs, run_key: str) -> TrackedRun:
     import mlflow
-    from mlflow import MlflowClient
 
-    client = MlflowClient()
+    server = client()
     experiment = mlflow.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None  # `connect` has made it
-    found = client.search_runs([experiment.experiment_id], f"tags.`{RUN_KEY}` = '{run_key}'")
+    found = server.search_runs([experiment.experiment_id], f"tags.`{RUN_KEY}` = '{run_key}'")
     if found and found[0].info.status == "FINISHED":
         return TrackedRun(found[0].info.run_id, run_key, finished=True)
     if found:
         run_id = found[0].info.run_id
-        client.set_terminated(run_id, "RUNNING")
+        server.set_terminated(run_id, "RUNNING")
     else:
         name = f"{inputs.settings.registry.model} {run_key[:8]}"
-        run_id = client.create_run(experiment.experiment_id, tags={RUN_KEY: run_key}, run_name=name).info.run_id
+        run_id = server.create_run(experiment.experiment_id, tags={RUN_KEY: run_key}, run_name=name).info.run_id
     # Also for a run that an earlier start left unfinished: it may have been killed before all of this was written.
     _describe(workspace, inputs, run_id)
     return TrackedRun(run_id, run_key, finished=False)
@@ -106,9 +119,7 @@ def _find_or_create(workspace: Workspace, inputs: RunInputs, run_key: str) -> Tr
 
 def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> None:
     """Write down what it takes to repeat the run, and what it starts from."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient()
+    server = client()
     settings, policy, data, base, source = inputs.settings, inputs.policy, inputs.data, inputs.base, inputs.source
     made = provenance(workspace, settings, threads=thread_count(settings.adaptation.threads))
     made |= {"data_version": data.data.version, "data_modified": data.data.modified, "data_sha256": data.data.sha256}
@@ -116,22 +127,20 @@ def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> None:
     made |= {"base_model": base.uri, "base_model_revision": base.revision, "base_model_sha256": base.digest}
     made |= {"policy": policy.model_dump(mode="json"), "policy_sha256": policy.sha256}
     made |= {"split_sha256": data.split_sha256, "test_sha256": data.test_sha256}
-    client.log_dict(run_id, made, PROVENANCE)
+    server.log_dict(run_id, made, PROVENANCE)
     for name in ("git_commit", "git_clean", "data_version", "data_modified", "base_model", "base_model_sha256"):
-        client.set_tag(run_id, f"graftline.{name}", str(made[name]))
+        server.set_tag(run_id, f"graftline.{name}", str(made[name]))
     for name, value in _flat({**settings.model_dump(mode="json"), "policy": policy.model_dump(mode="json")}):
-        client.log_param(run_id, name, value)
-    client.log_artifact(run_id, str(data.page))
+        server.log_param(run_id, name, value)
+    server.log_artifact(run_id, str(data.page))
     counts = {"rows_read": data.read, "rows_accepted": data.accepted, "rows_quarantined": data.quarantined}
     for name, count in counts.items():
-        client.log_metric(run_id, name, count)
+        server.log_metric(run_id, name, count)
 
 
 def _end(run: TrackedRun, status: str) -> None:
-    from mlflow import MlflowClient
-
     if not run.finished:
-        MlflowClient().set_terminated(run.run_id, status)
+        client().set_terminated(run.run_id, status)
 
 
 def _flat(tree: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, JsonValue]]:

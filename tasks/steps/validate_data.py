@@ -12,24 +12,27 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
-from graftline.data.expectations import Check
+from graftline.answers.tasks import TASKS
+from graftline.data.expectation import Check
 from graftline.data.row_facts import RowFacts
 from graftline.data.row_names import printable
 from graftline.data.splitting import SPLITS, Split
-from graftline.digests import json_sha256, lines_sha256
+from graftline.data.target_kind import TargetKind
+from graftline.digests import file_sha256, json_sha256, lines_sha256
 from graftline.errors import DataRefusedError
 from graftline.files import write_atomically, write_json
 from graftline.pages.validation_page import QuarantinedRow, ValidationPage, render
 from graftline.settings import DataSettings, Kind
+from graftline.settings.by_value import by_value
 from graftline.tasks.data.accepted_rows import ACCEPTED, ValidatedData
-from graftline.tasks.data.files import DataVersion, rows_sha256, table_path
-from graftline.tasks.data.findings import Findings, accepted_places, look_into
+from graftline.tasks.data.files import DATA_FOLDER, DataVersion, rows_sha256
+from graftline.tasks.data.findings import Findings, look_into
 from graftline.tasks.step_folders import StepFolder, produce
 from graftline.tasks.workspace import Workspace
 
 STEP = "validate_data"
 LIBRARIES = ("great-expectations", "pandas", "pyarrow", "numpy")
-LIBRARIES_OF: dict[Kind, tuple[str, ...]] = {
+CHECKING_LIBRARIES: dict[Kind, tuple[str, ...]] = {
     "text": ("datasketch",),
     "image": ("pillow", "imagehash", "scipy"),
     "audio": ("soundfile",),
@@ -40,7 +43,7 @@ QUARANTINE, PAGE, CHECKS, SUMMARY = "quarantine.jsonl", "validation.html", "vali
 logger = logging.getLogger("graftline.validate_data")
 
 
-@task(name="validate_data", persist_result=False, cache_policy=NO_CACHE)
+@task(name="1 validate_data", persist_result=False, cache_policy=NO_CACHE)
 def validate_data(workspace: Workspace, settings: DataSettings, version: DataVersion) -> ValidatedData:
     """Check the data that `version` names, split it, and keep what was accepted and what was not.
 
@@ -48,34 +51,43 @@ def validate_data(workspace: Workspace, settings: DataSettings, version: DataVer
     """
     depends_on: dict[str, JsonValue] = {
         "rows_sha256": version.sha256,
-        "settings": settings.model_dump(mode="json", exclude={"allow_modified"}),
+        "settings": by_value(settings, "data", without=["allow_modified"]),
         "version": version.version,
         "modified": version.modified,
     }
+    answers = TASKS[settings.task]
     refused = workspace.artifacts / STEP / "refused" / json_sha256(depends_on)[:32]
     folder = produce(
         workspace,
         STEP,
         depends_on=depends_on,
-        libraries=(*LIBRARIES, *LIBRARIES_OF[settings.kind]),
-        build=lambda folder: _build(folder, refused, workspace, settings, version),
+        code=(__name__, render.__module__, *answers.modules("targets")),
+        libraries=(*LIBRARIES, *CHECKING_LIBRARIES[settings.kind]),
+        build=lambda folder: _build(folder, refused, workspace, settings, version, answers.targets),
     )
     return _record(folder, settings, version)
 
 
-def _build(folder: Path, refused: Path, workspace: Workspace, settings: DataSettings, version: DataVersion) -> None:
-    table = table_path(workspace, settings)
-    findings = Findings()
+def _build(
+    folder: Path,
+    refused: Path,
+    workspace: Workspace,
+    settings: DataSettings,
+    version: DataVersion,
+    targets: TargetKind,
+) -> None:
+    findings, data = Findings(), workspace.root / DATA_FOLDER
     try:
-        look_into(workspace, settings, findings)
+        for findings in look_into(version.table, data, settings, targets):  # noqa: B007 - the newest is wanted
+            pass
     except DataRefusedError as error:
         _write_findings(refused, findings, settings, version, verdict="refused")
         raise DataRefusedError(f"{error}; the page: {refused / PAGE}") from None
-    if rows_sha256(workspace, settings) != version.sha256:
-        raise DataRefusedError(f"{table}: the files changed while they were read; run again")
+    if rows_sha256(workspace, version.table, settings.kind) != version.sha256:
+        raise DataRefusedError(f"{version.table}: the files changed while they were read; run again")
     if findings.refused:
         _write_findings(refused, findings, settings, version, verdict="refused")
-        raise DataRefusedError(_refusal(table, findings.checks, refused / PAGE))
+        raise DataRefusedError(_refusal(version.table, findings.checks, refused / PAGE))
     _write_findings(folder, findings, settings, version, verdict="accepted")
     _write_accepted(folder, findings, settings)
 
@@ -101,9 +113,18 @@ def _write_findings(
     rows = _quarantined_rows(findings)
     accepted = len(findings.rows) - len(rows)
     page = ValidationPage(
-        verdict, settings.path, version.version, version.modified, len(findings.rows), accepted, len(rows),
-        findings.checks, findings.classes, rows, QUARANTINE,
-    )  # fmt: skip
+        verdict,
+        settings.path,
+        version.version,
+        version.modified,
+        len(findings.rows),
+        accepted,
+        len(rows),
+        findings.checks,
+        findings.classes,
+        rows,
+        QUARANTINE,
+    )
     write_atomically(folder / QUARANTINE, "".join(_json_line(asdict(row)) for row in rows))
     write_json(folder / CHECKS, [check.as_json() for check in findings.checks])
     write_atomically(folder / PAGE, render(page))
@@ -120,7 +141,7 @@ def _quarantined_rows(findings: Findings) -> list[QuarantinedRow]:
         QuarantinedRow(
             row.line,
             _safe(ids.get(row.line)),
-            tuple(findings.reasons[row.line]),
+            findings.reasons[row.line],
             {printable(name): _safe(value) for name, value in zip(findings.names, row.values, strict=True)}
             if row.fault is None
             else {"raw": printable(row.raw)},
@@ -139,7 +160,7 @@ def _write_accepted(folder: Path, findings: Findings, settings: DataSettings) ->
     from pyarrow import parquet
 
     assert findings.facts is not None
-    facts, accepted = findings.facts, accepted_places(findings)
+    facts, accepted = findings.facts, findings.accepted
     if len(accepted) + len(findings.reasons) != len(findings.rows):
         raise RuntimeError(
             f"{len(findings.rows)} rows read, but {len(accepted)} accepted and {len(findings.reasons)} quarantined"
@@ -160,7 +181,8 @@ def _write_accepted(folder: Path, findings: Findings, settings: DataSettings) ->
         values = facts.columns[f"slice.{name}"]
         columns[f"slice.{name}"] = pa.array([values[index] or "" for index in accepted], pa.string())
     parquet.write_table(pa.table(columns), folder / ACCEPTED)
-    write_json(folder / SUMMARY, _summary(facts, accepted, findings))
+    summary = _summary(facts, accepted, findings)
+    write_json(folder / SUMMARY, {**summary, "accepted_sha256": file_sha256(folder / ACCEPTED)})
 
 
 def _summary(facts: RowFacts, accepted: Sequence[int], findings: Findings) -> dict[str, JsonValue]:
@@ -186,12 +208,20 @@ def _summary(facts: RowFacts, accepted: Sequence[int], findings: Findings) -> di
     }
 
 
+def _meaning(settings: DataSettings) -> list[JsonValue]:
+    """How the columns of the accepted rows are to be understood."""
+    return [settings.kind, settings.task, settings.label_separator]
+
+
 def _record(folder: StepFolder, settings: DataSettings, version: DataVersion) -> ValidatedData:
     summary = cast(dict[str, JsonValue], folder.read_json(SUMMARY))
     logger.info(
         "%s: %s rows accepted, %s quarantined (%s)",
-        STEP, summary["accepted"], summary["quarantined"], folder.outcome,
-    )  # fmt: skip
+        STEP,
+        summary["accepted"],
+        summary["quarantined"],
+        folder.outcome,
+    )
     return ValidatedData(
         folder=folder,
         data=version,
@@ -205,5 +235,6 @@ def _record(folder: StepFolder, settings: DataSettings, version: DataVersion) ->
         split_rows=cast(dict[str, int], summary["split_rows"]),
         split_sha256=cast(str, summary["split_sha256"]),
         test_sha256=cast(str, summary["test_sha256"]),
+        sha256=json_sha256([summary["accepted_sha256"], summary["labels"], *_meaning(settings)]),
         page=folder.path / PAGE,
     )

@@ -1,4 +1,4 @@
-"""What it takes to repeat a run: code, data, base model, settings, libraries, machine."""
+"""All that it takes to repeat a run: code, data, base model, settings, libraries, machine."""
 
 import importlib.metadata
 import platform
@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from graftline.digests import file_sha256
 from graftline.settings import Settings
-from graftline.tasks.step_folders import code_sha256
+from graftline.tasks.own_code import all_code_sha256
 from graftline.tasks.workspace import Workspace
 
 LOCK_FILES = ("requirements.lock", "base_models.lock")
@@ -20,7 +20,7 @@ def provenance(workspace: Workspace, settings: Settings, *, threads: int) -> dic
     return {
         "git_commit": _git(workspace.root, "rev-parse", "HEAD"),
         "git_clean": _git(workspace.root, "status", "--porcelain", "--", ".", *_REWRITTEN_BY_RUNS) == "",
-        "code_sha256": code_sha256(),
+        "code_sha256": all_code_sha256(),
         "locks": {name: file_sha256(workspace.root / name) for name in LOCK_FILES if (workspace.root / name).exists()},
         "settings": settings.model_dump(mode="json"),
         "seed": settings.adaptation.seed,
@@ -55,7 +55,7 @@ def gpu(device: str) -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git says, or None where the project is no repository."""
+    """The answer of git, or None where the project is no repository."""
     command = ["git", "-C", str(folder), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     return done.stdout.strip() if done.returncode == 0 else None

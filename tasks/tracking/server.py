@@ -6,9 +6,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from graftline.errors import RegistryRefusedError
 from graftline.tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 EXPERIMENT = "graftline"
 # MLflow's own retries notice a dead server only after minutes.
@@ -50,6 +54,13 @@ def tracking_uri(workspace: Workspace) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
 
 
+def client() -> "MlflowClient":
+    """MLflow's client, for runs and models where `connect` has found them."""
+    from mlflow import MlflowClient
+
+    return MlflowClient()
+
+
 def run_page(workspace: Workspace, run_id: str) -> str | None:
     """The address of a run's page, where a server shows it."""
     import mlflow
@@ -63,12 +74,11 @@ def run_page(workspace: Workspace, run_id: str) -> str | None:
 
 def log_epoch(run_id: str, epoch: Mapping[str, float]) -> None:
     """All numbers of one epoch in one request: number by number is 70 times slower."""
-    from mlflow import MlflowClient
     from mlflow.entities import Metric
 
     step, now = int(epoch["number"]), int(time.time() * 1000)
     metrics = [Metric(f"epoch_{name}", value, now, step) for name, value in epoch.items() if name != "number"]
-    MlflowClient().log_batch(run_id, metrics=metrics)
+    client().log_batch(run_id, metrics=metrics)
 
 
 def _check_health(uri: str) -> None:
