@@ -1,4 +1,4 @@
-"""What is to be learned in a comparison: a base model, labelled rows, and rows to be judged by."""
+"""The problem of a comparison: a base model, labelled rows, and rows to be judged by."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

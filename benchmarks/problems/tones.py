@@ -9,10 +9,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-
-import graftline.models.torchvision_import  # noqa: F401 - must come before transformers
-
-# isort: split
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 
 from benchmarks.problems.problem import Labelled, Task

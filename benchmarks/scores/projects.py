@@ -31,7 +31,7 @@ IGNORED = ("artifacts", "reports", "mlflow", "data", ".dvc")
 
 @dataclass(frozen=True)
 class Adapted:
-    """What `adapt` made: its result as `adapt --json` prints it, and what the steps behind it left."""
+    """One run of `adapt`: its result as `adapt --json` prints it, and what the steps behind it left."""
 
     workspace: Workspace
     result: dict[str, Any]
@@ -102,7 +102,7 @@ def validated(root: Path, settings: Settings) -> ValidatedData:
 
 
 def write_data_pointer(root: Path) -> str:
-    """What `dvc add data` writes, without its seconds: the objects in the cache and data.dvc. Returns: the version."""
+    """Write the cache's objects and data.dvc as `dvc add data` does, without its seconds. Returns: the version."""
     cache = root / ".dvc" / "cache" / "files" / "md5"
     (root / ".dvc").mkdir(exist_ok=True)
     (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n    no_scm = true\n")

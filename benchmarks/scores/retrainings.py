@@ -27,10 +27,10 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from benchmarks.problems.long_reviews import REVIEWS
+from benchmarks.scores.kept_page import KeptPage, page_options, prefect_server, use_threads, with_range
 from benchmarks.scores.projects import adapt_in, git, kept_project, start_project, validated, write_data_pointer
 from benchmarks.scores.real_projects import review_settings
 from benchmarks.sides.from_scratch import WEIGHTS
-from graftline.files import write_atomically, write_json
 from graftline.settings import parse_settings
 from graftline.tasks.base_models.locking import lock_model
 from graftline.tasks.data.accepted_rows import read_split
@@ -80,7 +80,7 @@ class Case:
     base: str | None = None
     adaptation: Mapping[str, Any] = field(default_factory=dict)
     policy: Mapping[str, Any] = field(default_factory=dict)
-    """What differs from the project's own."""
+    """Keys that differ from the project's own."""
 
 
 CASES = (
@@ -96,7 +96,7 @@ CASES = (
 
 @dataclass(frozen=True)
 class Decided:
-    """What came of a case; `asked` is all that it depends on."""
+    """The outcome of a case; `asked` is all that it depends on."""
 
     asked: Mapping[str, Any]
     result: Mapping[str, Any]
@@ -111,34 +111,30 @@ class Decided:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     chosen = _parser().parse_args(arguments)
-    os.environ |= {name: str(chosen.threads) for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")}
-    torch.set_num_threads(chosen.threads)
+    use_threads(chosen.threads)
     tree = review_settings()
     tree["adaptation"]["threads"] = chosen.threads
     policy = yaml.safe_load(Path(POLICY).read_text(encoding="utf-8"))
     root = (chosen.folder / f"reviews-{chosen.rows}").absolute()
     kept_project(root, lambda folder: _write_project(folder, tree))
-    kept = chosen.output.with_suffix(".json")
-    known = read_known(kept)
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=180):
+    kept = KeptPage(chosen.output, dict[str, Decided])
+    known = kept.read({})
+    with prefect_server():
         for case in CASES:
             decided_by = {**policy, **case.policy}
             asked = {"rows": chosen.rows, "settings": _settings(tree, case), "policy": decided_by, "case": asdict(case)}
             if case.name in known and known[case.name].asked == asked:
                 continue
-            known[case.name] = _decided(root, case, asked)
-            write_json(kept, {name: asdict(one) for name, one in known.items()})
-            write_atomically(chosen.output, page(known))
+            known[case.name] = decided = _decided(root, case, asked)
+            kept.keep(known, f"{case.name}: {decided.result['verdict']}, {decided.result['seconds']} s")
+            kept.write(page(known))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = page_options(__doc__, PAGE)
     parser.add_argument("--rows", type=int, default=ROWS, help="of the file, in all lines but that of the whole file")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=PAGE, help="the page")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the project lies, with its reports")
     return parser
 
@@ -193,7 +189,6 @@ def _decided(root: Path, case: Case, asked: Mapping[str, Any]) -> Decided:
     (root / POLICY).write_text(yaml.safe_dump(dict(asked["policy"]), sort_keys=False))
     before = _baseline_seconds(root)
     adapted = adapt_in(root, asked["settings"])
-    print(f"{case.name}: {adapted.result['verdict']}, {adapted.result['seconds']} s", file=sys.stderr, flush=True)
     computed = [seconds for key, seconds in _baseline_seconds(root).items() if key not in before]
     judged = adapted.data.split_rows["test"]
     result = {name: value for name, value in adapted.result.items() if name not in OF_THIS_MACHINE}
@@ -201,7 +196,7 @@ def _decided(root: Path, case: Case, asked: Mapping[str, Any]) -> Decided:
 
 
 def _baseline_seconds(root: Path) -> dict[str, float]:
-    """What each baseline in the project took, by its artifact key."""
+    """The seconds of each baseline in the project, by its artifact key."""
     found = (root / "artifacts" / STEP).glob(f"*/{SUMMARY}")
     return {path.parent.name: json.loads(path.read_text(encoding="utf-8"))["seconds"] for path in found}
 
@@ -216,8 +211,8 @@ def _use(root: Path, rows: Sequence[Sequence[str]], why: str) -> None:
 def fewer_rows(rows: Sequence[Sequence[str]], held_out: set[str], share: float) -> list[Sequence[str]]:
     """Rows under a line of names: those that are held out, and the first `share` of the others."""
     names, row_id = rows[0], rows[0].index("id")
-    learnt = [row for row in rows[1:] if row[row_id] not in held_out]
-    left_out = {row[row_id] for row in learnt[round(share * len(learnt)) :]}
+    learned = [row for row in rows[1:] if row[row_id] not in held_out]
+    left_out = {row[row_id] for row in learned[round(share * len(learned)) :]}
     return [names, *(row for row in rows[1:] if row[row_id] not in left_out)]
 
 
@@ -225,9 +220,9 @@ def shuffled_labels(rows: Sequence[Sequence[str]], held_out: set[str], *, seed: 
     """Rows under a line of names, with the labels of all that are not held out among one another."""
     names, table = rows[0], [list(row) for row in rows[1:]]
     row_id, label = names.index("id"), names.index("label")
-    learnt = [row for row in table if row[row_id] not in held_out]
-    labels = [row[label] for row in learnt]
-    for row, place in zip(learnt, np.random.default_rng(seed).permutation(len(labels)), strict=True):
+    learned = [row for row in table if row[row_id] not in held_out]
+    labels = [row[label] for row in learned]
+    for row, place in zip(learned, np.random.default_rng(seed).permutation(len(labels)), strict=True):
         row[label] = labels[place]
     return [list(names), *table]
 
@@ -240,13 +235,6 @@ def _read(path: Path) -> list[list[str]]:
 def _write(path: Path, rows: Sequence[Sequence[str]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
-
-
-def read_known(path: Path) -> dict[str, Decided]:
-    """What an earlier run kept; nothing if there was none."""
-    if not path.exists():
-        return {}
-    return {name: Decided(**one) for name, one in json.loads(path.read_text(encoding="utf-8")).items()}
 
 
 def page(known: Mapping[str, Decided]) -> str:
@@ -262,10 +250,9 @@ def page(known: Mapping[str, Decided]) -> str:
 
 
 def _line(case: Case, decided: Decided) -> str:
-    seen, accuracy = decided.result, decided.result["scores"]["accuracy"]
+    seen, accuracy = decided.result, with_range(**decided.result["scores"]["accuracy"])
     seconds = ", ".join(f"{one:.0f}" for one in (decided.training_seconds, decided.baseline_seconds, seen["seconds"]))
-    interval = f"{accuracy['value']:.4f} ({accuracy['low']:.4f} to {accuracy['high']:.4f})"
-    return f"| **{case.name}**: {case.what} | {interval} | **{seen['verdict']}** | {seconds} |"
+    return f"| **{case.name}**: {case.what} | {accuracy} | **{seen['verdict']}** | {seconds} |"
 
 
 def _why(case: Case, decided: Decided) -> str:

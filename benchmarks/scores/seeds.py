@@ -8,14 +8,13 @@ beside the page as soon as it ends: a killed run goes on where it stopped.
 """
 
 import argparse
-import json
 import os
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from graftline.flows.cli import TELEMETRY_OFF
 
@@ -27,11 +26,11 @@ import transformers
 from scipy import stats
 
 from benchmarks.problems.problem import Labelled, Task
+from benchmarks.scores.kept_page import KeptPage, page_options, prefect_server, use_threads
 from benchmarks.scores.projects import adapt_in, kept_project, validated
 from benchmarks.scores.real_projects import REVIEW_PROJECT, review_settings
 from benchmarks.scores.strategies import FOLDER
 from benchmarks.sides.trainer import Recipe, trained_text
-from graftline.files import write_atomically, write_json
 from graftline.models.preprocessing import Reading
 from graftline.settings import parse_settings
 from graftline.settings.adaptation import AdaptationSettings
@@ -71,7 +70,7 @@ DIFFERENCE = "- {strategy}: {mean:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}
 
 @dataclass(frozen=True)
 class Runs:
-    """What is known so far: accuracies, of recipes on the validation rows and of seeds on the held-out rows."""
+    """All that is known so far: accuracies, of recipes on the validation rows and of seeds on the held-out rows."""
 
     recipes: dict[str, float] = field(default_factory=dict)
     ours: dict[str, float] = field(default_factory=dict)
@@ -84,25 +83,21 @@ class Runs:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     chosen = _parser().parse_args(arguments)
-    os.environ |= {name: str(chosen.threads) for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")}
-    torch.set_num_threads(chosen.threads)
+    use_threads(chosen.threads)
     transformers.logging.disable_progress_bar()
     root = (chosen.folder / f"{REVIEW_PROJECT.name}-seeds-{chosen.rows or 'all'}").absolute()
     kept_project(root, lambda folder: REVIEW_PROJECT.write(folder, chosen.rows))
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=180):
+    with prefect_server():
         _Comparison(root, chosen.output, chosen.threads).run(chosen.seeds, chosen.strategies)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = page_options(__doc__, PAGE)
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, metavar="N")
     parser.add_argument("--strategies", nargs="+", default=STRATEGIES, choices=STRATEGIES)
     parser.add_argument("--rows", type=int, help="rows in all, held-out ones included")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=PAGE, help="the page")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the project lies")
     return parser
 
@@ -111,14 +106,13 @@ class _Comparison:
     """Both sides in the project `root`."""
 
     def __init__(self, root: Path, output: Path, threads: int) -> None:
-        self.root, self.output, self.threads = root, output, threads
+        self.root, self.threads = root, threads
         self.tree = review_settings()
-        self.kept = output.with_suffix(".json")
         self.settings = parse_settings(self.tree, source=root.name)
         data = validated(root, self.settings)
         shared = {name: value for name, value in self.tree["adaptation"].items() if name != "strategy"}
-        self.asked: dict[str, Any] = {"rows": data.accepted, "adaptation": shared, "threads": threads}
-        self.runs = read_runs(self.kept, self.asked)
+        self.kept = KeptPage(output, Runs, {"rows": data.accepted, "adaptation": shared, "threads": threads})
+        self.runs = self.kept.read(Runs())
         self.runs.split_rows.update(data.split_rows)
         base = fetch_model.fn(Workspace(root), self.settings.base_model.uri)
         sides = {
@@ -138,7 +132,7 @@ class _Comparison:
                     self._keep(self.runs.ours, trained_as(strategy, seed), self._ours(strategy, seed))
             if trained_as(best.what, seed) not in self.runs.trainer:
                 self._train(best, seed)
-        write_atomically(self.output, page(self.runs, best, seeds, strategies, self.settings.adaptation))
+        self.kept.write(page(self.runs, best, seeds, strategies, self.settings.adaptation))
 
     def _best_recipe(self, seed: int) -> Recipe:
         recipes = candidates(self.settings.adaptation)
@@ -162,8 +156,7 @@ class _Comparison:
 
     def _keep(self, where: dict[str, float], name: str, accuracy: float) -> None:
         where[name] = accuracy
-        print(f"{name}: {accuracy:.4f}", file=sys.stderr, flush=True)
-        write_json(self.kept, {"asked": self.asked, **asdict(self.runs)})
+        self.kept.keep(self.runs, f"{name}: {accuracy:.4f}")
 
 
 def candidates(settings: AdaptationSettings) -> list[Recipe]:
@@ -175,12 +168,6 @@ def candidates(settings: AdaptationSettings) -> list[Recipe]:
 def trained_as(how: str, seed: int) -> str:
     """A name for a training."""
     return f"{how}; seed {seed}"
-
-
-def read_runs(path: Path, asked: Mapping[str, Any]) -> Runs:
-    """What an earlier run kept; nothing if there was none, or with other settings."""
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return Runs(**kept) if kept.pop("asked", None) == asked else Runs()
 
 
 class Difference(NamedTuple):

@@ -7,12 +7,11 @@ projects lie in a folder until all their lines are: a killed run goes on where i
 """
 
 import argparse
-import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,10 @@ os.environ.update(TELEMETRY_OFF)
 import torch
 from torch import nn
 
+from benchmarks.scores.kept_page import KeptPage, page_options, prefect_server, use_threads, with_range
 from benchmarks.scores.projects import Adapted, adapt_in, kept_project
 from benchmarks.scores.real_projects import EPOCHS, PROJECTS, SCRATCH, SEED, Project
 from graftline.errors import BaseModelRefusedError, DataRefusedError, GraftlineError
-from graftline.files import write_atomically, write_json
 from graftline.frozen.freezing import freeze
 from graftline.frozen.proof import PROOF_ROWS
 from graftline.frozen.rows import InputRows
@@ -34,27 +33,40 @@ from graftline.models.blocks import find_blocks
 from graftline.models.folders import load_base, load_preprocessor
 from graftline.models.lora import add_lora
 from graftline.models.outputs import Outputs
-from graftline.models.parts import HEAD
 from graftline.models.preprocessing import Reading
 from graftline.settings import parse_settings
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.tasks.data.accepted_rows import raw_inputs
+from graftline.training.strategies import markdown_rows
 
 PAGE = Path(__file__).parents[2] / "docs" / "strategies.md"
 FOLDER = Path("artifacts") / "strategies"
 HEAD_OF_PAGE = f"""# Strategies with real weights
-Each line is one `adapt`, from validation to a verdict, with {EPOCHS} epochs and seed {SEED} for all. Rates are what the
-literature uses; none was chosen by a look at results. *From scratch* is the same architecture as its library makes it
-anew, with random weights, as a `path:` base model of which everything is trained, with warm-up and a rate that suits
-random weights. Accuracy has its 95 % interval over the held-out rows (bootstrap). What lora adds counts as parameters;
-gradual_unfreezing trains all of them in its last stage. Seconds are those of the step `fine_tune`, the frozen part's
-run included where it was not kept from the lines above, and of a killed run only those since it went on; the machine
-was shared with other work, and runs were halted for it, so they say little more than orders of magnitude. Made by
-`python -m benchmarks.scores.strategies`.
+Under a project's name each line is one `adapt`, from validation to a verdict, with {EPOCHS} epochs and seed {SEED} for
+all. Rates are what the literature uses; none was chosen by a look at results. *From scratch* is the same architecture
+as its library makes it anew, with random weights, as a `path:` base model of which everything is trained, with warm-up
+and a rate that suits random weights. Accuracy has its 95 % interval over the held-out rows (bootstrap). What lora adds
+counts as parameters; gradual_unfreezing trains all of them in its last stage. Seconds are those of the step
+`fine_tune`, the frozen part's run included where it was not kept from the lines above, and of a killed run only those
+since it went on; the machine was shared with other work, and runs were halted for it, so they say little more than
+orders of magnitude. Made by `python -m benchmarks.scores.strategies`.
+"""
+WAYS = """
+## How they differ
+The code runs by this table (`METHODS` and `FREEZES` in `graftline/`). Where `freeze_until` is set, all that runs before
+the block that it names is frozen as well, and runs once per row. A head of two layers (`head: mlp`) always begins as a
+random one.
+
 """
 SPLITS = {"train": "to learn from", "validation": "to choose by", "test": "held out"}
-COLUMNS = ("strategy", "held-out accuracy (95 % interval)", "log loss", "parameters trained",
-           "rates: backbone, head", "seconds of training")  # fmt: skip
+COLUMNS = (
+    "strategy",
+    "held-out accuracy (95 % interval)",
+    "log loss",
+    "parameters trained",
+    "rates: backbone, head",
+    "seconds of training",
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,7 @@ class Line:
 
     asked: Mapping[str, Any]
     refused: str | None = None
-    """What the tool said, if it refused."""
+    """The tool's words, if it refused."""
     accuracy: float = 0.0
     low: float = 0.0
     high: float = 0.0
@@ -76,37 +88,34 @@ class Line:
 
 
 Lines = dict[str, dict[str, Line]]
+"""By project and strategy."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     chosen = _parser().parse_args(arguments)
-    os.environ |= {name: str(chosen.threads) for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")}
-    torch.set_num_threads(chosen.threads)
-    kept = chosen.output.with_suffix(".json")
-    lines = read_lines(kept)
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=180):
+    use_threads(chosen.threads)
+    kept = KeptPage(chosen.output, Lines)
+    lines = kept.read({})
+    kept.write(page(lines))  # with the ways of the strategies as they are now
+    with prefect_server():
         for project in PROJECTS.values():
             if chosen.only not in (None, project.name):
                 continue
             for strategy, line in _missing_lines(project, lines.setdefault(project.name, {}), chosen):
                 lines[project.name][strategy] = line
-                write_json(
-                    kept, {name: {of: asdict(one) for of, one in table.items()} for name, table in lines.items()}
-                )
-                write_atomically(chosen.output, page(lines))
+                said = line.refused or f"{line.accuracy:.4f}, {line.seconds:.0f} s"
+                kept.keep(lines, f"{project.name}, {strategy}: {said}")
+                kept.write(page(lines))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = page_options(__doc__, PAGE)
     parser.add_argument("--only", choices=list(PROJECTS))
     parser.add_argument("--strategies", nargs="+", choices=list(PROJECTS["reviews"].strategies), metavar="NAME")
     parser.add_argument("--rows", type=int, help="rows in all, held-out ones included")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=PAGE, help="the page")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the projects lie meanwhile")
     return parser
 
@@ -130,8 +139,6 @@ def _missing_lines(
             raise  # which says nothing of the strategy
         except GraftlineError as error:
             line = Line(asked, refused=str(error))
-        said = line.refused or f"{line.accuracy:.4f}, {line.seconds:.0f} s"
-        print(f"{project.name}, {strategy}: {said}", file=sys.stderr, flush=True)
         yield strategy, line
     shutil.rmtree(root, ignore_errors=True)
 
@@ -141,9 +148,17 @@ def _line(adapted: Adapted, tree: Mapping[str, Any], asked: Mapping[str, Any]) -
     scores = adapted.result["scores"]
     trained, parameters = _counts(adapted, settings)
     return Line(
-        asked, None, scores["accuracy"]["value"], scores["accuracy"]["low"], scores["accuracy"]["high"],
-        scores["log_loss"]["value"], trained, parameters, adapted.checkpoint.seconds, adapted.data.split_rows,
-    )  # fmt: skip
+        asked,
+        None,
+        scores["accuracy"]["value"],
+        scores["accuracy"]["low"],
+        scores["accuracy"]["high"],
+        scores["log_loss"]["value"],
+        trained,
+        parameters,
+        adapted.checkpoint.seconds,
+        adapted.data.split_rows,
+    )
 
 
 def _counts(adapted: Adapted, settings: AdaptationSettings) -> tuple[int, int]:
@@ -165,27 +180,23 @@ def parameters_trained(
     """
     if settings.strategy == "lora":
         add_lora(
-            model, find_blocks(model), rank=settings.lora_rank, alpha=settings.lora_alpha,
-            dropout=settings.lora_dropout, targets=settings.lora_targets,
-        )  # fmt: skip
-    freeze(model, settings.strategy, settings.freeze_until, head=HEAD, example=example)
+            model,
+            find_blocks(model),
+            rank=settings.lora_rank,
+            alpha=settings.lora_alpha,
+            dropout=settings.lora_dropout,
+            targets=settings.lora_targets,
+        )
+    freeze(model, settings.strategy, settings.freeze_until, example=example)
     counts = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return sum(count for count, learns in counts if learns), sum(count for count, _ in counts)
 
 
-def read_lines(path: Path) -> Lines:
-    """What an earlier run kept; nothing if there was none."""
-    if not path.exists():
-        return {}
-    tables = json.loads(path.read_text(encoding="utf-8"))
-    return {name: {of: Line(**one) for of, one in table.items()} for name, table in tables.items()}
-
-
 def page(lines: Lines) -> str:
-    """The page, with a table for each project that has lines."""
-    return HEAD_OF_PAGE + "".join(
-        _section(project, lines[name]) for name, project in PROJECTS.items() if lines.get(name)
-    )
+    """The page, with the table that the code runs by and one for each project that has lines."""
+    ways = WAYS + "".join(f"{row}\n" for row in markdown_rows())
+    sections = (_section(project, lines[name]) for name, project in PROJECTS.items() if lines.get(name))
+    return HEAD_OF_PAGE + ways + "".join(sections)
 
 
 def _section(project: Project, lines: Mapping[str, Line]) -> str:
@@ -204,7 +215,7 @@ def _cells(name: str, line: Line) -> tuple[str, ...]:
     solved = settings.strategy == "feature_extraction" and settings.head == "linear"
     return (
         f"*{name}*" if name == SCRATCH else name,
-        f"{line.accuracy:.4f} ({line.low:.4f} to {line.high:.4f})",
+        with_range(line.accuracy, line.low, line.high),
         f"{line.log_loss:.3f}",
         f"{100 * line.trained / line.parameters:.3g} % of {line.parameters / 1e6:.1f} million",
         "head solved" if solved else f"{settings.learning_rate:g}, {settings.head_learning_rate:g}",

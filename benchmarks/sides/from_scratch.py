@@ -5,14 +5,8 @@ from pathlib import Path
 
 import torch
 
-import graftline.models.torchvision_import  # noqa: F401 - must come before timm and transformers
-
-# isort: split
-import timm
-from transformers import AutoConfig, AutoModel
-
-from graftline.models.timm_backbones import save_timm
-from graftline.models.transformers_backbones import is_timm, read_config, save_transformers
+from graftline.models.timm_backbones import load_timm, save_timm
+from graftline.models.transformers_backbones import is_timm, load_transformers, save_transformers
 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 
@@ -22,9 +16,7 @@ def write_untrained(base: Path, folder: Path, *, seed: int) -> Path:
     shutil.copytree(base, folder, ignore=shutil.ignore_patterns(*WEIGHTS))
     torch.manual_seed(seed)
     if is_timm(folder):
-        config = read_config(folder)
-        arguments = {"pretrained_cfg": config.get("pretrained_cfg"), **(config.get("model_args") or {})}
-        save_timm(timm.create_model(config["architecture"], num_classes=0, **arguments), folder)
+        save_timm(load_timm(folder, scratch=True), folder)
     else:
-        save_transformers(AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True)), folder)
+        save_transformers(load_transformers(folder, scratch=True), folder)
     return folder

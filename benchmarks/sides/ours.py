@@ -20,6 +20,7 @@ from graftline.models.folders import load_base, load_preprocessor
 from graftline.models.outputs import Outputs
 from graftline.models.preprocessing import Preprocessor
 from graftline.settings.adaptation import AdaptationSettings
+from graftline.training.single_label import objective_for
 from graftline.training.strategies import Adaptation
 from graftline.training.validation_score import predict
 
@@ -69,7 +70,9 @@ def adapt(task: Task, settings: AdaptationSettings, *, features: Path | None = N
         folder.mkdir(parents=True, exist_ok=True)
         stores = _Stores(folder, settings)
         began = time.perf_counter()
-        Adaptation(model, _split(task, preprocessor), settings, stores, Path(scratch) / "checkpoints").run()
+        Adaptation(
+            model, _split(task, preprocessor), settings, objective_for, stores, Path(scratch) / "checkpoints"
+        ).run()
         seconds = time.perf_counter() - began
     return Adapted(model, preprocessor, seconds, stores.seconds)
 

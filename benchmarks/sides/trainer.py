@@ -8,10 +8,6 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
-
-import graftline.models.torchvision_import  # noqa: F401 - must come before transformers
-
-# isort: split
 from transformers import (
     AutoModel,
     AutoModelForSequenceClassification,
@@ -172,8 +168,10 @@ def share_right(model: nn.Module, dataset: Sequence[Mapping[str, Any]], collate:
 def _text_model(task: Task, recipe: Recipe, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     chosen: dict[str, Any] = {
-        "local_files_only": True, "dtype": torch.float32, "attn_implementation": recipe.attention,
-    }  # fmt: skip
+        "local_files_only": True,
+        "dtype": torch.float32,
+        "attn_implementation": recipe.attention,
+    }
     model: Any
     if recipe.mean_pooled:
         backbone = AutoModel.from_pretrained(task.base, **chosen)

@@ -21,12 +21,12 @@ TRIALS = 2
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one repetition took and gave."""
+    """The seconds of one repetition, and the accuracy that it reached."""
 
     seconds: float
     accuracy: float | None = None
     work: float = 1.0
-    """What was done in these seconds: 1 is the whole task, otherwise so many GFLOP."""
+    """The work done in these seconds: 1 is the whole task, otherwise so many GFLOP."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Bench:
-    """What all comparisons are measured with."""
+    """The measure that all comparisons share."""
 
     repeats: int
     fast: Precision
@@ -128,7 +128,7 @@ def ratios(ours: Measured, against: Measured) -> tuple[float, float, float]:
 
 
 def shortfalls(row: Row, ours: Measured, against: Measured) -> list[str]:
-    """What keeps the row from its target; nothing if it is reached, or has none."""
+    """The reasons why the row misses its target; none if it is reached, or has none."""
     if row.target is None:
         return []
     found = [] if ratios(ours, against)[0] >= row.target else ["speed"]

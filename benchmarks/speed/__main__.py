@@ -109,8 +109,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--test-rows", type=int, default=300, help="rows that accuracies are measured on")
     parser.add_argument("--repeats", type=int, default=5, help="repetitions of every side, each with its own seed")
     parser.add_argument("--threads", type=int, default=2, help="processor threads for every side")
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=[one.name for one in COMPARISONS],
-                        help="some of the comparisons: %(choices)s")  # fmt: skip
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="NAME",
+        choices=[one.name for one in COMPARISONS],
+        help="some of the comparisons: %(choices)s",
+    )
     parser.add_argument("--table", action="store_true", help="measure nothing, only write tables and picture anew")
     parser.add_argument("--out", type=Path, default=HERE, help="where results.json, README.md and speed.svg are")
     parser.add_argument("--folder", type=Path, default=None, help="for feature stores and checkpoints (default: /tmp)")

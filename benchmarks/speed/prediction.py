@@ -8,16 +8,13 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-
-import graftline.models.torchvision_import  # noqa: F401 - must come before transformers
-
-# isort: split
 from transformers import AutoModel, AutoTokenizer, pipeline
 
 from benchmarks.problems.problem import Task
 from benchmarks.sides.ours import adapt
 from benchmarks.sides.trainer import MeanPooled
 from benchmarks.sides.turns import WARM_UP_ROWS, Bench, Comparison, Measured, Outcome, Row, Side, by_turns, fastest
+from graftline.answers.predicting import predictor_of
 from graftline.models.folders import load_classifier, save_classifier
 from graftline.models.predictor import Predictor
 from graftline.settings.adaptation import AdaptationSettings
@@ -75,8 +72,8 @@ def measure(bench: Bench, task: Task) -> Mapping[str, Measured]:
         return compared(labels, rows, time.perf_counter() - began)
 
     few = task.small(WARM_UP_ROWS)
-    exact, fast = Predictor(folder), Predictor(folder, precision=bench.fast)
-    faster = Predictor(folder, precision=bench.fast, runtime="openvino")
+    exact, fast = predictor_of(folder), predictor_of(folder, precision=bench.fast)
+    faster = predictor_of(folder, precision=bench.fast, runtime="openvino")
     ways = [_Pipeline(folder, setup, task) for setup in CANDIDATES]
     best = fastest(ways, lambda way: of_pipeline(way, few).seconds)
     sides: list[Side[Task]] = [

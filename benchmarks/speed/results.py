@@ -1,4 +1,4 @@
-"""What was measured: as JSON, as the tables in README.md, and as a picture."""
+"""The measurements: as JSON, as the tables in README.md, and as a picture."""
 
 import io
 import json
@@ -35,7 +35,7 @@ Results = Mapping[str, Result]
 
 
 def read_results(folder: Path) -> dict[str, Result]:
-    """What was measured before; nothing if there is no file."""
+    """The earlier measurements; none if there is no file."""
     if not (folder / RESULTS).exists():
         return {}
     written = cast("dict[str, Any]", json.loads((folder / RESULTS).read_text(encoding="utf-8")))

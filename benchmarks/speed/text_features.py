@@ -24,7 +24,7 @@ DEFAULTS, OWN_RATE, BEST = "Trainer, defaults", "Trainer, defaults with its own 
 ENCODE = "encode + logistic regression"
 ENCODE_BATCHES = (8, 16, 32, 64)
 SOLVED = AdaptationSettings(strategy="feature_extraction")
-LEARNT = AdaptationSettings(strategy="feature_extraction", head="mlp", epochs=EPOCHS)
+LEARNED = AdaptationSettings(strategy="feature_extraction", head="mlp", epochs=EPOCHS)
 
 ROWS = (
     *(Row("feature extraction, 5 epochs' worth", ours, DEFAULTS, target=40) for ours in (OURS, FASTER)),
@@ -46,7 +46,7 @@ def measure(bench: Bench, task: Task) -> Mapping[str, Measured]:
     few = task.small(WARM_UP_ROWS)
     batch = fastest(ENCODE_BATCHES, lambda size: encoded_outcome(few, size).seconds)
     solved = SOLVED.model_copy(update={"precision": bench.fast})
-    learnt = LEARNT.model_copy(update={"precision": bench.fast})
+    learned = LEARNED.model_copy(update={"precision": bench.fast})
     kept = bench.scratch / "features of texts"
     adapt(task, solved, features=kept)
 
@@ -66,7 +66,7 @@ def measure(bench: Bench, task: Task) -> Mapping[str, Measured]:
         Side(
             HEAD,
             f"{bench.fast}, features kept, hidden layer, {EPOCHS} epochs",
-            lambda rows, seed: again(learnt.model_copy(update={"seed": seed}), rows),
+            lambda rows, seed: again(learned.model_copy(update={"seed": seed}), rows),
         ),
         Side(DEFAULTS, defaults.what, lambda rows, seed: train_text(rows, defaults, seed)),
         Side(BEST, best.what, lambda rows, seed: train_text(rows, best, seed)),

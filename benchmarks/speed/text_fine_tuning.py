@@ -49,13 +49,17 @@ def _trainer(name: str, recipe: Recipe) -> Side[Task]:
 
 
 HALF = Comparison(
-    "text_half_frozen", "text",
-    (Row("half of the blocks frozen, 3 epochs", OURS, DEFAULTS, target=5),), measure_half,
-)  # fmt: skip
+    "text_half_frozen",
+    "text",
+    (Row("half of the blocks frozen, 3 epochs", OURS, DEFAULTS, target=5),),
+    measure_half,
+)
 WHOLE = Comparison(
-    "text_fine_tuning", "text",
+    "text_fine_tuning",
+    "text",
     (
         Row("full fine-tuning, 3 epochs", OURS, DEFAULTS, target=4),
         Row("full fine-tuning, 3 epochs", OURS, BEST, target=1.4),
-    ), measure_whole,
-)  # fmt: skip
+    ),
+    measure_whole,
+)

@@ -21,7 +21,7 @@ from graftline.evaluation.bootstrap import Score, difference_of, row_counts
 from graftline.evaluation.comparison import Comparison, Slice, SliceGains
 from graftline.evaluation.metrics import CALIBRATION_BINS, calibration_bins
 from graftline.evaluation.paired_tests import Gains, gains
-from graftline.evaluation.scoring import SCORING
+from graftline.evaluation.single_label import SCORES
 from graftline.verdict.gate import Evaluated, Verdict, decide
 from graftline.verdict.policy import Policy
 
@@ -120,11 +120,11 @@ def judge(seen: tuple[Comparison, Comparison], policy: Policy) -> Verdict:
     champion, majority = seen
     values = {name: champion.scores[name].value + champion.differences[name].value for name in champion.scores}
     scores = {name: Score(value, value, value) for name, value in values.items()}
-    return decide(Evaluated("single_label", scores), champion, baselines={"majority": majority}, policy=policy)
+    return decide(Evaluated(SCORES.scoring, scores), champion, baselines={"majority": majority}, policy=policy)
 
 
 def compare_all(rows: Rows, candidate: Floats, champion: Floats) -> list[tuple[Comparison, Comparison]]:
-    """What `compare` of graftline/evaluation/ says of each candidate beside champion and majority, for all at once.
+    """Each candidate beside champion and majority, as `compare` of graftline/evaluation/ does it, for all at once.
 
     The same sums over the same resamples; a test holds the two against one another.
     """
@@ -140,7 +140,7 @@ def compare_all(rows: Rows, candidate: Floats, champion: Floats) -> list[tuple[C
                 float(exact[0][name][0, place] - exact[1][name][0, place]),
                 (drawn[0][name][:, place] - drawn[1][name][:, place]).astype(float),
             )
-            for name in SCORING["single_label"].better
+            for name in SCORES.scoring.better
         }
         scores = {name: _exactly(float(exact[1][name][0, place])) for name in differences}
         parts = [
@@ -149,9 +149,11 @@ def compare_all(rows: Rows, candidate: Floats, champion: Floats) -> list[tuple[C
         against = Comparison("the champion", scores, differences, _gains(ours, theirs), parts)
         of_majority = difference_of(float(beside[1][0, place]), beside[0][:, place].astype(float))
         majority = Comparison(
-            "the most frequent label", {"accuracy": _exactly(float(guesses.mean()))}, {"accuracy": of_majority},
+            "the most frequent label",
+            {"accuracy": _exactly(float(guesses.mean()))},
+            {"accuracy": of_majority},
             _gains(ours, guesses),
-        )  # fmt: skip
+        )
         result.append((against, majority))
     return result
 
@@ -164,10 +166,7 @@ def _scores(counts: Drawn, rows: Rows, logit: Floats) -> Mapping[str, Drawn]:
     right, right_first = (_sum(counts, values) for values in (hit, hit * first))
     right_second = right - right_first
     given_first = right_first + of_second - right_second
-    f1 = (
-        2 * right_first / (of_first + given_first)
-        + 2 * right_second / (of_second + len(first) - given_first)
-    ) / 2  # fmt: skip
+    f1 = (2 * right_first / (of_first + given_first) + 2 * right_second / (of_second + len(first) - given_first)) / 2
     confidence = 1 / (1 + np.exp(-np.abs(logit)))
     place, surplus = calibration_bins(confidence), (hit - confidence).astype(np.float32)
     # Of two labels the likelier has at least a half.

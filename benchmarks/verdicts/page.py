@@ -49,7 +49,7 @@ further retraining without any improvement has its own chance on the same rows.
 
 @dataclass(frozen=True)
 class Judged:
-    """What became of all retrainings of one kind."""
+    """The verdicts on all retrainings of one kind."""
 
     rows: int
     true_difference: float
@@ -79,12 +79,19 @@ def page(judged: Sequence[Judged], policy: Policy, models: str) -> str:
         for name in COUNTED
     }
     return PAGE.format(
-        same_promoted=_share(same.promoted, same), same_count=len(same.verdicts), few=few, many=many,
-        same_larger=_share(same.larger, same), wanted=policy.wanted_difference,
-        better_promoted=_share(better.promoted, better), better_count=len(better.verdicts),
+        same_promoted=_share(same.promoted, same),
+        same_count=len(same.verdicts),
+        few=few,
+        many=many,
+        same_larger=_share(same.larger, same),
+        wanted=policy.wanted_difference,
+        better_promoted=_share(better.promoted, better),
+        better_count=len(better.verdicts),
         in_the_way=", ".join(f"{name} {_share(count, better)}" for name, count in stood.items()),
-        table="\n".join(_row(one) for one in judged), models=models, discordance=f"{100 * _discordance(same):.1f} %",
-    )  # fmt: skip
+        table="\n".join(_row(one) for one in judged),
+        models=models,
+        discordance=f"{100 * _discordance(same):.1f} %",
+    )
 
 
 def picture(judged: Sequence[Judged], policy: Policy) -> Figure:
@@ -108,13 +115,18 @@ def picture(judged: Sequence[Judged], policy: Policy) -> Figure:
         axes.axhline(level, color="#5c6b66", linewidth=0.8, linestyle=":")
         axes.axvline(place, color="#5c6b66", linewidth=0.8, linestyle=":")
         axes.annotate(
-            words, (max(truth) if end == "right" else min(truth), level + 1.5), color="#5c6b66", fontsize=9,
+            words,
+            (max(truth) if end == "right" else min(truth), level + 1.5),
+            color="#5c6b66",
+            fontsize=9,
             horizontalalignment=end,
-        )  # fmt: skip
+        )
     axes.set(
-        xlabel="true improvement of the accuracy, points", ylabel="promoted, % of the retrainings", ylim=(-2, 104),
+        xlabel="true improvement of the accuracy, points",
+        ylabel="promoted, % of the retrainings",
+        ylim=(-2, 104),
         title="What is promoted, and how much better it truly is",
-    )  # fmt: skip
+    )
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
