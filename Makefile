@@ -9,6 +9,8 @@ PIP_OPTIONS ?=
 RUN_OPTIONS ?=
 # Options for `make bench`, such as --rows 400; `.venv/bin/python -m benchmarks.speed --help` shows all.
 BENCH_OPTIONS ?=
+# Which tests stay together says tests/conftest.py.
+TWO_WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test test-fast check bench lock chromium clean
 
@@ -16,10 +18,10 @@ run: $(STAMP)
 	@$(BIN)/graftline adapt $(RUN_OPTIONS)
 
 test: $(STAMP) chromium
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest $(TWO_WORKERS)
 
 test-fast: $(STAMP)
-	@$(BIN)/python -m pytest -m "not full"
+	@$(BIN)/python -m pytest $(TWO_WORKERS) -m "not full"
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,15 +1,23 @@
-"""A person starts runs from Prefect's page, reads verdicts and the history there, and rejects and approves models."""
+"""A person starts runs from Prefect's page, reads verdicts and the history there, and rejects and approves models.
+
+At the end one of the servers of `graftline up` dies; tests/flows/test_up.py has its other ends.
+"""
 
 import json
+import os
 import re
+import signal
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, Route, expect
+from typer.testing import CliRunner
 
 from benchmarks.scores.projects import write_data_pointer
+from graftline.flows.cli import app
 from graftline.settings import Settings
 from tests.browser.pages import (
     RUN_SECONDS,
@@ -20,8 +28,22 @@ from tests.browser.pages import (
     screenshot,
     whole_page_screenshot,
 )
-from tests.support.running_project import Running, graftline_up, state_of, wait_until
-from tests.support.tiny_project import PROJECT_POLICY, ROWS, copy_with_tiny_parts, graftline, write_policy, write_rows
+from tests.support.running_project import (
+    Running,
+    child_that_says,
+    graftline_up,
+    marked_processes,
+    state_of,
+    wait_until,
+)
+from tests.support.tiny_project import (
+    PROJECT_POLICY,
+    ROWS,
+    copy_with_tiny_parts,
+    forget_servers,
+    write_policy,
+    write_rows,
+)
 
 MODEL = "reviews"
 # Prefect's server answers 500 where two of its own writers met in its SQLite file; nothing is changed then.
@@ -82,8 +104,7 @@ def test_a_person_changes_settings_reads_the_verdict_rejects_one_model_and_appro
     assert newest["answer"]["decision"] == "approve"
     assert (newest["answer"]["name"], newest["answer"]["reason"]) == ("Ada", HOSTILE)
     assert newest["answer"]["when"] <= newest["when"]
-    done = graftline(servers.project, "history", MODEL, "--verify", "--json")
-    assert (done.returncode, json.loads(done.stdout)["records"]) == (0, 4), done.stderr
+    assert history(servers, "--verify")["records"] == 4
 
     open_form(page, servers, "history", "name")
     fill(page, "name", MODEL)
@@ -119,6 +140,19 @@ def test_an_emptied_text_is_accepted_as_an_empty_setting(servers: Running, page:
         page.get_by_role("button", name="Submit").click()
     assert created.value.ok, created.value.text()
     assert Settings.model_validate(created.value.json()["parameters"]["settings"]).data.id is None
+
+
+def test_a_server_that_dies_ends_the_rest_with_a_sentence(servers: Running) -> None:
+    """The last one here, for nobody can use the servers any more; starting others would take half a minute."""
+    second = subprocess.run(
+        servers.process.args, cwd=servers.project, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert second.returncode == 2, "its ports are taken"
+    os.kill(child_that_says(servers.mark, "mlflow server"), signal.SIGKILL)
+    said, _ = servers.process.communicate(timeout=60)
+    assert servers.process.returncode == 1
+    assert "the MLflow server: ended by itself with exit code -9" in said
+    assert marked_processes(servers.mark) == []
 
 
 def start_much_later(route: Route) -> None:
@@ -166,8 +200,14 @@ def answer(page: Page, decision: str, reason: str, name: str, picture: str) -> N
     pytest.fail(f"Prefect refused the answer {ATTEMPTS} times: {answered.value.status} {answered.value.text()}")
 
 
-def history(servers: Running) -> dict[str, Any]:
-    shown: dict[str, Any] = json.loads(graftline(servers.project, "history", MODEL, "--json").stdout.splitlines()[-1])
+def history(servers: Running, *options: str) -> dict[str, Any]:
+    """As on the command line of the same project."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(servers.project)
+        forget_servers(patch)
+        done = CliRunner().invoke(app, ["history", MODEL, "--json", *options])
+    assert done.exit_code == 0, done.output
+    shown: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return shown
 
 

@@ -1,15 +1,16 @@
 """In a browser, hostile values on the validation page stay text."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
-from graftline.data.expectations import Check, class_table, expectations_for
+from graftline.data.classes import class_table
+from graftline.data.expectation import Check
+from graftline.data.expectations import expectations_for
+from graftline.data.single_label import TARGETS
 from graftline.pages.validation_page import SHOWN_ROWS, QuarantinedRow, ValidationPage, render
 from graftline.settings import DataSettings
-from tests.browser.pages import CHROMIUM, CHROMIUM_OPTIONS
 
 pytestmark = pytest.mark.full
 
@@ -24,18 +25,10 @@ HOSTILE = (
 )
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
-        yield started
-        started.close()
-
-
 def page(rows: int) -> str:
     """A page that holds every hostile value in every place that can hold one."""
     settings = DataSettings(path="data/t.csv", slices=[HOSTILE[0]])
-    expectations = expectations_for(settings)
+    expectations = expectations_for(settings, TARGETS)
     checks = [
         Check(one, number % 7 > 0, number, f"{number} of 900 faulty", HOSTILE if number % 7 == 0 else ())
         for number, one in enumerate(expectations)

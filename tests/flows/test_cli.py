@@ -156,6 +156,7 @@ def test_what_was_held_is_overridden_with_a_reason_and_not_promoted(registered: 
     assert "the reason of an override is blank" in refused([*override, " "], 2)
     result = succeeded(*override, "urgent")
     assert (result["action"], result["verdict"], result["champion_after"]) == ("override", "HOLD", 1)
+    assert result["summary"] == "tiny: the champion is version 1, it was none"
 
 
 def test_a_promotion_that_waits_is_approved_from_the_command_line(registered: Workspace) -> None:

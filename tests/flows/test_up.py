@@ -181,6 +181,7 @@ def test_either_signal_ends_everything_also_a_run_under_way_and_it_starts_again(
     with graftline_up(project) as running:
         parameters = read_json(f"{running.prefect}/api/deployments/name/adapt/adapt")["parameters"]
         assert parameters == {"settings": form_values(project / "params.yaml")}
+        check_that_server_and_store_are_one_registry(project, running.mlflow)
         run = run_under_way(project, running)
         assert_ends(running, signal.SIGINT)
     with graftline_up(project) as again:
@@ -189,33 +190,14 @@ def test_either_signal_ends_everything_also_a_run_under_way_and_it_starts_again(
         assert_ends(again, signal.SIGTERM)
 
 
-@pytest.mark.full
-def test_a_server_that_dies_ends_the_rest_with_a_sentence(tmp_path: Path) -> None:
-    with graftline_up(small_project(tmp_path)) as running:
-        second = subprocess.run(
-            running.process.args,
-            cwd=tmp_path / "project",
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert second.returncode == 2, "its ports are taken"
-        os.kill(child_that_says(running.mark, "mlflow server"), signal.SIGKILL)
-        said, _ = running.process.communicate(timeout=60)
-        assert running.process.returncode == 1
-        assert "the MLflow server: ended by itself with exit code -9" in said
-        assert marked_processes(running.mark) == []
-
-
-@pytest.mark.full
-def test_a_model_registered_through_the_server_is_read_without_it_and_the_other_way_round(tmp_path: Path) -> None:
-    project = small_project(tmp_path)
+def check_that_server_and_store_are_one_registry(project: Path, server: str) -> None:
+    """A model registered through the server is read without it, and the other way round."""
     store = f"sqlite:///{project / 'mlflow' / 'mlflow.db'}"
-    with graftline_up(project) as running:
-        assert "version 1" in registry(project, running.mlflow, "register")
-        assert "version 2" in registry(project, store, "register")
-        for address in (store, running.mlflow):
-            assert "predicts ['a'] ['a']" in registry(project, address, "read")
+    assert "version 1" in registry(project, server, "register")
+    said = registry(project, store, "register", "read")
+    assert "version 2" in said
+    assert "predicts ['a'] ['a']" in said
+    assert "predicts ['a'] ['a']" in registry(project, server, "read")
 
 
 REGISTRY = """
@@ -226,7 +208,7 @@ from graftline.tasks.step_folders import Workspace
 from graftline.tasks.tracking.server import connect
 
 connect(Workspace(Path.cwd()))
-if sys.argv[1] == "register":
+if "register" in sys.argv:
     Path("echo.py").write_text(
         "import mlflow\\n"
         "class Echo(mlflow.pyfunc.PythonModel):\\n"
@@ -237,15 +219,15 @@ if sys.argv[1] == "register":
     with mlflow.start_run():
         model = mlflow.pyfunc.log_model(name="model", python_model="echo.py", pip_requirements=["mlflow"])
     print("version", mlflow.register_model(model.model_uri, "echo").version)
-else:
+if "read" in sys.argv:
     print("predicts", *(mlflow.pyfunc.load_model(f"models:/echo/{version}").predict(["a"]) for version in (1, 2)))
 """
 
 
-def registry(project: Path, address: str, verb: str) -> str:
+def registry(project: Path, address: str, *verbs: str) -> str:
     """Use the registry at an address from a fresh process, as a run does; return what it printed."""
     done = subprocess.run(
-        python("-c", REGISTRY, verb),
+        python("-c", REGISTRY, *verbs),
         cwd=project,
         env=ENVIRONMENT | {"MLFLOW_TRACKING_URI": address},
         capture_output=True,
@@ -306,10 +288,3 @@ def living() -> set[int]:
         if state != "Z":
             found.add(int(folder.name))
     return found
-
-
-def child_that_says(mark: str, words: str) -> int:
-    for pid in marked_processes(mark):
-        if words in Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode():
-            return pid
-    raise AssertionError(f"no process of this test says {words}")

@@ -9,15 +9,19 @@ import sysconfig
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from prefect.settings import PREFECT_API_URL
+from typer.testing import CliRunner, Result
 
 from benchmarks.scores.projects import git
+from graftline.flows.cli import app
 from tests.support.running_project import PROJECT, free_port
-from tests.support.tiny_project import LABELS, copy_with_tiny_parts, surroundings, write_rows
+from tests.support.tiny_project import LABELS, copy_with_tiny_parts, forget_servers, surroundings, write_rows
 
 pytestmark = pytest.mark.full
 
@@ -25,8 +29,25 @@ README = (PROJECT / "README.md").read_text(encoding="utf-8")
 SCRIPTS = sysconfig.get_path("scripts")
 SERVE_SECONDS = 120
 # `up` has its own tests; the first lines of README set up what CI set up already; an S3 bucket is nobody's to name.
-REFUSABLE = ("promote", "override", "approve", "rollback")
 ELSEWHERE = ("make", ".", "curl", "graftline up", "MLFLOW_TRACKING_URI=", "dvc push")
+COMMANDS: list[str] = [c for c in (
+    line.partition("  #")[0].strip() for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+) if c and not c.startswith(ELSEWHERE)]  # fmt: skip
+
+
+def the_command(*words: str) -> str:
+    """README's one command that holds the words."""
+    (found,) = (command for command in COMMANDS if all(word in command for word in words))
+    return found
+
+
+# Whole runs of the line, each made once for all tests here.
+ANOTHER_SETTING, AS_A_STAGE = the_command("graftline adapt", "--set"), the_command("dvc repro")
+AS_JSON, REPRODUCE = the_command("graftline adapt", "--json"), the_command("graftline reproduce")
+RUNS = (ANOTHER_SETTING, AS_A_STAGE, AS_JSON, REPRODUCE)
+# These may have nothing to do here; then the refusal is the right answer.
+REFUSABLE = tuple(f"graftline {verb}" for verb in ("promote", "override", "approve", "rollback"))
 
 
 @pytest.fixture(scope="module")
@@ -38,84 +59,101 @@ def project(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> P
 
 
 @pytest.fixture(scope="module")
-def versions(project: Path) -> list[dict[str, object]]:
-    """Two registered versions, each from its own commit and data version."""
-    first = adapt(project)
+def first(project: Path) -> dict[str, Any]:
+    """The version that a stage of DVC makes; the command itself then finds every step done."""
+    run(project, AS_A_STAGE)
+    return last_line(run(project, AS_JSON))
+
+
+@pytest.fixture(scope="module")
+def experiment(project: Path, first: dict[str, Any]) -> dict[str, Any]:
+    """The settings that an experiment of DVC on more data left in params.yaml."""
+    git(project, "add", ".")
+    git(project, "commit", "--quiet", "--allow-empty", "--message", "what dvc noted")
     new_data(project, rows=500)
-    return [first, adapt(project)]
+    run(project, f"dvc exp run --set-param {ANOTHER_SETTING.partition('--set ')[2]}")
+    left: dict[str, Any] = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
+    git(project, "checkout", "--quiet", "params.yaml")
+    return left
 
 
-def test_grown_data_make_a_second_version_compared_with_the_first_on_the_same_rows(
-    versions: list[dict[str, object]],
-) -> None:
-    first, second = versions
-    assert (first["version"], second["version"]) == (1, 2)
-    assert first["data_version"] != second["data_version"]
-    assert any("version 1" in reason for reason in second["reasons"])  # type: ignore[attr-defined]
+@pytest.fixture(scope="module")
+def versions(project: Path, first: dict[str, Any], experiment: dict[str, Any]) -> list[dict[str, Any]]:
+    """Two registered versions, each from its own commit and data version."""
+    return [first, last_line(run(project, f"{ANOTHER_SETTING} --json"))]
 
 
-def test_the_version_of_an_older_commit_and_older_data_is_reproduced_with_equal_digests(
-    project: Path, versions: list[dict[str, object]]
-) -> None:
-    # README's command does it with the champion.
-    done = run(project, "graftline reproduce reviews --version 1 --json")
-    result = json.loads(done.stdout.splitlines()[-1])
-    assert result["equal"] is True
-    assert result["digests"]["weights_sha256"] == versions[0]["weights_sha256"]
-
-
-def test_a_version_whose_weights_were_other_ones_is_not_reproduced(
-    project: Path, versions: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from mlflow import MlflowClient
-
-    store = f"sqlite:///{project / 'mlflow' / 'mlflow.db'}"
-    client = MlflowClient(store, registry_uri=store)  # otherwise the registry of whatever test ran before
-    honest = str(versions[0]["weights_sha256"])
-    client.set_model_version_tag("reviews", "1", "graftline.weights_sha256", "0" * 64)
-    try:
-        done = run(project, "graftline reproduce reviews --version 1", expected=(5,))
-    finally:
-        client.set_model_version_tag("reviews", "1", "graftline.weights_sha256", honest)
-    assert "weights_sha256 differs first: was 000000000000" in done.stderr
+@pytest.fixture(scope="module")
+def reproduced(project: Path, versions: list[dict[str, Any]]) -> str:
+    """What README's command says of the champion, which is the first version."""
+    return run(project, REPRODUCE).stdout
 
 
 def test_dvc_repeats_nothing_that_is_unchanged_and_shows_metrics_and_plots(
-    project: Path, versions: list[dict[str, object]]
+    project: Path, first: dict[str, Any]
 ) -> None:
-    run(project, "dvc repro")
-    assert "didn't change" in run(project, "dvc repro").stdout
+    assert set(first["steps"].values()) == {"reused"}
+    assert "didn't change" in run(project, AS_A_STAGE).stdout
     metrics = json.loads(run(project, "dvc metrics show --json").stdout)
     assert metrics[""]["data"]["reports/metrics.json"]["data"]["accuracy"]["value"] > 0.5
     run(project, "dvc plots show")
     assert "confusion" in (project / "dvc_plots" / "index.html").read_text(encoding="utf-8")
 
 
-def test_dvc_runs_an_experiment_with_another_setting(project: Path, versions: list[dict[str, object]]) -> None:
-    git(project, "add", ".")
-    git(project, "commit", "--quiet", "--allow-empty", "--message", "what dvc noted")
-    run(project, "dvc exp run --set-param adaptation.epochs=2")
-    assert yaml.safe_load((project / "params.yaml").read_text())["adaptation"]["epochs"] == 2
-    git(project, "checkout", "--quiet", "params.yaml")
-
-
-@pytest.mark.parametrize("command", [c for c in (
-    line.partition("  #")[0].strip() for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
-) if c and not c.startswith(ELSEWHERE)])  # fmt: skip
-def test_the_commands_of_the_readme_work(project: Path, versions: list[dict[str, object]], command: str) -> None:
-    # These may have nothing to do here; then the refusal is the right answer.
-    refusable = command.startswith(
-        tuple(f"graftline {verb}" for verb in ("promote", "override", "approve", "rollback"))
-    )
-    for part in command.split("&&"):
-        if not part.strip().startswith(ELSEWHERE):
-            run(project, part.strip(), expected=(0, 6) if refusable else (0,))
-
-
-def test_the_champion_is_served_and_answers_a_curl_with_raw_text(
-    project: Path, versions: list[dict[str, object]]
+def test_grown_data_make_a_second_version_compared_with_the_first_on_the_same_rows(
+    versions: list[dict[str, Any]],
 ) -> None:
+    first, second = versions
+    assert (first["version"], second["version"]) == (1, 2)
+    assert first["data_version"] != second["data_version"]
+    assert any("version 1" in reason for reason in second["reasons"])
+
+
+def test_the_version_of_an_older_commit_and_older_data_is_reproduced_with_equal_digests(
+    versions: list[dict[str, Any]], reproduced: str
+) -> None:
+    assert "reviews version 1: reproduced, everything is equal" in reproduced
+    assert digests_in(reproduced)["weights_sha256"] == versions[0]["weights_sha256"]
+
+
+def test_a_version_whose_weights_were_other_ones_is_not_reproduced(
+    project: Path, versions: list[dict[str, Any]], reproduced: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    store = f"sqlite:///{project / 'mlflow' / 'mlflow.db'}"
+    client = MlflowClient(store, registry_uri=store)  # otherwise the registry of whatever test ran before
+    # A repetition would give the same again: that is what the test before has shown.
+    monkeypatch.setattr("graftline.flows.reproduce.repeat", lambda *_: digests_in(reproduced))
+    client.set_model_version_tag("reviews", "1", "graftline.weights_sha256", "0" * 64)
+    try:
+        done = in_process(project, "graftline reproduce reviews --version 1")
+    finally:
+        client.set_model_version_tag("reviews", "1", "graftline.weights_sha256", versions[0]["weights_sha256"])
+    assert done.exit_code == 5
+    assert "weights_sha256 differs first: was 000000000000" in done.stderr
+
+
+def test_dvc_runs_an_experiment_with_another_setting(
+    experiment: dict[str, Any], versions: list[dict[str, Any]]
+) -> None:
+    assert experiment["adaptation"]["strategy"] == "feature_extraction"
+    assert set(versions[1]["steps"].values()) == {"reused"}  # of the same setting on the command line
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in RUNS])
+def test_the_commands_of_the_readme_work(project: Path, versions: list[dict[str, Any]], command: str) -> None:
+    for part in map(str.strip, command.split("&&")):
+        if part.startswith(ELSEWHERE):
+            continue
+        if not part.startswith("graftline") or part.endswith("--help"):
+            run(project, part)
+        else:
+            done = in_process(project, part)
+            assert done.exit_code in ((0, 6) if part.startswith(REFUSABLE) else (0,)), done.output
+
+
+def test_the_champion_is_served_and_answers_a_curl_with_raw_text(project: Path, versions: list[dict[str, Any]]) -> None:
     serve, ask = (line for line in README.splitlines() if line.startswith(("MLFLOW_TRACKING_URI=", "curl")))
     variable, _, command = serve.partition(" ")
     port = str(free_port())
@@ -143,16 +181,32 @@ def new_data(root: Path, *, rows: int) -> None:
     git(root, "commit", "--quiet", "--message", f"{rows} rows")
 
 
-def adapt(root: Path) -> dict[str, object]:
-    result: dict[str, object] = json.loads(run(root, "graftline adapt --json").stdout.splitlines()[-1])
+def last_line(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The JSON with which a command ended."""
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
-def run(root: Path, command: str, expected: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
+def digests_in(summary: str) -> Mapping[str, str]:
+    """Of a reproduction, by their names."""
+    return dict(line.split() for line in summary.splitlines() if "_sha256 " in line)
+
+
+def run(root: Path, command: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         shlex.split(command), cwd=root, env=environment(), capture_output=True, text=True, check=False
     )
-    assert done.returncode in expected, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def in_process(root: Path, command: str) -> Result:
+    """A verb without a process of its own: most of its time would go by until it has imported everything."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        forget_servers(patch)
+        done = CliRunner().invoke(app, shlex.split(command)[1:])
     assert "Traceback" not in done.stderr
     return done
 

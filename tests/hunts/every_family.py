@@ -4,14 +4,12 @@ It shows that each combination runs, not how well it does: random weights know n
 cell is kept in a JSON file beside it as soon as it is there: a killed run goes on where it stopped.
 """
 
-import argparse
-import json
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,9 +17,9 @@ from graftline.flows.cli import TELEMETRY_OFF
 
 os.environ.update(TELEMETRY_OFF)
 
+from benchmarks.scores.kept_page import KeptPage, page_options, prefect_server
 from benchmarks.scores.projects import start_project, working_in
 from graftline.errors import GraftlineError
-from graftline.files import write_atomically, write_json
 from graftline.settings import parse_settings
 from tests.support.tiny_media import MEDIA_ARCHITECTURES, MediaArchitecture, kind_of, write_tiny_media_model
 from tests.support.tiny_media_files import write_tiny_images, write_tiny_sounds
@@ -52,7 +50,7 @@ thread; the number is its held-out accuracy, on about twenty rows, which says th
 
 @dataclass(frozen=True)
 class Cell:
-    """What came of one strategy with one family; `asked` is all that it depends on."""
+    """One strategy with one family; `asked` is all that it depends on."""
 
     asked: Mapping[str, Any]
     said: str
@@ -65,33 +63,19 @@ Cells = dict[str, dict[str, Cell]]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = page_options(__doc__, PAGE)
     parser.add_argument("--only", help="a part of a family's name")
-    parser.add_argument("--output", type=Path, default=PAGE)
     options = parser.parse_args()
     chosen = [name for name in (*ARCHITECTURES, *MEDIA_ARCHITECTURES) if (options.only or "") in name]
-    output = options.output.absolute()  # each family works in a folder of its own
-    kept = output.with_suffix(".json")
-    cells = read_cells(kept)
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=180):
+    kept = KeptPage(options.output.absolute(), Cells)  # each family works in a folder of its own
+    cells = kept.read({})
+    with prefect_server():
         for name in chosen:
             for strategy, cell in _missing_cells(name, cells.setdefault(name, {})):
                 cells[name][strategy] = cell
-                write_json(
-                    kept, {family: {of: asdict(one) for of, one in row.items()} for family, row in cells.items()}
-                )
-    write_atomically(output, page(cells))
+                kept.keep(cells, f"{name}, {strategy}: {cell.said} ({cell.seconds:.0f} s)")
+    kept.write(page(cells))
     return 0 if all(cells[name][strategy].ran for name in chosen for strategy in STRATEGIES) else 1
-
-
-def read_cells(path: Path) -> Cells:
-    """What an earlier run kept; nothing if there was none."""
-    if not path.exists():
-        return {}
-    rows = json.loads(path.read_text(encoding="utf-8"))
-    return {family: {of: Cell(**one) for of, one in row.items()} for family, row in rows.items()}
 
 
 def page(cells: Cells) -> str:
@@ -128,9 +112,7 @@ def _missing_cells(name: str, known: Mapping[str, Cell]) -> Iterator[tuple[str, 
                 said, ran = f"{result['scores']['accuracy']['value']:.2f}", True
             except GraftlineError as error:
                 said, ran = f"refused: {str(error).replace('|', '/')}", False
-            cell = Cell(asked[strategy], said, ran, time.monotonic() - began)
-            print(f"{name}, {strategy}: {cell.said} ({cell.seconds:.0f} s)", file=sys.stderr, flush=True)
-            yield strategy, cell
+            yield strategy, Cell(asked[strategy], said, ran, time.monotonic() - began)
 
 
 def _adaptation() -> dict[str, Any]:

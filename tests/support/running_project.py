@@ -95,6 +95,14 @@ def marked_processes(mark: str) -> list[int]:
     return found
 
 
+def child_that_says(mark: str, words: str) -> int:
+    """The marked process whose command line holds the words."""
+    for pid in marked_processes(mark):
+        if words in Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode():
+            return pid
+    raise AssertionError(f"no process of this test says {words}")
+
+
 def state_of(prefect: str, run: str) -> JsonValue:
     """The name of the state that a flow run is in, such as Running."""
     return read_json(f"{prefect}/api/flow_runs/{run}")["state_name"]

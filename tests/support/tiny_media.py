@@ -6,13 +6,9 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import soundfile
+import timm
 import torch
 from torch import nn
-
-import graftline.models.torchvision_import  # noqa: F401 - must come before timm and transformers
-
-# isort: split
-import timm
 from transformers import AutoConfig, AutoModel
 
 from graftline.frozen.rows import InputRows

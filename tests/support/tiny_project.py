@@ -26,6 +26,7 @@ from graftline.tasks.steps.decide import Decision, decide
 from graftline.tasks.steps.evaluate_model import Champion, Evaluation, evaluate_model
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.fine_tune import Checkpoint, fine_tune
+from graftline.tasks.steps.outcome import RunOutcome
 from graftline.tasks.steps.publish import publish
 from graftline.tasks.steps.register_model import Candidate, champion_to_beat, register_model
 from graftline.tasks.steps.source_task import source_task
@@ -46,7 +47,7 @@ SERVERS = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL")
 
 @dataclass(frozen=True)
 class Line:
-    """What each step of the line gave back."""
+    """The results of all steps of a line."""
 
     workspace: Workspace
     settings: Settings
@@ -61,6 +62,16 @@ class Line:
     decision: Decision
     report: Path
 
+    @property
+    def inputs(self) -> RunInputs:
+        return RunInputs(self.settings, read_policy(self.workspace.policy), self.data, self.base)
+
+    @property
+    def done(self) -> RunOutcome:
+        """The outcome that its pages are made of."""
+        steps = (self.checkpoint, self.baselines, self.evaluation, self.candidate, self.decision)
+        return RunOutcome(self.inputs, self.run, *steps)
+
 
 def run_line(root: Path, assignments: list[str] | None = None) -> Line:
     """The line as flows/adapt.py has it, its tasks as plain functions."""
@@ -69,14 +80,16 @@ def run_line(root: Path, assignments: list[str] | None = None) -> Line:
     data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
     base = fetch_model.fn(workspace, settings.base_model.uri)
     source = source_task.fn(workspace, settings, base)
-    with tracked_run(workspace, RunInputs(settings, policy, data, base, source)) as run:
+    inputs = RunInputs(settings, policy, data, base, source)
+    with tracked_run(workspace, inputs) as run:
         checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run)
         rivals = baselines.fn(workspace, settings, policy.baselines, data, base)
         champion = champion_to_beat.fn(workspace, settings, run)
         evaluation = evaluate_model.fn(workspace, settings, data, checkpoint, rivals, champion, source)
         candidate = register_model.fn(workspace, settings, run, data, checkpoint, evaluation)
         decision = decide.fn(workspace, policy, candidate, evaluation)
-        report = publish.fn(workspace, settings, policy, run, data, base, checkpoint, evaluation, candidate, decision)
+        done = RunOutcome(inputs, run, checkpoint, rivals, evaluation, candidate, decision)
+        report = publish.fn(workspace, done)
     return Line(
         workspace, settings, data, base, run, checkpoint, rivals, champion, evaluation, candidate, decision, report
     )  # fmt: skip

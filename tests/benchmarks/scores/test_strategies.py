@@ -1,8 +1,6 @@
 """The pages about strategies and seeds: what is counted, compared and kept, never how good any model is."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +8,12 @@ import torch
 from scipy import stats
 
 from benchmarks.scores import few_rows
+from benchmarks.scores.kept_page import KeptPage
 from benchmarks.scores.real_projects import DIGIT_PROJECT, PROJECTS, SCRATCH, UNTRAINED, Project
-from benchmarks.scores.seeds import Runs, candidates, paired, read_runs, trained_as
+from benchmarks.scores.seeds import Runs, candidates, paired, trained_as
 from benchmarks.scores.seeds import page as seeds_page
-from benchmarks.scores.strategies import Line, page, parameters_trained, read_lines
+from benchmarks.scores.strategies import PAGE, Line, Lines, page, parameters_trained
 from benchmarks.sides.from_scratch import write_untrained
-from graftline.files import write_json
 from graftline.models.timm_backbones import load_timm
 from graftline.models.transformers_backbones import load_transformers
 from graftline.settings import parse_settings
@@ -72,14 +70,9 @@ def test_every_strategy_stands_in_the_table_with_settings_that_are_valid(project
     assert untrained == [SCRATCH]
 
 
-def test_lines_are_kept_and_shown(tmp_path: Path) -> None:
+def test_the_page_has_a_table_for_each_project_with_lines() -> None:
     refused = Line({"adaptation": {}}, refused="a | b")
-    lines = {"digits": {"lora": LINE, "norm_only": refused}}
-    kept = tmp_path / "kept.json"
-    write_json(kept, {name: {of: asdict(line) for of, line in table.items()} for name, table in lines.items()})
-    assert read_lines(kept) == lines
-    assert read_lines(tmp_path / "none.json") == {}
-    shown = page(lines)
+    shown = page({"digits": {"lora": LINE, "norm_only": refused}})
     assert "| lora | 0.7500 (0.7000 to 0.8000) | 0.500 | 2 % of 0.0 million | 0.0005, 0.001 | 7 |" in shown
     assert "| norm_only | refused: a / b |" in shown
     assert "Rows: 6 to learn from, 1 to choose by, 2 held out." in shown
@@ -87,9 +80,14 @@ def test_lines_are_kept_and_shown(tmp_path: Path) -> None:
     assert "## Reviews" not in shown
 
 
-def test_the_page_of_few_rows_shows_what_is_known_and_forgets_what_was_asked_otherwise(tmp_path: Path) -> None:
+def test_the_page_in_docs_says_what_the_code_does_and_the_kept_lines_hold() -> None:
+    shown = page(KeptPage(PAGE, Lines).read({}))
+    assert PAGE.read_text(encoding="utf-8") == shown, "stale: python -m benchmarks.scores.strategies writes it first"
+
+
+def test_the_page_of_few_rows_shows_the_tables_of_which_everything_is_known() -> None:
     texts, _ = few_rows.TABLES
-    accuracies: dict[str, Any] = {
+    accuracies = {
         trained_as(f"texts; {side}", seed): 0.5 + 0.1 * place + 0.01 * seed * place
         for place, side in enumerate(texts.sides)
         for seed in (0, 1)
@@ -99,12 +97,6 @@ def test_the_page_of_few_rows_shows_what_is_known_and_forgets_what_was_asked_oth
     assert "| fine_tuning, batch 8 | 0.6050 (0.6000 to 0.6100) | +0.1050 (" in shown
     assert "## Texts" in shown
     assert "## Digits" not in shown
-    kept = tmp_path / "kept.json"
-    assert few_rows.read_known(kept) == {}
-    write_json(kept, {"asked": few_rows.ASKED, "accuracies": accuracies})
-    assert few_rows.read_known(kept) == accuracies
-    write_json(kept, {"asked": {**few_rows.ASKED, "rows": {}}, "accuracies": accuracies})
-    assert few_rows.read_known(kept) == {}
 
 
 def test_paired_differences_are_those_of_the_t_test() -> None:
@@ -114,7 +106,7 @@ def test_paired_differences_are_those_of_the_t_test() -> None:
     assert np.allclose(paired(ours, theirs), [differences.mean(), differences.mean() - half, differences.mean() + half])
 
 
-def test_the_page_of_seeds_compares_with_the_best_recipe_alone(tmp_path: Path) -> None:
+def test_the_page_of_seeds_compares_with_the_best_recipe_alone() -> None:
     settings = AdaptationSettings(batch_size=16, precision="bfloat16")
     recipes = candidates(settings)
     assert len({recipe.what for recipe in recipes}) == len(recipes)
@@ -133,7 +125,3 @@ def test_the_page_of_seeds_compares_with_the_best_recipe_alone(tmp_path: Path) -
     assert "- lora: +0.0200, 95 %" in shown
     assert "- partial: -0.0250, 95 %" in shown
     assert "interval" not in seeds_page(runs, best, [0], ["lora"], settings)
-    kept = tmp_path / "kept.json"
-    write_json(kept, {"asked": {"rows": 1}, **asdict(runs)})
-    assert read_runs(kept, {"rows": 1}) == runs
-    assert read_runs(kept, {"rows": 2}) == Runs()

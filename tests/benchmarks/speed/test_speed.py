@@ -2,11 +2,9 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from benchmarks.problems.long_reviews import LONGER, long_review_task
 from benchmarks.problems.problem import Labelled, Task
@@ -22,14 +20,6 @@ from tests.support.tiny_models import BLOCKS, READING, WIDTH, tiny_preprocessor,
 ROWS, TEST_ROWS, REPEATS = 12, 6, 1
 INTERMEDIATE = 24
 WORDS = 10
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def text_task(folder: Path) -> Task:

@@ -8,7 +8,7 @@ from benchmarks.verdicts.__main__ import ROWS, STRENGTHS, compare_all, held_out,
 from benchmarks.verdicts.page import Judged, page, picture
 from graftline.evaluation.comparison import Comparison, compare
 from graftline.evaluation.metrics import Floats
-from graftline.evaluation.scoring import SCORING
+from graftline.evaluation.single_label import SCORES
 from graftline.verdict.policy import Policy
 
 
@@ -24,9 +24,7 @@ def probabilities(logit: Floats, targets: "np.typing.NDArray[np.int64]") -> Floa
 
 def real(rows: verdicts.Rows, candidate: Floats, other: Floats, slices: bool) -> Comparison:
     parts = rows.slices if slices else ()
-    return compare(
-        "single_label", candidate, other, rows.targets, against="the champion", slices=parts, resamples=200, seed=5
-    )
+    return compare(SCORES, candidate, other, rows.targets, against="the champion", slices=parts, resamples=200, seed=5)
 
 
 def test_all_comparisons_at_once_are_each_the_real_one() -> None:
@@ -36,7 +34,7 @@ def test_all_comparisons_at_once_are_each_the_real_one() -> None:
         ours, theirs = (probabilities(each[place], rows.targets) for each in (candidate, champion))
         expected = real(rows, ours, theirs, slices=True)
         assert (beside_champion.gains, list(beside_champion.slices)) == (expected.gains, list(expected.slices))
-        for name in SCORING["single_label"].better:
+        for name in SCORES.scoring.better:
             found, wanted = beside_champion.differences[name], expected.differences[name]
             assert (found.value, found.low, found.high) == pytest.approx(
                 (wanted.value, wanted.low, wanted.high), abs=2e-6

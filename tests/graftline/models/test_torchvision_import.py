@@ -14,6 +14,7 @@ assert hasattr(torch.ops.torchvision, "nms")
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("first", ["graftline.models.parts", "graftline.base_models.conversion", "benchmarks.sides"])
 def test_timm_and_transformers_import_in_a_fresh_process(first: str) -> None:
     program = f"import {first}\n{NEEDS_THE_DECLARATION}"

@@ -27,14 +27,23 @@ NUMBERS = range(1, RECORDS + 1)
 REPLACED = f"record {RECORDS} is not the one that the registry knows: it was edited or replaced"
 
 
-@pytest.fixture
-def decided(workspace: Workspace) -> Workspace:
+@pytest.fixture(scope="module")
+def decided_once(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
     """Three verdicts, a promotion, an override, a rollback: version 1 is the champion."""
-    register(workspace, "PROMOTE", "HOLD", "PROMOTE")
-    promote(workspace, MODEL, 1, "a test")
-    override(workspace, MODEL, 2, "a test")
-    rollback(workspace, MODEL, "a test")
-    return workspace
+    with pytest.MonkeyPatch.context() as patch:
+        workspace = connected(tmp_path_factory.mktemp("decided"), empty_store, patch)
+        register(workspace, "PROMOTE", "HOLD", "PROMOTE")
+        promote(workspace, MODEL, 1, "a test")
+        override(workspace, MODEL, 2, "a test")
+        rollback(workspace, MODEL, "a test")
+    return workspace.root / "mlflow"
+
+
+@pytest.fixture
+def decided(decided_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A copy of it, to tamper with."""
+    shutil.copytree(decided_once, tmp_path / "mlflow")
+    return connected(tmp_path, decided_once / "mlflow.db", monkeypatch)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 import graftline
 from graftline.tasks.registry.history import history_folder, read_history
 from graftline.tasks.registry.verification import verify
-from graftline.tasks.serving.trial import Scored, score_in_fresh_process, try_in_fresh_process
+from graftline.tasks.serving.trial import Scored, try_in_fresh_process
 from graftline.tasks.steps.evaluate_model import Champion
 from graftline.tasks.tracking.server import connect, tracking_uri
 from graftline.tasks.workspace import Workspace
@@ -106,16 +106,14 @@ def answers_of_a_process(workspace: Workspace, *, imported: str) -> tuple[Path, 
     return Path(library), answers
 
 
-def test_it_answers_in_a_fresh_process_as_it_did(earlier: Workspace) -> None:
-    check_scored(score_in_fresh_process(earlier, URI, INPUTS, threads=1))
-
-
+@pytest.mark.full
 def test_whoever_loads_it_gets_the_library_that_it_brings(earlier: Workspace) -> None:
     library, answers = answers_of_a_process(earlier, imported="json")
     assert library == files_of(MODEL, 1) / "code" / "graftline" / "__init__.py"
     check(answers)
 
 
+@pytest.mark.full
 def test_whoever_has_imported_this_release_can_load_it(earlier: Workspace) -> None:
     """MLflow imports anew only what the process has not imported: there, this release answers for the earlier one."""
     library, answers = answers_of_a_process(earlier, imported="graftline.models.predictor")
@@ -124,7 +122,7 @@ def test_whoever_has_imported_this_release_can_load_it(earlier: Workspace) -> No
 
 
 @pytest.mark.full
-def test_it_stands_its_trial_as_a_server(earlier: Workspace) -> None:
+def test_it_answers_in_a_fresh_process_as_it_did_and_stands_its_trial_as_a_server(earlier: Workspace) -> None:
     scored, trial = try_in_fresh_process(earlier, URI, INPUTS, threads=1)
     check_scored(scored)
     assert set(trial.hostile.values()) == {"refused", "answered"}
@@ -175,7 +173,7 @@ def test_a_new_candidate_is_judged_against_it_as_champion(earlier: Workspace) ->
     assert line.champion == Champion(MODEL, 1)
     assert line.evaluation.obstacle is None
     assert line.evaluation.comparison is not None
-    # It learnt from rows like these.
+    # It learned from rows like these.
     assert line.evaluation.comparison.scores["accuracy"].value > 0.75
     assert [record.version for record in read_history(earlier, MODEL)] == [1, line.candidate.version]
     assert verify(earlier, MODEL).findings == ()

@@ -16,8 +16,8 @@ from fastapi.testclient import TestClient
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel, scoring_server
 
+from graftline.answers.predicting import predictor_of
 from graftline.errors import RegistryRefusedError
-from graftline.models.predictor import Predictor
 from graftline.tasks.serving.fresh_process import AFTERWARDS, OUTCOMES, TIMED
 from graftline.tasks.serving.hostile_requests import HostileRequest
 from graftline.tasks.serving.served_model import inputs_of
@@ -48,7 +48,7 @@ def predict(model: PyFuncModel, form: Any) -> list[dict[str, Any]]:
 
 
 def expected(line: Line, texts: list[str] = TEXTS) -> list[dict[str, Any]]:
-    probabilities = Predictor(line.checkpoint.model).predict(texts)
+    probabilities = predictor_of(line.checkpoint.model).predict(texts)
     return [
         {"label": LABELS[row.argmax()], "probabilities": dict(zip(LABELS, row.tolist(), strict=True))}
         for row in probabilities
@@ -145,6 +145,7 @@ def test_signature_example_and_exact_requirements_stand_beside_the_model(files: 
     assert all("==" in line for line in required)
 
 
+@pytest.mark.full
 def test_a_fresh_process_needs_nothing_of_the_project(adapted: Line, files: Path, tmp_path: Path) -> None:
     """No folder of ours is on its path, and the code that it loads is the model's own."""
     program = (
@@ -170,7 +171,7 @@ def test_a_fresh_process_needs_nothing_of_the_project(adapted: Line, files: Path
 def test_a_fresh_process_with_as_many_threads_gives_the_same_bits(adapted: Line) -> None:
     scored = score_in_fresh_process(adapted.workspace, URI, TEXTS, threads=torch.get_num_threads())
     assert scored.labels == list(LABELS)
-    np.testing.assert_array_equal(scored.predictions, Predictor(adapted.checkpoint.model).predict(TEXTS))
+    np.testing.assert_array_equal(scored.predictions, predictor_of(adapted.checkpoint.model).predict(TEXTS))
 
 
 @pytest.mark.full

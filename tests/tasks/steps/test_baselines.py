@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks.scores.projects import git
-from graftline.models.predictor import Predictor
+from graftline.answers.predicting import predictor_of
 from graftline.settings import Settings
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.tasks.base_models.locking import lock_model
@@ -22,7 +22,8 @@ from graftline.tasks.steps import baselines as step
 from graftline.tasks.steps.baselines import Baselines, frozen_head_settings, scratch_settings
 from graftline.tasks.steps.fine_tune import fine_tune
 from graftline.tasks.workspace import Workspace
-from graftline.training.plan import DivergedError
+from graftline.training.progress import DivergedError
+from graftline.training.single_label import objective_for
 from graftline.training.strategies import Adaptation
 from graftline.verdict.axis import Axis
 from graftline.verdict.policy import BASELINES, Baseline
@@ -84,7 +85,7 @@ def test_what_is_read_of_a_row_is_another_baseline(adapted: Line, once: Baseline
 def test_the_frozen_head_is_what_that_strategy_makes(adapted: Line, once: Baselines) -> None:
     chosen = changed(adapted.settings, strategy="feature_extraction")
     checkpoint = fine_tune.fn(adapted.workspace, chosen.adaptation, adapted.data, adapted.base)
-    theirs = Predictor(checkpoint.model).predict(raw_inputs(adapted.workspace, adapted.data, "test"))
+    theirs = predictor_of(checkpoint.model).predict(raw_inputs(adapted.workspace, adapted.data, "test"))
     assert np.array_equal(once.rivals["frozen_head"].predictions(), theirs)
 
 
@@ -135,7 +136,12 @@ def pretrained(folder: Path, epochs: int = 6) -> None:
         max_tokens=32, threads=1, device="cpu",
     )  # fmt: skip
     Adaptation(
-        model, rows, settings, stores=lambda point: pytest.fail(f"{point} needs no store"), folder=folder / "work"
+        model,
+        rows,
+        settings,
+        objective_for,
+        stores=lambda point: pytest.fail(f"{point} needs no store"),
+        folder=folder / "work",
     ).run()
     shutil.rmtree(folder / "work")
     model.family.save(model.backbone, folder)
@@ -166,6 +172,7 @@ def transfer(line: Line) -> Axis:
     return next(axis for axis in line.decision.axes if axis.name == "negative transfer")
 
 
+@pytest.mark.full
 def test_a_base_model_that_helps_is_shown_to_help(
     tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +197,7 @@ def _check_where_it_is_shown(line: Line) -> None:
     assert written["baselines"]["scratch"]["scores"]["accuracy"] == dataclasses.asdict(seen)
 
 
+@pytest.mark.full
 def test_a_model_that_transfer_made_worse_is_rejected_and_told_so(
     tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -173,7 +173,7 @@ TABLE = DataSettings(path="data/table.csv", kind="image", input="path", allow_mo
 
 def test_a_folder_of_class_folders_has_a_version(photos: Path) -> None:
     found = data_version.fn(Workspace(photos), FOLDER)
-    assert (found.modified, found.sha256) == (False, rows_sha256(Workspace(photos), FOLDER))
+    assert (found.modified, found.sha256) == (False, rows_sha256(Workspace(photos), photos / FOLDER.path, FOLDER.kind))
 
 
 @pytest.mark.parametrize("settings", [FOLDER, TABLE], ids=["folder", "table"])
@@ -189,17 +189,17 @@ def test_a_changed_picture_is_named_and_changes_the_digest(photos: Path, setting
 
 
 def test_a_renamed_picture_and_a_changed_table_change_the_digest(photos: Path) -> None:
-    digests = {rows_sha256(Workspace(photos), TABLE)}
+    digests = {rows_sha256(Workspace(photos), photos / TABLE.path, TABLE.kind)}
     path = next((photos / "data" / "photos" / "disc").iterdir())
     path.rename(path.with_name("renamed.png"))
-    digests.add(rows_sha256(Workspace(photos), TABLE))
+    digests.add(rows_sha256(Workspace(photos), photos / TABLE.path, TABLE.kind))
     (photos / "data" / "table.csv").write_text("path,label\nphotos/disc/renamed.png,disc\n")
-    digests.add(rows_sha256(Workspace(photos), TABLE))
+    digests.add(rows_sha256(Workspace(photos), photos / TABLE.path, TABLE.kind))
     assert len(digests) == 3
 
 
 def test_a_picture_beside_a_table_of_texts_changes_nothing(photos: Path) -> None:
     texts = DataSettings(path="data/table.csv")
-    before = rows_sha256(Workspace(photos), texts)
+    before = rows_sha256(Workspace(photos), photos / texts.path, texts.kind)
     next((photos / "data" / "photos" / "disc").iterdir()).unlink()
-    assert rows_sha256(Workspace(photos), texts) == before
+    assert rows_sha256(Workspace(photos), photos / texts.path, texts.kind) == before

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from graftline.behaviour.findings import Behaviour
+from graftline.behaviour.held_out import Calibration, HeldOut, Majority
 from graftline.errors import RegistryRefusedError
 from graftline.evaluation.bootstrap import Difference, Score
 from graftline.evaluation.comparison import Comparison
@@ -42,6 +44,20 @@ def candidate() -> Candidate:
     return Candidate(MODEL, int(version.version), "run", "ran")
 
 
+HELD_OUT = HeldOut(
+    rows=1000,
+    majority=Majority("bad", {}),
+    calibration=Calibration(1.0, {}, []),
+    classes=[],
+    slices={},
+    confusion=[],
+    confusion_names=[],
+    reliability=[],
+    pictures={},
+    behaviour=Behaviour(),
+)
+
+
 def evaluation(
     champion: int | None = None,
     difference: Interval | None = None,
@@ -59,7 +75,8 @@ def evaluation(
         left_out={},
         obstacle=obstacle,
         predictions_sha256="p",
-        details={"accuracy": accuracy},
+        held_out=HELD_OUT,
+        sha256="e" * 64,
     )
 
 
@@ -211,7 +228,7 @@ def candidate_of_a_run(**settings: object) -> Candidate:
         ({"test_share": 0.2, "group": "None"}, {"test_share": 0.2, "group": "None"}, "PROMOTE"),
     ],
 )
-def test_a_champion_that_may_have_learnt_from_held_out_rows_is_no_measure(
+def test_a_champion_that_may_have_learned_from_held_out_rows_is_no_measure(
     workspace: Workspace, then: dict[str, object], now: dict[str, object], verdict: str
 ) -> None:
     judge(workspace, candidate_of_a_run(**then), evaluation())

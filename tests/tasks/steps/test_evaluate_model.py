@@ -5,14 +5,12 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from pyarrow import parquet
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
-from graftline.behaviour.findings import behaviour_of
 from graftline.errors import RegistryRefusedError
 from graftline.evaluation.metrics import Floats
 from graftline.settings import Settings
@@ -53,27 +51,27 @@ def test_exactly_the_held_out_rows_are_scored(adapted: Line) -> None:
     rows = read_split(adapted.data, "test", ["row_id", "target"])
     table = parquet.read_table(adapted.evaluation.folder.path / "predictions.parquet")
     assert table["row_id"].to_pylist() == rows["row_id"]
-    assert adapted.evaluation.details["rows"] == len(rows["row_id"]) == adapted.data.split_rows["test"]
+    assert adapted.evaluation.held_out.rows == len(rows["row_id"]) == adapted.data.split_rows["test"]
 
 
 def test_every_value_of_a_slice_is_scored_and_all_rows_are_in_one(adapted: Line) -> None:
-    slices: Any = adapted.evaluation.details["slices"]
+    slices = adapted.evaluation.held_out.slices
     values = Counter(read_split(adapted.data, "test", ["slice.source"])["slice.source"])
-    assert {part["value"]: part["rows"] for part in slices["source"]} == values
-    assert all(set(part["scores"]) == set(adapted.evaluation.scores) for part in slices["source"])
+    assert {part.value: part.rows for part in slices["source"]} == values
+    assert all(set(part.scores) == set(adapted.evaluation.scores) for part in slices["source"])
 
 
 def test_the_baseline_knows_the_training_rows_only(adapted: Line) -> None:
-    majority: Any = adapted.evaluation.details["majority"]
+    majority = adapted.evaluation.held_out.majority
     (label, _), *_ = Counter(read_split(adapted.data, "train", ["target"])["target"]).most_common()
     targets, _ = predicted(adapted.evaluation)
-    assert majority["label"] == label
+    assert majority.label == label
     scores = adapted.evaluation.baselines["majority"].scores
     assert scores["accuracy"].value == pytest.approx(targets.count(label) / len(targets))
 
 
 def test_pictures_are_pictures(adapted: Line) -> None:
-    pictures: Any = adapted.evaluation.details["pictures"]
+    pictures = adapted.evaluation.held_out.pictures
     assert len(pictures) == 2
     for name in pictures.values():
         assert (adapted.evaluation.folder.path / name).read_bytes().startswith(b"\x89PNG")
@@ -143,10 +141,10 @@ def test_the_parts_of_the_rows_are_compared_one_by_one(adapted: Line, monkeypatc
 
 
 def test_the_quarters_of_the_inputs_length_are_those_of_the_training_rows(adapted: Line) -> None:
-    slices: Any = adapted.evaluation.details["slices"]
+    slices = adapted.evaluation.held_out.slices
     lengths = {side: list(map(len, read_split(adapted.data, side, ["input"])["input"])) for side in ("train", "test")}
     edges = [int(edge) for edge in np.quantile(lengths["train"], [0.25, 0.5, 0.75], method="inverted_cdf")]
-    found = {part["value"]: part["rows"] for part in slices["input length"]}
+    found = {part.value: part.rows for part in slices["input length"]}
     assert found[f"up to {edges[0]} characters"] == sum(length <= edges[0] for length in lengths["test"])
     assert found[f"above {edges[2]} characters"] == sum(length > edges[2] for length in lengths["test"])
 
@@ -180,8 +178,8 @@ def reused(folder: StepFolder) -> StepFolder:
 def test_the_temperature_in_the_models_folder_is_that_of_the_training(adapted: Line) -> None:
     described = json.loads((adapted.checkpoint.model / "graftline.json").read_text())
     assert described["outputs"]["temperature"] == adapted.checkpoint.temperature
-    calibration: Any = adapted.evaluation.details["calibration"]
-    assert calibration["temperature"] == adapted.checkpoint.temperature
+    calibration = adapted.evaluation.held_out.calibration
+    assert calibration.temperature == adapted.checkpoint.temperature
 
 
 def test_a_temperature_changes_probabilities_once_and_no_label(adapted: Line, tmp_path: Path) -> None:
@@ -192,10 +190,10 @@ def test_a_temperature_changes_probabilities_once_and_no_label(adapted: Line, tm
     folder = dataclasses.replace(adapted.checkpoint.folder, key="calibrated")
     checkpoint = dataclasses.replace(adapted.checkpoint, model=model, temperature=0.5, folder=folder)
     evaluation = evaluate(dataclasses.replace(adapted, checkpoint=checkpoint), None)
-    calibration: Any = evaluation.details["calibration"]
-    assert calibration["temperature"] == 0.5
-    own: Any = adapted.evaluation.details["calibration"]
-    assert calibration["scores_before"] == own["scores_before"]
+    calibration = evaluation.held_out.calibration
+    assert calibration.temperature == 0.5
+    own = adapted.evaluation.held_out.calibration
+    assert calibration.scores_before == own.scores_before
     targets, before = predicted(adapted.evaluation)
     sharper = before ** (adapted.checkpoint.temperature / 0.5)
     assert predicted(evaluation)[1] == pytest.approx(sharper / sharper.sum(1, keepdims=True))
@@ -218,14 +216,14 @@ def test_changed_rows_groups_and_words_are_looked_at_as_the_settings_say(adapted
     }  # fmt: skip
     settings = Settings.model_validate(adapted.settings.model_dump() | {"evaluation": asked})
     evaluation = evaluate_model.fn(adapted.workspace, settings, adapted.data, adapted.checkpoint, with_frozen, None)
-    behaviour = behaviour_of(evaluation.details["behaviour"])
+    behaviour = evaluation.held_out.behaviour
     assert {count.name: count.rows for count in behaviour.changes} == dict.fromkeys(
         ["lower case", "upper case", "typos", "more whitespace"], 20
     )
     texts = read_split(adapted.data, "test", ["input"])["input"]
     (direction,) = behaviour.directions
     assert direction.rows == sum(word in text.split() for text in texts for word in ("great", "awful")) > 0
-    # That is what the tiny model learnt.
+    # That is what the tiny model learned.
     assert direction.share > 0.5
     swapped = next(one for one in behaviour.disparities if one.name == "two")
     assert swapped.rows == sum(bool({"one", "many"} & set(text.split())) for text in texts) > 0
@@ -245,7 +243,7 @@ def test_groups_are_compared_with_what_the_frozen_base_model_says_of_them(
     asked = {"bootstrap": 100, "seed": 7, "changed_rows": 0, "groups": ["source"]}
     settings = Settings.model_validate(adapted.settings.model_dump() | {"evaluation": asked})
     evaluation = evaluate_model.fn(adapted.workspace, settings, adapted.data, adapted.checkpoint, with_frozen, None)
-    behaviour = behaviour_of(evaluation.details["behaviour"])
+    behaviour = evaluation.held_out.behaviour
     assert behaviour.changes == []
     right = next(one for one in behaviour.disparities if one.measure == "right answers")
     frozen = with_frozen.rivals["frozen_head"].predictions().argmax(1)
@@ -257,6 +255,6 @@ def test_groups_are_compared_with_what_the_frozen_base_model_says_of_them(
 
 
 def test_what_the_settings_do_not_ask_for_is_not_looked_at(adapted: Line) -> None:
-    behaviour = behaviour_of(adapted.evaluation.details["behaviour"])
+    behaviour = adapted.evaluation.held_out.behaviour
     assert (behaviour.directions, behaviour.disparities, behaviour.left_out) == ([], [], [])
     assert {count.rows for count in behaviour.changes} == {adapted.data.split_rows["test"]}

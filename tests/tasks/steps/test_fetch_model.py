@@ -13,9 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from graftline.errors import BaseModelRefusedError, GraftlineError, SettingsError
 from graftline.files import files_below
+from graftline.flows.cli import app
 from graftline.tasks.base_models.locking import lock_model
 from graftline.tasks.base_models.sources import SourceUnavailableError
 from graftline.tasks.base_models.store import LOCK_FILE, BaseModel, verify_base_model
@@ -371,12 +373,15 @@ def test_the_verb_lock_speaks_json_and_reaches_a_hub_that_the_environment_names(
     assert fetch(workspace, HUB_URI).digest == result["base_model_sha256"]
 
 
-def test_the_verb_lock_ends_with_4_for_a_refused_model_and_2_for_wrong_settings(workspace: Workspace) -> None:
+def test_the_verb_lock_ends_with_4_for_a_refused_model_and_2_for_wrong_settings(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_params(workspace.root, "path:nowhere")
-    done = graftline(workspace.root, "lock")
-    assert (done.returncode, done.stdout) == (4, "")
+    monkeypatch.chdir(workspace.root)
+    done = CliRunner().invoke(app, ["lock"])
+    assert (done.exit_code, done.stdout) == (4, "")
     assert done.stderr.startswith("graftline: path:nowhere: there is no folder")
-    assert graftline(workspace.root, "lock", "--set", "base_model.uri=ftp:x").returncode == 2
+    assert CliRunner().invoke(app, ["lock", "--set", "base_model.uri=ftp:x"]).exit_code == 2
 
 
 def test_verifying_leaves_a_line_in_the_log(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:

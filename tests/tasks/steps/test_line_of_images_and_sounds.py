@@ -1,7 +1,6 @@
 """The line from files to a registered model, for images and sounds: trained, scored, asked as clients ask."""
 
 import base64
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,12 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import yaml
 from fastapi.testclient import TestClient
 from mlflow.pyfunc import PyFuncModel, scoring_server
 
 from benchmarks.scores.projects import git, write_data_pointer
-from graftline.behaviour.findings import behaviour_of
-from graftline.models.predictor import Predictor
+from graftline.answers.predicting import predictor_of
 from graftline.settings import Kind, Task
 from graftline.tasks.base_models.locking import lock_model
 from graftline.tasks.data.accepted_rows import read_split
@@ -46,7 +43,7 @@ class Registered:
         return loaded
 
     def expected(self) -> list[dict[str, Any]]:
-        predictor = Predictor(self.line.checkpoint.model)
+        predictor = predictor_of(self.line.checkpoint.model)
         labels = predictor.outputs.labels
         return [
             {"label": labels[row.argmax()], "probabilities": dict(zip(labels, row, strict=True))}
@@ -89,14 +86,6 @@ def registered(request: pytest.FixtureRequest, workspace: Workspace) -> Register
     return Registered(line, kind, sorted((root / "data" / "files").rglob("*.*"))[:3])
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def predict(model: PyFuncModel, form: Any) -> list[dict[str, Any]]:
     answer: Any = model.predict(form)
     rows: list[dict[str, Any]] = answer.to_dict("records")
@@ -110,6 +99,7 @@ def agree(got: list[dict[str, Any]], expected: list[dict[str, Any]]) -> bool:
     )
 
 
+@pytest.mark.full
 def test_files_become_a_registered_model_that_answers_every_usual_form(registered: Registered) -> None:
     check_what_was_looked_at(registered)
     # Registration has asked it for all held-out files in a fresh process and compared every bit.
@@ -156,10 +146,18 @@ def test_files_become_a_registered_model_that_answers_every_usual_form(registere
     # Of each library and each way to read one; `python -m tests.hunts.every_family` runs all families and strategies.
     [("image", "convnext"), ("audio", "wav2vec2 group norm")],
 )
-def test_other_families_go_through_the_whole_line(workspace: Workspace, kind: Kind, base: MediaArchitecture) -> None:
-    line = run_line(write_media_project(workspace.root, kind, base, epochs=1))
+def test_other_families_go_through_the_whole_line_whose_random_views_are_kept_and_which_serves_rows_as_they_are(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture, kind: Kind, base: MediaArchitecture
+) -> None:
+    caplog.set_level("INFO", logger="graftline.fine_tune")
+    root = write_media_project(workspace.root, kind, base, epochs=2, augmentation="light", views=2)
+    line = run_line(root)
+    # Registration has compared the answers of a fresh process for the held-out files with those that were scored.
     assert line.candidate.version == 1
     assert line.report.exists()
+    train, validation = (len(read_split(line.data, side, ["input"])["input"]) for side in ("train", "validation"))
+    ran = 2 * train + validation
+    assert f"frozen part: ran once for {ran} rows, 0 were kept" in caplog.text
 
 
 @pytest.mark.full
@@ -200,30 +198,15 @@ def write_table_of_paths(root: Path, task: Task) -> None:
     git(root, "commit", "--quiet", "--all", "--message", "a table")
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("kind", ["image", "audio"])
-def test_a_line_with_random_views_keeps_each_of_them_and_serves_rows_as_they_are(
-    workspace: Workspace, kind: Kind, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO", logger="graftline.fine_tune")
-    root = write_media_project(workspace.root, kind, BASES[kind], epochs=2, augmentation="light", views=2)
-    line = run_line(root)
-    # Registration has compared the answers of a fresh process for the held-out files with those that were scored.
-    assert line.candidate.version == 1
-    train, validation = (len(read_split(line.data, side, ["input"])["input"]) for side in ("train", "validation"))
-    ran = 2 * train + validation
-    assert f"frozen part: ran once for {ran} rows, 0 were kept" in caplog.text
-
-
 def check_what_was_looked_at(registered: Registered) -> None:
     """Files were changed in the ways of their kind, and the model stood what nobody should send."""
-    behaviour = behaviour_of(registered.line.evaluation.details["behaviour"])
+    behaviour = registered.line.evaluation.held_out.behaviour
     assert [change.name for change in behaviour.changes] == {
         "image": ["darker", "brighter", "blurred", "shifted"], "audio": ["softer", "louder", "noise", "resampled"],
     }[registered.kind]  # fmt: skip
     retention = behaviour.retention
     assert retention is not None
-    assert retention.learnt_from + retention.gains.rows == registered.line.data.accepted
+    assert retention.learned_from + retention.gains.rows == registered.line.data.accepted
     assert not retention.unchanged
     trial = registered.line.candidate.trial
     assert trial is not None

@@ -11,7 +11,6 @@ from typing import Any
 import mlflow
 import numpy as np
 import pytest
-import torch
 import yaml
 from fastapi.testclient import TestClient
 from mlflow import MlflowClient
@@ -20,13 +19,12 @@ from pyarrow import parquet
 from sklearn.metrics import f1_score, mean_absolute_error, r2_score
 
 from benchmarks.scores.projects import git, write_data_pointer
+from graftline.answers import tasks
+from graftline.answers.predicting import predictor_of
 from graftline.errors import SettingsError
-from graftline.evaluation.by_task import METRICS_OF
-from graftline.evaluation.scoring import SCORING
-from graftline.models.predictor import Predictor
 from graftline.settings import Task, read_settings
-from graftline.tasks.data.accepted_rows import read_split, split_targets
-from graftline.tasks.serving.trial import Scored, score_in_fresh_process
+from graftline.tasks.data.accepted_rows import split_targets
+from graftline.tasks.serving.trial import Scored
 from graftline.tasks.steps.baselines import baselines
 from graftline.tasks.steps.evaluate_model import Champion, evaluate_model
 from graftline.tasks.steps.result import result_of
@@ -84,7 +82,7 @@ def write_task_project(root: Path, task: Task) -> Path:
     return root
 
 
-@pytest.fixture(scope="module", params=TASKS)
+@pytest.fixture(scope="module", params=[pytest.param(task, marks=pytest.mark.full) for task in TASKS])
 def line_once(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, empty_store: Path
 ) -> Iterator[Line]:
@@ -107,7 +105,7 @@ def registered() -> PyFuncModel:
 
 
 def expected(line: Line) -> list[dict[str, Any]]:
-    predictions = Predictor(line.checkpoint.model).predict(TEXTS)
+    predictions = predictor_of(line.checkpoint.model).predict(TEXTS)
     if line.evaluation.task == "regression":
         return [{"value": value} for value in predictions[:, 0]]
     labels = line.data.labels
@@ -138,7 +136,8 @@ def test_the_line_learns_scores_registers_and_answers(line: Line) -> None:
         assert scores["r2"] == pytest.approx(r2_score(targets, predictions))
         assert scores["mean_absolute_error"] == pytest.approx(mean_absolute_error(targets, predictions))
         assert evaluation.baselines["majority"].scores["r2"].value <= 0
-    # The registered version was asked in a process of its own, and answered with the same bits.
+    # The registered version was asked in a process of its own, and answered with the same task and the same bits:
+    # otherwise registration ends with an error.
     tags = MlflowClient().get_model_version(MODEL, "1").tags
     assert tags["graftline.predictions_sha256"] == evaluation.predictions_sha256
     _check_what_clients_get(line)
@@ -149,10 +148,10 @@ def test_the_line_learns_scores_registers_and_answers(line: Line) -> None:
 
 def _check_the_baselines(line: Line) -> None:
     found = baselines.fn(line.workspace, line.settings, BASELINES, line.data, line.base)
-    targets, primary = split_targets(line.data, "test").numpy(), SCORING[line.evaluation.task].primary
+    targets, scores = split_targets(line.data, "test").numpy(), tasks.TASKS[line.evaluation.task].scores
     reached = {}
     for name, rival in found.rivals.items():
-        metric = METRICS_OF[line.evaluation.task](rival.predictions(), targets)[primary]
+        metric = scores.metrics(rival.predictions(), targets)[scores.scoring.primary]
         reached[name] = float(metric(np.ones((1, len(targets))))[0])
     assert list(reached) == ["majority", "tfidf", "frozen_head", "scratch"]
     assert reached["tfidf"] > reached["majority"] + 0.3
@@ -169,22 +168,19 @@ def _check_what_clients_get(line: Line) -> None:
 def _check_what_people_see(line: Line) -> None:
     report, card = line.report.read_text(encoding="utf-8"), (line.workspace.reports / "model_card.md").read_text()
     name = {"multi_label": "macro-F1", "regression": "R²"}[line.evaluation.task]
-    for part in (f"held-out {name}", "PROMOTE: tiny version 1", "Per source", *line.evaluation.details["pictures"]):  # type: ignore[misc]
+    for part in (f"held-out {name}", "PROMOTE: tiny version 1", "Per source", *line.evaluation.held_out.pictures):
         assert part in report
     answers = {"multi_label": "any of the labels `bad`, `good` and a probability", "regression": "with a number."}
     assert answers[line.evaluation.task] in card
     assert ("Per label" in report) == (line.evaluation.task == "multi_label")
-    result: Any = result_of(
-        line.data, line.base, line.checkpoint, line.baselines, line.evaluation, line.candidate, line.decision,
-        line.report, 1.0,
-    )  # fmt: skip
+    result: Any = result_of(line.done, line.report, 1.0)
     assert name in result["summary"]
     epoch = MlflowClient().get_run(line.run.run_id).data.metrics
     assert f"epoch_validation_{ {'macro-F1': 'macro_f1', 'R²': 'r2'}[name] }" in epoch
 
 
 def _check_what_dvc_plots(line: Line) -> None:
-    rows, primary = {}, SCORING[line.evaluation.task].primary
+    rows, primary = {}, tasks.TASKS[line.evaluation.task].scores.scoring.primary
     for file, columns in (
         ("training.csv", {"number", "train_loss", "validation_loss", f"validation_{primary}"}),
         ("reliability.csv", {"confidence", "accuracy", "rows"}),
@@ -226,15 +222,6 @@ def test_a_second_run_is_compared_with_the_champion_on_the_same_rows(line: Line,
     )
     assert other.comparison is None
     assert "champion version 8 could not be scored: its task is single_label" in str(other.obstacle)
-
-
-@pytest.mark.full
-def test_a_fresh_process_answers_with_the_same_bits(line: Line) -> None:
-    torch.set_num_threads(1)
-    texts = read_split(line.data, "test", ["input"])["input"]
-    scored = score_in_fresh_process(line.workspace, f"models:/{MODEL}/1", texts, threads=1)
-    assert scored.task == line.evaluation.task
-    np.testing.assert_array_equal(scored.predictions, kept_predictions(line))
 
 
 @pytest.mark.parametrize(

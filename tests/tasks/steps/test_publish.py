@@ -46,7 +46,7 @@ def test_the_plots_for_dvc_have_a_row_per_epoch_and_per_held_out_row(adapted: Li
     ]
     cells = table(reports / "confusion.csv")
     right = sum(row["actual"] == row["predicted"] for row in cells)
-    assert len(cells) == adapted.evaluation.details["rows"]
+    assert len(cells) == adapted.evaluation.held_out.rows
     assert right / len(cells) == adapted.evaluation.scores["accuracy"]["value"]
     assert {row["actual"] for row in cells} == set(LABELS)
     assert sum(int(row["rows"]) for row in table(reports / "reliability.csv")) == len(cells)
@@ -80,8 +80,5 @@ def test_every_axis_of_the_verdict_stands_in_report_card_and_file(adapted: Line)
 
 def test_publishing_again_writes_the_same_bytes(adapted: Line) -> None:
     before = {path.name: path.read_bytes() for path in adapted.workspace.reports.iterdir()}
-    publish.fn(
-        adapted.workspace, adapted.settings, read_policy(adapted.workspace.policy), adapted.run, adapted.data,
-        adapted.base, adapted.checkpoint, adapted.evaluation, adapted.candidate, adapted.decision,
-    )  # fmt: skip
+    publish.fn(adapted.workspace, adapted.done)
     assert {path.name: path.read_bytes() for path in adapted.workspace.reports.iterdir()} == before

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from graftline.behaviour.findings import behaviour_of
-from graftline.behaviour.retention import Retention as Retained
+from graftline.behaviour.retention import Retention
 from graftline.digests import file_sha256
 from graftline.errors import DataRefusedError, SettingsError
 from graftline.settings import Settings, parse_settings
@@ -22,7 +21,7 @@ from graftline.tasks.steps.fine_tune import fine_tune
 from graftline.tasks.steps.report_tables import tables_of
 from graftline.tasks.steps.source_task import SourceTask, source_task
 from graftline.tasks.steps.tracked_run import RunInputs, tracked_run
-from graftline.verdict.policy import Policy, Retention
+from graftline.verdict.policy import Policy, RetentionLimits
 from tests.support.tiny_project import Line, rows_as_csv
 
 PROBE = "probe.csv"
@@ -54,16 +53,16 @@ def sourced(line: Line, settings: Settings) -> SourceTask:
     return source
 
 
-def evaluated(line: Line, settings: Settings, source: SourceTask | None) -> tuple[Evaluation, Retained | None]:
+def evaluated(line: Line, settings: Settings, source: SourceTask | None) -> tuple[Evaluation, Retention | None]:
     evaluation = evaluate_model.fn(
         line.workspace, settings, line.data, line.checkpoint, line.baselines, None, source
     )  # fmt: skip
-    return evaluation, behaviour_of(evaluation.details["behaviour"]).retention
+    return evaluation, evaluation.held_out.behaviour.retention
 
 
 def test_without_probe_rows_nothing_is_asked(adapted: Line) -> None:
     assert source_task.fn(adapted.workspace, adapted.settings, adapted.base) is None
-    assert behaviour_of(adapted.evaluation.details["behaviour"]).retention is None
+    assert adapted.evaluation.held_out.behaviour.retention is None
     axis = next(axis for axis in adapted.decision.axes if axis.name == "retention")
     assert (axis.outcome, axis.consequence) == ("unknown", None)
 
@@ -76,7 +75,7 @@ def test_what_the_base_model_knew_and_the_adapted_one_knows_is_evaluated_judged_
     evaluation, seen = evaluated(adapted, settings, source)
     assert seen is not None
     sides, targets = source.rows.split_rows, split_targets(source.rows, "test").numpy()
-    assert (seen.gains.rows, seen.learnt_from) == (sides["test"], sides["train"] + sides["validation"])
+    assert (seen.gains.rows, seen.learned_from) == (sides["test"], sides["train"] + sides["validation"])
     assert sum(sides.values()) == 200
     assert seen.before.value == pytest.approx((source.predictions().argmax(1) == targets).mean())
     assert seen.difference.value == pytest.approx(seen.after.value - seen.before.value)
@@ -84,7 +83,7 @@ def test_what_the_base_model_knew_and_the_adapted_one_knows_is_evaluated_judged_
     assert not seen.unchanged
     assert seen.difference.low > 0
 
-    policy = Policy(retention=Retention(forgotten=0.02))
+    policy = Policy(retention=RetentionLimits(forgotten=0.02))
     axis = next(
         axis
         for axis in judge(policy, evaluation, barred=None, unfair=None, trial=None).axes
@@ -98,7 +97,7 @@ def test_what_the_base_model_knew_and_the_adapted_one_knows_is_evaluated_judged_
     assert f"{sides['test']:,} others" in table.lead
 
 
-def test_a_model_of_which_only_the_head_learnt_forgot_nothing_to_the_bit(adapted: Line, probe: Path) -> None:
+def test_a_model_of_which_only_the_head_learned_forgot_nothing_to_the_bit(adapted: Line, probe: Path) -> None:
     settings = asking(adapted, strategy="feature_extraction")
     checkpoint = fine_tune.fn(adapted.workspace, settings.adaptation, adapted.data, adapted.base)
     frozen = dataclasses.replace(adapted, checkpoint=checkpoint)

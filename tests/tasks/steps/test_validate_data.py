@@ -55,7 +55,7 @@ def run(root: Path, content: bytes, name: str = "table.csv", **settings: object)
     path.write_bytes(content)
     chosen = {"id": "id", "labels": ["bad", "good"], "max_quarantined": 0.2, **settings}
     data = DataSettings.model_validate({"path": f"data/{name}", **chosen})
-    result = validate_data.fn(Workspace(root), data, DataVersion("v" * 32, False, (), file_sha256(path)))
+    result = validate_data.fn(Workspace(root), data, DataVersion("v" * 32, False, (), file_sha256(path), path))
     assert result.read == result.accepted + result.quarantined
     assert parquet.read_table(result.folder.path / "accepted.parquet").num_rows == result.accepted
     assert len(quarantine(result)) == result.quarantined

@@ -22,7 +22,7 @@ from graftline.digests import file_sha256
 from graftline.errors import DataRefusedError, SettingsError
 from graftline.settings import DataSettings
 from graftline.tasks.data.accepted_rows import ValidatedData
-from graftline.tasks.data.files import DataVersion, rows_sha256
+from graftline.tasks.data.files import DataVersion, rows_sha256, table_path
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
 from tests.graftline.data.test_images import png_of_nothing
@@ -63,7 +63,8 @@ def run(source: Path, kind: Literal["image", "audio"], **settings: object) -> Va
     root = source.parents[1]
     path = source.relative_to(root).as_posix()
     data = DataSettings.model_validate({"path": path, "kind": kind, **TINY, **settings})
-    version = DataVersion("v" * 32, False, (), rows_sha256(Workspace(root), data))
+    table = table_path(Workspace(root), data)
+    version = DataVersion("v" * 32, False, (), rows_sha256(Workspace(root), table, kind), table)
     result = validate_data.fn(Workspace(root), data, version)
     assert result.read == result.accepted + result.quarantined
     assert len(rows_of(result)["input"]) == result.accepted

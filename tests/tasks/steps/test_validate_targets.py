@@ -46,7 +46,7 @@ def run_file(root: Path, content: bytes, name: str, task: str, **settings: objec
     path.write_bytes(content)
     chosen = {"path": f"data/{name}", "task": task, "max_quarantined": 0.2, "min_rows_per_class": 5, **settings}
     data = DataSettings.model_validate(chosen)
-    return validate_data.fn(Workspace(root), data, DataVersion("v" * 32, False, (), file_sha256(path)))
+    return validate_data.fn(Workspace(root), data, DataVersion("v" * 32, False, (), file_sha256(path), path))
 
 
 def targets(result: ValidatedData) -> list[str]:

@@ -10,7 +10,7 @@ import torch
 from benchmarks.scores.projects import git
 from graftline.digests import file_sha256
 from graftline.settings import read_settings
-from graftline.tasks.step_folders import code_sha256
+from graftline.tasks.own_code import all_code_sha256
 from graftline.tasks.tracking.provenance import processor, provenance
 from graftline.tasks.workspace import Workspace
 from tests.support.tiny_project import write_project
@@ -29,7 +29,7 @@ def made(root: Path, seed: int = 5, device: str = "cpu") -> dict[str, object]:
 def test_commit_settings_seed_threads_locks_and_code_are_recorded(project: Path) -> None:
     found = made(project)
     assert found["git_commit"] == git(project, "rev-parse", "HEAD")
-    assert (found["seed"], found["threads"], found["code_sha256"]) == (5, 3, code_sha256())
+    assert (found["seed"], found["threads"], found["code_sha256"]) == (5, 3, all_code_sha256())
     assert found["locks"] == {"base_models.lock": file_sha256(project / "base_models.lock")}
     assert found["settings"] == read_settings(project / "params.yaml", ["adaptation.seed=5"]).model_dump(mode="json")
 

@@ -1,0 +1,83 @@
+"""An installed Graftline claims one name, and leaves a user's own modules called tasks and flows alone."""
+
+import json
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.support.running_project import copy_project
+from tests.support.tiny_project import surroundings, write_project
+
+pytestmark = pytest.mark.full
+
+OWN_MODULE = "raise ImportError('a module of the user was imported')\n"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    project = copy_project(folder / "project")
+    pip("wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(project))
+    (made,) = folder.glob("graftline-*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def python(wheel: Path) -> Path:
+    """An environment with the wheel; its dependencies are those of this environment, which has no other Graftline."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(wheel.parent / "environment")], check=True)
+    python = wheel.parent / "environment" / "bin" / "python"
+    pip("--python", str(python), "install", "--quiet", "--no-deps", "--no-index", str(wheel))
+    (packages,) = (wheel.parent / "environment").glob("lib/python*/site-packages")
+    # As a plain line: what an editable install put beside the dependencies does not run.
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's project, with modules of their own that have the names of our folders."""
+    root = write_project(tmp_path_factory.mktemp("user") / "project")
+    (root / "tasks.py").write_text(OWN_MODULE)
+    (root / "flows").mkdir()
+    (root / "flows" / "__init__.py").write_text(OWN_MODULE)
+    return root
+
+
+def pip(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments], check=True)
+
+
+def test_the_wheel_holds_one_package_with_all_that_it_needs(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        (top_level,) = (name for name in names if name.endswith("top_level.txt"))
+        assert archive.read(top_level).decode().split() == ["graftline"]
+    assert {name.split("/")[0].partition("-")[0] for name in names} == {"graftline"}
+    for name in ("py.typed", "pages/templates/report.html", "tasks/steps/fine_tune.py", "flows/servers/commands.py"):
+        assert f"graftline/{name}" in names
+
+
+def test_adapt_runs_beside_a_users_own_modules(python: Path, project: Path) -> None:
+    done = subprocess.run(
+        [str(python.with_name("graftline")), "adapt", "--json"],
+        cwd=project, env=surroundings(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["verdict"] == "PROMOTE"
+
+
+@pytest.mark.parametrize("module", ["adapt", "promote", "override", "rollback", "history_page", "servers.deployments"])
+def test_what_a_worker_imports_is_found_where_the_users_folder_comes_first(
+    python: Path, project: Path, module: str
+) -> None:
+    program = f"import graftline.flows.{module} as found; print(found.__file__)"
+    done = subprocess.run(
+        [str(python), "-c", program], cwd=project, env=surroundings(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_relative_to(python.parents[1])
