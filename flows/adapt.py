@@ -47,9 +47,9 @@ def adapt(settings: Settings) -> dict[str, JsonValue]:
         with tracked_run(workspace, inputs) as run:
             checkpoint = fine_tune(workspace, settings.adaptation, data, base, run)
             rivals = baselines(workspace, settings, policy.baselines, data, base)
-            champion = champion_to_beat(workspace, settings, run)
+            champion = champion_to_beat(workspace, settings.registry.model, run)
             evaluation = evaluate_model(workspace, settings, data, checkpoint, rivals, champion, source)
-            candidate = register_model(workspace, settings, run, data, checkpoint, evaluation)
+            candidate = register_model(workspace, settings.registry.model, run, data, checkpoint, evaluation)
             decision = decide(workspace, policy, candidate, evaluation)
             done = RunOutcome(inputs, run, checkpoint, rivals, evaluation, candidate, decision)
             report = publish(workspace, done)

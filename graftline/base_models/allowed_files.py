@@ -10,6 +10,7 @@ from typing import NoReturn
 from pydantic import JsonValue
 
 from graftline.errors import BaseModelRefusedError
+from graftline.wording import shortened
 
 WEIGHTS = ".safetensors"
 TEXT_SUFFIXES = {".json", ".txt", ".md", ".jinja"}
@@ -81,7 +82,7 @@ def _check_path(name: str, where: str) -> None:
     if any(unicodedata.category(character).startswith("C") for character in name):
         _refuse(where, f"names the file {name!r}", "a name without control characters")
     if max(map(len, parts)) > MAX_NAME_CHARACTERS:
-        _refuse(where, f"names the file {name[:40]!r}...", f"at most {MAX_NAME_CHARACTERS} characters")
+        _refuse(where, f"names the file {shortened(name, 40)!r}", f"at most {MAX_NAME_CHARACTERS} characters")
 
 
 def _check_type(name: str, where: str) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from graftline.errors import BaseModelRefusedError, SettingsError
+from graftline.wording import shortened
 
 HDF5_MAGIC, ZIP_MAGIC = b"\x89HDF", b"PK\x03\x04"
 # Below it TorchScript keeps its programs, which it does compress; `torch.load` reads none of them.
@@ -64,7 +65,7 @@ def _unpickled(path: Path, where: str) -> object:
         raise
     except Exception as error:  # noqa: BLE001 - a damaged or hostile file fails in as many ways as it can be written
         message = "".join(filter(str.isprintable, " ".join(str(error).split())))
-        reason = f"{type(error).__name__} {ADVICE.sub('', message)[:SHOWN_CHARACTERS]}".strip()
+        reason = f"{type(error).__name__} {shortened(ADVICE.sub('', message), SHOWN_CHARACTERS)}".strip()
     if forbidden := FORBIDDEN.search(message):
         _refuse(where, f"asks for {forbidden[1]}, which could run any code", "tensors and nothing else")
     return _refuse(where, f"cannot be read ({reason})", "a whole file that torch.save wrote")

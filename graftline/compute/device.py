@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from graftline.errors import GraftlineError, SettingsError
+from graftline.wording import ERROR_CHARACTERS, shortened
 
 Batch = Mapping[str, Tensor]
 CPU = torch.device("cpu")
@@ -98,4 +99,4 @@ def gpu_faults_told() -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:200]
+    return shortened(str(error).splitlines()[0], ERROR_CHARACTERS)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from graftline.compute.device import Batch
 from graftline.compute.precision import Precision
 from graftline.errors import SettingsError
+from graftline.wording import ERROR_CHARACTERS, shortened
 
 Forward = Callable[[Batch], Tensor]
 # What answers several inputs, in their order; it takes the next one while it computes.
@@ -60,9 +61,9 @@ def compiled(
         pairs = zip(network(examples), expected, strict=True)
         far = max(_distance(answer, right) for answer, right in pairs)
     except Exception as error:  # whatever it stumbles over means one thing: not this model
+        said = shortened(str(error).strip().splitlines()[-1], ERROR_CHARACTERS)
         raise SettingsError(
-            f"{what}: OpenVINO cannot run {type(module).__name__} ({type(error).__name__}:"
-            f" {str(error).strip().splitlines()[-1][:200]}); set it to torch"
+            f"{what}: OpenVINO cannot run {type(module).__name__} ({type(error).__name__}: {said}); set it to torch"
         ) from error
     if not far <= TOLERANCE[precision]:
         raise SettingsError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from graftline.data.media_files import MAX_FILE_BYTES
 from graftline.errors import DataRefusedError
 from graftline.models.views import View
+from graftline.wording import shortened
 
 # Enough of a client's text to recognise it by.
 SHOWN_CHARACTERS = 60
@@ -83,9 +84,7 @@ def _medium(place: int, raw: object, what: str) -> Medium:
             return Medium(name, base64.b64decode(raw, validate=True))
         except (binascii.Error, ValueError):
             pass  # neither a file nor base64
-    shown = repr(raw)
-    shown = shown if len(shown) <= SHOWN_CHARACTERS else shown[:SHOWN_CHARACTERS] + "..."
     raise ValueError(
-        f"{name} is {shown}, expected the bytes of {what}, their base64 text, or the path of a readable file;"
-        " leave it out or mend it"
+        f"{name} is {shortened(repr(raw), SHOWN_CHARACTERS)}, expected the bytes of {what}, their base64 text, or the"
+        " path of a readable file; leave it out or mend it"
     )

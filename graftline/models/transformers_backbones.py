@@ -15,6 +15,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPI
 from transformers.utils import logging
 
 from graftline.errors import BaseModelRefusedError
+from graftline.wording import ERROR_CHARACTERS, shortened
 
 CONFIG = "config.json"
 # What building a network raises where a configuration has another type, or a value that nothing can be built of.
@@ -31,7 +32,6 @@ BUILDING_ERRORS = (
     ImportError,
     StrictDataclassError,
 )
-SHOWN_CHARACTERS = 200
 
 
 def load_transformers(folder: Path, *, scratch: bool = False) -> nn.Module:
@@ -126,7 +126,7 @@ def incomplete(folder: Path, model: str, noise: list[str]) -> BaseModelRefusedEr
 
 def reason_of(error: Exception) -> str:
     """The error on one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:SHOWN_CHARACTERS]
+    return shortened(f"{type(error).__name__}: {' '.join(str(error).split())}", ERROR_CHARACTERS)
 
 
 @contextmanager

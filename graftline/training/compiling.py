@@ -10,6 +10,7 @@ from torch import nn
 from graftline.errors import SettingsError
 from graftline.frozen.freezing import FreezePoint
 from graftline.models.blocks import find_blocks
+from graftline.wording import ERROR_CHARACTERS, shortened
 
 BACKEND = "inductor"
 # Of one model: a block is compiled for training and for validation, and again where it is unlike the block before it.
@@ -50,7 +51,7 @@ def compiled_blocks(model: nn.Module, point: FreezePoint) -> Iterator[None]:
             yield
         except TorchDynamoException as error:
             cause = getattr(error, "inner_exception", error)  # what a backend raised, without PyTorch's own heading
-            said = f"{type(cause).__name__}: {cause}".splitlines()[0][:200]
+            said = shortened(f"{type(cause).__name__}: {cause}".splitlines()[0], ERROR_CHARACTERS)
             raise SettingsError(
                 f"adaptation.compile: PyTorch cannot compile this model here ({said}); install a C++ compiler such as"
                 " g++ if there is none, or set adaptation.compile to false"

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from graftline.frozen.keys import KeptUnder
     from graftline.frozen.rows import InputRows
     from graftline.models.classifier import Classifier
-    from graftline.models.preprocessing import Preprocessor
+    from graftline.models.outputs import Outputs
+    from graftline.models.preprocessing import Preprocessor, Reading
+    from graftline.training.preparation import Stores
     from graftline.training.progress import Epoch, Progress
     from graftline.training.strategies import Adapted
 
@@ -62,10 +64,7 @@ def adapt_base(
 
     Checkpoints go to `folder`; who finds some there goes on from them.
     """
-    from graftline.frozen.eviction import open_feature_store
-    from graftline.frozen.keys import store_key
-    from graftline.frozen.rows import InputRows
-    from graftline.models.folders import load_base, load_preprocessor
+    from graftline.models.folders import load_preprocessor
     from graftline.models.preprocessing import Reading
     from graftline.training.progress import Listener
     from graftline.training.strategies import Adaptation
@@ -75,9 +74,30 @@ def adapt_base(
     reading = Reading(data.kind, settings.max_tokens, settings.max_seconds)
     preprocessor = load_preprocessor(base.path, reading)
     targets = {split: split_targets(data, split) for split in ("train", "validation")}
-    task = TASKS[data.task]
-    outputs = task.outputs.outputs_for(data.labels, targets["train"])
-    model = load_base(
+    outputs = TASKS[data.task].outputs.outputs_for(data.labels, targets["train"])
+    model = _base_with_head(base, outputs, reading, settings, scratch=scratch)
+    rows = {split: _rows(workspace, data, split, preprocessor, outputs) for split in targets}
+    adapted = Adaptation(
+        model=model,
+        rows=rows,
+        settings=settings,
+        objective_for=TASKS[data.task].objective_for,
+        stores=_stores(workspace, base, settings, data.kind),
+        folder=folder,
+        listener=Listener(_teller(bar), lambda epoch: _tell_epoch(epoch, data.task, finished_epoch), logger.info),
+    ).run()
+    model.to("cpu")
+    temperature = _temperature(model, adapted, rows["validation"], targets["validation"], settings.batch_size)
+    model.outputs = replace(outputs, temperature=temperature)
+    return AdaptedModel(model, preprocessor, adapted)
+
+
+def _base_with_head(
+    base: BaseModel, outputs: "Outputs", reading: "Reading", settings: AdaptationSettings, *, scratch: bool
+) -> "Classifier":
+    from graftline.models.folders import load_base
+
+    return load_base(
         base.path,
         outputs,
         reading=reading,
@@ -87,30 +107,27 @@ def adapt_base(
         scratch=scratch,
     )
 
-    def rows_of(split: str) -> InputRows:
-        raws = raw_inputs(workspace, data, split)
-        return InputRows(preprocessor, preprocessor.encode(raws), task.outputs.as_learned(outputs, targets[split]))
 
-    rows = {split: rows_of(split) for split in targets}
-    adapted = Adaptation(
-        model=model,
-        rows=rows,
-        settings=settings,
-        objective_for=task.objective_for,
-        stores=lambda point: open_feature_store(
-            workspace.artifacts / "features",
-            store_key(_kept_under(base, point, settings, data.kind)),
-            precision=settings.feature_precision,
-            limit_bytes=round(settings.feature_gigabytes * 1e9),
-            say=logger.info,
-        ),
-        folder=folder,
-        listener=Listener(_teller(bar), lambda epoch: _tell_epoch(epoch, data.task, finished_epoch), logger.info),
-    ).run()
-    model.to("cpu")
-    temperature = _temperature(model, adapted, rows["validation"], targets["validation"], settings.batch_size)
-    model.outputs = replace(outputs, temperature=temperature)
-    return AdaptedModel(model, preprocessor, adapted)
+def _rows(
+    workspace: Workspace, data: ValidatedData, split: str, preprocessor: "Preprocessor", outputs: "Outputs"
+) -> "InputRows":
+    from graftline.frozen.rows import InputRows
+
+    targets = TASKS[data.task].outputs.as_learned(outputs, split_targets(data, split))
+    return InputRows(preprocessor, preprocessor.encode(raw_inputs(workspace, data, split)), targets)
+
+
+def _stores(workspace: Workspace, base: BaseModel, settings: AdaptationSettings, kind: Kind) -> "Stores":
+    from graftline.frozen.eviction import open_feature_store
+    from graftline.frozen.keys import store_key
+
+    return lambda point: open_feature_store(
+        workspace.artifacts / "features",
+        store_key(_kept_under(base, point, settings, kind)),
+        precision=settings.feature_precision,
+        limit_bytes=round(settings.feature_gigabytes * 1e9),
+        say=logger.info,
+    )
 
 
 def _temperature(

@@ -49,6 +49,8 @@ class Checkpoint:
     epochs: tuple[dict[str, float], ...]
     temperature: float
     """Divides the model's outputs; fitted on the validation rows, before a solved head learns from them, too."""
+    threads: int
+    """The number of processor threads, on which the last bits of all answers depend."""
     seconds: float
 
 
@@ -89,7 +91,7 @@ def fine_tune(
         build=lambda folder: _build(folder, workspace, settings, data, base, log),
         resumable=True,
     )
-    checkpoint = _record(folder)
+    checkpoint = _record(folder, thread_count(settings.threads))
     if folder.outcome == "reused":
         for epoch in checkpoint.epochs:
             log(epoch)
@@ -135,7 +137,7 @@ def _summary(made: AdaptedModel, weights_sha256: str, data: ValidatedData, secon
     }
 
 
-def _record(folder: StepFolder) -> Checkpoint:
+def _record(folder: StepFolder, threads: int) -> Checkpoint:
     summary = cast("dict[str, JsonValue]", folder.read_json(SUMMARY))
     kept_epochs = tuple(cast("list[int]", summary["kept_epochs"]))
     logger.info(
@@ -154,5 +156,6 @@ def _record(folder: StepFolder) -> Checkpoint:
         kept_epochs=kept_epochs,
         epochs=tuple(cast("list[dict[str, float]]", summary["epochs"])),
         temperature=cast("float", summary["temperature"]),
+        threads=threads,
         seconds=cast("float", summary["seconds"]),
     )

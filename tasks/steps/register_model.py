@@ -16,9 +16,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 import graftline
-from graftline.compute.threads import thread_count
 from graftline.errors import GraftlineError
-from graftline.settings import Kind, Settings, Task
+from graftline.settings import Kind, Task
 from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, questions, read_split
 from graftline.tasks.own_code import PACKAGE, is_in, modules_behind, path_of
 from graftline.tasks.registry.promotion import repair
@@ -75,9 +74,8 @@ class Candidate:
 
 
 @task(name="champion_to_beat", persist_result=False, cache_policy=NO_CACHE)
-def champion_to_beat(workspace: Workspace, settings: Settings, run: TrackedRun) -> Champion | None:
+def champion_to_beat(workspace: Workspace, model: str, run: TrackedRun) -> Champion | None:
     """The present champion; for a candidate that was judged already, the one it was judged against."""
-    model = settings.registry.model
     version = find_version(model, run.run_key)
     records = repair(workspace, model)
     if version is not None and verdict_of(records, version):
@@ -90,17 +88,16 @@ def champion_to_beat(workspace: Workspace, settings: Settings, run: TrackedRun) 
 @task(name="5 register_model", persist_result=False, cache_policy=NO_CACHE)
 def register_model(
     workspace: Workspace,
-    settings: Settings,
+    model: str,
     run: TrackedRun,
     data: ValidatedData,
     checkpoint: Checkpoint,
     evaluation: Evaluation,
 ) -> Candidate:
-    """Register the checkpoint once per run key, and call it challenger when it answers as it should.
+    """Register the checkpoint as a version of `model`, once per run key; challenger when it answers as it should.
 
     Raises: GraftlineError if the registered model's predictions in a fresh process differ from the evaluated ones.
     """
-    model = settings.registry.model
     version = find_version(model, run.run_key)
     if version is not None and VERDICT in version.tags:
         logger.info("register_model: version %s (reused)", version.version)
@@ -108,17 +105,17 @@ def register_model(
         trial = Trial(**json.loads(measured)) if measured else None
         return Candidate(model, int(version.version), run.run_id, "reused", trial)
     if version is None:
-        version = _register(settings, run, checkpoint)
-    trial = _check_answers(workspace, settings, version, data, evaluation)
+        version = _register(model, run, data, checkpoint)
+    trial = _check_answers(workspace, version, data, evaluation, threads=checkpoint.threads)
     _note(version, data, evaluation, trial)
     return Candidate(model, int(version.version), run.run_id, "ran", trial)
 
 
-def _register(settings: Settings, run: TrackedRun, checkpoint: Checkpoint) -> "ModelVersion":
+def _register(name: str, run: TrackedRun, data: ValidatedData, checkpoint: Checkpoint) -> "ModelVersion":
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    server, name = client(), settings.registry.model
+    server = client()
     with (
         mlflow.start_run(run_id=run.run_id),
         tempfile.TemporaryDirectory() as scratch,
@@ -132,9 +129,9 @@ def _register(settings: Settings, run: TrackedRun, checkpoint: Checkpoint) -> "M
             artifacts={"model": str(checkpoint.model)},
             model_config=dict(AS_EVALUATED),
             code_paths=[str(_library_for_prediction(Path(scratch)))],
-            signature=_signature(settings.data.task),
-            input_example=[_example(settings.data.kind)],
-            pip_requirements=requirements(settings.data.kind),
+            signature=_signature(data.task),
+            input_example=[_example(data.kind)],
+            pip_requirements=requirements(data.kind),
         )
     try:
         server.create_registered_model(name)
@@ -206,12 +203,12 @@ def requirements(kind: Kind) -> list[str]:
 
 
 def _check_answers(
-    workspace: Workspace, settings: Settings, version: "ModelVersion", data: ValidatedData, evaluation: Evaluation
+    workspace: Workspace, version: "ModelVersion", data: ValidatedData, evaluation: Evaluation, *, threads: int
 ) -> Trial:
     row_ids, asked = read_split(data, "test", ["row_id"])["row_id"], questions(workspace, data, "test")
     uri = f"models:/{version.name}/{version.version}"
     logger.info("asking %s for all %d held-out rows in a fresh process", uri, len(asked))
-    scored, trial = try_in_fresh_process(workspace, uri, asked, threads=thread_count(settings.adaptation.threads))
+    scored, trial = try_in_fresh_process(workspace, uri, asked, threads=threads)
     got = predictions_sha256(row_ids, scored.predictions)
     if (scored.task, scored.labels) != (data.task, list(data.labels)) or got != evaluation.predictions_sha256:
         raise GraftlineError(

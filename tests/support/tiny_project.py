@@ -84,9 +84,9 @@ def run_line(root: Path, assignments: list[str] | None = None) -> Line:
     with tracked_run(workspace, inputs) as run:
         checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run)
         rivals = baselines.fn(workspace, settings, policy.baselines, data, base)
-        champion = champion_to_beat.fn(workspace, settings, run)
+        champion = champion_to_beat.fn(workspace, settings.registry.model, run)
         evaluation = evaluate_model.fn(workspace, settings, data, checkpoint, rivals, champion, source)
-        candidate = register_model.fn(workspace, settings, run, data, checkpoint, evaluation)
+        candidate = register_model.fn(workspace, settings.registry.model, run, data, checkpoint, evaluation)
         decision = decide.fn(workspace, policy, candidate, evaluation)
         done = RunOutcome(inputs, run, checkpoint, rivals, evaluation, candidate, decision)
         report = publish.fn(workspace, done)

@@ -36,7 +36,7 @@ def another_model(line: Line, name: str) -> Iterator[tuple[Line, TrackedRun]]:
 
 
 def register(line: Line, run: TrackedRun) -> step.Candidate:
-    return register_model.fn(line.workspace, line.settings, run, line.data, line.checkpoint, line.evaluation)
+    return register_model.fn(line.workspace, line.settings.registry.model, run, line.data, line.checkpoint, line.evaluation)
 
 
 def answers(evaluation: Evaluation, patch: pytest.MonkeyPatch, *, change: float = 0.0) -> list[str]:
@@ -148,12 +148,12 @@ def test_a_version_from_modified_data_is_barred_by_the_names_of_the_files(
 
 
 def test_a_candidate_that_was_judged_is_compared_with_its_champion_of_then(adapted: Line) -> None:
-    assert champion_to_beat.fn(adapted.workspace, adapted.settings, adapted.run) is None
+    assert champion_to_beat.fn(adapted.workspace, MODEL, adapted.run) is None
 
 
 def test_a_new_candidate_is_compared_with_the_present_champion(adapted: Line) -> None:
     another = dataclasses.replace(adapted.run, run_key="a key of its own")
-    champion = champion_to_beat.fn(adapted.workspace, adapted.settings, another)
+    champion = champion_to_beat.fn(adapted.workspace, MODEL, another)
     assert champion is not None
     assert champion.uri == f"models:/{MODEL}/1"
 
