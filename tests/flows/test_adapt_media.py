@@ -16,6 +16,8 @@ from tests.graftline.data.test_images import png_of_nothing
 from tests.graftline.data.test_sounds import with_data_size
 from tests.support.tiny_media_files import SOUND_RATE, tiny_image, tiny_sound, write_tiny_images, write_tiny_sounds
 
+pytestmark = pytest.mark.full
+
 ROWS = 24
 FOLDERS = {"image": "photos", "audio": "tones"}
 

@@ -175,6 +175,7 @@ def test_verify_counts_the_records_or_ends_with_6_and_names_what_is_wrong(regist
     assert "the alias champion is at version 1, but by the history at none" in said
 
 
+@pytest.mark.full
 def test_the_page_shows_the_history_as_text(prefect_server: None, registered: Workspace) -> None:
     written = "x\n<script>alert(1)</script> [a](javascript:b)"
     succeeded("approve", "tiny", "--version", "2", "--by", "Ada", "--reason", written, "--reject")
@@ -187,6 +188,7 @@ def test_the_page_shows_the_history_as_text(prefect_server: None, registered: Wo
     assert "<script>alert(1)</script>" in str(artifact.data)
 
 
+@pytest.mark.full
 def test_the_page_says_whether_the_history_is_unbroken(prefect_server: None, registered: Workspace) -> None:
     assert history_page.history("tiny", verify=True)["records"] == 2
     move_by_hand(1)

@@ -72,6 +72,7 @@ def NAME(name: str, reason: str = "") -> dict[str, str]:
 '''
 
 
+@pytest.mark.full
 def test_a_program_and_what_it_started_are_ended_though_they_ignore_sigterm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,7 @@ def test_settings_pages_flows_and_the_verdict_do_not_count_for_a_training() -> N
     assert not rooms & {"settings", "pages", "flows", "behaviour"}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("module", "old", "new"),
     [
@@ -74,6 +75,7 @@ def test_words_and_settings_keep_a_training(package: Path, module: str, old: str
     assert code_sha256(*TRAINING) == before
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "module",
     ["pages/report.py", "pages/validation_page.py", "flows/adapt.py", "tasks/registry/history.py",
@@ -85,6 +87,7 @@ def test_code_that_a_training_does_not_run_keeps_it(package: Path, module: str) 
     assert code_sha256(*TRAINING) == before
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "module",
     ["training/loop.py", "training/strategies.py", "frozen/replay.py", "models/text_models.py", "compute/precision.py",

@@ -26,6 +26,8 @@ from graftline.models.timm_backbones import load_timm
 from tests.support.tiny_media import tiny_images, write_tiny_image_model
 from tests.support.tiny_models import READING, tiny_preprocessor, tiny_texts, write_tiny_model
 
+pytestmark = pytest.mark.full
+
 LITE0 = "tf_efficientnet_lite0"
 OUTPUTS = Outputs("single_label", ("a", "b"))
 TINY_NETWORKS = ("test_resnet", "test_efficientnet", "test_vit", "test_convnext")

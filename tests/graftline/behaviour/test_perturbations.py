@@ -25,6 +25,7 @@ def changed(kind: Kind, name: str, raw: Raw, *, seed: int = 0) -> Raw:
     return changes_of(kind)[name](raw, np.random.default_rng(seed))
 
 
+@pytest.mark.full
 @settings(max_examples=40)
 @given(st.text(max_size=80), st.integers(0, 99))
 def test_typos_exchange_letters_inside_of_words_only(text: str, seed: int) -> None:

@@ -21,6 +21,8 @@ from graftline.training.single_label import objective_for
 from graftline.training.strategies import Adaptation
 from tests.support.tiny_models import tiny_classifier, tiny_rows, write_tiny_model
 
+pytestmark = pytest.mark.full
+
 SIDES: Mapping[Split, int] = {"train": 200, "validation": 80, "test": 200}
 Vectors = Mapping[Split, Tensor]
 

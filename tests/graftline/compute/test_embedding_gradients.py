@@ -15,6 +15,8 @@ from graftline.training.plan import Plan
 from tests.graftline.training.test_loop import PLAN, trained
 from tests.support.tiny_models import ARCHITECTURES, Architecture, write_tiny_model
 
+pytestmark = pytest.mark.full
+
 PADDING = 0
 # Rows that occur twice, and once beside padding; a step without a row of the one before it; a row again after a while.
 STEPS = [[[3, 3, 5], [PADDING, 7, 3]], [[1, 2, 2], [1, 1, 1]], [[PADDING, PADDING, 9], [3, 8, 8]]]

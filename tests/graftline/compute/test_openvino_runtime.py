@@ -33,6 +33,8 @@ from tests.support.tiny_models import (
     write_tiny_model,
 )
 
+pytestmark = pytest.mark.full
+
 ROWS = 9
 TEXT_AND_MEDIA = ["bert", "gpt2", "timm resnet", "whisper"]
 

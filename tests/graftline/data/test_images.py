@@ -147,6 +147,7 @@ def has_end_byte_by_byte(content: bytes) -> bool:
     return False
 
 
+@pytest.mark.full
 @given(st.lists(st.sampled_from([0xFF, 0xDA, 0xD9, 0x0A, 0, 1, 2, 5]), max_size=40).map(bytes))
 @example(b"\xff\xd8" + b"\xff" * 20 + b"\xda\0\0\xff\xd9")
 @settings(max_examples=1000, deadline=None)

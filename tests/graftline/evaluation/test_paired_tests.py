@@ -34,6 +34,7 @@ def hits(better: int, worse: int, rows: int) -> Gains:
     return gains(each, np.zeros(rows), hits=True)
 
 
+@pytest.mark.full
 @given(COUNTS, COUNTS)
 def test_mcnemar_is_the_sum_of_all_splits_that_are_as_unlikely(better: int, worse: int) -> None:
     pairs = better + worse

@@ -284,6 +284,7 @@ def test_what_a_store_grew_by_until_its_lock_is_tried_counts(tmp_path: Path, mon
         assert make_room(tmp_path / "b", ROW_BYTES, limit_bytes=ROW_BYTES + ROW_BYTES // 2) == ["a"]
 
 
+@pytest.mark.full
 def test_wherever_a_run_is_killed_each_store_is_whole_or_gone_and_the_next_run_works(tmp_path: Path) -> None:
     fill(tmp_path / "before", "a")
     was_evicted: set[bool] = set()
@@ -326,6 +327,7 @@ def uses(root: Path, key: str) -> set[str]:
     return set(json.loads((root / key / USE).read_bytes()))
 
 
+@pytest.mark.full
 def test_many_processes_at_once_keep_to_the_limit(tmp_path: Path) -> None:
     limit = 3 * ROW_BYTES
     context = multiprocessing.get_context("fork")

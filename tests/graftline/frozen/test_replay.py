@@ -25,6 +25,8 @@ from graftline.training.progress import Epoch
 from graftline.training.single_label import OneLabel
 from tests.support.tiny_models import ARCHITECTURES, Architecture, tiny_classifier, tiny_rows, write_tiny_model
 
+pytestmark = pytest.mark.full
+
 CUTS: list[tuple[Strategy, str | None]] = [("partial", "1"), ("partial", "2"), ("feature_extraction", None)]
 PLAN = Plan(
     epochs=2,

@@ -39,6 +39,8 @@ from tests.support.tiny_media import (
 )
 from tests.support.tiny_models import ARCHITECTURES, tiny_classifier, tiny_rows, write_tiny_model
 
+pytestmark = pytest.mark.full
+
 # No smaller ones of these can be made: a second or two for each pass.
 LARGE = ("timm vgg", "timm inception_v3")
 ALL = (*ARCHITECTURES, *MEDIA_ARCHITECTURES)

@@ -38,6 +38,8 @@ from tests.support.tiers import sampled
 from tests.support.tiny_media import MediaArchitecture, tiny_media_classifier, tiny_media_rows, write_tiny_media_model
 from tests.support.tiny_models import tiny_classifier, tiny_rows, write_tiny_model
 
+pytestmark = pytest.mark.full
+
 RATE = 16_000
 ONE_OF_EACH: tuple[MediaArchitecture, ...] = ("timm resnet", "resnet", "wav2vec2", "whisper")
 TRAINED: tuple[MediaArchitecture, ...] = ("timm resnet", "wav2vec2")

@@ -89,6 +89,7 @@ def test_a_compiled_training_that_was_cut_off_ends_with_the_weights_of_a_whole_o
     assert whole.epochs[-1].train_loss < whole.epochs[0].train_loss
 
 
+@pytest.mark.full
 def test_no_block_silently_runs_uncompiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a model with more blocks than PyTorch's own limit, each is met by the compiler, or shares what it made."""
     graphs: list[torch.fx.GraphModule] = []

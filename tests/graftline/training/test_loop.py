@@ -383,6 +383,7 @@ def test_progress_counts_every_step_once(base: Path, tmp_path: Path) -> None:
     assert [progress.epoch for progress in seen] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
 
 
+@pytest.mark.full
 def test_label_smoothing_bounds_the_loss_by_the_entropy_of_the_smoothed_labels(base: Path, tmp_path: Path) -> None:
     plan = replace(PLAN, epochs=40)
     smoothed = trained(base, tmp_path / "smooth", plan, objective=OneLabel(None, 0.3)).epochs[-1].train_loss

@@ -150,7 +150,7 @@ def adapted(
     return Ran(model, done, rows, epochs, said)
 
 
-@pytest.mark.parametrize("chosen", sampled(STRATEGIES, STRATEGIES[0], STRATEGIES[2], STRATEGIES[7]), ids=name_of)
+@pytest.mark.parametrize("chosen", sampled(STRATEGIES, STRATEGIES[0]), ids=name_of)
 def test_every_strategy_learns_repeats_itself_to_the_bit_and_answers_the_same_once_saved(
     base: Path, tmp_path: Path, chosen: dict[str, Any]
 ) -> None:
@@ -415,6 +415,7 @@ def test_the_range_test_leaves_no_gradient_of_a_step_that_diverged_half_way() ->
     assert range_test(features, targets, batch_size=4, accumulation=2) == (None, True)
 
 
+@pytest.mark.full
 def test_a_found_learning_rate_is_used_or_its_absence_told(base: Path, tmp_path: Path) -> None:
     done = ran(base, tmp_path / "found", strategy="fine_tuning", find_learning_rate=True)
     told = [said for said in done.said if said.startswith("learning rate: ")]
@@ -526,6 +527,7 @@ def test_averaged_epochs_are_told(base: Path, tmp_path: Path) -> None:
     assert told == [f"weights: the mean of the epochs {', '.join(map(str, members))}"]
 
 
+@pytest.mark.full
 def test_runs_start_alike_see_other_orders_and_their_mean_is_taken_if_it_does_no_worse(
     base: Path, tmp_path: Path
 ) -> None:

@@ -19,6 +19,8 @@ from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import Policy
 from tests.support.registered import MODEL, RegistryState, move_by_hand, register, state_of
 
+pytestmark = pytest.mark.full
+
 DAY_SECONDS = 86_400.0
 
 

@@ -22,6 +22,8 @@ from graftline.tasks.tracking.server import connect
 from graftline.tasks.workspace import Workspace
 from tests.support.registered import MODEL, RegistryState, Verdict, register, state_of
 
+pytestmark = pytest.mark.full
+
 FORK = multiprocessing.get_context("fork")
 WAIT_SECONDS = 120
 

@@ -55,6 +55,7 @@ def expected(line: Line, texts: list[str] = TEXTS) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.full
 def test_whoever_loads_it_may_choose_a_faster_way(adapted: Line) -> None:
     faster: Any = mlflow.pyfunc.load_model(URI, model_config={"runtime": "openvino", "precision": "float32"})
     for answer, plain in zip(predict(faster, TEXTS), expected(adapted), strict=True):

@@ -205,6 +205,7 @@ def _fetch_outcome(root: Path) -> str:
     return fetch_model.fn(Workspace(root), URI).outcome
 
 
+@pytest.mark.full
 def test_processes_that_fetch_at_once_share_one_download(workspace: Workspace) -> None:
     lock_model(workspace, URI)
     forget_stored(workspace)
@@ -354,6 +355,7 @@ def write_params(folder: Path, uri: str) -> None:
     (folder / "params.yaml").write_text(json.dumps(tree))
 
 
+@pytest.mark.full
 def test_the_verb_lock_says_what_it_locked(workspace: Workspace) -> None:
     write_params(workspace.root, URI)
     done = graftline(workspace.root, "lock")
@@ -362,6 +364,7 @@ def test_the_verb_lock_says_what_it_locked(workspace: Workspace) -> None:
     assert done.stdout.endswith(", licence apache-2.0\n")
 
 
+@pytest.mark.full
 def test_the_verb_lock_speaks_json_and_reaches_a_hub_that_the_environment_names(
     workspace: Workspace, hub: FakeHub
 ) -> None:

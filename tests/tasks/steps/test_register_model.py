@@ -36,7 +36,9 @@ def another_model(line: Line, name: str) -> Iterator[tuple[Line, TrackedRun]]:
 
 
 def register(line: Line, run: TrackedRun) -> step.Candidate:
-    return register_model.fn(line.workspace, line.settings.registry.model, run, line.data, line.checkpoint, line.evaluation)
+    return register_model.fn(
+        line.workspace, line.settings.registry.model, run, line.data, line.checkpoint, line.evaluation
+    )
 
 
 def answers(evaluation: Evaluation, patch: pytest.MonkeyPatch, *, change: float = 0.0) -> list[str]:
@@ -121,7 +123,7 @@ def test_a_version_that_answers_in_the_last_bit_otherwise_is_not_called_challeng
 def test_a_registration_killed_before_the_check_is_gone_on_with_and_checked(
     adapted: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def kill(*_: object) -> None:
+    def kill(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with another_model(adapted, "killed") as (line, run):

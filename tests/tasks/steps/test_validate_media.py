@@ -29,6 +29,8 @@ from tests.graftline.data.test_images import png_of_nothing
 from tests.graftline.data.test_sounds import RATE, with_data_size, with_field
 from tests.support.tiny_media_files import SOUND_RATE, tiny_image, tiny_sound, write_tiny_images, write_tiny_sounds
 
+pytestmark = pytest.mark.full
+
 ROWS = 60
 TINY = {"min_rows_per_class": 5, "test_share": 0.25, "max_quarantined": 0.5}
 
