@@ -25,13 +25,9 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def folder_sha256(folder: Path, pattern: str = "*") -> str:
-    """One digest over the relative names and contents of the files below `folder` that match `pattern`."""
-    listing = [
-        [path.relative_to(folder).as_posix(), file_sha256(path)]
-        for path in files_below(folder)
-        if path.match(pattern) and "__pycache__" not in path.parts
-    ]
+def folder_sha256(folder: Path) -> str:
+    """One digest over the relative names and contents of the files below `folder`."""
+    listing = [[path.relative_to(folder).as_posix(), file_sha256(path)] for path in files_below(folder)]
     return json_sha256(listing)  # type: ignore[arg-type]
 
 

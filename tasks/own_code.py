@@ -13,8 +13,9 @@ from graftline.digests import file_sha256, json_sha256
 from graftline.files import files_below
 
 PACKAGE = Path(graftline.__file__).parent
-# Not followed and not counted unless asked for: the list of tasks only names what others are made of, settings count by
-# their values, base models by the digest of their files, and the others say where results lie and what is told of them.
+# Not followed and not counted unless asked for: the list of tasks only names what others are made of, settings and the
+# policy count by their values, base models by the digest of their files, and the others say where results lie and what
+# is told of them.
 NOT_COUNTED = (
     "graftline.answers.tasks",
     "graftline.settings",
@@ -23,9 +24,11 @@ NOT_COUNTED = (
     "graftline.tasks.base_models",
     "graftline.tasks.own_code",
     "graftline.tasks.progress",
+    "graftline.tasks.registry",
     "graftline.tasks.step_folders",
     "graftline.tasks.tracking",
     "graftline.tasks.workspace",
+    "graftline.verdict.policy",
 )
 
 
@@ -113,7 +116,7 @@ class _WithoutWords(ast.NodeTransformer):
         is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         return None if is_text else node
 
-    def visit_If(self, node: ast.If) -> ast.AST:
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
         self.generic_visit(node)
         is_for_types = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-        return ast.Pass() if is_for_types else node
+        return (node.orelse or ast.Pass()) if is_for_types else node

@@ -53,9 +53,9 @@ orders of magnitude. Made by `python -m benchmarks.scores.strategies`.
 """
 WAYS = """
 ## How they differ
-The code runs by this table (`METHODS` and `FREEZES` in `graftline/`). Where `freeze_until` is set, all that runs before
-the block that it names is frozen as well, and runs once per row. A head of two layers (`head: mlp`) always begins as a
-random one.
+The code runs by this table (`FREEZES` in `graftline/frozen/freezing.py`, `METHODS` in
+`graftline/training/strategies.py`). Where `freeze_until` is set, all that runs before the block that it names is frozen
+as well, and runs once per row. A head of two layers (`head: mlp`) always begins as a random one.
 
 """
 SPLITS = {"train": "to learn from", "validation": "to choose by", "test": "held out"}

@@ -16,7 +16,7 @@ from benchmarks.sides.turns import Comparison, Measured, Row, ratios, shortfalls
 from graftline.files import write_atomically, write_json
 
 RESULTS, PAGE, PICTURE = "results.json", "README.md", "speed.svg"
-BEGIN, END = "<!-- results: written by speed.py -->", "<!-- end of the results -->"
+BEGIN, END = "<!-- results: written by benchmarks/speed -->", "<!-- end of the results -->"
 NOT_YET = "not yet measured"
 REACHED, MISSED, WITHOUT_TARGET = "#2a7f62", "#b5543a", "#8a8f98"
 BAR_INCHES, FRAME_INCHES, WIDTH_INCHES = 0.42, 1.0, 9.0

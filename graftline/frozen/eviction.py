@@ -89,7 +89,7 @@ def _is_open(folder: Path) -> bool:
 
 
 def _lock_of_all(root: Path) -> FileLock:
-    """What a process holds while it decides which stores may grow and which must go.
+    """The lock of a process that decides which stores may grow and which must go.
 
     Who waits for it may have one store open; who has it waits for no other lock.
     """
@@ -130,7 +130,7 @@ def _stores_beside(folder: Path) -> list[Path]:
 
 
 def _neighbour(folder: Path, locks: ExitStack) -> Neighbour:
-    """What is known of a store; it stays locked until `locks` are closed, unless another process has it open."""
+    """The facts about a store; it stays locked until `locks` are closed, unless another process has it open."""
     try:
         locks.enter_context(lock_of(folder).acquire(timeout=0))
         is_open = False

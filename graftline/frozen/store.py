@@ -107,7 +107,7 @@ class FeatureStore:
         return list(absent)
 
     def needed_bytes(self, shapes: Iterable[tuple[int, ...]]) -> int:
-        """What entries of these shapes would add to the store."""
+        """The bytes that entries of these shapes would add to the store."""
         return sum(RECORD.itemsize + ITEM_BYTES[self.precision] * int(np.prod(shape)) for shape in shapes)
 
     def reserve(self, needed_bytes: int) -> None:
@@ -209,7 +209,7 @@ class FeatureStore:
 
 
 def lock_of(folder: Path) -> FileLock:
-    """What the process that has the store in `folder` open holds."""
+    """The lock of the process that has the store in `folder` open."""
     return FileLock(folder.with_name(f"{folder.name}.lock"))
 
 

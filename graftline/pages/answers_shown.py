@@ -9,7 +9,7 @@ class AnswersShown:
     """All that sets the report and the model card of one task apart from those of the others."""
 
     answer: str
-    """What a model answers with; labels, if there are any, follow after it."""
+    """The answer of a model; labels, if there are any, follow after it."""
     reached: str
     """The primary score with its article, as in: reaches an accuracy of 0.9."""
     alone: str
@@ -17,7 +17,7 @@ class AnswersShown:
     class_word: str
     """Whatever has precision and recall of its own."""
     stranger: str
-    """What becomes of an input that is like none of the training rows."""
+    """The fate of an input that is like none of the training rows."""
     number: Callable[[float], str]
     """The primary score in large digits."""
     unit: str

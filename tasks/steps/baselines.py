@@ -84,6 +84,7 @@ class Baselines:
 class _Recipe:
     against: str
     depends_on: Mapping[str, JsonValue]
+    code: Sequence[str]
     libraries: Sequence[str]
     predict: Callable[[Path], "Floats | tuple[str, Floats]"]
     """For the held-out rows, with a folder to work in; with the answer in words where it is always the same."""
@@ -148,7 +149,9 @@ def _recipes(workspace: Workspace, settings: Settings, data: ValidatedData, base
     """The baselines that can be computed from these data, the cheapest first."""
     frozen, scratch = frozen_head_settings(settings), scratch_settings(settings)
     balanced = settings.adaptation.class_weights == "balanced"
-    scoring = TASKS[data.task].scores.scoring
+    task = TASKS[data.task]
+    scoring, scored = task.scores.scoring, task.modules("scores")
+    learned = (*task.modules("outputs", "objective_for"), task.scores.temperature.__module__)
 
     def adapted(chosen: AdaptationSettings) -> Mapping[str, JsonValue]:
         # The folder's size decides nothing, and a number of threads that is left open is that of the machine.
@@ -159,23 +162,26 @@ def _recipes(workspace: Workspace, settings: Settings, data: ValidatedData, base
         return lambda folder: _adapted(folder, workspace, chosen, data, base, scratch=scratch)
 
     libraries = (*LIBRARIES, *READING_LIBRARIES[data.kind])
-    found = {MAJORITY: _Recipe(scoring.baseline, {}, ("numpy",), lambda _: _without_model(data))}
+    found = {MAJORITY: _Recipe(scoring.baseline, {}, scored, ("numpy",), lambda _: _without_model(data))}
     if data.kind == "text":
         found["tfidf"] = _Recipe(
             scoring.on_words,
             {"balanced": balanced},
+            scored,
             ("numpy", "scikit-learn"),
             lambda _: _on_words(data, balanced=balanced),
         )
     found[FROZEN_HEAD] = _Recipe(
         "the frozen base model with a solved head",
         adapted(frozen),
+        learned,
         libraries,
         learn(frozen, scratch=False),
     )
     found["scratch"] = _Recipe(
         f"the same architecture trained from scratch for {scratch.epochs} epochs",
         adapted(scratch),
+        learned,
         libraries,
         learn(scratch, scratch=True),
     )
@@ -187,7 +193,7 @@ def _rival(workspace: Workspace, name: str, recipe: _Recipe, data: ValidatedData
         workspace,
         STEP,
         depends_on={"baseline": name, "data": data.sha256, **recipe.depends_on},
-        code=(__name__, *TASKS[data.task].modules("outputs", "objective_for", "scores")),
+        code=(__name__, *recipe.code),
         libraries=recipe.libraries,
         build=lambda folder: _build(folder, recipe),
         resumable=True,

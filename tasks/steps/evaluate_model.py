@@ -19,6 +19,7 @@ from graftline.evaluation.scoring import spelt
 from graftline.files import write_atomically, write_json
 from graftline.settings import Settings, Task
 from graftline.settings.by_value import by_value
+from graftline.settings.words import with_partners
 from graftline.tasks.data.accepted_rows import (
     READING_LIBRARIES,
     ValidatedData,
@@ -116,7 +117,8 @@ def evaluate_model(
         workspace,
         STEP,
         depends_on=depends_on,
-        code=(__name__, *TASKS[data.task].modules("outputs", "scores")),
+        # Words that take each other's place are code in the settings' room.
+        code=(__name__, with_partners.__module__, *TASKS[data.task].modules("outputs", "scores")),
         libraries=(*LIBRARIES, *READING_LIBRARIES[data.kind]),
         build=lambda folder: _build(folder, workspace, settings, data, checkpoint, baselines, champion, source),
     )

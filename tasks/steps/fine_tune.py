@@ -74,7 +74,7 @@ def fine_tune(
         "data": data.sha256,
         "score": task.scores.scoring.primary,
         "base_model": base.digest,
-        "settings": by_value(settings, "adaptation", without=["threads"]),
+        "settings": by_value(settings, "adaptation", without=["threads", "feature_gigabytes"]),
         "threads": thread_count(settings.threads),
     }
 

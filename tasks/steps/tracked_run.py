@@ -29,8 +29,10 @@ JUDGED_BY = (
     "graftline.tasks.steps.fine_tune",
     "graftline.tasks.steps.baselines",
     "graftline.tasks.steps.evaluate_model",
+    "graftline.settings.words",
+    "graftline.tasks.steps.register_model",
     "graftline.tasks.serving.served_model",
-    "graftline.verdict.gate",
+    "graftline.tasks.steps.decide",
 )
 
 
@@ -54,7 +56,7 @@ class RunInputs:
             "data_modified": self.data.data.modified,
             "base_model": self.base.digest,
             "source_task": self.source.folder.key if self.source else None,
-            "adaptation": by_value(settings.adaptation, "adaptation", without=["threads"]),
+            "adaptation": by_value(settings.adaptation, "adaptation", without=["threads", "feature_gigabytes"]),
             "evaluation": by_value(settings.evaluation, "evaluation"),
             "data_settings": by_value(settings.data, "data"),
             "base_model_uri": settings.base_model.uri,

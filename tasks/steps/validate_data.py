@@ -21,6 +21,7 @@ from graftline.data.target_kind import TargetKind
 from graftline.digests import file_sha256, json_sha256, lines_sha256
 from graftline.errors import DataRefusedError
 from graftline.files import write_atomically, write_json
+from graftline.pages.text import visible
 from graftline.pages.validation_page import QuarantinedRow, ValidationPage, render
 from graftline.settings import DataSettings, Kind
 from graftline.settings.by_value import by_value
@@ -61,7 +62,7 @@ def validate_data(workspace: Workspace, settings: DataSettings, version: DataVer
         workspace,
         STEP,
         depends_on=depends_on,
-        code=(__name__, render.__module__, *answers.modules("targets")),
+        code=(__name__, render.__module__, visible.__module__, *answers.modules("targets")),
         libraries=(*LIBRARIES, *CHECKING_LIBRARIES[settings.kind]),
         build=lambda folder: _build(folder, refused, workspace, settings, version, answers.targets),
     )
