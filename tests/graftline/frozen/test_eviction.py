@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -286,11 +287,22 @@ def test_what_a_store_grew_by_until_its_lock_is_tried_counts(tmp_path: Path, mon
 
 @pytest.mark.full
 def test_wherever_a_run_is_killed_each_store_is_whole_or_gone_and_the_next_run_works(tmp_path: Path) -> None:
-    fill(tmp_path / "before", "a")
+    """In a process of its own: it forks, and threads that other tests left would be forked with it."""
+    program = f"import sys, pathlib, {__name__} as here\nhere.kill_everywhere(pathlib.Path(sys.argv[1]))\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def kill_everywhere(folder: Path) -> None:
+    """Kill a run in front of each of its file operations, each time in a copy of the same stores."""
+    fill(folder / "before", "a")
     was_evicted: set[bool] = set()
     for operation in count():
-        root = tmp_path / f"{operation}"
-        shutil.copytree(tmp_path / "before", root)
+        root = folder / f"{operation}"
+        shutil.copytree(folder / "before", root)
         if not killed_at(operation, partial(fill, root, "b", ROW_BYTES)):
             break
         whole = keys(root) - {EVICTED, ".b.new"}
