@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from pydantic import JsonValue
 
+import graftline
 from graftline.errors import GraftlineError
 
 app = typer.Typer(
@@ -228,12 +229,15 @@ def up(
 
 def _hand_over_to_the_code_of_this_folder() -> None:
     """In a second clone or a worktree its own code runs, whichever of them is installed: a run records its commit."""
-    here = Path.cwd()
-    own, paths = here / "graftline" / "flows" / "cli.py", os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    if paths[0] == str(here) or not own.is_file() or own.samefile(__file__):
+    here, paths = Path.cwd(), os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    own = here / "graftline"
+    if paths[0] == str(here) or not own.is_dir() or own.samefile(Path(graftline.__file__).parent):
         return
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(here), *paths]))
-    os.execv(sys.executable, [sys.executable, "-m", "graftline.flows", *sys.argv[1:]])  # noqa: S606 - no shell
+    from graftline.tasks.reproduction import command_line_of
+
+    if module := command_line_of(here):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(here), *paths]))
+        os.execv(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]])  # noqa: S606 - no shell
 
 
 def run_verb(call: Callable[[], dict[str, JsonValue]], *, as_json: bool, debug: bool) -> None:

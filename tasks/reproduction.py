@@ -26,6 +26,8 @@ from graftline.tasks.workspace import Workspace
 COMPARED = ("split_sha256", "test_sha256", "weights_sha256", "predictions_sha256")
 # Servers of the original surroundings: a repetition uses neither.
 FOREIGN = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL")
+# The command line for a commit that holds no code of its own.
+INSTALLED = "graftline.flows"
 
 logger = logging.getLogger("graftline.reproduce")
 
@@ -78,7 +80,7 @@ def repeat(workspace: Workspace, original: Original, folder: Path) -> dict[str, 
     params = folder / "params.reproduced.yaml"
     params.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
     logger.info("running the line again with data version %s", version)
-    command = [sys.executable, "-m", _command_line_of(folder), "adapt", "--params", params.name, "--json"]
+    command = [sys.executable, "-m", command_line_of(folder) or INSTALLED, "adapt", "--params", params.name, "--json"]
     return cast("dict[str, JsonValue]", json.loads(_run(command, folder, original).splitlines()[-1]))
 
 
@@ -122,9 +124,15 @@ def _require_data_version(folder: Path, version: str, original: Original) -> Non
         )
 
 
-def _command_line_of(folder: Path) -> str:
-    """The module of the command line in a checkout: up to release 0.1.0 `flows` was a package of its own."""
-    return "graftline.flows" if (folder / "graftline" / "flows").is_dir() else "flows"
+def command_line_of(folder: Path) -> str | None:
+    """The module of the command line whose code a folder holds; None where it holds none, as a project of one's own.
+
+    Up to release 0.1.0 `flows` was a package of its own beside `graftline`.
+    """
+    if not (folder / "graftline" / "__init__.py").is_file():
+        return None
+    places = {"graftline.flows": folder / "graftline" / "flows", "flows": folder / "flows"}
+    return next((module for module, place in places.items() if (place / "cli.py").is_file()), None)
 
 
 def _share_what_is_checked_anyway(workspace: Workspace, folder: Path, digest: str) -> None:

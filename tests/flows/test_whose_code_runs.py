@@ -27,6 +27,22 @@ def test_a_second_clone_runs_its_own_code(second_clone: Path, command: list[str]
     assert MARK in said([*command, "--help"], second_clone)
 
 
+def test_a_worktree_of_a_commit_before_the_move_runs_its_own_code(tmp_path: Path) -> None:
+    for package in ("graftline", "flows"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+    (tmp_path / "flows" / "cli.py").touch()
+    (tmp_path / "flows" / "__main__.py").write_text(f"print({MARK!r})\n")
+    assert MARK in said([SCRIPT, "--help"], tmp_path)
+
+
+def test_a_users_own_folders_of_our_names_run_nothing(tmp_path: Path) -> None:
+    for package in ("graftline", "flows"):
+        (tmp_path / package).mkdir()
+    (tmp_path / "flows" / "cli.py").write_text(f"print({MARK!r})\n")
+    assert MARK not in said([SCRIPT, "--help"], tmp_path)
+
+
 def test_a_project_without_code_runs_what_is_installed(tmp_path: Path) -> None:
     said_there = said([SCRIPT, "--help"], tmp_path)
     assert MARK not in said_there
