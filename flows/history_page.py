@@ -10,7 +10,7 @@ from graftline.flows.console import show_progress
 from graftline.flows.history import history as read_history
 from graftline.flows.history import verified_history
 
-# What the page shows side by side in a window of 1,280 pixels.
+# The characters that the page shows side by side in a window of 1,280 pixels.
 PAGE_WIDTH = 72
 
 

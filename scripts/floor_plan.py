@@ -32,7 +32,7 @@ class Module:
     path: PurePosixPath
     tree: ast.Module
     imports: Mapping[str, Place]
-    """What each name stands for that the module imports, as it is written there."""
+    """The meaning of each name that the module imports, as it is written there."""
 
     @property
     def folder(self) -> str:
@@ -40,7 +40,7 @@ class Module:
 
     @property
     def room(self) -> str:
-        """What someone sees who opens graftline/, tasks/ or flows/: a folder, or a module that lies beside them."""
+        """The folder, or module beside folders, that someone sees who opens graftline/, tasks/ or flows/."""
         return "/".join(self.path.parts[:2])
 
     @property

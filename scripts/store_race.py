@@ -35,7 +35,7 @@ STORES, ROWS = 6, 3
 ROW_BYTES = 448
 LIMIT_BYTES = 4 * ROW_BYTES
 USE_FIELDS = {"turn", "reserved_bytes"}
-# What Python tells an audit hook of what changes or reads a folder; a turn has up to some hundred of them.
+# Python's audit events of what changes or reads a folder; a turn has up to some hundred of them.
 FILE_EVENTS = (
     "open", "os.listdir", "os.scandir", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os.utime",
     "fcntl.flock",
@@ -150,7 +150,7 @@ def _kill_at(operation: int) -> None:
 
 
 def _faults(root: Path) -> list[str]:
-    """What is wrong with the stores that nobody has open; they are removed then, so that each fault counts once."""
+    """The faults of the stores that nobody has open; they are removed then, so that each fault counts once."""
     with FileLock(root / "lock"):
         stores = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
         size_bytes = sum(_size_bytes(path) for path in stores)

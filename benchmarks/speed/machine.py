@@ -16,7 +16,7 @@ from graftline.compute.precision import Precision
 # Rows, inner width, columns of a product.
 Shape = tuple[int, int, int]
 LIBRARIES = ("torch", "transformers", "sentence-transformers", "scikit-learn", "timm")
-# What says that a processor multiplies in bfloat16, and does not only convert to it and back.
+# The flags of a processor which say that it multiplies in bfloat16, and does not only convert to it and back.
 BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 
 

@@ -39,7 +39,7 @@ from graftline.models.transformers_backbones import (
 PROBE_IMAGES = 2
 # Four times as many as the largest published classifiers have; a file can claim more than memory holds.
 MAX_CLASSES = 100_000
-# What describes the input and the classifier. The rest tells of timm's own weights: their address, tag and licence.
+# The keys of the input and the classifier. The rest tells of timm's own weights: their address, tag and licence.
 DESCRIBED = (
     "architecture", "num_classes", "input_size", "min_input_size", "fixed_input_size", "pool_size", "interpolation",
     "crop_pct", "crop_mode", "mean", "std", "first_conv", "classifier",

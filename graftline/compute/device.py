@@ -16,7 +16,7 @@ Batch = Mapping[str, Tensor]
 CPU = torch.device("cpu")
 # Batch, channels, height, width.
 FEATURE_MAP_AXES = 4
-# What a forward pass ends in where a module cannot make anything of what it is given.
+# The ends of a forward pass where a module cannot make anything of what it is given.
 FORWARD_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, IndexError, AssertionError)
 # In what PyTorch says of an operation that it has in no such form.
 NOT_DETERMINISTIC = "does not have a deterministic implementation"

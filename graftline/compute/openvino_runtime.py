@@ -19,7 +19,7 @@ from graftline.errors import SettingsError
 from graftline.wording import ERROR_CHARACTERS, shortened
 
 Forward = Callable[[Batch], Tensor]
-# What answers several inputs, in their order; it takes the next one while it computes.
+# Answers several inputs, in their order; it takes the next one while it computes.
 Network = Callable[[Iterable[Batch]], list[Tensor]]
 
 # How far an answer may lie from PyTorch's in float32, as a share of the largest value: what reordered sums come to, and

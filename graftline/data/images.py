@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
 FORMATS = ("PNG", "JPEG", "WEBP")
-# What large cameras give; 150 MB in memory. Above 89 million pixels Pillow itself warns.
+# The pixels of large cameras; 150 MB in memory. Above 89 million pixels Pillow itself warns.
 MAX_PIXELS = 50_000_000
 # Models resize the shorter side to theirs: of a line of 16,000 pixels in 126 bytes they would make gigabytes. No
 # panorama is so long.
@@ -23,7 +23,7 @@ SHOWN_BYTES = 12
 HASH_SIDE = 16
 # Any number of 0xFF may fill the space in front of a marker.
 JPEG_MARKER, JPEG_START_OF_SCAN, JPEG_END = re.compile(rb"\xff[^\xff]"), 0xDA, b"\xff\xd9"
-# What Pillow's decoders raise on damaged content; its own errors are OSErrors.
+# The errors of Pillow's decoders on damaged content; its own errors are OSErrors.
 DECODER_ERRORS = (
     OSError, SyntaxError, ValueError, TypeError, OverflowError, MemoryError, EOFError, LookupError, struct.error,
     zlib.error,

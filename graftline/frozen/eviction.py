@@ -24,7 +24,7 @@ from graftline.frozen.store_index import StoredPrecision
 
 # Checkpoints, logs and the registry must still find room when the stores have taken theirs.
 DISK_MARGIN_BYTES = 1 << 30
-# What the store that is being evicted is called meanwhile; one at a time, under the lock of all stores.
+# The name of the store that is being evicted, meanwhile; one at a time, under the lock of all stores.
 EVICTED = ".evicted"
 
 

@@ -15,7 +15,7 @@ from graftline.models.blocks import find_blocks, no_blocks
 from graftline.models.parts import HEAD, LORA
 from graftline.settings.adaptation import Strategy
 
-# What the norm layers of torch, timm and transformers end in: LayerNorm, BatchNorm2d, GroupNorm, T5LayerNorm, RMSNorm.
+# The endings of norm layers of torch, timm and transformers: LayerNorm, BatchNorm2d, GroupNorm, T5LayerNorm, RMSNorm.
 NORMS = ("LayerNorm", "LayerNorm2d", "BatchNorm1d", "BatchNorm2d", "BatchNormAct2d", "GroupNorm", "RMSNorm")
 BatchNorm = nn.modules.batchnorm._BatchNorm
 # Of parameters of the backbone.

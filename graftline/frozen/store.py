@@ -37,7 +37,7 @@ USE = "use.json"
 # Mapped pages count as this process's memory until it lets go of them, after about so much was read. They stay in the
 # system's cache and come back within microseconds: letting go costs 0.2 ms per batch of 32 rows.
 RESIDENT_BYTES = 64 << 20
-# What the system may map at once where one byte is read: a huge page.
+# The bytes that the system may map at once where one is read: a huge page.
 FAULT_BYTES = 2 << 20
 # Entries are looked up and checked so many at a time: enough for numpy, and nothing that grows with the store.
 KEYS_AT_ONCE = 4096

@@ -17,7 +17,7 @@ from graftline.models.blocks import no_blocks
 from graftline.models.parts import LORA
 
 ADAPTERS = "adapters.safetensors"
-# What peft calls the only set of adapters.
+# The name of the only set of adapters in peft.
 PEFT_NAME = "default"
 # GPT-2 keeps its linear layers as Conv1D. Grouped convolutions have no low-rank form in peft.
 LAYERS = (nn.Linear, Conv1D, nn.Conv2d)

@@ -11,7 +11,7 @@ from graftline.digests import lines_sha256
 from graftline.models.views import View
 from graftline.settings import Kind
 
-# What a client or a table gives: a text; bytes, base64 or a path; a Medium.
+# An input from a client or a table: a text; bytes, base64 or a path; a Medium.
 Raw = Any
 # A row that a model can read; only its own preprocessor looks inside.
 Encoded = Any

@@ -14,7 +14,7 @@ from graftline.models.media import Medium, media_of
 from graftline.models.preprocessing import Reading, row_key
 from graftline.models.views import View, augmented_sound
 
-# What says which samples or frames are real.
+# The input that says which samples or frames are real.
 MASK = "attention_mask"
 
 

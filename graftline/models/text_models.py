@@ -39,7 +39,7 @@ ENCODED_TEXTS = 1024
 CALLS_NO_POOLER = ("SqueezeBertModel",)
 # What stands at a token is the same to this share of the largest number, in a model that reads from left to right.
 SAME_SHARE = 1e-4
-# What sentence-transformers calls them: until its version 5 a flag for each, since then one mode.
+# Their names in sentence-transformers: until its version 5 a flag for each, since then one mode.
 PUBLISHED_POOLING: tuple[tuple[str, str, Pooling], ...] = (
     ("pooling_mode_cls_token", "cls", "first"),
     ("pooling_mode_lasttoken", "lasttoken", "last"),

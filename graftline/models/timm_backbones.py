@@ -14,11 +14,11 @@ from graftline.files import write_json
 from graftline.models.transformers_backbones import BUILDING_ERRORS, CONFIG, incomplete, read_config, reason_of
 
 WEIGHTS = "model.safetensors"
-# What checkpoints hold beside the backbone and their classifier: the second classifier of Inception.
+# Parts of checkpoints beside the backbone and their classifier: the second classifier of Inception.
 AUXILIARY = "AuxLogits"
-# What timm itself takes apart from the architecture's arguments: with these a configuration could name other files.
+# The arguments of timm itself, apart from the architecture's: with these a configuration could name other files.
 LOADING = set(inspect.signature(timm.create_model).parameters) - {"kwargs"}
-# What timm takes for itself when it builds the architecture: with these another thing than its network would come out.
+# Arguments that timm takes for itself when it builds the architecture: with these not its network would come out.
 MAKING = {*inspect.signature(timm.models.build_model_with_cfg).parameters, "features_only", "pruned", "device", "dtype"}
 # Where the weights came from is no longer true of them once they were adapted.
 ORIGINS = {"url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "custom_load"}

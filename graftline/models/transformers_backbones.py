@@ -18,7 +18,7 @@ from graftline.errors import BaseModelRefusedError
 from graftline.wording import ERROR_CHARACTERS, shortened
 
 CONFIG = "config.json"
-# What building a network raises where a configuration has another type, or a value that nothing can be built of.
+# The errors of building a network where a configuration has another type, or a value that nothing can be built of.
 BUILDING_ERRORS = (
     TypeError,
     ValueError,

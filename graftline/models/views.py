@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 # Goes up with any change of what a view shows: what a frozen part made of views is kept from run to run.
 VIEWS_VERSION = 1
-# What no label can depend on. Pictures are neither mirrored nor turned (digits, letters and arrows would change their
-# meaning) nor tinted (a colour may be the label); the place of the crop already shifts what is in it.
+# Changes that no label can depend on. Pictures are neither mirrored nor turned (digits, letters and arrows would change
+# their meaning) nor tinted (a colour may be the label); the place of the crop already shifts what is in it.
 SMALLEST_AREA = 0.8
 LIGHT_CHANGE = 0.2
 # Sounds keep their pitch and speed; at the end to which a sound is shifted a little of it is lost.

@@ -71,7 +71,7 @@ ChosenPrecision = Annotated[
 
 
 class AdaptationSettings(Section, title="Adaptation"):
-    """What is frozen and how the rest is trained."""
+    """The frozen part, and how the rest is trained."""
 
     strategy: Strategy = "probe_then_fine_tune"
     """feature_extraction: only the head. partial: what lies behind freeze_until. fine_tuning: everything.
@@ -155,11 +155,11 @@ class AdaptationSettings(Section, title="Adaptation"):
     block_pattern: OptionalText = None
     """A regular expression over module names that says which are the blocks of an unknown model: blocks[.][0-9]+"""
     runtime: Runtime = "torch"
-    """What runs the frozen part. openvino is faster on processors, needs pip install "graftline[openvino]", and is
+    """The runtime of the frozen part. openvino is faster on processors, needs pip install "graftline[openvino]", and is
     compared with torch on a few rows first: a model that it cannot run, or runs differently, is an error."""
     device: ChosenDevice = "auto"
-    """What adapts the model: the processor (cpu) or a GPU of NVIDIA or, with PyTorch for ROCm, AMD (cuda). auto: a GPU
-    where PyTorch finds one and the runtime is torch; the run records what it came to. Evaluation computes on
+    """The device that adapts the model: the processor (cpu) or a GPU of NVIDIA or, with PyTorch for ROCm, AMD (cuda).
+    auto: a GPU where PyTorch finds one and the runtime is torch; the run records what it came to. Evaluation computes on
     the processor either way, and a served model unless whoever loads it asks for another device."""
     precision: ChosenPrecision = "float32"
     """bfloat16 is faster where the device has instructions for it, and a little less exact; elsewhere it is several
@@ -167,7 +167,7 @@ class AdaptationSettings(Section, title="Adaptation"):
     feature_precision: Literal["float32", "bfloat16"] = "float32"
     """In which precision the frozen part's output is kept: bfloat16 takes half the space and rounds to 3 digits."""
     feature_gigabytes: Annotated[float, Field(ge=0, le=100_000)] = 20.0
-    """What all kept outputs of frozen parts may take on the disk together; the least recently used go first. Where
+    """Room for all kept outputs of frozen parts on the disk together; the least recently used go first. Where
     one alone would take more, its frozen part runs in every epoch instead, for a head once into memory. 20 hold 130,000
     texts of 100 tokens in front of a block of MiniLM, or ten million vectors in front of its head."""
     patience: Annotated[int, Field(ge=0, le=100)] = 0

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from graftline.settings.sections import OptionalText, Section, Share
 
-# What the input of a row is, and what is learned to be said of it.
+# The kind of a row's input, and the kind of answer that is learned for it.
 Kind = Literal["text", "image", "audio"]
 Task = Literal["single_label", "multi_label", "regression"]
 
@@ -18,9 +18,9 @@ class DataSettings(Section, title="Data"):
     """The table, below the project folder: CSV, JSON Lines (.jsonl) or Parquet. For images and sounds also a folder of
     class folders: each file below data/photos/cat/ is a row with the target cat."""
     kind: Kind = "text"
-    """What the input is. image: PNG, JPEG or WebP; audio: WAV, FLAC, OGG or MP3."""
+    """The kind of input. image: PNG, JPEG or WebP; audio: WAV, FLAC, OGG or MP3."""
     task: Task = "single_label"
-    """What is predicted: one label per row, any number of labels, or a number."""
+    """The kind of answer: one label per row, any number of labels, or a number."""
     input: str = "text"
     """The column that the model reads. For images and sounds it holds paths below data/, with / between folders."""
     target: str = "label"

@@ -9,7 +9,7 @@ from graftline.evaluation.paired_tests import margin_p_values, rows_for_gains
 from graftline.verdict.axis import POWER, Axis, Consequence, Outcome, Part, numbers_of, of_parts
 from graftline.verdict.policy import Policy
 
-# What may become of a hostile request; anything else is a fault, in words.
+# The good ends of a hostile request; anything else is a fault, in words.
 REFUSED, ANSWERED = "refused", "answered"
 
 

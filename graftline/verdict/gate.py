@@ -16,7 +16,7 @@ from graftline.verdict.policy import Policy
 
 VerdictName = Literal["PROMOTE", "HOLD", "REJECT"]
 
-# What the base model is worth: baselines that learn from the same rows, without transfer or without adaptation.
+# The worth of the base model: baselines that learn from the same rows, without transfer or without adaptation.
 WITHOUT_TRANSFER = ("scratch", "frozen_head")
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from graftline.models.preprocessing import Raw
 
 ACCEPTED = "accepted.parquet"
-# What inputs of each kind go through on their way into a model, beside what every model needs.
+# The libraries that inputs of each kind go through on their way into a model, beside what every model needs.
 READING_LIBRARIES: dict[Kind, tuple[str, ...]] = {
     "text": ("tokenizers",),
     "image": ("timm", "torchvision", "pillow"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-# What Graftline notes on a version.
+# The tags that Graftline notes on a version.
 RUN_KEY, VERDICT, REASONS, RIVAL, BARRED, CHECKED, WEIGHTS, DATA_VERSION = (
     "graftline.run_key",
     "graftline.verdict",
@@ -26,10 +26,10 @@ RUN_KEY, VERDICT, REASONS, RIVAL, BARRED, CHECKED, WEIGHTS, DATA_VERSION = (
     "graftline.weights_sha256",
     "graftline.data_version",
 )
-# What it notes on a model: the record that is about to be written, and the newest one, each by number and digest.
+# Those that it notes on a model: the record that is about to be written, and the newest one, each by number and digest.
 # Whoever removes or adds records in the project folder would have to change the registry as well.
 ANNOUNCED, NEWEST = "graftline.announced_record", "graftline.newest_record"
-# What MLflow answers where a model or an alias does not exist; anything else is trouble, not an answer.
+# The answers of MLflow where a model or an alias does not exist; anything else is trouble, not an answer.
 NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 

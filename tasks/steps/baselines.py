@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 STEP = "baselines"
 SUMMARY, PREDICTIONS = "baseline.json", "predictions.npy"
 MAJORITY, FROZEN_HEAD = "majority", "frozen_head"
-# What a baseline has in common with the adaptation: what is read of a row, what an error costs, how it is computed.
+# The settings in common with the adaptation: what is read of a row, what an error costs, how it is computed.
 SHARED = (
     "max_tokens", "max_seconds", "augmentation", "views", "block_pattern", "class_weights", "label_smoothing",
     "device", "precision", "threads",

@@ -16,7 +16,7 @@ from graftline.tasks.data.files import DATA_FOLDER, DataVersion, digest_of_rows,
 from graftline.tasks.workspace import Workspace
 
 POINTER = "data.dvc"
-# What a version is called that data.dvc does not name; only data.allow_modified lets it pass.
+# The name of a version that data.dvc does not name; only data.allow_modified lets it pass.
 UNVERSIONED = "unversioned"
 NEXT_STEP = (
     "discard the changes with `dvc checkout data.dvc`, make a new version with `dvc add data`,"

@@ -22,9 +22,9 @@ from graftline.verdict import gate
 from graftline.verdict.axis import Axis
 from graftline.verdict.policy import Policy
 
-# What Graftline notes on a judged version, beside verdict and reasons.
+# The tags that Graftline notes on a judged version, beside verdict and reasons.
 POLICY_SHA256, AXES = "graftline.policy_sha256", "graftline.axes"
-# What decides on which side of the split a row lies, as the settings of a run are logged.
+# The settings that decide on which side of the split a row lies, as the settings of a run are logged.
 SIDES = ("data.group", "data.input")
 TEST_SHARE = "data.test_share"
 

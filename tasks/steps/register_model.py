@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from graftline.models.output_kind import Column
 
-# What the registered model's code imports, beside what inputs of its kind go through.
+# The libraries of the registered model's code, beside those that inputs of its kind go through.
 REQUIRED = ("mlflow", "torch", "transformers", "safetensors", "numpy", "pandas", "pydantic", "pyyaml")
 REQUIRED_OF: dict[Kind, tuple[str, ...]] = {**READING_LIBRARIES, "image": (*READING_LIBRARIES["image"], "imagehash")}
 NO_RIVAL = "none"
