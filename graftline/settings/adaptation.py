@@ -159,8 +159,8 @@ class AdaptationSettings(Section, title="Adaptation"):
     compared with torch on a few rows first: a model that it cannot run, or runs differently, is an error."""
     device: ChosenDevice = "auto"
     """The device that adapts the model: the processor (cpu) or a GPU of NVIDIA or, with PyTorch for ROCm, AMD (cuda).
-    auto: a GPU where PyTorch finds one and the runtime is torch; the run records what it came to. Evaluation computes on
-    the processor either way, and a served model unless whoever loads it asks for another device."""
+    auto: a GPU where PyTorch finds one and the runtime is torch; the run records what it came to. Evaluation computes
+    on the processor either way, and a served model unless whoever loads it asks for another device."""
     precision: ChosenPrecision = "float32"
     """bfloat16 is faster where the device has instructions for it, and a little less exact; elsewhere it is several
     times slower. auto: bfloat16 where there are such instructions; the run records what it came to."""
