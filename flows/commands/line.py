@@ -1,0 +1,37 @@
+"""The verbs that run the line."""
+
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from graftline.flows.commands.options import AsJson, Assignments, Debug, Name, Params, Version
+from graftline.flows.commands.running import run_verb
+
+
+def adapt(
+    params: Params = Path("params.yaml"), assignments: Assignments = None, as_json: AsJson = False, debug: Debug = False
+) -> None:
+    """Validate the data, adapt the base model, evaluate, register, and decide whether it becomes champion."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.adapt import adapt
+        from graftline.flows.console import hide_tracebacks
+        from graftline.settings import read_settings
+
+        settings = read_settings(params, assignments)
+        if not debug:
+            hide_tracebacks()
+        return adapt(settings)
+
+    run_verb(call, as_json=as_json, debug=debug)
+
+
+def reproduce(name: Name, version: Version = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Run a version (without --version: the champion) again elsewhere and compare the digests."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.reproduce import reproduce
+
+        return reproduce.fn(name, version)
+
+    run_verb(call, as_json=as_json, debug=debug)

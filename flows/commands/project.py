@@ -1,0 +1,67 @@
+"""The verbs that set a project up: its base model and its servers."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import JsonValue
+
+from graftline.flows.commands.options import AsJson, Assignments, Debug, Params
+from graftline.flows.commands.running import run_verb, say
+
+
+def lock(
+    params: Params = Path("params.yaml"), assignments: Assignments = None, as_json: AsJson = False, debug: Debug = False
+) -> None:
+    """Pin the base model: write its files, sizes and digests into base_models.lock."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.lock import lock
+        from graftline.settings import read_settings
+
+        return lock(read_settings(params, assignments), Path.cwd())
+
+    run_verb(call, as_json=as_json, debug=debug)
+
+
+def convert(
+    source: Annotated[
+        str,
+        typer.Argument(help="package:NAME/FILE, or a path in the project; of a folder its pytorch_model.bin."),
+    ],
+    output: Annotated[str, typer.Option("--output", help="The folder in the project that the base model becomes.")],
+    architecture: Annotated[
+        str | None,
+        typer.Option("--architecture", help="Of timm; without it, config.json beside the weights says what they are."),
+    ] = None,
+    entry: Annotated[
+        str | None, typer.Option("--entry", help="Which dictionary of tensors, where the file holds several.")
+    ] = None,
+    licence: Annotated[str | None, typer.Option("--licence", help="The licence of the weights.")] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Make a locked safetensors base model of a .pth, .pt, .bin or .ckpt file, without running what is in it."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.convert import convert
+
+        return convert(Path.cwd(), source, output=output, architecture=architecture, entry=entry, licence=licence)
+
+    run_verb(call, as_json=as_json, debug=debug)
+
+
+def up(
+    prefect_port: Annotated[int, typer.Option("--prefect-port", help="Port of Prefect's page.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option("--mlflow-port", help="Port of MLflow's page.")] = 5000,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Start Prefect, MLflow and the deployments on this machine, print the two addresses, and wait for Ctrl-C."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.up import up
+
+        return up(Path.cwd(), prefect_port=prefect_port, mlflow_port=mlflow_port, say=say)
+
+    run_verb(call, as_json=as_json, debug=debug)

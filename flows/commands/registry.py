@@ -1,0 +1,91 @@
+"""The verbs that read and decide about registered models."""
+
+from typing import Annotated
+
+import typer
+from pydantic import JsonValue
+
+from graftline.flows.commands.options import AsJson, Debug, Name, Reason, Version
+from graftline.flows.commands.running import run_verb
+
+
+def promote(
+    name: Name, version: Version = None, reason: Reason = None, as_json: AsJson = False, debug: Debug = False
+) -> None:
+    """Make a version that the gate lets pass (without --version: the challenger) the champion."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.promote import promote
+
+        # As a plain function: a temporary Prefect server would take longer than the work.
+        return promote.fn(name, version, reason or "promoted by hand")
+
+    run_verb(call, as_json=as_json, debug=debug)
+
+
+def approve(
+    name: Name,
+    version: Annotated[int, typer.Option("--version", help="The version that waits for approval.")],
+    by: Annotated[str, typer.Option("--by", help="Your name.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; stands in the history.")],
+    reject: Annotated[bool, typer.Option("--reject", help="Say no.")] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Approve (or reject) a promotion that waits for a person's word, as the form on Prefect's page does."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.approve import approve
+
+        return approve(name, version, by=by, reason=reason, reject=reject)
+
+    run_verb(call, as_json=as_json, debug=debug)
+
+
+def override(
+    name: Name,
+    version: Annotated[int, typer.Option("--version", help="The version of the model.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why the gate's verdict shall not count; may not be blank.")],
+    despite: Annotated[
+        str | None, typer.Option("--despite", help="What bars the version, if anything does: modified-data.")
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Make a version the champion that the gate held or rejected; stands in the history as an override."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.override import override
+
+        return override.fn(name, version, reason, despite)  # type: ignore[arg-type]  # checked there
+
+    run_verb(call, as_json=as_json, debug=debug)
+
+
+def rollback(name: Name, reason: Reason = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Give a model its previous champion back."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.rollback import rollback
+
+        return rollback.fn(name, reason or "rolled back by hand")
+
+    run_verb(call, as_json=as_json, debug=debug)
+
+
+def history(
+    name: Name,
+    verify: Annotated[bool, typer.Option("--verify", help="Prove that nothing was changed outside of Graftline.")] = (
+        False
+    ),
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Show what was decided about a model: who, when, from, to, why."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.history import history, verified_history
+
+        return verified_history(name) if verify else history(name)
+
+    run_verb(call, as_json=as_json, debug=debug)
