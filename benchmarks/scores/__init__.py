@@ -1,1 +1,1 @@
-"""How good adapted models become, written to docs/."""
+"""How good adapted models become, written to docs/measurements/."""

@@ -28,7 +28,7 @@ from benchmarks.sides.trainer import Recipe, train_text
 from benchmarks.speed.text_fine_tuning import EPOCHS, SETTINGS
 from graftline.settings.adaptation import AdaptationSettings
 
-PAGE = Path(__file__).parents[2] / "docs" / "few_rows.md"
+PAGE = Path(__file__).parents[2] / "docs" / "measurements" / "few_rows.md"
 TRAINER = "Trainer, batch 8"
 TEXTS, DIGITS = "texts", "digits"
 # Labelled rows, and those that judge.

@@ -39,7 +39,7 @@ from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import BASELINES, POLICY
 
-PAGE = Path(__file__).parents[2] / "docs" / "retrainings.md"
+PAGE = Path(__file__).parents[2] / "docs" / "measurements" / "retrainings.md"
 FOLDER = Path("artifacts") / "retrainings"
 SEED = 0
 # The first of the two versions of the data.

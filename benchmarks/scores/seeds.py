@@ -38,7 +38,7 @@ from graftline.tasks.data.accepted_rows import raw_inputs, split_targets
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.workspace import Workspace
 
-PAGE = Path(__file__).parents[2] / "docs" / "seeds.md"
+PAGE = Path(__file__).parents[2] / "docs" / "measurements" / "seeds.md"
 SEEDS = (0, 1, 2, 3, 4)
 # Both train all weights, one with a head that was solved before.
 STRATEGIES = ("fine_tuning", "probe_then_fine_tune")

@@ -39,7 +39,7 @@ from graftline.settings.adaptation import AdaptationSettings
 from graftline.tasks.data.accepted_rows import raw_inputs
 from graftline.training.strategies import markdown_rows
 
-PAGE = Path(__file__).parents[2] / "docs" / "strategies.md"
+PAGE = Path(__file__).parents[2] / "docs" / "measurements" / "strategies.md"
 FOLDER = Path("artifacts") / "strategies"
 HEAD_OF_PAGE = f"""# Strategies with real weights
 Under a project's name each line is one `adapt`, from validation to a verdict, with {EPOCHS} epochs and seed {SEED} for

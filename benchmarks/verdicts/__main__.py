@@ -1,4 +1,4 @@
-"""How often the verdict errs: simulated retrainings, judged by the gate itself. Writes docs/verdicts.md and .svg.
+"""How often the verdict errs: simulated retrainings, judged by the gate itself. Writes verdicts.md and .svg.
 
 Each held-out row has a difficulty that all models share; each model adds something of its own. Both are normal, on
 the scale of the logit of the right label, which gives the accuracy and the share of discordant rows that retrainings
@@ -25,7 +25,7 @@ from graftline.evaluation.single_label import SCORES
 from graftline.verdict.gate import Evaluated, Verdict, decide
 from graftline.verdict.policy import Policy
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "measurements"
 # The held-out rows of the review data.
 ROWS = 1610
 RESAMPLES = 1000

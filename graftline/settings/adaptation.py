@@ -80,7 +80,8 @@ class AdaptationSettings(Section, title="Adaptation"):
     gradual_unfreezing: from the head down, in stages (ULMFiT, arXiv 1801.06146). lora: low-rank adapters beside
     frozen weights (arXiv 2106.09685). bias_only: the biases (BitFit, arXiv 2106.10199). norm_only: the norm layers.
     probe_then_fine_tune is the default: from a random head, texts were told apart 4 points worse with 320 rows
-    (docs/few_rows.md) and 0.4 points with 8,132 (docs/seeds.md), on average over five seeds."""
+    (docs/measurements/few_rows.md) and 0.4 points with 8,132 (docs/measurements/seeds.md), on average over five
+    seeds."""
     freeze_until: OptionalText = None
     """The first trained block, as a name (encoder.layer.3), a number (3) or a share of the depth (0.5). Partial needs
     it; probe_then_fine_tune, lora, bias_only and norm_only may have it."""
@@ -104,7 +105,8 @@ class AdaptationSettings(Section, title="Adaptation"):
     l2_sp: Annotated[float, Field(ge=0, le=100)] = 0.0
     """Pull of the weights towards those of the base model (L2-SP, arXiv 1802.01483). 0: none."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
-    """Rows per batch. Where rows are few, small batches do better, for they make more steps (docs/few_rows.md)."""
+    """Rows per batch. Where rows are few, small batches do better, for they make more steps
+    (docs/measurements/few_rows.md)."""
     gradient_accumulation: Annotated[int, Field(ge=1, le=1024)] = 1
     """Batches per step: the step of a batch that would not fit into memory."""
     gradient_checkpointing: bool = False

@@ -1,7 +1,8 @@
 """Every family with every strategy, end to end: `adapt` on generated rows and models with random weights.
 
-It shows that each combination runs, not how well it does: random weights know nothing. Writes `docs/families.md`. Each
-cell is kept in a JSON file beside it as soon as it is there: a killed run goes on where it stopped.
+It shows that each combination runs, not how well it does: random weights know nothing. Writes
+`docs/measurements/families.md`. Each cell is kept in a JSON file beside it as soon as it is there: a killed run goes on
+where it stopped.
 """
 
 import os
@@ -37,7 +38,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "norm_only": {},
 }
 ROWS = 80
-PAGE = Path(__file__).parents[2] / "docs" / "families.md"
+PAGE = Path(__file__).parents[2] / "docs" / "measurements" / "families.md"
 HEAD = """# Families and strategies
 Each cell is one `adapt`, from validation to a verdict, on {rows} generated rows with a model of random weights and one
 thread; the number is its held-out accuracy, on about twenty rows, which says that it ran and nothing more. Made by
