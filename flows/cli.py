@@ -12,7 +12,7 @@ from graftline.flows.commands import line, project, registry
 # In the order in which `--help` shows them.
 VERBS = {
     "Adapt": (line.adapt, line.reproduce),
-    "Set up": (project.lock, project.convert, project.up),
+    "Set up": (project.settings, project.lock, project.convert, project.up),
     "Registered models": (
         registry.promote,
         registry.approve,

@@ -1,10 +1,22 @@
 """Errors that a user can mend, each with its exit code."""
 
+from collections.abc import Sequence
+
 
 class GraftlineError(Exception):
-    """One sentence for the user: what, where, got, expected, what to do next."""
+    """One sentence for the user: what, where, got, expected, what to do next.
+
+    Where there are several causes, each has a line of its own below that sentence, the deepest first.
+    """
 
     exit_code = 1
+
+    def __init__(self, sentence: str, causes: Sequence[str] = ()) -> None:
+        super().__init__(sentence, tuple(causes))
+        self.sentence, self.causes = sentence, tuple(causes)
+
+    def __str__(self) -> str:
+        return "\n".join([self.sentence, *(f"  - {cause}" for cause in self.causes)])
 
 
 class SettingsError(GraftlineError):

@@ -1,4 +1,4 @@
-"""The verbs that set a project up: its base model and its servers."""
+"""The verbs that set a project up: its settings, its base model and its servers."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +8,21 @@ from pydantic import JsonValue
 
 from graftline.flows.commands.options import AsJson, Assignments, Debug, Params
 from graftline.flows.commands.running import run_verb, say
+
+
+def settings(
+    key: Annotated[str | None, typer.Argument(help="A section (adaptation) or a setting (adaptation.epochs).")] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Explain every setting, or those of a section, or one: its type, range, default and meaning."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.settings import settings
+
+        return settings(key)
+
+    run_verb(call, as_json=as_json, debug=debug)
 
 
 def lock(

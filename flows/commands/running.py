@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import typer
 from pydantic import JsonValue
@@ -17,7 +17,7 @@ def run_verb(call: Callable[[], dict[str, JsonValue]], *, as_json: bool, debug: 
     except GraftlineError as error:
         if debug:
             raise
-        _fail(str(error), error.exit_code, as_json)
+        _fail(error.sentence, error.exit_code, as_json, causes=error.causes)
     except Exception as error:  # the outermost edge: whatever it was, the user gets one sentence
         if debug:
             raise
@@ -31,8 +31,14 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def _fail(message: str, exit_code: int, as_json: bool) -> None:
-    print(f"graftline: {' '.join(message.split())}", file=sys.stderr)
+def _fail(sentence: str, exit_code: int, as_json: bool, *, causes: Sequence[str] = ()) -> None:
+    said = [f"graftline: {_in_one_line(sentence)}", *(f"  - {_in_one_line(cause)}" for cause in causes)]
+    print("\n".join(said), file=sys.stderr)
     if as_json:
+        message = "\n".join([sentence, *(f"  - {cause}" for cause in causes)])
         print(json.dumps({"error": message, "exit_code": exit_code}, ensure_ascii=False))
     raise typer.Exit(exit_code)
+
+
+def _in_one_line(text: str) -> str:
+    return " ".join(text.split())
