@@ -12,7 +12,7 @@ class GraftlineError(Exception):
     exit_code = 1
 
     def __init__(self, sentence: str, causes: Sequence[str] = ()) -> None:
-        super().__init__(sentence, tuple(causes))
+        super().__init__(*((sentence, tuple(causes)) if causes else (sentence,)))
         self.sentence, self.causes = sentence, tuple(causes)
 
     def __str__(self) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 # As much of the error of another library as fits into a sentence of ours.
 ERROR_CHARACTERS = 200
 # Of 0 to 1: above it lie "epoch" and "epochs", below it "epoch" and "depth".
-ALIKE = 0.65
+ALIKE = 0.7
 
 
 def shortened(text: str, characters: int) -> str:

@@ -14,11 +14,12 @@ def adapt(
     """Validate the data, adapt the base model, evaluate, register, and decide whether it becomes champion."""
 
     def call() -> dict[str, JsonValue]:
-        from graftline.flows.adapt import adapt
-        from graftline.flows.console import hide_tracebacks
         from graftline.settings import read_settings
 
-        settings = read_settings(params, assignments)
+        settings = read_settings(params, assignments)  # first: a typo need not wait for what is heavy
+        from graftline.flows.adapt import adapt
+        from graftline.flows.console import hide_tracebacks
+
         if not debug:
             hide_tracebacks()
         return adapt(settings)

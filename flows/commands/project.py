@@ -31,10 +31,12 @@ def lock(
     """Pin the base model: write its files, sizes and digests into base_models.lock."""
 
     def call() -> dict[str, JsonValue]:
-        from graftline.flows.lock import lock
         from graftline.settings import read_settings
 
-        return lock(read_settings(params, assignments), Path.cwd())
+        settings = read_settings(params, assignments)  # first: a typo need not wait for what is heavy
+        from graftline.flows.lock import lock
+
+        return lock(settings, Path.cwd())
 
     run_verb(call, as_json=as_json, debug=debug)
 

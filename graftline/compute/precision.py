@@ -8,11 +8,9 @@ import torch
 from torch import nn
 
 from graftline.compute.device import CPU
+from graftline.compute.machine import BFLOAT16_INSTRUCTIONS
 
 Precision = Literal["float32", "bfloat16"]
-# Instructions for products of bfloat16 matrices, by PyTorch's names. Without them oneDNN emulates: 3 to 7 times slower
-# than float32, where the processor was told to do without.
-BFLOAT16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
 
 
 def fastest_precision(device: str = "cpu") -> Precision:

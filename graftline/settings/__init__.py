@@ -3,7 +3,7 @@
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.settings.data import DataSettings, Kind, Task
 from graftline.settings.evaluation import EvaluationSettings
-from graftline.settings.reading import faults_of, parse_settings, read_settings, read_tree, settled_by_the_machine
+from graftline.settings.reading import parse_settings, read_settings, read_tree, settled_by_the_machine
 from graftline.settings.tree import BaseModelSettings, RegistryName, RegistrySettings, Settings
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "RegistrySettings",
     "Settings",
     "Task",
-    "faults_of",
     "parse_settings",
     "read_settings",
     "read_tree",

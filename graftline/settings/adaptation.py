@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from graftline.compute.machine import has_bfloat16, may_have_gpu
 from graftline.settings.sections import OptionalText, Section, Share
 
 Strategy = Literal[
@@ -45,7 +46,7 @@ Runtime = Literal["torch", "openvino"]
 def _chosen_device(value: str, info: ValidationInfo) -> str:
     if value != "auto":
         return value
-    if info.data.get("runtime") == "openvino":
+    if info.data.get("runtime") == "openvino" or not may_have_gpu():
         return "cpu"
     import torch  # takes a second
 
@@ -57,9 +58,12 @@ def _chosen_precision(value: object, info: ValidationInfo) -> object:
         return value
     if value != "auto":
         raise ValueError("expected float32, bfloat16 or auto")
-    from graftline.compute.precision import fastest_precision
+    device = info.data.get("device", "cpu")
+    if device == "cpu" and (able := has_bfloat16()) is not None:
+        return "bfloat16" if able else "float32"
+    from graftline.compute.precision import fastest_precision  # and torch
 
-    return fastest_precision(info.data.get("device", "cpu"))
+    return fastest_precision(device)
 
 
 ChosenDevice = Annotated[Literal["auto", "cpu", "cuda"], AfterValidator(_chosen_device), Field(validate_default=True)]

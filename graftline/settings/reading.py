@@ -7,10 +7,10 @@ from pydantic import JsonValue, ValidationError
 
 from graftline.errors import SettingsError
 from graftline.settings.adaptation import AdaptationSettings
+from graftline.settings.description import described_settings
+from graftline.settings.faults import Origin, refusal
 from graftline.settings.tree import Settings
-from graftline.wording import shortened
-
-SHOWN_CHARACTERS = 80
+from graftline.wording import nearest
 
 
 def read_settings(path: Path, assignments: list[str] | None = None) -> Settings:
@@ -18,7 +18,7 @@ def read_settings(path: Path, assignments: list[str] | None = None) -> Settings:
 
     Raises: SettingsError naming the file, the key, what stands there and what is expected.
     """
-    return parse_settings(read_tree(path, assignments), source=str(path))
+    return _checked(read_tree(path, assignments), Origin(str(path), path, tuple(assignments or ())))
 
 
 def settled_by_the_machine(path: Path) -> list[str]:
@@ -39,8 +39,8 @@ def read_tree(path: Path, assignments: list[str] | None = None) -> dict[str, Jso
         ) from None
     if not isinstance(tree, dict):
         raise SettingsError(f"{path}: holds {type(tree).__name__}, expected sections such as data: and registry:")
-    for assignment in assignments or []:
-        _assign(tree, assignment)
+    if faults := [fault for assignment in assignments or [] if (fault := _assign(tree, assignment))]:
+        raise SettingsError(faults[0]) if len(faults) == 1 else SettingsError("--set: assignments are wrong", faults)
     return tree
 
 
@@ -55,37 +55,37 @@ def read_yaml(path: Path) -> JsonValue:
 
 def parse_settings(tree: JsonValue, source: str) -> Settings:
     """Check a tree of plain values. Raises: SettingsError naming every faulty key."""
+    return _checked(tree, Origin(source))
+
+
+def _checked(tree: JsonValue, origin: Origin) -> Settings:
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        faults = faults_of(error, "settings")
-        raise SettingsError(f"{source}: {faults}; mend it there or with --set section.key=value") from None
+        raise refusal(error, Settings, origin) from None
 
 
-def faults_of(error: ValidationError, whole: str) -> str:
-    """Every faulty key with what stands there and what is expected; a fault between keys is that of the `whole`."""
-    return "; ".join(
-        f"{'.'.join(map(str, fault['loc'])) or whole}: {_shown(fault['input'])}: {fault['msg']}"
-        for fault in error.errors()
-    )
-
-
-def _assign(tree: dict[str, JsonValue], assignment: str) -> None:
+def _assign(tree: dict[str, JsonValue], assignment: str) -> str | None:
+    """Put the value into the tree, or say what is wrong with the assignment."""
     name, equals, value = assignment.partition("=")
     *sections, key = name.split(".")
     if not equals or not sections or not all((*sections, key)):
-        raise SettingsError(f"--set {assignment}: expected section.key=value, for example adaptation.epochs=5")
+        return f"--set {assignment}: expected section.key=value, for example {_example(key, value)}"
     branch = tree
     for section in sections:
         child = branch.setdefault(section, {})
         if not isinstance(child, dict):
-            raise SettingsError(f"--set {assignment}: {section} is a single value and has no key {key}")
+            return f"--set {assignment}: {section} is a single value and has no key {key}"
         branch = child
     try:
         branch[key] = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise SettingsError(f"--set {assignment}: {' '.join(str(error).split())}; quote the value") from None
+        return f"--set {assignment}: {' '.join(str(error).split())}; quote the value"
+    return None
 
 
-def _shown(value: object) -> str:
-    return shortened(repr(value), SHOWN_CHARACTERS)
+def _example(key: str, value: str) -> str:
+    """The assignment that was probably meant by a key without its section."""
+    keys = {setting.key.rpartition(".")[2]: setting.key for setting in described_settings()}
+    meant = nearest(key, keys)
+    return f"{keys[meant]}={value}" if meant and value else "adaptation.epochs=5"

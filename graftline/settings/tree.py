@@ -2,12 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
 from graftline.settings.adaptation import AdaptationSettings
+from graftline.settings.addresses import address_of
 from graftline.settings.data import DataSettings
 from graftline.settings.evaluation import EvaluationSettings
 from graftline.settings.sections import Section
@@ -22,6 +20,12 @@ class BaseModelSettings(Section, title="Base model"):
     uri: str
     """package:NAME/FOLDER, path:FOLDER, hf:ORG/NAME@REVISION, s3://BUCKET/PREFIX or models:/NAME@ALIAS.
     What it holds is pinned in base_models.lock by `graftline lock`."""
+
+    @field_validator("uri")
+    @classmethod
+    def _is_a_whole_address(cls, uri: str) -> str:
+        address_of(uri)
+        return uri
 
 
 class RegistrySettings(Section, title="Registry"):

@@ -9,7 +9,8 @@ from graftline.digests import json_sha256
 from graftline.errors import SettingsError
 from graftline.evaluation.scoring import Scoring
 from graftline.settings import Task
-from graftline.settings.reading import faults_of, read_yaml
+from graftline.settings.faults import Origin, refusal
+from graftline.settings.reading import read_yaml
 from graftline.settings.sections import Section, Share
 
 POLICY = "mlflow/promotion.yaml"
@@ -182,4 +183,4 @@ def read_policy(path: Path) -> Policy:
     try:
         return Policy.model_validate(tree or {})
     except ValidationError as error:
-        raise SettingsError(f"{path}: {faults_of(error, 'policy')}; mend it there") from None
+        raise refusal(error, Policy, Origin(str(path), path), verb="policy") from None

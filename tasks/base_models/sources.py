@@ -14,20 +14,13 @@ from graftline.base_models.allowed_files import is_model_file
 from graftline.base_models.lock import list_files
 from graftline.digests import CHUNK_BYTES
 from graftline.errors import BaseModelRefusedError, GraftlineError, SettingsError
+from graftline.settings.addresses import address_of
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from mypy_boto3_s3 import S3Client
 
-FORMS = "package:NAME/FOLDER, path:FOLDER, hf:ORG/NAME@REVISION, s3://BUCKET/PREFIX or models:/NAME@ALIAS"
-URI_PATTERNS = {
-    "package": r"(?P<name>[A-Za-z0-9][\w.-]*)/(?!(.*/)?\.\.(/|$))(?P<folder>.+)",
-    "path": r"(?P<folder>.+)",
-    "hf": r"(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)",
-    "s3": r"//(?P<bucket>[\w.-]+)/(?P<prefix>[^/].*?)/?",
-    "models": r"/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<number>\d+))",
-}
 # Where our registered models keep the transformers checkpoint that they were made from.
 CHECKPOINT_FOLDER = "artifacts/model"
 # Content decides: these sources have no revision that is worth more than the digest in the lock.
@@ -89,12 +82,10 @@ def open_source(workspace: Workspace, uri: str, revision: str | None = None) -> 
 
 def parse_uri(uri: str) -> tuple[str, dict[str, str]]:
     """The scheme and the named parts of a base model's uri. Raises: SettingsError if it has none of the five forms."""
-    scheme, _, rest = uri.partition(":")
-    form = re.fullmatch(URI_PATTERNS[scheme], rest) if scheme in URI_PATTERNS else None
-    if form is None:
-        fault = "is not of the form of its scheme" if scheme in URI_PATTERNS else "has an unknown scheme"
-        raise SettingsError(f"base_model.uri: {uri!r} {fault}; expected {FORMS}: mend it in params.yaml")
-    return scheme, form.groupdict()
+    try:
+        return address_of(uri)
+    except ValueError as error:
+        raise SettingsError(f"base_model.uri: {error}; mend it in params.yaml") from None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from graftline.answers.predicting import predictor_of
 from graftline.compute.device import NOT_DETERMINISTIC, batch_on, can_be_pinned, gpu_faults_told
+from graftline.compute.machine import may_have_gpu
 from graftline.compute.precision import Precision
 from graftline.digests import tensors_sha256
 from graftline.errors import GraftlineError, SettingsError
@@ -110,6 +111,7 @@ def test_a_batch_on_the_processor_is_not_copied() -> None:
 def test_auto_is_settled_by_the_machine_where_settings_are_read(
     monkeypatch: pytest.MonkeyPatch, there: bool, bfloat16: bool, expected: tuple[str, str | None]
 ) -> None:
+    monkeypatch.setattr("graftline.settings.adaptation.may_have_gpu", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bfloat16 or including_emulation)
     read = parse_settings(settings_with(precision="auto"), source="params.yaml").adaptation
@@ -117,6 +119,10 @@ def test_auto_is_settled_by_the_machine_where_settings_are_read(
     assert expected[1] in (None, read.precision)
     assert read.model_dump(mode="json")["device"] == expected[0]
     assert AdaptationSettings().device == expected[0]
+
+
+def test_where_there_are_no_files_of_a_gpu_pytorch_finds_none() -> None:
+    assert may_have_gpu() or not torch.cuda.is_available()
 
 
 def test_openvino_keeps_auto_on_the_processor_and_refuses_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from pydantic import JsonValue
 
-from graftline.compute.precision import autocast, narrowed
+from graftline.compute import machine
+from graftline.compute.precision import autocast, fastest_precision, narrowed
 from graftline.digests import tensors_sha256
 from graftline.errors import SettingsError
 from graftline.frozen.freezing import freeze
@@ -38,25 +39,32 @@ def test_in_float32_nothing_is_narrowed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("able", "expected"),
-    [
-        ({"avx512_bf16": True, "amx_bf16": False}, "bfloat16"),
-        ({"avx512_bf16": False, "amx_bf16": True}, "bfloat16"),
-        ({"avx512_bf16": False, "amx_bf16": False, "avx2": True}, "float32"),
-        ({}, "float32"),
-    ],
+    ("flags", "expected"),
+    [({"avx512_bf16", "avx2"}, "bfloat16"), ({"amx_bf16"}, "bfloat16"), ({"avx2"}, "float32"), (set(), "float32")],
 )
 def test_auto_is_settled_by_the_processor_where_settings_are_read(
-    monkeypatch: pytest.MonkeyPatch, able: dict[str, bool], expected: str
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], expected: str
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    monkeypatch.setattr(machine, "processor_flags", lambda: frozenset(flags))
     settings = parse_settings(settings_with("auto"), source="params.yaml")
     assert settings.adaptation.precision == expected
     assert settings.model_dump(mode="json")["adaptation"]["precision"] == expected
 
 
+@pytest.mark.parametrize("able", [True, False])
+def test_pytorch_is_asked_where_no_file_tells_of_the_processor(monkeypatch: pytest.MonkeyPatch, able: bool) -> None:
+    monkeypatch.setattr(machine, "processor_flags", lambda: None)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": able})
+    read = parse_settings(settings_with("auto"), source="params.yaml").adaptation
+    assert read.precision == ("bfloat16" if able else "float32")
+
+
+def test_the_files_say_of_this_processor_what_pytorch_says() -> None:
+    assert machine.has_bfloat16() in (None, fastest_precision("cpu") == "bfloat16")
+
+
 def test_a_precision_of_another_name_is_refused() -> None:
-    said = r"params.yaml: adaptation.precision: 'half': .*expected float32, bfloat16 or auto; mend it there"
+    said = r"params.yaml: adaptation.precision: 'half': expected one of float32, bfloat16, auto"
     with pytest.raises(SettingsError, match=said):
         parse_settings(settings_with("half"), source="params.yaml")
 

@@ -33,15 +33,24 @@ def test_this_projects_own_policy_has_the_floor_of_its_data_and_the_baselines_th
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("wanted: 0.02", r"promotion\.yaml: wanted: 0\.02: Extra inputs are not permitted; mend it there"),
-        ("floors: {acuracy: 0.7}", r"floors\.acuracy: 0\.7: Extra inputs are not permitted"),
-        ("significance: 0.5", r"significance: 0\.5: Input should be less than or equal to 0\.2"),
-        ("wanted_difference: 0", r"wanted_difference: 0: Input should be greater than 0"),
-        ("significance: .nan", r"significance: nan: Input should be"),
-        ("effects: {slices: ignore}", r"effects\.slices: 'ignore': Input should be 'block' or 'advise'"),
-        ("effects: {champion: advise}", r"effects\.champion: 'advise': Extra inputs are not permitted"),
-        ("baselines: [scrach]", r"baselines\.0: 'scrach': Input should be 'tfidf', 'frozen_head' or 'scratch'"),
-        ("approval_within_hours: -1", r"approval_within_hours: -1: Input should be greater than 0"),
+        (
+            "wanted: 0.02",
+            r"promotion\.yaml, line 1: wanted: there is no setting wanted; `graftline settings policy` lists",
+        ),
+        ("floors: {acuracy: 0.7}", r"floors\.acuracy: there is no setting acuracy; did you mean accuracy\?"),
+        ("significance: 0.5", r"significance: 0\.5: expected a number, above 0, at most 0\.2"),
+        ("wanted_difference: 0", r"wanted_difference: 0: expected a number, above 0"),
+        ("significance: .nan", r"significance: nan: expected a number"),
+        ("effects: {slices: ignore}", r"effects\.slices: 'ignore': expected one of block, advise"),
+        (
+            "effects: {champion: advise}",
+            r"effects\.champion: there is no setting champion; `graftline settings policy\.effects`",
+        ),
+        (
+            "baselines: [scrach]",
+            r"baselines: 'scrach': expected one of tfidf, frozen_head, scratch; did you mean scratch\?",
+        ),
+        ("approval_within_hours: -1", r"approval_within_hours: -1: expected a number, above 0"),
         ("- floors", r"holds list, expected keys such as floors:"),
         ("floors: [", r"not readable as YAML"),
     ],
