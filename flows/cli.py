@@ -1,8 +1,10 @@
 """The command line: `graftline VERB`, each verb a function of the same name."""
 
+import importlib.metadata
 import os
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -34,22 +36,36 @@ TELEMETRY_OFF = {
 # Prefect gives its temporary server 20 seconds to start, which a busy machine with two cores may exceed.
 PATIENCE = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180"}
 
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"graftline {importlib.metadata.version('graftline')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Adapt a pre-trained model to your own data, prove that it is better, and move it into production.",
 )
 for panel, verbs in VERBS.items():
     for verb in verbs:
         app.command(rich_help_panel=panel)(verb)
 
 
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Adapt a pre-trained model to your own data, prove that it is better, and move it into production."""
+
+
 def main() -> None:
     _hand_over_to_the_code_of_this_folder()
     for name, value in (TELEMETRY_OFF | PATIENCE).items():
         os.environ.setdefault(name, value)
-    app()
+    app(prog_name="graftline")
 
 
 def _hand_over_to_the_code_of_this_folder() -> None:

@@ -1,6 +1,8 @@
 """Every error is one sentence and an exit code, the last line is JSON where that was asked for, and help is cheap."""
 
+import importlib.metadata
 import json
+import os
 import pickle
 import shutil
 import subprocess
@@ -241,6 +243,16 @@ def test_help_imports_none_of_the_heavy_libraries() -> None:
         "up",
     ):
         assert verb in done.stdout
+
+
+def test_the_version_and_the_words_that_complete_a_line_are_told_by_either_name_of_the_module() -> None:
+    for module in ("graftline", "graftline.flows"):
+        command = [sys.executable, "-m", module]
+        version = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+        assert version.stdout == f"graftline {importlib.metadata.version('graftline')}\n"
+    asked = {"_GRAFTLINE_COMPLETE": "complete_bash", "COMP_WORDS": "graftline ad", "COMP_CWORD": "1"}
+    done = subprocess.run(command, env=os.environ | asked, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["adapt"]
 
 
 @pytest.mark.full
