@@ -15,8 +15,9 @@ import yaml
 from pydantic import JsonValue
 
 from graftline.errors import RegistryRefusedError, ReproductionError
+from graftline.settings import DataSettings
 from graftline.tasks.registry.versions import champion_of, get_version, open_model
-from graftline.tasks.steps.data_version import POINTER
+from graftline.tasks.steps.data_version import named_version, pointer_of
 from graftline.tasks.steps.tracked_run import PROVENANCE
 from graftline.tasks.tracking.provenance import gpu, processor
 from graftline.tasks.tracking.server import client
@@ -115,12 +116,15 @@ def _suspects(recorded: Mapping[str, JsonValue]) -> str:
 
 
 def _require_data_version(folder: Path, version: str, original: Original) -> None:
-    named = yaml.safe_load((folder / POINTER).read_text(encoding="utf-8"))["outs"][0]["md5"].removesuffix(".dir")
+    settings = cast("dict[str, dict[str, JsonValue]]", original.provenance["settings"])
+    data = DataSettings.model_validate(settings["data"]).folder
+    pointer = pointer_of(data)
+    named = named_version(folder / pointer, data)
     if named != version or original.provenance["data_modified"]:
         raise ReproductionError(
             f"{original.model} version {original.version}: was made from data version {version}"
-            f"{' with changed files' if original.provenance['data_modified'] else ''}, but its commit's {POINTER}"
-            f" names {named}; it cannot be repeated: commit {POINTER} before a run that shall be repeatable"
+            f"{' with changed files' if original.provenance['data_modified'] else ''}, but its commit's {pointer}"
+            f" names {named}; it cannot be repeated: commit {pointer} before a run that shall be repeatable"
         )
 
 

@@ -34,13 +34,13 @@ class MediaFile:
     facts: "ImageFacts | SoundFacts | None" = None
 
 
-def look_at(data: Path, name: str, settings: DataSettings) -> MediaFile:
-    """Read and decode the file `name` below the folder `data`, and keep what can be said of it."""
+def look_at(data: Path, name: str, settings: DataSettings, *, cache: Path | None = None) -> MediaFile:
+    """Read and decode the file `name` below the folder `data`, and keep what can be said of it; `cache` as there."""
     from graftline.data.images import UnreadableImageError, image_facts
     from graftline.data.sounds import UnreadableSoundError, sound_facts
 
     try:
-        content = read_below(data, name)
+        content = read_below(data, name, cache=cache)
     except UnreadableFileError as error:
         return MediaFile(absent=str(error))
     sha256 = hashlib.sha256(content).hexdigest()
@@ -52,9 +52,10 @@ def look_at(data: Path, name: str, settings: DataSettings) -> MediaFile:
         return MediaFile(sha256=sha256, undecodable=str(error))
 
 
-def read_below(data: Path, name: str) -> bytes:
+def read_below(data: Path, name: str, *, cache: Path | None = None) -> bytes:
     """The content of the file `name`, a path below the folder `data` with / between folders.
 
+    `cache` is a folder that links may lead to: DVC puts links where the files were, if its setting cache.type says so.
     Raises: UnreadableFileError if the path leaves the folder, also by a link, or names no file that can be read.
     """
     path = PurePosixPath(name)
@@ -65,8 +66,7 @@ def read_below(data: Path, name: str) -> bytes:
     except UnicodeEncodeError as error:
         mark = f"U+{ord(name[error.start]):04X} at character {error.start + 1}"
         raise UnreadableFileError(f"no path below {data.name}/: {mark} is in no file's name") from None
-    # DVC may put links to its cache where the files were, if its setting cache.type says so.
-    homes = [os.path.realpath(data), os.path.realpath(data.parent / ".dvc" / "cache")]
+    homes = [os.path.realpath(home) for home in (data, cache) if home]
     real = Path(os.path.realpath(data / path))
     if not any(real.is_relative_to(home) for home in homes):
         raise UnreadableFileError(f"a link that leads out of {data.name}/")

@@ -1,12 +1,13 @@
 """The wishes of a user: one frozen tree, read once from `params.yaml`."""
 
 from graftline.settings.adaptation import AdaptationSettings
-from graftline.settings.data import DataSettings, Kind, Task
+from graftline.settings.data import DATA_FOLDER, DataSettings, Kind, Task
 from graftline.settings.evaluation import EvaluationSettings
 from graftline.settings.reading import parse_settings, read_settings, read_tree, settled_by_the_machine
 from graftline.settings.tree import BaseModelSettings, RegistryName, RegistrySettings, Settings
 
 __all__ = [
+    "DATA_FOLDER",
     "AdaptationSettings",
     "BaseModelSettings",
     "DataSettings",

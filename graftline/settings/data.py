@@ -1,5 +1,6 @@
 """The section of the settings that says which rows to learn from."""
 
+from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -9,6 +10,7 @@ from graftline.settings.sections import OptionalText, Section, Share
 # The kind of a row's input, and the kind of answer that is learned for it.
 Kind = Literal["text", "image", "audio"]
 Task = Literal["single_label", "multi_label", "regression"]
+DATA_FOLDER = "data"
 
 
 class DataSettings(Section, title="Data"):
@@ -67,6 +69,13 @@ class DataSettings(Section, title="Data"):
     digits differ by up to 8 when saved again as a JPEG of quality 90, and from each other by 20 and more."""
     allow_modified: bool = False
     """Run although the files differ from the version that data.dvc names. Recorded; bars promotion."""
+
+    @property
+    def folder(self) -> str:
+        """The folder of the project whose content has a version: the one that `path` begins with."""
+        parts = PurePosixPath(self.path).parts
+        is_table_beside = len(parts) == 1 and "." in self.path
+        return DATA_FOLDER if is_table_beside or not parts or parts[0] in ("/", "..") else parts[0]
 
     @model_validator(mode="after")
     def _labels_belong_to_the_task(self) -> "DataSettings":

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graftline.settings import Kind, Task
-from graftline.tasks.data.files import DATA_FOLDER, DataVersion
+from graftline.tasks.data.files import DataVersion
 from graftline.tasks.step_folders import StepFolder
 from graftline.tasks.workspace import Workspace
 
@@ -72,9 +72,9 @@ def raw_inputs(workspace: Workspace, data: ValidatedData, split: str) -> "list[R
     from graftline.models.media import Medium
 
     columns = ["input", "input_sha256", *(["seconds"] if data.kind == "audio" else [])]
-    rows = read_split(data, split, columns)
+    rows, folder = read_split(data, split, columns), data.data.folder
     return [
-        Medium(f"{DATA_FOLDER}/{name}", workspace.root / DATA_FOLDER / name, sha256, *seconds)
+        Medium(f"{folder}/{name}", workspace.root / folder / name, sha256, *seconds)
         for name, sha256, *seconds in zip(*rows.values(), strict=True)
     ]
 
@@ -82,4 +82,4 @@ def raw_inputs(workspace: Workspace, data: ValidatedData, split: str) -> "list[R
 def questions(workspace: Workspace, data: ValidatedData, split: str) -> list[str]:
     """The inputs as a registered model in another process is asked them: texts, or the paths of the files."""
     inputs = read_split(data, split, ["input"])["input"]
-    return inputs if data.kind == "text" else [str(workspace.root / DATA_FOLDER / name) for name in inputs]
+    return inputs if data.kind == "text" else [str(workspace.root / data.data.folder / name) for name in inputs]

@@ -1,4 +1,4 @@
-"""data/ on disk: which files a run reads, and their digests."""
+"""The data on disk: which files a run reads, and their digests."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,15 +11,14 @@ from graftline.answers.tasks import TASKS
 from graftline.digests import CHUNK_BYTES, file_sha256, json_sha256
 from graftline.errors import SettingsError
 from graftline.files import files_below
-from graftline.settings import DataSettings, Kind
+from graftline.settings import DATA_FOLDER, DataSettings, Kind
+from graftline.tasks.data.dvc_folder import objects_folder
 from graftline.tasks.workspace import Workspace
-
-DATA_FOLDER = "data"
 
 
 @dataclass(frozen=True)
 class DataVersion:
-    """Which data a run uses: the version that data.dvc names, and whether the files are really that."""
+    """Which data a run uses: the version that its .dvc file names, and whether the files are really that."""
 
     version: str
     """The MD5 by which DVC names the folder's content."""
@@ -27,18 +26,20 @@ class DataVersion:
     differing: tuple[str, ...]
     """The files that differ from the version, each with how: `reviews.csv (modified)`."""
     sha256: str
-    """The SHA-256 of all that the rows are read from: the table; for images and sounds everything in data/ as well."""
+    """The SHA-256 of all that the rows are read from: the table; for images and sounds all of the folder as well."""
     table: Path
     """Where the table lies, or the folder of class folders."""
+    folder: str = DATA_FOLDER
+    """The folder of the project whose content has the version."""
 
 
-def rows_sha256(workspace: Workspace, table: Path, kind: Kind) -> str:
+def rows_sha256(folder: Path, table: Path, kind: Kind) -> str:
     """The digest of all that the rows are read from, as it lies there now."""
-    return digest_of_rows(table, kind, {} if kind == "text" else files_with_md5(workspace))
+    return digest_of_rows(table, kind, {} if kind == "text" else files_with_md5(folder))
 
 
 def digest_of_rows(table: Path, kind: Kind, found: Mapping[str, str]) -> str:
-    """The same, where the files in data/ and their MD5s are known already."""
+    """The same, where the files in the folder and their MD5s are known already."""
     if kind == "text":
         return file_sha256(table)
     # By the MD5s that DVC needs anyway: reading all the files once more would take minutes. What is learned from is
@@ -55,7 +56,7 @@ def table_path(workspace: Workspace, settings: DataSettings, *, name: str = "dat
     path = workspace.root / settings.path
     if path.is_dir():
         _check_folder(workspace, path, settings, name)
-    if not path.resolve().is_relative_to(workspace.root.resolve()):
+    if not leads_to(path, workspace.root) and not leads_to(path, objects_folder(workspace.root)):
         raise SettingsError(
             f"{name}: {settings.path!r} lies outside the project folder, expected a path below it;"
             f" copy the table into {DATA_FOLDER}/"
@@ -80,15 +81,19 @@ def _check_folder(workspace: Workspace, folder: Path, settings: DataSettings, na
             f"{name}: {settings.path!r} is a folder and has no columns for {' and '.join(columns)};"
             " leave them empty, or put paths and columns into a table"
         )
-    if not folder.resolve().is_relative_to((workspace.root / DATA_FOLDER).resolve()):
+    if not leads_to(folder, workspace.root / settings.folder):
         raise SettingsError(
-            f"{name}: {settings.path!r} is a folder outside {DATA_FOLDER}/, expected one below it; move it there"
+            f"{name}: {settings.path!r} is a folder outside {settings.folder}/, expected one below it; move it there"
         )
 
 
-def files_with_md5(workspace: Workspace) -> dict[str, str]:
-    """The files in data/ by relative path, each with its MD5."""
-    folder = workspace.root / DATA_FOLDER
+def leads_to(path: Path, folder: Path) -> bool:
+    """Whether a path, whatever links it goes through, ends in a folder."""
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def files_with_md5(folder: Path) -> dict[str, str]:
+    """The files in a folder by relative path, each with its MD5."""
     return {path.relative_to(folder).as_posix(): md5_of(path) for path in files_below(folder) if path.is_file()}
 
 

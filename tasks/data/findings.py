@@ -77,11 +77,13 @@ class _Judge:
         return [expectation for expectation in self.expectations if expectation.asset == asset]
 
 
-def look_into(table: Path, data: Path, settings: DataSettings, targets: TargetKind) -> Iterator[Findings]:
+def look_into(
+    table: Path, data: Path, settings: DataSettings, targets: TargetKind, *, cache: Path | None = None
+) -> Iterator[Findings]:
     """The findings after each stage, up to the first at which nothing further can be said.
 
-    `data` is the folder that holds the files of images and sounds. Raises: DataRefusedError for a table that cannot be
-    read; what was found until then was given.
+    `data` is the folder that holds the files of images and sounds, or links into the folder `cache`.
+    Raises: DataRefusedError for a table that cannot be read; what was found until then was given.
     """
     logger.info("validating %s", settings.path)
     expectations = expectations_for(settings, targets)
@@ -100,7 +102,7 @@ def look_into(table: Path, data: Path, settings: DataSettings, targets: TargetKi
         findings = replace(findings, names=names, rows=tuple(read_rows(table, names)))
     logger.info("%d rows read", len(findings.rows))
     yield findings
-    facts = row_facts(findings.rows, settings, targets, _media_files(data, findings.rows, settings))
+    facts = row_facts(findings.rows, settings, targets, _media_files(findings.rows, data, settings, cache))
     findings = replace(findings, facts=facts)
     for asset, frame in _row_frames(findings.rows, facts).items():
         findings = findings.add(*_row_checks(judge, asset, frame, len(findings.rows)))
@@ -108,12 +110,12 @@ def look_into(table: Path, data: Path, settings: DataSettings, targets: TargetKi
     yield _with_set_checks(judge, findings, facts)
 
 
-def _media_files(data: Path, rows: Sequence[Row], settings: DataSettings) -> dict[int, MediaFile]:
+def _media_files(rows: Sequence[Row], data: Path, settings: DataSettings, cache: Path | None) -> dict[int, MediaFile]:
     """The facts about the files that the rows name, by the rows' lines."""
     files: dict[int, MediaFile] = {}
     for row in rows if settings.kind != "text" else ():
         if row.fault is None and row.values[0]:
-            files[row.line] = look_at(data, row.values[0], settings)
+            files[row.line] = look_at(data, row.values[0], settings, cache=cache)
             if len(files) % FILES_PER_MESSAGE == 0:
                 logger.info("%d files looked at", len(files))
     return files

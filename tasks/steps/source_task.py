@@ -139,8 +139,9 @@ def _validated(workspace: Workspace, probe: DataSettings) -> ValidatedData:
     try:
         if not table.is_dir():
             _require_columns(table, probe)
-        sha256 = rows_sha256(workspace, table, probe.kind)
-        return validate_data.fn(workspace, probe, DataVersion(f"sha256 {sha256}", False, (), sha256, table))
+        sha256 = rows_sha256(workspace.root / probe.folder, table, probe.kind)
+        version = DataVersion(f"sha256 {sha256}", False, (), sha256, table, probe.folder)
+        return validate_data.fn(workspace, probe, version)
     except DataRefusedError as error:
         raise DataRefusedError(f"{NAME}: {error}") from None
 

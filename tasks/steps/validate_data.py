@@ -26,7 +26,8 @@ from graftline.pages.validation_page import QuarantinedRow, ValidationPage, rend
 from graftline.settings import DataSettings, Kind
 from graftline.settings.by_value import by_value
 from graftline.tasks.data.accepted_rows import ACCEPTED, ValidatedData
-from graftline.tasks.data.files import DATA_FOLDER, DataVersion, rows_sha256
+from graftline.tasks.data.dvc_folder import objects_folder
+from graftline.tasks.data.files import DataVersion, rows_sha256
 from graftline.tasks.data.findings import Findings, look_into
 from graftline.tasks.step_folders import StepFolder, produce
 from graftline.tasks.workspace import Workspace
@@ -77,14 +78,15 @@ def _build(
     version: DataVersion,
     targets: TargetKind,
 ) -> None:
-    findings, data = Findings(), workspace.root / DATA_FOLDER
+    findings, data = Findings(), workspace.root / version.folder
     try:
-        for findings in look_into(version.table, data, settings, targets):  # noqa: B007 - the newest is wanted
+        cache = objects_folder(workspace.root)
+        for findings in look_into(version.table, data, settings, targets, cache=cache):  # noqa: B007 - the newest counts
             pass
     except DataRefusedError as error:
         _write_findings(refused, findings, settings, version, verdict="refused")
         raise DataRefusedError(f"{error}; the page: {refused / PAGE}") from None
-    if rows_sha256(workspace, version.table, settings.kind) != version.sha256:
+    if rows_sha256(data, version.table, settings.kind) != version.sha256:
         raise DataRefusedError(f"{version.table}: the files changed while they were read; run again")
     if findings.refused:
         _write_findings(refused, findings, settings, version, verdict="refused")

@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.scores.projects import write_data_pointer
+from graftline.data.media_files import read_below
 from graftline.errors import DataRefusedError, SettingsError
 from graftline.settings import DataSettings
+from graftline.tasks.data.dvc_folder import objects_folder
 from graftline.tasks.data.files import rows_sha256
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.workspace import Workspace
+from tests.support.tiers import sampled
 from tests.support.tiny_media_files import write_tiny_images
 
 SETTINGS = DataSettings(path="data/table.csv")
@@ -173,7 +176,7 @@ TABLE = DataSettings(path="data/table.csv", kind="image", input="path", allow_mo
 
 def test_a_folder_of_class_folders_has_a_version(photos: Path) -> None:
     found = data_version.fn(Workspace(photos), FOLDER)
-    assert (found.modified, found.sha256) == (False, rows_sha256(Workspace(photos), photos / FOLDER.path, FOLDER.kind))
+    assert (found.modified, found.sha256) == (False, rows_sha256(photos / "data", photos / FOLDER.path, FOLDER.kind))
 
 
 @pytest.mark.parametrize("settings", [FOLDER, TABLE], ids=["folder", "table"])
@@ -189,17 +192,57 @@ def test_a_changed_picture_is_named_and_changes_the_digest(photos: Path, setting
 
 
 def test_a_renamed_picture_and_a_changed_table_change_the_digest(photos: Path) -> None:
-    digests = {rows_sha256(Workspace(photos), photos / TABLE.path, TABLE.kind)}
+    digests = {rows_sha256(photos / "data", photos / TABLE.path, TABLE.kind)}
     path = next((photos / "data" / "photos" / "disc").iterdir())
     path.rename(path.with_name("renamed.png"))
-    digests.add(rows_sha256(Workspace(photos), photos / TABLE.path, TABLE.kind))
+    digests.add(rows_sha256(photos / "data", photos / TABLE.path, TABLE.kind))
     (photos / "data" / "table.csv").write_text("path,label\nphotos/disc/renamed.png,disc\n")
-    digests.add(rows_sha256(Workspace(photos), photos / TABLE.path, TABLE.kind))
+    digests.add(rows_sha256(photos / "data", photos / TABLE.path, TABLE.kind))
     assert len(digests) == 3
 
 
 def test_a_picture_beside_a_table_of_texts_changes_nothing(photos: Path) -> None:
     texts = DataSettings(path="data/table.csv")
-    before = rows_sha256(Workspace(photos), photos / texts.path, texts.kind)
+    before = rows_sha256(photos / "data", photos / texts.path, texts.kind)
     next((photos / "data" / "photos" / "disc").iterdir()).unlink()
-    assert rows_sha256(Workspace(photos), photos / texts.path, texts.kind) == before
+    assert rows_sha256(photos / "data", photos / texts.path, texts.kind) == before
+
+
+def test_the_folder_that_the_path_begins_with_has_the_version(tmp_path: Path) -> None:
+    (tmp_path / "tickets" / "2026").mkdir(parents=True)
+    (tmp_path / "tickets" / "2026" / "table.csv").write_text("text,label\n")
+    settings = DataSettings(path="tickets/2026/table.csv")
+    with pytest.raises(DataRefusedError, match=r"tickets\.dvc: there is no such file.*dvc add tickets"):
+        data_version.fn(Workspace(tmp_path), settings)
+    dvc(tmp_path, "init", "--no-scm", "--quiet")
+    dvc(tmp_path, "add", "tickets")
+    found = data_version.fn(Workspace(tmp_path), settings)
+    assert (found.folder, found.differing) == ("tickets", ())
+    (tmp_path / "tickets" / "more.csv").write_text("text,label\nnew,a\n")
+    with pytest.raises(DataRefusedError, match=r"tickets/: 1 files differ.*more\.csv \(added\)"):
+        data_version.fn(Workspace(tmp_path), settings)
+
+
+@pytest.mark.parametrize("kind", sampled(["copy", "symlink", "hardlink", "reflink,copy"], "symlink"))
+def test_data_are_read_through_whatever_links_dvc_makes_to_a_shared_cache(tmp_path: Path, kind: str) -> None:
+    root, shared = tmp_path / "a project", tmp_path / "geteilter Zwischenspeicher für alle"
+    write_tiny_images(root / "data" / "photos", 6)
+    (root / "data" / "table.csv").write_text("text,label\nrow,a\n")
+    (root / ".dvc").mkdir()
+    # DVC reads such a name, but does not write it.
+    (root / ".dvc" / "config").write_text(
+        f"[core]\n  analytics = false\n  no_scm = true\n[cache]\n  dir = '../../{shared.name}'\n  type = '{kind}'\n"
+    )
+    dvc(root, "add", "data")
+    assert cached(shared, "text,label\nrow,a\n").is_file()
+    assert not (root / ".dvc" / "cache").exists()
+    if kind == "symlink":
+        assert (root / "data" / "table.csv").is_symlink()
+    assert data_version.fn(Workspace(root), SETTINGS).differing == ()
+    assert data_version.fn(Workspace(root), FOLDER).differing == ()
+    picture = next((root / "data" / "photos").glob("*/*.png")).relative_to(root / "data").as_posix()
+    assert read_below(root / "data", picture, cache=objects_folder(root)).startswith(b"\x89PNG")
+    # A version that is only in the cache is checked out of it.
+    (root / "data" / "table.csv").unlink()
+    assert data_version.fn(Workspace(root), SETTINGS).differing == ()
+    assert (root / "data" / "table.csv").read_text() == "text,label\nrow,a\n"
