@@ -11,6 +11,7 @@ from graftline.answers.tasks import TASKS
 from graftline.flows.console import show_progress
 from graftline.flows.waiting import wait_for_approval
 from graftline.settings import Settings
+from graftline.tasks.readiness import require_all
 from graftline.tasks.steps.baselines import baselines
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.decide import decide
@@ -36,6 +37,7 @@ def adapt(settings: Settings) -> dict[str, JsonValue]:
     """
     began = time.monotonic()
     workspace = Workspace(Path.cwd())
+    require_all(workspace.root, settings)
     policy = read_policy(workspace.policy)
     policy.require_fit(settings.data.task, TASKS[settings.data.task].scores.scoring)
     with show_progress():

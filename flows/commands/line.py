@@ -14,9 +14,10 @@ def adapt(
     """Validate the data, adapt the base model, evaluate, register, and decide whether it becomes champion."""
 
     def call() -> dict[str, JsonValue]:
-        from graftline.settings import read_settings
+        from graftline.tasks.readiness import ready_settings
 
-        settings = read_settings(params, assignments)  # first: a typo need not wait for what is heavy
+        # First: what is wrong or missing need not wait for what is heavy.
+        settings = ready_settings(Path.cwd(), params, assignments)
         from graftline.flows.adapt import adapt
         from graftline.flows.console import hide_tracebacks
 

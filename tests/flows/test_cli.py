@@ -56,9 +56,10 @@ def refused(arguments: list[str], exit_code: int) -> str:
 
 def _sentence(done: Result) -> str:
     assert "Traceback" not in done.stderr
-    (line,) = (line for line in done.stderr.splitlines() if line.startswith("graftline: "))
-    assert done.stderr.rstrip().endswith(line)
-    return line.removeprefix("graftline: ")
+    lines = done.stderr.rstrip().splitlines()
+    (first,) = (number for number, line in enumerate(lines) if line.startswith("graftline: "))
+    assert all(line.startswith("  - ") for line in lines[first + 1 :])  # its causes, and nothing else
+    return " ".join(" ".join(lines[first:]).split()).removeprefix("graftline: ")
 
 
 @pytest.mark.parametrize(
