@@ -33,6 +33,12 @@ TELEMETRY_OFF = {
     "GX_ANALYTICS_ENABLED": "false",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
+# What its tools tell and draw about their own doings is not what a user wants to read.
+QUIET = {
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
 # Prefect gives its temporary server 20 seconds to start, which a busy machine with two cores may exceed.
 PATIENCE = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180"}
 
@@ -63,7 +69,7 @@ def _options(
 
 def main() -> None:
     _hand_over_to_the_code_of_this_folder()
-    for name, value in (TELEMETRY_OFF | PATIENCE).items():
+    for name, value in (TELEMETRY_OFF | QUIET | PATIENCE).items():
         os.environ.setdefault(name, value)
     app(prog_name="graftline")
 

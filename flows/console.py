@@ -1,12 +1,14 @@
 """Lines that a person sees while a flow runs: our own on standard error, in Prefect's page too; no tool's chatter."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from graftline.errors import GraftlineError
 
 CHATTY = ("great_expectations", "httpx", "alembic", "mlflow", "dvc", "dvc_data", "dvc_objects", "transformers")
+FLOW_AND_TASK_RUNS = ("prefect.flow_runs", "prefect.task_runs")
 
 
 @contextmanager
@@ -37,13 +39,30 @@ def show_progress() -> Iterator[None]:
             logging.getLogger(name).setLevel(level)
 
 
-def hide_tracebacks() -> None:
-    """Leave Prefect's lines about an error of ours without their traceback: its one sentence says it all."""
-    for name in ("prefect.flow_runs", "prefect.task_runs"):
+def hush_tools() -> None:
+    """Leave the terminal to our own lines, and the end of it to our own error.
+
+    Prefect's page keeps what Prefect says, though without tracebacks of our errors: their sentence says it all.
+    """
+    for name in FLOW_AND_TASK_RUNS:
         logging.getLogger(name).addFilter(_without_traceback)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_for_a_person)
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
     if record.exc_info and isinstance(record.exc_info, tuple) and isinstance(record.exc_info[1], GraftlineError):
         record.exc_info = None
     return True
+
+
+def _is_for_a_person(record: logging.LogRecord) -> bool:
+    """Not: how Prefect's runs and temporary server begin and end, and warnings that are for whoever writes code."""
+    if record.name in FLOW_AND_TASK_RUNS:
+        said = record.getMessage()
+        # Where a run is shown is worth a line, unless the page ends with the run.
+        lasting = "View at " in said and "PREFECT_API_URL" in os.environ
+        return lasting or (" - Retry " in said and "exhausted" not in said)
+    if record.name == "py.warnings":
+        return False
+    return record.name.partition(".")[0] != "prefect" or record.levelno >= logging.WARNING

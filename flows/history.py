@@ -36,8 +36,9 @@ def verified_history(name: str) -> dict[str, JsonValue]:
     if proof.findings:
         raise RegistryRefusedError(
             f"{name}: its history was changed outside of Graftline, {len(proof.findings)} findings in"
-            f" {proof.records} records: {'; '.join(map(str, proof.findings))}; find out who did that, and restore"
-            f" mlflow/history/{name} and the registry from a backup"
+            f" {proof.records} records; find out who did that, and restore mlflow/history/{name} and the registry from"
+            " a backup",
+            [str(finding) for finding in proof.findings],
         )
     signed = f", {proof.signed} of them signed" if proof.signed else ""
     unfinished = "; the newest is still to be carried out, which the next command does" if proof.unfinished else ""

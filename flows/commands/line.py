@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from graftline.flows.commands.options import AsJson, Assignments, Debug, Name, Params, Version
-from graftline.flows.commands.running import run_verb
+from graftline.flows.commands.running import run_verb, say
 
 
 def adapt(
@@ -18,11 +18,12 @@ def adapt(
 
         # First: what is wrong or missing need not wait for what is heavy.
         settings = ready_settings(Path.cwd(), params, assignments)
+        say("starting: loading Prefect, PyTorch and MLflow")
         from graftline.flows.adapt import adapt
-        from graftline.flows.console import hide_tracebacks
+        from graftline.flows.console import hush_tools
 
         if not debug:
-            hide_tracebacks()
+            hush_tools()
         return adapt(settings)
 
     run_verb(call, as_json=as_json, debug=debug)

@@ -90,19 +90,21 @@ def _build(
         raise DataRefusedError(f"{version.table}: the files changed while they were read; run again")
     if findings.refused:
         _write_findings(refused, findings, settings, version, verdict="refused")
-        raise DataRefusedError(_refusal(version.table, findings.checks, refused / PAGE))
+        raise _refusal(version.table, findings.checks, refused / PAGE)
     _write_findings(folder, findings, settings, version, verdict="accepted")
     _write_accepted(folder, findings, settings)
 
 
-def _refusal(table: Path, checks: Sequence[Check], page: Path) -> str:
+def _refusal(table: Path, checks: Sequence[Check], page: Path) -> DataRefusedError:
     failed = [check for check in checks if not check.success]
     faults = [
         f"{check.expectation.name} (expected that {check.expectation.meaning}; {check.seen}"
         + (f", such as {'; '.join(check.examples)})" if check.examples else ")")
         for check in sorted(failed, key=lambda check: check.expectation.level, reverse=True)
     ]
-    return f"{table}: the data was refused: {' | '.join(faults)}; mend the data or the data settings; the page: {page}"
+    return DataRefusedError(
+        f"{table}: the data was refused; mend the data or the data settings; the page: {page}", faults
+    )
 
 
 def _write_findings(

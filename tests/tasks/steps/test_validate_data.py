@@ -204,7 +204,7 @@ def test_one_class_is_refused(tmp_path: Path, labels: list[str], text: str) -> N
 
 def test_a_class_without_held_out_rows_is_refused(tmp_path: Path) -> None:
     train = [row for row in fit_rows(400) if split_of(row[1], test_share=0.15, validation_share=0.15) == "train"]
-    refused(tmp_path, Table(train).csv(), "class_validation_rows .*class_test_rows .*label bad: 0; label good: 0")
+    refused(tmp_path, Table(train).csv(), r"(?s)class_validation_rows .*class_test_rows .*label bad: 0; label good: 0")
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_two_measurements_of_one_input_are_no_conflict(tmp_path: Path) -> None:
 
 def test_targets_that_do_not_differ_are_refused(tmp_path: Path) -> None:
     sentence = (
-        "target_train_spread .*the targets of the train rows differ.*target_validation_spread.*target_test_spread"
+        r"(?s)target_train_spread .*the targets of the train rows differ.*target_validation_spread.*target_test_spread"
     )
     with pytest.raises(DataRefusedError, match=sentence):
         run(tmp_path, [(text, "2.50") for text in texts()], "regression")
