@@ -13,8 +13,9 @@ from graftline.flows.commands import line, project, registry
 
 # In the order in which `--help` shows them.
 VERBS = {
+    "Begin": (project.init, project.settings),
     "Adapt": (line.adapt, line.reproduce),
-    "Set up": (project.settings, project.lock, project.convert, project.up),
+    "Set up": (project.lock, project.convert, project.up),
     "Registered models": (
         registry.promote,
         registry.approve,

@@ -1,5 +1,6 @@
 """The verbs that set a project up: its settings, its base model and its servers."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,39 @@ import typer
 from pydantic import JsonValue
 
 from graftline.flows.commands.options import AsJson, Assignments, Debug, Params
-from graftline.flows.commands.running import run_verb, say
+from graftline.flows.commands.running import ask_in_terminal, run_verb, say
+
+
+def init(
+    data: Annotated[
+        str | None, typer.Option("--data", help="The table, or the folder of class folders, wherever it lies.")
+    ] = None,
+    input: Annotated[str | None, typer.Option("--input", help="The column that the model reads.")] = None,
+    target: Annotated[str | None, typer.Option("--target", help="The column that it learns to predict.")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="text, image or audio.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="single_label, multi_label or regression.")] = None,
+    base_model: Annotated[
+        str | None, typer.Option("--base-model", help="Its address, such as hf:ORG/NAME@REVISION or path:FOLDER.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="The name that versions are registered under.")] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="The project of the film reviews, with its data.")] = False,
+    untrack: Annotated[
+        bool, typer.Option("--untrack", help="Let git forget data that it tracks; the files stay.")
+    ] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Make a project here from your own data: settings, policy, data version, locks. Overwrites nothing."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.init import init
+        from graftline.tasks.projects.questions import Wishes
+
+        wishes = Wishes(data, input, target, kind, task, base_model, model)
+        ask = ask_in_terminal if sys.stdin.isatty() and not as_json else None
+        return init(Path.cwd(), wishes, say=say, ask=ask, demo=demo, untrack_data=untrack)
+
+    run_verb(call, as_json=as_json, debug=debug)
 
 
 def settings(

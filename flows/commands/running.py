@@ -31,6 +31,12 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+def ask_in_terminal(question: str, proposed: str | None, among: Sequence[str]) -> str:
+    """What a person answers; Enter takes what is proposed."""
+    choice = f" ({', '.join(among)})" if len(among) > 1 else ""
+    return str(typer.prompt(f"{question}{choice}", default=proposed, err=True))
+
+
 def _fail(sentence: str, exit_code: int, as_json: bool, *, causes: Sequence[str] = ()) -> None:
     said = [f"graftline: {_in_one_line(sentence)}", *(f"  - {_in_one_line(cause)}" for cause in causes)]
     print("\n".join(said), file=sys.stderr)

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import platform
-import subprocess
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -10,6 +9,7 @@ from pydantic import JsonValue
 from graftline.digests import file_sha256
 from graftline.settings import Settings
 from graftline.tasks.own_code import all_code_sha256
+from graftline.tasks.tracking.git import git
 from graftline.tasks.workspace import Workspace
 
 LOCK_FILES = ("requirements.lock", "base_models.lock")
@@ -18,8 +18,8 @@ LOCK_FILES = ("requirements.lock", "base_models.lock")
 def provenance(workspace: Workspace, settings: Settings, *, threads: int) -> dict[str, JsonValue]:
     """Plain values, none of them secret, and no path of this machine."""
     return {
-        "git_commit": _git(workspace.root, "rev-parse", "HEAD"),
-        "git_clean": _git(workspace.root, "status", "--porcelain", "--", ".", *_REWRITTEN_BY_RUNS) == "",
+        "git_commit": git(workspace.root, "rev-parse", "HEAD"),
+        "git_clean": git(workspace.root, "status", "--porcelain", "--", ".", *_REWRITTEN_BY_RUNS) == "",
         "code_sha256": all_code_sha256(),
         "locks": {name: file_sha256(workspace.root / name) for name in LOCK_FILES if (workspace.root / name).exists()},
         "settings": settings.model_dump(mode="json"),
@@ -52,10 +52,3 @@ def gpu(device: str) -> str | None:
     import torch
 
     return torch.cuda.get_device_name(device) if device == "cuda" and torch.cuda.is_available() else None
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """The answer of git, or None where the project is no repository."""
-    command = ["git", "-C", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    return done.stdout.strip() if done.returncode == 0 else None
