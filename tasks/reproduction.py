@@ -16,10 +16,15 @@ from pydantic import JsonValue
 
 from graftline.errors import RegistryRefusedError, ReproductionError
 from graftline.settings import DataSettings
+from graftline.tasks.data.dvc_folder import LOCAL_CONFIG, cache_folder, dvc_folder
+from graftline.tasks.own_code import PACKAGE
 from graftline.tasks.registry.versions import champion_of, get_version, open_model
 from graftline.tasks.steps.data_version import named_version, pointer_of
 from graftline.tasks.steps.tracked_run import PROVENANCE
+from graftline.tasks.tracking.environment import build_environment, differing_from
+from graftline.tasks.tracking.git import git
 from graftline.tasks.tracking.provenance import gpu, processor
+from graftline.tasks.tracking.requirements import LOCK, read_requirements
 from graftline.tasks.tracking.server import client
 from graftline.tasks.workspace import Workspace
 
@@ -65,24 +70,25 @@ def original(workspace: Workspace, model: str, version: int | None) -> Original:
 
 
 def repeat(workspace: Workspace, original: Original, folder: Path) -> dict[str, JsonValue]:
-    """Run the line again in `folder`, which becomes a clone at the recorded commit. Returns: what `adapt --json` said.
+    """Run the line again in `folder`, which becomes a repository at the recorded commit.
 
-    Raises: ReproductionError if the repetition does not come to an end.
+    Returns: what `adapt --json` said. Raises: ReproductionError if the repetition does not come to an end.
     """
     recorded = original.provenance
     commit, version = str(recorded["git_commit"]), str(recorded["data_version"])
-    logger.info("cloning commit %s into %s", commit[:12], folder)
-    _run(["git", "clone", "--quiet", "--no-checkout", str(workspace.root), str(folder)], workspace.root, original)
-    _run(["git", "checkout", "--quiet", commit], folder, original)
-    _require_data_version(folder, version, original)
-    _share_what_is_checked_anyway(workspace, folder, str(recorded["base_model_sha256"]))
+    logger.info("checking out commit %s into %s", commit[:12], folder)
+    _check_out(workspace.root, commit, folder, original)
+    project = folder / str(recorded.get("project_folder", git(workspace.root, "rev-parse", "--show-prefix") or ""))
+    _require_data_version(project, version, original)
+    _share_what_is_checked_anyway(workspace, folder, project, str(recorded["base_model_sha256"]))
     settings = cast("dict[str, dict[str, JsonValue]]", recorded["settings"])
     settings["adaptation"]["threads"] = recorded["threads"]
-    params = folder / "params.reproduced.yaml"
+    params = project / "params.reproduced.yaml"
     params.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
+    python, module, path = _command_line_for(project, folder.with_name("environment"))
     logger.info("running the line again with data version %s", version)
-    command = [sys.executable, "-m", command_line_of(folder) or INSTALLED, "adapt", "--params", params.name, "--json"]
-    return cast("dict[str, JsonValue]", json.loads(_run(command, folder, original).splitlines()[-1]))
+    command = [str(python), "-m", module, "adapt", "--params", params.name, "--json"]
+    return cast("dict[str, JsonValue]", json.loads(_run(command, project, original, path).splitlines()[-1]))
 
 
 def compare(original: Original, repeated: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
@@ -139,20 +145,63 @@ def command_line_of(folder: Path) -> str | None:
     return next((module for module, place in places.items() if (place / "cli.py").is_file()), None)
 
 
-def _share_what_is_checked_anyway(workspace: Workspace, folder: Path, digest: str) -> None:
-    """Spare the download of the base model: the lock of the commit decides whether its bytes are right."""
+def _check_out(root: Path, commit: str, folder: Path, original: Original) -> None:
+    """Lay out a commit of the repository that `root` lies in; the new one borrows its objects.
+
+    No clone: from a shallow repository, or of a commit that no branch holds any more, there is none.
+    """
+    if git(root, "cat-file", "-e", f"{commit}^{{commit}}") is None:
+        is_shallow = git(root, "rev-parse", "--is-shallow-repository") == "true"
+        fetch = "git fetch --unshallow" if is_shallow else "git fetch --all"
+        raise ReproductionError(
+            f"{original.model} version {original.version}: was made from commit {commit}, which this"
+            f" {'shallow ' if is_shallow else ''}repository does not hold; run `{fetch}`, then again"
+        )
+    borrowed = (root / str(git(root, "rev-parse", "--git-path", "objects"))).resolve()
+    kind = git(root, "rev-parse", "--show-object-format") or "sha1"
+    _run(["git", "init", "--quiet", f"--object-format={kind}", str(folder)], root, original)
+    (folder / ".git" / "objects" / "info" / "alternates").write_text(f"{borrowed}\n", encoding="utf-8")
+    shallow = root / str(git(root, "rev-parse", "--git-path", "shallow"))
+    if shallow.is_file():
+        shutil.copyfile(shallow, folder / ".git" / "shallow")
+    _run(["git", "checkout", "--quiet", "--detach", commit], folder, original)
+
+
+def _share_what_is_checked_anyway(workspace: Workspace, folder: Path, project: Path, digest: str) -> None:
+    """Spare the download of the base model and of the data: the commit's locks decide whether their bytes are right."""
     stored = workspace.artifacts / "base_models" / digest
     if stored.is_dir():
-        shutil.copytree(stored, folder / "artifacts" / "base_models" / digest)
-    cache = workspace.root / ".dvc" / "cache"
+        shutil.copytree(stored, project / "artifacts" / "base_models" / digest)
+    cache = cache_folder(workspace.root)
     if cache.is_dir():
-        shutil.copytree(cache, folder / ".dvc" / "cache", dirs_exist_ok=True)
+        # By hand, because DVC cannot write a path that is not ASCII.
+        above = git(workspace.root, "rev-parse", "--show-toplevel")
+        shared = dvc_folder(workspace.root).parent
+        is_inside = above is not None and shared.is_relative_to(Path(above).resolve())
+        place = folder / shared.relative_to(Path(str(above)).resolve()) if is_inside else project
+        (place / ".dvc").mkdir(exist_ok=True)
+        (place / ".dvc" / LOCAL_CONFIG).write_text(f'[cache]\n    dir = "{cache.resolve()}"\n', encoding="utf-8")
 
 
-def _run(command: list[str], folder: Path, original: Original) -> str:
-    environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-    # The code of that commit, not of the project that this process runs from.
-    environment["PYTHONPATH"] = str(folder)
+def _command_line_for(project: Path, environment: Path) -> tuple[Path, str, Path | None]:
+    """The Python, module and import path of the command line that repeats a run of this project.
+
+    Raises: ReproductionError if the project holds no code, and the versions that it locks are not to be had.
+    """
+    here = Path(sys.executable)
+    if module := command_line_of(project):
+        return here, module, project
+    if not (project / LOCK).is_file() or not (differing := differing_from(read_requirements(project / LOCK))):
+        return here, INSTALLED, PACKAGE.parent
+    logger.info("making an environment from %s: %d differ here (%s)", LOCK, len(differing), ", ".join(differing[:3]))
+    return build_environment(project / LOCK, environment), INSTALLED, None
+
+
+def _run(command: list[str], folder: Path, original: Original, path: Path | None = None) -> str:
+    environment = {name: value for name, value in os.environ.items() if name not in (*FOREIGN, "PYTHONPATH")}
+    if path:
+        # The code of that commit, not of the project that this process runs from.
+        environment["PYTHONPATH"] = str(path)
     done = subprocess.run(  # noqa: S603 - our own commands
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=False
     )

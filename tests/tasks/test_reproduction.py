@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from graftline.tasks.reproduction import command_line_of
+from benchmarks.scores.projects import git
+from graftline.errors import ReproductionError
+from graftline.tasks.reproduction import Original, _check_out, command_line_of
+from graftline.tasks.tracking.git import git as ask_git
 
 
 @pytest.mark.parametrize(
@@ -21,3 +24,46 @@ def test_the_command_line_is_where_the_folder_has_it(tmp_path: Path, files: list
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
     assert command_line_of(tmp_path) == module
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository with two commits, in a path with a space."""
+    root = tmp_path / "the repository"
+    root.mkdir()
+    git(root, "init", "--quiet", "--initial-branch", "main")
+    for number in range(2):
+        (root / "params.yaml").write_text(f"{number}")
+        git(root, "add", ".")
+        git(root, "commit", "--quiet", "--message", f"{number}")
+    return root
+
+
+def laid_out(root: Path, commit: str, folder: Path) -> str:
+    _check_out(root, commit, folder, Original("model", 1, {}, {}))
+    return (folder / "params.yaml").read_text()
+
+
+def commit_of(root: Path, name: str = "HEAD") -> str:
+    return str(ask_git(root, "rev-parse", name))
+
+
+def test_a_commit_that_no_branch_holds_any_more_is_laid_out(repository: Path, tmp_path: Path) -> None:
+    dropped = commit_of(repository)
+    git(repository, "reset", "--quiet", "--hard", "HEAD~1")
+    assert laid_out(repository, dropped, tmp_path / "again") == "1"
+
+
+def test_a_worktree_and_a_subfolder_are_laid_out_as_the_whole_repository(repository: Path, tmp_path: Path) -> None:
+    worktree = tmp_path / "für später"
+    git(repository, "worktree", "add", "--quiet", "--detach", str(worktree), "HEAD~1")
+    (worktree / "sub").mkdir()
+    assert laid_out(worktree / "sub", commit_of(worktree), tmp_path / "again") == "0"
+
+
+def test_of_a_shallow_repository_what_it_holds_is_laid_out(repository: Path, tmp_path: Path) -> None:
+    first = commit_of(repository, "HEAD~1")
+    git(tmp_path, "clone", "--quiet", "--depth", "1", repository.as_uri(), "shallow")
+    assert laid_out(tmp_path / "shallow", commit_of(repository), tmp_path / "again") == "1"
+    with pytest.raises(ReproductionError, match=r"which this shallow repository does not hold; run `git fetch --unsh"):
+        laid_out(tmp_path / "shallow", first, tmp_path / "first")

@@ -1,0 +1,105 @@
+"""A scratch environment with the versions that a requirements.lock names, for a project that holds no code."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+from graftline.digests import file_sha256
+from graftline.errors import ReproductionError
+from graftline.tasks.own_code import all_code_sha256
+from graftline.tasks.tracking.requirements import OURS, LockedRequirements, installed_versions, read_requirements
+
+SHOWN_VERSIONS = 8
+OTHER_CODE = f"the code of {OURS} (here it differs)"
+ASK_FOR_CODE = "from graftline.tasks.own_code import all_code_sha256; print(all_code_sha256())"
+
+
+def differing_from(locked: LockedRequirements) -> list[str]:
+    """All in which this environment differs from the locked one, each with both versions."""
+    differing = locked.differing(installed_versions())
+    has_other_code = locked.code_sha256 not in (None, all_code_sha256())
+    return differing if not has_other_code or _is_of_ours(differing) else [*differing, OTHER_CODE]
+
+
+def build_environment(lock: Path, folder: Path) -> Path:
+    """Make an environment in `folder` with the versions of `lock`. Returns: its Python.
+
+    Where nothing but Graftline differs, all else is that of this environment; otherwise everything is installed. pip
+    takes its options (an index, a folder of wheels) from its own environment variables and configuration.
+    Raises: ReproductionError that names the versions that differ, if they are not to be had.
+    """
+    locked = read_requirements(lock)
+    differing = differing_from(locked)
+    only_ours = all(one == OTHER_CODE or _is_of_ours([one]) for one in differing)
+    try:
+        wheel = _fetch_wheel(locked, folder.with_name("wheels"))
+        venv.create(folder, with_pip=False, symlinks=True)
+        python = folder / "bin" / "python"
+        if only_ours:
+            _pip("--python", str(python), "install", "--no-deps", "--no-index", str(wheel))
+            (packages,) = folder.glob("lib/python*/site-packages")
+            # As a plain line: what an editable install put beside the dependencies does not run.
+            (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+        else:
+            _pip("--python", str(python), "install", "--find-links", str(wheel.parent), "--requirement", str(lock))
+        _require_code(python, locked)
+    except _NotToBeHadError as error:
+        shown = ", ".join(differing[:SHOWN_VERSIONS]) + (", ..." if len(differing) > SHOWN_VERSIONS else "")
+        raise ReproductionError(
+            f"{lock.name}: this environment is not the one that made the version: {len(differing)} differ: {shown}; a"
+            f" scratch environment could not be made ({error}); install these versions, or tell pip where they are with"
+            " PIP_INDEX_URL or PIP_FIND_LINKS, and run again"
+        ) from None
+    return python
+
+
+class _NotToBeHadError(Exception):
+    """The environment cannot be made. Its text says why."""
+
+
+def _is_of_ours(differing: list[str]) -> bool:
+    return any(one.startswith(f"{OURS} ") for one in differing)
+
+
+def _fetch_wheel(locked: LockedRequirements, folder: Path) -> Path:
+    """Graftline's wheel, by version and, where it is known, by digest."""
+    folder.mkdir(parents=True)
+    version = locked.versions.get(OURS)
+    if version is None:
+        raise _NotToBeHadError(f"it names no version of {OURS}")
+    _pip("download", "--no-deps", "--only-binary", OURS, "--dest", str(folder), f"{OURS}=={version}")
+    (wheel,) = folder.glob("*.whl")
+    if locked.wheel_sha256 not in (None, sha256 := file_sha256(wheel)):
+        raise _NotToBeHadError(f"{wheel.name} has sha256 {sha256}, expected {locked.wheel_sha256}")
+    return wheel
+
+
+def _require_code(python: Path, locked: LockedRequirements) -> None:
+    """The same version may be built from other code."""
+    if locked.code_sha256 is None:
+        return
+    command = [str(python), "-P", "-c", ASK_FOR_CODE]
+    done = subprocess.run(  # noqa: S603 - our own command
+        command, cwd=python.parent, env=_without_path(), capture_output=True, text=True, check=False
+    )
+    found = done.stdout.strip() if done.returncode == 0 else f"none ({done.stderr.strip().splitlines()[-1:]})"
+    if found != locked.code_sha256:
+        raise _NotToBeHadError(
+            f"its {OURS} {locked.versions[OURS]} has code of sha256 {found}, expected {locked.code_sha256}"
+        )
+
+
+def _pip(*arguments: str) -> None:
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    done = subprocess.run(command, env=_without_path(), capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode != 0:
+        said = [line for line in done.stderr.strip().splitlines() if line.startswith("ERROR")] or ["no message"]
+        raise _NotToBeHadError(f"pip {arguments[0]}: {said[-1]}")
+
+
+def _without_path() -> dict[str, str]:
+    """The surroundings without modules of this process's own."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
