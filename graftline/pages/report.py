@@ -100,6 +100,8 @@ class RunReport:
     tables: Sequence[Table]
     pictures: Mapping[str, bytes]
     settings: str
+    unrepeatable: str | None = None
+    """Why the run cannot be reproduced, if it cannot."""
 
 
 def render_report(run: RunReport) -> str:

@@ -106,6 +106,7 @@ def _report(done: RunOutcome) -> RunReport:
         tables=tables_of(evaluation, candidate),
         pictures=_drawn(evaluation, checkpoint, task.scores.scoring.loss),
         settings=yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        unrepeatable=done.run.unrepeatable,
     )
 
 

@@ -65,4 +65,6 @@ def _summary(done: RunOutcome, report: Path, primary: str) -> str:
         "report": str(report),
         "validation": str(data.page),
     }
+    if done.run.unrepeatable:
+        lines["reproduce"] = f"not possible: {done.run.unrepeatable}"
     return "\n".join(f"{name:<11} {value}" for name, value in lines.items())

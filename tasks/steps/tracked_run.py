@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from filelock import FileLock
 from pydantic import JsonValue
@@ -18,7 +19,7 @@ from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.own_code import code_sha256
 from graftline.tasks.registry.versions import RUN_KEY
 from graftline.tasks.steps.source_task import SourceTask
-from graftline.tasks.tracking.provenance import provenance
+from graftline.tasks.tracking.provenance import provenance, unrepeatable
 from graftline.tasks.tracking.server import EXPERIMENT, TrackedRun, client, connect
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import Policy
@@ -107,7 +108,8 @@ def _find_or_create(workspace: Workspace, inputs: RunInputs, run_key: str) -> Tr
     assert experiment is not None  # `connect` has made it
     found = server.search_runs([experiment.experiment_id], f"tags.`{RUN_KEY}` = '{run_key}'")
     if found and found[0].info.status == "FINISHED":
-        return TrackedRun(found[0].info.run_id, run_key, finished=True)
+        commit = found[0].data.tags.get("graftline.git_commit")
+        return TrackedRun(found[0].info.run_id, run_key, finished=True, unrepeatable=unrepeatable(commit))
     if found:
         run_id = found[0].info.run_id
         server.set_terminated(run_id, "RUNNING")
@@ -115,12 +117,12 @@ def _find_or_create(workspace: Workspace, inputs: RunInputs, run_key: str) -> Tr
         name = f"{inputs.settings.registry.model} {run_key[:8]}"
         run_id = server.create_run(experiment.experiment_id, tags={RUN_KEY: run_key}, run_name=name).info.run_id
     # Also for a run that an earlier start left unfinished: it may have been killed before all of this was written.
-    _describe(workspace, inputs, run_id)
-    return TrackedRun(run_id, run_key, finished=False)
+    commit = _describe(workspace, inputs, run_id)
+    return TrackedRun(run_id, run_key, finished=False, unrepeatable=unrepeatable(commit))
 
 
-def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> None:
-    """Write down what it takes to repeat the run, and what it starts from."""
+def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | None:
+    """Write down what it takes to repeat the run, and what it starts from. Returns: its commit."""
     server = client()
     settings, policy, data, base, source = inputs.settings, inputs.policy, inputs.data, inputs.base, inputs.source
     made = provenance(workspace, settings, threads=thread_count(settings.adaptation.threads))
@@ -132,12 +134,15 @@ def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> None:
     server.log_dict(run_id, made, PROVENANCE)
     for name in ("git_commit", "git_clean", "data_version", "data_modified", "base_model", "base_model_sha256"):
         server.set_tag(run_id, f"graftline.{name}", str(made[name]))
+    commit = cast("str | None", made["git_commit"])
+    server.set_tag(run_id, "graftline.reproducible", f"no: {why}" if (why := unrepeatable(commit)) else "yes")
     for name, value in _flat({**settings.model_dump(mode="json"), "policy": policy.model_dump(mode="json")}):
         server.log_param(run_id, name, value)
     server.log_artifact(run_id, str(data.page))
     counts = {"rows_read": data.read, "rows_accepted": data.accepted, "rows_quarantined": data.quarantined}
     for name, count in counts.items():
         server.log_metric(run_id, name, count)
+    return commit
 
 
 def _end(run: TrackedRun, status: str) -> None:

@@ -19,6 +19,7 @@ def provenance(workspace: Workspace, settings: Settings, *, threads: int) -> dic
     """Plain values, none of them secret, and no path of this machine."""
     return {
         "git_commit": git(workspace.root, "rev-parse", "HEAD"),
+        "project_folder": git(workspace.root, "rev-parse", "--show-prefix"),
         "git_clean": git(workspace.root, "status", "--porcelain", "--", ".", *_REWRITTEN_BY_RUNS) == "",
         "code_sha256": all_code_sha256(),
         "locks": {name: file_sha256(workspace.root / name) for name in LOCK_FILES if (workspace.root / name).exists()},
@@ -31,6 +32,14 @@ def provenance(workspace: Workspace, settings: Settings, *, threads: int) -> dic
         "gpu": gpu(settings.adaptation.device),
         "system": platform.platform(),
     }
+
+
+NO_COMMIT = "the project lies in no git repository, so there is no commit to go back to"
+
+
+def unrepeatable(git_commit: str | None) -> str | None:
+    """Why a run cannot be reproduced, if it cannot; the commit as a run or its tag names it."""
+    return NO_COMMIT if git_commit in (None, "None") else None
 
 
 # `dvc repro` notes what it did in this file while the run goes on.

@@ -28,6 +28,8 @@ class TrackedRun:
     run_key: str
     finished: bool
     """Whether an earlier start brought it to its end: then nothing more is written to it."""
+    unrepeatable: str | None = None
+    """Why it cannot be reproduced, if it cannot."""
 
 
 def connect(workspace: Workspace) -> str:
