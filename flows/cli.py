@@ -81,7 +81,7 @@ def _hand_over_to_the_code_of_this_folder() -> None:
     own = here / "graftline"
     if paths[0] == str(here) or not own.is_dir() or own.samefile(Path(graftline.__file__).parent):
         return
-    from graftline.tasks.reproduction import command_line_of
+    from graftline.tasks.own_code import command_line_of
 
     if module := command_line_of(here):
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(here), *paths]))

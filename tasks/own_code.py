@@ -74,6 +74,17 @@ def path_of(module: str) -> Path | None:
     return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
 
 
+def command_line_of(folder: Path) -> str | None:
+    """The module of the command line whose code a folder holds; None where it holds none, as a project of one's own.
+
+    Up to release 0.1.0 `flows` was a package of its own beside `graftline`.
+    """
+    if not (folder / "graftline" / "__init__.py").is_file():
+        return None
+    places = {"graftline.flows": folder / "graftline" / "flows", "flows": folder / "flows"}
+    return next((module for module, place in places.items() if (place / "cli.py").is_file()), None)
+
+
 def is_in(module: str, packages: Sequence[str]) -> bool:
     """Whether a module is one of these, or lies in one of them."""
     return any(module == name or module.startswith(f"{name}.") for name in packages)

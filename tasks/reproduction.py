@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from graftline.errors import RegistryRefusedError, ReproductionError
 from graftline.settings import DataSettings
 from graftline.tasks.data.dvc_folder import LOCAL_CONFIG, cache_folder, dvc_folder
-from graftline.tasks.own_code import PACKAGE
+from graftline.tasks.own_code import PACKAGE, command_line_of
 from graftline.tasks.registry.versions import champion_of, get_version, open_model
 from graftline.tasks.steps.data_version import named_version, pointer_of
 from graftline.tasks.steps.tracked_run import PROVENANCE
@@ -132,17 +132,6 @@ def _require_data_version(folder: Path, version: str, original: Original) -> Non
             f"{' with changed files' if original.provenance['data_modified'] else ''}, but its commit's {pointer}"
             f" names {named}; it cannot be repeated: commit {pointer} before a run that shall be repeatable"
         )
-
-
-def command_line_of(folder: Path) -> str | None:
-    """The module of the command line whose code a folder holds; None where it holds none, as a project of one's own.
-
-    Up to release 0.1.0 `flows` was a package of its own beside `graftline`.
-    """
-    if not (folder / "graftline" / "__init__.py").is_file():
-        return None
-    places = {"graftline.flows": folder / "graftline" / "flows", "flows": folder / "flows"}
-    return next((module for module, place in places.items() if (place / "cli.py").is_file()), None)
 
 
 def _check_out(root: Path, commit: str, folder: Path, original: Original) -> None:

@@ -6,6 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 from graftline.errors import GraftlineError, RegistryRefusedError
 from graftline.tasks.registry.history import (
+    deciding,
+    has_drafts,
+    history_folder,
     is_carried_out,
     newest_move,
     next_record,
@@ -18,17 +21,23 @@ from graftline.tasks.registry.records import FORM, Entry, Record
 from graftline.tasks.registry.signing import signer_for
 from graftline.tasks.registry.verification import Versions, note_faults
 from graftline.tasks.registry.versions import (
+    CHAMPION,
+    NAME,
+    Notes,
     announce,
     champion_of,
     get_version,
     note_newest,
     note_verdict,
+    notes_in,
     notes_of,
     set_champion,
     shown,
     verdict_of,
     versions_of,
 )
+from graftline.tasks.tracking.server import tracking_uri
+from graftline.tasks.tracking.stored_model import stored_model
 from graftline.tasks.workspace import Workspace
 
 # An answer that was given in time may take a while to arrive: a worker has to start.
@@ -71,7 +80,7 @@ def settled(workspace: Workspace, model: str) -> list[Record]:
             f"{model}: {'; '.join(str(fault) for fault in faults)}; restore mlflow/history/{model} from a backup before"
             " deciding anything"
         )
-    if records and records[-1].form >= FORM and (notes.newest is None or notes.newest.number < len(records)):
+    if _is_not_noted(records, notes):
         note_newest(model, records[-1])
     newest = newest_move(records)
     for record in records:
@@ -80,6 +89,38 @@ def settled(workspace: Workspace, model: str) -> list[Record]:
     if newest is not None:
         _settle_move(workspace, model, newest)
     return _with_missed_deadlines(workspace, model, records, versions)
+
+
+def _is_not_noted(records: list[Record], notes: Notes) -> bool:
+    """Whether the registry does not know of the newest record yet."""
+    return bool(records) and records[-1].form >= FORM and (notes.newest is None or notes.newest.number < len(records))
+
+
+def read_settled(workspace: Workspace, model: str) -> tuple[list[Record], int | None] | None:
+    """The history, checked, and the champion, both read without MLflow, which takes seconds to import.
+
+    None where MLflow is needed: because there is something to finish or to report, or the registry is none that can be
+    read without it, or has no such model.
+    Raises: RegistryRefusedError if a record was edited or is missing.
+    """
+    if not NAME.fullmatch(model) or not history_folder(workspace, model).is_dir():
+        return None
+    with deciding(workspace, model):
+        stored = stored_model(tracking_uri(workspace), model)
+        if stored is None or has_drafts(workspace, model):
+            return None
+        records, notes = read_history(workspace, model), notes_in(model, stored.tags)
+        if not records or note_faults(records, notes, stored.versions) or _is_not_noted(records, notes):
+            return None
+        champion, newest = stored.aliases.get(CHAMPION), newest_move(records)
+        to_do = [record for record in records if not record.moves or record is newest]
+        if not all(is_carried_out(workspace, model, record) for record in to_do):
+            return None
+        if champion != (newest.champion_after if newest else None) or not {champion} <= {None, *stored.versions}:
+            return None
+        if any(_is_missed(asked) for asked in questions(records, stored.versions)):
+            return None
+        return records, champion
 
 
 def _settle_move(workspace: Workspace, model: str, newest: Record) -> None:
@@ -99,10 +140,8 @@ def _settle_move(workspace: Workspace, model: str, newest: Record) -> None:
 
 def _with_missed_deadlines(workspace: Workspace, model: str, records: list[Record], versions: Versions) -> list[Record]:
     """Record of each version that waited for an approval in vain that it did."""
-    missed = (datetime.now(UTC) - timedelta(seconds=LATE_SECONDS)).isoformat(timespec="seconds")
-    for version in versions.values():
-        asked = verdict_of(records, version)
-        if asked and asked.due and asked.due < missed:
+    for asked in questions(records, versions):
+        if _is_missed(asked):
             try:
                 records = [*records, append(workspace, model, records, without_answer(asked, champion_of(model)))]
             except GraftlineError as error:  # whoever only reads the history need not have the key to write it
@@ -110,6 +149,17 @@ def _with_missed_deadlines(workspace: Workspace, model: str, records: list[Recor
                     "%s version %d: no answer by %s; not recorded: %s", model, asked.version, asked.due, error
                 )
     return records
+
+
+def questions(records: list[Record], versions: Versions) -> list[Record]:
+    """The verdicts that wait for a person's answer, or waited in vain."""
+    present = (verdict_of(records, version) for version in versions.values())
+    return [record for record in present if record and record.due]
+
+
+def _is_missed(asked: Record) -> bool:
+    missed = (datetime.now(UTC) - timedelta(seconds=LATE_SECONDS)).isoformat(timespec="seconds")
+    return asked.due is not None and asked.due < missed
 
 
 def without_answer(asked: Record, champion: int | None) -> Entry:

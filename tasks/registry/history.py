@@ -104,6 +104,11 @@ def remove_drafts(workspace: Workspace, model: str) -> None:
         draft.unlink(missing_ok=True)
 
 
+def has_drafts(workspace: Workspace, model: str) -> bool:
+    """Whether a killed writer left something."""
+    return any(history_folder(workspace, model).glob(".*.draft"))
+
+
 def is_carried_out(workspace: Workspace, model: str, record: Record) -> bool:
     """Whether all that follows from a record was done once: what differs afterwards is someone else's doing."""
     return _mark(workspace, model, record.number).exists()

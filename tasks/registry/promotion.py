@@ -5,7 +5,7 @@ from typing import TypedDict
 
 from graftline.errors import RegistryRefusedError, SettingsError
 from graftline.tasks.registry.approval import Approval
-from graftline.tasks.registry.carrying_out import LATE_SECONDS, append, entry_of, settled, without_answer
+from graftline.tasks.registry.carrying_out import LATE_SECONDS, append, entry_of, read_settled, settled, without_answer
 from graftline.tasks.registry.history import champions, deciding, newest_move
 from graftline.tasks.registry.records import FORM, Action, Answer, Entry, Record
 from graftline.tasks.registry.versions import (
@@ -204,6 +204,8 @@ def rollback(workspace: Workspace, model: str, why: str) -> Record:
 
 def history(workspace: Workspace, model: str) -> tuple[list[Record], int | None]:
     """The records of a model and its present champion. Raises: RegistryRefusedError if there is no such model."""
+    if found := read_settled(workspace, model):
+        return found
     open_model(workspace, model)
     return repair(workspace, model), champion_of(model)
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from graftline.tasks.registry.history import deciding, is_carried_out, marks, newest_move, record_file, record_files
 from graftline.tasks.registry.records import FORM, Record, parse_record
@@ -11,6 +10,7 @@ from graftline.tasks.registry.signing import read_signing
 from graftline.tasks.registry.versions import (
     WEIGHTS,
     Notes,
+    Registered,
     champion_of,
     is_of,
     notes_of,
@@ -20,10 +20,7 @@ from graftline.tasks.registry.versions import (
 )
 from graftline.tasks.workspace import Workspace
 
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
-
-Versions = Mapping[int, "ModelVersion"]
+Versions = Mapping[int, Registered]
 
 
 @dataclass(frozen=True)

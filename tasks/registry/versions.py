@@ -1,10 +1,10 @@
 """Models, versions and aliases in MLflow's registry; who may change them is decided in promotion.py."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from graftline.errors import RegistryRefusedError, SettingsError
 from graftline.tasks.registry.records import FORM, Record
@@ -34,6 +34,22 @@ NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 
 Found = TypeVar("Found")
+
+
+class Registered(Protocol):
+    """What MLflow's own class of a version has in common with `StoredVersion`."""
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def run_id(self) -> str | None: ...
+
+    @property
+    def creation_timestamp(self) -> int: ...
+
+    @property
+    def tags(self) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True)
@@ -95,7 +111,7 @@ def get_version(model: str, version: int) -> "ModelVersion":
     )
 
 
-def is_of(record: Record, version: "ModelVersion") -> bool:
+def is_of(record: Record, version: Registered) -> bool:
     """Whether a record is about this version, and not about one of the same number in another registry."""
     if record.version != int(version.version):
         return False
@@ -106,7 +122,7 @@ def is_of(record: Record, version: "ModelVersion") -> bool:
     return datetime.fromisoformat(record.when) + timedelta(seconds=1) >= created
 
 
-def verdict_of(records: Sequence[Record], version: "ModelVersion") -> Record | None:
+def verdict_of(records: Sequence[Record], version: Registered) -> Record | None:
     """The record of the present verdict on a version, if it was judged."""
     judged = (record for record in reversed(records) if record.action in ("verdict", "approval"))
     return next((record for record in judged if is_of(record, version)), None)
@@ -135,7 +151,11 @@ def note_newest(model: str, record: Record) -> None:
 def notes_of(model: str) -> Notes:
     """The notes on a model. Raises: RegistryRefusedError if they were made unreadable."""
     found = _found(lambda: client().get_registered_model(model))
-    tags = found.tags if found else {}
+    return notes_in(model, found.tags if found else {})
+
+
+def notes_in(model: str, tags: Mapping[str, str]) -> Notes:
+    """The notes among a model's tags. Raises: as `notes_of`."""
     return Notes(_read_note(model, tags, ANNOUNCED), _read_note(model, tags, NEWEST))
 
 
@@ -178,7 +198,7 @@ def _note(model: str, tag: str, record: Record) -> None:
     client().set_registered_model_tag(model, tag, f"{record.number} {record.sha256}")
 
 
-def _read_note(model: str, tags: dict[str, str], tag: str) -> Note | None:
+def _read_note(model: str, tags: Mapping[str, str], tag: str) -> Note | None:
     if tag not in tags:
         return None
     number, _, sha256 = tags[tag].partition(" ")

@@ -6,7 +6,8 @@ import pytest
 
 from benchmarks.scores.projects import git
 from graftline.errors import ReproductionError
-from graftline.tasks.reproduction import Original, _check_out, command_line_of
+from graftline.tasks.own_code import command_line_of
+from graftline.tasks.reproduction import Original, _check_out
 from graftline.tasks.tracking.git import git as ask_git
 
 
