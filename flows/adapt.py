@@ -20,6 +20,7 @@ from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.fine_tune import fine_tune
 from graftline.tasks.steps.outcome import RunOutcome
 from graftline.tasks.steps.publish import publish
+from graftline.tasks.steps.receipt import beginning_of_run, keep_receipt
 from graftline.tasks.steps.register_model import champion_to_beat, register_model
 from graftline.tasks.steps.result import result_of
 from graftline.tasks.steps.source_task import source_task
@@ -38,6 +39,7 @@ def adapt(settings: Settings) -> dict[str, JsonValue]:
     began = time.monotonic()
     workspace = Workspace(Path.cwd())
     require_all(workspace.root, settings)
+    beginning = beginning_of_run(workspace, settings)
     policy = read_policy(workspace.policy)
     policy.require_fit(settings.data.task, TASKS[settings.data.task].scores.scoring)
     with show_progress():
@@ -60,4 +62,5 @@ def adapt(settings: Settings) -> dict[str, JsonValue]:
             # What a person decides changes the run's pages.
             done = replace(done, run=replace(run, finished=False), decision=decision)
             report = publish(workspace, done)
+    keep_receipt(workspace, done, report, beginning)
     return result_of(done, report, time.monotonic() - began)

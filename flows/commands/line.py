@@ -4,20 +4,28 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from graftline.flows.commands.options import AsJson, Assignments, Debug, Name, Params, Version
+from graftline.flows.commands.options import AsJson, Assignments, Debug, FullCheck, Name, Params, Version
 from graftline.flows.commands.running import run_verb, say
 
 
 def adapt(
-    params: Params = Path("params.yaml"), assignments: Assignments = None, as_json: AsJson = False, debug: Debug = False
+    params: Params = Path("params.yaml"),
+    assignments: Assignments = None,
+    full_check: FullCheck = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Validate the data, adapt the base model, evaluate, register, and decide whether it becomes champion."""
 
     def call() -> dict[str, JsonValue]:
         from graftline.tasks.readiness import ready_settings
+        from graftline.tasks.unchanged.receipts import result_if_unchanged
+        from graftline.tasks.workspace import Workspace
 
-        # First: what is wrong or missing need not wait for what is heavy.
+        # First: what is wrong or missing need not wait for what is heavy, nor does the news that nothing has changed.
         settings = ready_settings(Path.cwd(), params, assignments)
+        if (known := result_if_unchanged(Workspace(Path.cwd()), settings, full_check=full_check)) is not None:
+            return known
         say("starting: loading Prefect, PyTorch and MLflow")
         from graftline.flows.adapt import adapt
         from graftline.flows.console import hush_tools

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import yaml
+from filelock import FileLock
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
@@ -43,16 +44,24 @@ logger = logging.getLogger("graftline.publish")
 def publish(workspace: Workspace, done: RunOutcome) -> Path:
     """Write the pages and numbers of a run into `reports/`, MLflow and Prefect. Returns: the report's path."""
     folder, evaluation, report = workspace.reports, done.evaluation, _report(done)
-    write_atomically(folder / REPORT, render_report(report))
-    write_atomically(folder / CARD, render_card(report))
-    write_json(folder / TABLE, _verdict_table(done.inputs.policy, done.decision))
-    _write_for_dvc(folder, report, done.checkpoint, evaluation.held_out)
+    with alone_in_reports(workspace):
+        write_atomically(folder / REPORT, render_report(report))
+        write_atomically(folder / CARD, render_card(report))
+        write_json(folder / TABLE, _verdict_table(done.inputs.policy, done.decision))
+        _write_for_dvc(folder, report, done.checkpoint, evaluation.held_out)
     files = [evaluation.folder.path / name for name in (*evaluation.held_out.pictures.values(), PREDICTIONS)]
     scores = {f"test_{name}": score["value"] for name, score in evaluation.scores.items()}
     log_results(done.run, scores, [folder / REPORT, folder / CARD, folder / TABLE, *files])
     _describe(done.run, report)
     _show_in_prefect(workspace, report, done.inputs.data, folder)
     return folder / REPORT
+
+
+def alone_in_reports(workspace: Workspace) -> FileLock:
+    """A lock under which the pages of one run are written: those of two would otherwise be mixed."""
+    folder = workspace.artifacts / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / ".reports.lock")
 
 
 def _report(done: RunOutcome) -> RunReport:

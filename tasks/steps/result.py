@@ -11,9 +11,13 @@ from graftline.pages.report import kept
 from graftline.tasks.steps.outcome import RunOutcome
 
 
-def result_of(done: RunOutcome, report: Path, seconds: float) -> dict[str, JsonValue]:
-    """The result of a run as plain values, with `summary` for a person."""
+def result_of(done: RunOutcome, report: Path, seconds: float, *, again: bool = False) -> dict[str, JsonValue]:
+    """The result of a run as plain values, with `summary` for a person.
+
+    With `again` that of the same run when it is started again and nothing has changed.
+    """
     data, base = done.inputs.data, done.inputs.base
+    steps = dict.fromkeys(done.steps, "reused") if again else done.steps
     primary = TASKS[data.task].scores.scoring.primary
     result: dict[str, JsonValue] = {
         "model": done.candidate.model,
@@ -41,16 +45,15 @@ def result_of(done: RunOutcome, report: Path, seconds: float) -> dict[str, JsonV
         "predictions_sha256": done.evaluation.predictions_sha256,
         "run_id": done.candidate.run_id,
         "report": str(report),
-        "steps": {**done.steps},
+        "steps": {**steps},
         "seconds": round(seconds, 1),
     }
-    return {**result, "summary": _summary(done, report, primary)}
+    return {**result, "summary": _summary(done, report, primary, unchanged=set(steps.values()) == {"reused"})}
 
 
-def _summary(done: RunOutcome, report: Path, primary: str) -> str:
+def _summary(done: RunOutcome, report: Path, primary: str, *, unchanged: bool) -> str:
     data, base, checkpoint = done.inputs.data, done.inputs.base, done.checkpoint
     score = done.evaluation.scores[primary]
-    unchanged = all(outcome == "reused" for outcome in done.steps.values())
     lines = {
         "data": f"version {data.data.version}{' (modified)' if data.data.modified else ''}",
         "rows": f"{data.read:,} read = {data.accepted:,} accepted + {data.quarantined:,} quarantined",

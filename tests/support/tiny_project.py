@@ -28,6 +28,7 @@ from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.fine_tune import Checkpoint, fine_tune
 from graftline.tasks.steps.outcome import RunOutcome
 from graftline.tasks.steps.publish import publish
+from graftline.tasks.steps.receipt import beginning_of_run, keep_receipt
 from graftline.tasks.steps.register_model import Candidate, champion_to_beat, register_model
 from graftline.tasks.steps.source_task import source_task
 from graftline.tasks.steps.tracked_run import RunInputs, tracked_run
@@ -76,6 +77,7 @@ class Line:
 def run_line(root: Path, assignments: list[str] | None = None) -> Line:
     """The line as flows/adapt.py has it, its tasks as plain functions."""
     workspace, settings = Workspace(root), read_settings(root / "params.yaml", assignments)
+    beginning = beginning_of_run(workspace, settings)
     policy = read_policy(workspace.policy)
     data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
     base = fetch_model.fn(workspace, settings.base_model.uri)
@@ -90,6 +92,7 @@ def run_line(root: Path, assignments: list[str] | None = None) -> Line:
         decision = decide.fn(workspace, policy, candidate, evaluation)
         done = RunOutcome(inputs, run, checkpoint, rivals, evaluation, candidate, decision)
         report = publish.fn(workspace, done)
+    keep_receipt(workspace, done, report, beginning)
     return Line(
         workspace, settings, data, base, run, checkpoint, rivals, champion, evaluation, candidate, decision, report
     )  # fmt: skip

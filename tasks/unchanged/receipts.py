@@ -1,0 +1,113 @@
+"""Receipts of finished runs: what came of one, and everything that it rests on, in `artifacts/runs/`."""
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import JsonValue
+
+from graftline.digests import json_sha256
+from graftline.files import write_atomically
+from graftline.settings import Settings
+from graftline.tasks.registry.history import history_folder
+from graftline.tasks.registry.versions import NAME
+from graftline.tasks.tracking.server import tracking_uri
+from graftline.tasks.tracking.stored_model import stored_model, stored_run
+from graftline.tasks.unchanged.places import ChangedError, Look, Noted, Place, UnsureError, still_there
+from graftline.tasks.unchanged.surroundings import surroundings
+from graftline.tasks.workspace import Workspace
+
+Files = Mapping[Place, Mapping[str, Noted] | None]
+Result = dict[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a run would come to as long as nothing changes."""
+
+    result: Result
+    surroundings: Mapping[str, JsonValue]
+    registry: JsonValue
+    files: Files
+
+
+def result_if_unchanged(workspace: Workspace, settings: Settings, *, full_check: bool = False) -> Result | None:
+    """The result of a run with these settings, if one was finished and nothing that it rests on has changed since.
+
+    Files count as unchanged that have the size, times and inode that they had; with `full_check` every byte is read.
+    None where anything differs, is damaged or is not certain: then a run finds out.
+    """
+    began = time.monotonic()
+    try:
+        path = receipt_path(workspace, settings)
+        known = read_receipt(path)
+        if known.surroundings != surroundings(workspace):
+            return None
+        files = _still(workspace.root, known.files, read_all=full_check)
+        if known.registry != registry_state(workspace, settings.registry.model, str(known.result["run_id"])):
+            return None
+        if files != known.files:
+            with suppress(OSError):  # it only spares the next one some reading
+                write_receipt(path, replace(known, files=files))
+    except (ChangedError, UnsureError, OSError, ValueError, KeyError, TypeError):
+        return None
+    return {**known.result, "seconds": round(time.monotonic() - began, 1)}
+
+
+def receipt_path(workspace: Workspace, settings: Settings) -> Path:
+    """One receipt for each choice of settings, however the file is written that says so."""
+    return workspace.artifacts / "runs" / f"{json_sha256(settings.model_dump(mode='json'))[:32]}.receipt"
+
+
+def registry_state(workspace: Workspace, model: str, run_id: str) -> JsonValue:
+    """Everything in the registry that a finished run looks at. Raises: UnsureError if that is not to be had quickly."""
+    uri = tracking_uri(workspace)
+    stored = stored_model(uri, model) if NAME.fullmatch(model) else None
+    run = stored_run(uri, run_id)
+    if stored is None or run is None:
+        raise UnsureError(f"{model}: not to be read without MLflow")
+    versions = {str(number): cast("JsonValue", asdict(version)) for number, version in stored.versions.items()}
+    return {"aliases": {**stored.aliases}, "tags": {**stored.tags}, "versions": versions, "run": list(run)}
+
+
+def history_place(workspace: Workspace, model: str) -> Place:
+    """The records of a model; the lock beside them says nothing."""
+    return Place(history_folder(workspace, model).relative_to(workspace.root).as_posix(), without=(".lock",))
+
+
+def write_receipt(path: Path, receipt: Receipt) -> None:
+    """Write it with a digest over it, so that a damaged one is none."""
+    files = [[place.path, list(place.without), _plain(found)] for place, found in receipt.files.items()]
+    values = {"result": receipt.result, "surroundings": {**receipt.surroundings}, "registry": receipt.registry}
+    content = json.dumps({**values, "files": files}, ensure_ascii=False).encode()
+    write_atomically(path, sha256(content).hexdigest().encode() + b"\n" + content)
+
+
+def read_receipt(path: Path) -> Receipt:
+    """Raises: OSError if there is none; ValueError, KeyError or TypeError if it is damaged."""
+    digest, _, content = path.read_bytes().partition(b"\n")
+    if sha256(content).hexdigest().encode() != digest:
+        raise ValueError(f"{path}: damaged")
+    values = json.loads(content)
+    files = {Place(where, tuple(without)): _parsed(found) for where, without, found in values["files"]}
+    return Receipt(values["result"], values["surroundings"], values["registry"], files)
+
+
+def _still(root: Path, files: Files, *, read_all: bool) -> Files:
+    moment_ns = time.time_ns()
+    return {place: still_there(root, place, known, moment_ns, read_all=read_all) for place, known in files.items()}
+
+
+def _plain(found: Mapping[str, Noted] | None) -> dict[str, list[Any]] | None:
+    return None if found is None else {name: [one.sha256, *(one.look or [])] for name, one in found.items()}
+
+
+def _parsed(found: dict[str, list[Any]] | None) -> dict[str, Noted] | None:
+    if found is None:
+        return None
+    return {name: Noted(digest, Look(*look) if look else None) for name, (digest, *look) in found.items()}
