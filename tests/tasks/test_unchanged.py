@@ -101,7 +101,10 @@ FILES = {
 
 
 @pytest.mark.parametrize("pattern", FILES.values(), ids=FILES.keys())
-def test_a_changed_byte_is_seen_though_size_and_time_of_writing_are_what_they_were(line: Line, pattern: str) -> None:
+def test_a_changed_byte_is_seen_though_size_and_time_of_writing_are_what_they_were(
+    line: Line, patient: None, pattern: str
+) -> None:
+    assert known(line) is not None  # from now on nothing is read that its times vouch for
     (path,) = line.workspace.root.glob(pattern)
     written = path.stat()
     with put_back(path):
@@ -238,7 +241,8 @@ def test_moved_and_removed_aliases_and_notes_are_seen(line: Line) -> None:
 
 @pytest.mark.parametrize(
     ("change", "back"),
-    [("UPDATE model_versions SET current_stage = 'Deleted_Internal'", "UPDATE model_versions SET current_stage = 'None'"),
+    [("UPDATE model_versions SET current_stage = 'Deleted_Internal'",
+      "UPDATE model_versions SET current_stage = 'None'"),
      ("UPDATE runs SET lifecycle_stage = 'deleted'", "UPDATE runs SET lifecycle_stage = 'active'"),
      ("ALTER TABLE model_versions RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO model_versions")],
     ids=["version", "run", "other tables"],
