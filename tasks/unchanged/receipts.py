@@ -68,7 +68,7 @@ def registry_state(workspace: Workspace, model: str, run_id: str) -> JsonValue:
     """Everything in the registry that a finished run looks at. Raises: UnsureError if that is not to be had quickly."""
     uri = tracking_uri(workspace)
     stored = stored_model(uri, model) if NAME.fullmatch(model) else None
-    run = stored_run(uri, run_id)
+    run = stored_run(uri, run_id) if stored else None
     if stored is None or run is None:
         raise UnsureError(f"{model}: not to be read without MLflow")
     versions = {str(number): cast("JsonValue", asdict(version)) for number, version in stored.versions.items()}

@@ -41,7 +41,7 @@ def _libraries_sha256() -> str:
     """Over the names of all installed packages, which hold their versions, in the order in which Python finds them."""
     named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     places = [place for place in sys.path if Path(place).name in INSTALLED_IN or place in named]
-    return json_sha256([_packages_in(place) for place in dict.fromkeys(filter(None, places))])
+    return json_sha256([found for place in dict.fromkeys(filter(None, places)) if (found := _packages_in(place))])
 
 
 def _packages_in(place: str) -> list[JsonValue]:

@@ -123,6 +123,17 @@ def test_a_second_run_with_nothing_changed_runs_no_step_and_makes_nothing(projec
     assert (project.runs, project.versions) == (1, 1)
 
 
+def test_a_run_that_has_to_look_for_itself_says_what_was_known_without_one(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (receipt,) = (project.root / "artifacts" / "runs").glob("*.receipt")
+    receipt.unlink()
+    looked = adapt()
+    assert receipt.exists()
+    assert {**looked, "seconds": 0} == {**project.second, "seconds": 0}
+
+
 def test_the_first_model_is_champion(project: Project) -> None:
     assert project.champion == 1
 
