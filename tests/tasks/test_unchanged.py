@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from graftline.settings import parse_settings
+from graftline.tasks.own_code import PACKAGE
 from graftline.tasks.registry.history import history_folder
 from graftline.tasks.steps import receipt as writing
 from graftline.tasks.steps.receipt import Beginning, beginning_of_run, keep_receipt
@@ -259,7 +260,7 @@ def test_a_deleted_version_or_run_or_a_registry_of_another_make_is_seen(line: Li
 def copied_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The package in a folder where it can be changed."""
     copy = tmp_path / "graftline"
-    shutil.copytree(writing.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     for module in (writing, installation):
         monkeypatch.setattr(module, "PACKAGE", copy)
     return copy

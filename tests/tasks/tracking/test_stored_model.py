@@ -37,7 +37,7 @@ def by_mlflow(uri: str, model: str) -> StoredModel:
 
 
 def _plain(version: ModelVersion) -> StoredVersion:
-    return StoredVersion(str(version.version), version.run_id, version.creation_timestamp, dict(version.tags))
+    return StoredVersion(str(version.version), version.run_id or "", version.creation_timestamp, dict(version.tags))
 
 
 @pytest.fixture
