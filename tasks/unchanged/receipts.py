@@ -54,7 +54,7 @@ def result_if_unchanged(workspace: Workspace, settings: Settings, *, full_check:
         if files != known.files:
             with suppress(OSError):  # it only spares the next one some reading
                 write_receipt(path, replace(known, files=files))
-    except (ChangedError, UnsureError, OSError, ValueError, KeyError, TypeError):
+    except (ChangedError, UnsureError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return {**known.result, "seconds": round(time.monotonic() - began, 1)}
 
