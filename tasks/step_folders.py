@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from graftline.digests import file_sha256, json_sha256
 from graftline.files import files_below, sync_folder, write_json
 from graftline.tasks.own_code import code_sha256
+from graftline.tasks.shared_files import give_back, share
 from graftline.tasks.workspace import Workspace
 
 Outcome = Literal["ran", "reused"]
@@ -48,7 +49,8 @@ def produce(
     `build` fills an empty folder that is renamed into place afterwards, so a killed step leaves nothing that looks
     finished. A `resumable` step finds what a killed one left. Processes that want the same folder wait for one.
     A finished folder whose files differ from its manifest is set aside and made again. `code` are the modules that
-    make the result; what they import counts with them.
+    make the result; what they import counts with them. Large files may afterwards be shared with other folders, and
+    not be written to.
     """
     inputs: dict[str, JsonValue] = {
         "step": step,
@@ -69,8 +71,11 @@ def produce(
         if partial.exists() and not resumable:
             shutil.rmtree(partial)
         partial.mkdir(exist_ok=True)
+        give_back(partial)
         build(partial)
-        write_json(partial / MANIFEST, {"inputs": inputs, "files": _listing(partial)})
+        listing = _listing(partial)
+        share(workspace.shared_files, {partial / name: sha256 for name, sha256 in listing.items()})
+        write_json(partial / MANIFEST, {"inputs": inputs, "files": {**listing}})
         partial.rename(final)
         sync_folder(parent)
     return StepFolder(final, key, "ran")
@@ -85,7 +90,7 @@ def is_intact(folder: Path) -> bool:
     return isinstance(manifest, dict) and manifest.get("files") == _listing(folder)
 
 
-def _listing(folder: Path) -> dict[str, JsonValue]:
+def _listing(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): file_sha256(path)
         for path in files_below(folder)

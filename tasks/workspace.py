@@ -17,6 +17,11 @@ class Workspace:
         return self.root / "artifacts"
 
     @property
+    def shared_files(self) -> Path:
+        """Large files of steps and base models, each by its digest."""
+        return self.artifacts / "files"
+
+    @property
     def policy(self) -> Path:
         """The promotion policy, if the project has one of its own."""
         return self.root / POLICY

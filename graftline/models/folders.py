@@ -1,6 +1,8 @@
 """Models of every kind as folders: which family one is of, a base model with a new head, an adapted model."""
 
 import json
+import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from graftline.digests import tensors_sha256
 from graftline.errors import BaseModelRefusedError
 from graftline.files import write_json
 from graftline.models.classifier import Classifier
@@ -21,6 +24,11 @@ from graftline.settings import Kind
 
 # Beside the backbone's own files: what the libraries of models do not know of.
 DESCRIPTION, HEAD = "graftline.json", "head.safetensors"
+# A backbone's weights, in one file or several with an index, as transformers and timm name them.
+WEIGHTS = "model*.safetensors*"
+# A published file may hold more than the backbone, as its pooler or classifier. What is larger by more than this, as
+# Whisper's with its decoder, would cost more at every place where the model is served than it saves here.
+LARGER = 1.1
 
 
 def load_base(
@@ -56,10 +64,11 @@ def load_base(
     return model
 
 
-def save_classifier(model: Classifier, preprocessor: Preprocessor, folder: Path) -> None:
+def save_classifier(model: Classifier, preprocessor: Preprocessor, folder: Path, *, base: Path | None = None) -> None:
     """Write backbone, head, preprocessor and description: everything that `load_classifier` needs.
 
-    Adapters that were not merged are taken out of the model and written beside the backbone.
+    Adapters that were not merged are taken out of the model and written beside the backbone. A backbone that is still
+    that of the folder `base` is written as it lies there, byte for byte: equal files can be kept once.
     """
     adapters = None
     if has_lora(model):
@@ -67,6 +76,8 @@ def save_classifier(model: Classifier, preprocessor: Preprocessor, folder: Path)
 
         adapters = take_out_lora(model, folder)
     model.family.save(model.backbone, folder)
+    if base is not None:
+        _take_weights_of(base, model, folder)
     preprocessor.save(folder)
     save_file({name: tensor.contiguous() for name, tensor in model.head.state_dict().items()}, folder / HEAD)
     description = {
@@ -77,6 +88,33 @@ def save_classifier(model: Classifier, preprocessor: Preprocessor, folder: Path)
         "lora": asdict(adapters) if adapters else None,
     }
     write_json(folder / DESCRIPTION, cast("dict[str, Any]", description))
+
+
+def _take_weights_of(base: Path, model: Classifier, folder: Path) -> None:
+    """Put the base model's files of weights in the place of those in `folder`, if the same backbone is loaded then."""
+    own, published = sorted(folder.glob(WEIGHTS)), sorted(base.glob(WEIGHTS))
+    if not 0 < _bytes_of(published) <= LARGER * _bytes_of(own) or not _loads_as(model, base):
+        return
+    for path in own:
+        path.unlink()
+    taken = [Path(shutil.copyfile(path, folder / path.name)) for path in published]
+    if not _loads_as(model, folder):  # beside the configuration that was written for the backbone
+        for path in taken:
+            path.unlink()
+        model.family.save(model.backbone, folder)
+
+
+def _loads_as(model: Classifier, folder: Path) -> bool:
+    """Whether the backbone in a folder is that of `model`, bit for bit."""
+    try:
+        loaded = model.family.load(folder)
+    except BaseModelRefusedError:
+        return False
+    return tensors_sha256(loaded.state_dict()) == tensors_sha256(model.backbone.state_dict())
+
+
+def _bytes_of(files: Sequence[Path]) -> int:
+    return sum(path.stat().st_size for path in files)
 
 
 def load_classifier(folder: Path) -> Classifier:

@@ -9,9 +9,9 @@ from filelock import FileLock
 from graftline.base_models.allowed_files import check_names
 from graftline.base_models.lock import LockedModel, describe_folder, parse_lock, print_lock
 from graftline.errors import BaseModelRefusedError
-from graftline.files import sync_folder, write_atomically
+from graftline.files import write_atomically
 from graftline.tasks.base_models.sources import open_source, parse_uri
-from graftline.tasks.base_models.store import LOCK_FILE, read_on, store_of
+from graftline.tasks.base_models.store import LOCK_FILE, keep, read_on, store_of
 from graftline.tasks.workspace import Workspace
 
 
@@ -27,7 +27,7 @@ def lock_model(workspace: Workspace, uri: str) -> LockedModel:
         partial.mkdir()
         try:
             locked = _take_stock(workspace, uri, partial)
-            _keep(partial, store / locked.digest)
+            _keep(workspace, partial, locked, store / locked.digest)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     with FileLock(store / ".lock"):
@@ -68,9 +68,8 @@ def _take_stock(workspace: Workspace, uri: str, partial: Path) -> LockedModel:
         )
 
 
-def _keep(partial: Path, folder: Path) -> None:
+def _keep(workspace: Workspace, partial: Path, locked: LockedModel, folder: Path) -> None:
     """Move a model that was just described into the store, unless one with the same digest is there."""
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if not folder.exists():
-            partial.rename(folder)
-            sync_folder(folder.parent)
+            keep(workspace, partial, locked, folder)

@@ -6,11 +6,12 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from graftline.base_models.lock import LockedFile, LockedModel, check_file, check_folder
+from graftline.base_models.lock import LockedFile, LockedModel, check_file, check_folder, list_files
 from graftline.digests import file_sha256
 from graftline.errors import BaseModelRefusedError
 from graftline.files import sync_folder
 from graftline.tasks.base_models.sources import Source, SourceFile, open_source
+from graftline.tasks.shared_files import give_back, share
 from graftline.tasks.step_folders import Outcome
 from graftline.tasks.workspace import Workspace
 
@@ -46,7 +47,9 @@ def verify_base_model(model: BaseModel) -> None:
 
 def download(workspace: Workspace, uri: str, locked: LockedModel, folder: Path) -> None:
     """Fetch what the lock names into a partial folder, which a killed run leaves to the next, and rename it."""
-    partial = folder.with_name(f".{locked.digest}.partial")
+    partial = partial_of(folder)
+    if partial.exists():
+        give_back(partial)
     logger.info("fetching %s at %s: %d files, %.1f MB", uri, locked.revision, len(locked.files), locked.bytes / 1e6)
     try:
         with open_source(workspace, uri, locked.revision) as source:
@@ -56,8 +59,37 @@ def download(workspace: Workspace, uri: str, locked: LockedModel, folder: Path) 
     except BaseModelRefusedError:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    keep(workspace, partial, locked, folder)
+
+
+def keep(workspace: Workspace, partial: Path, locked: LockedModel, folder: Path) -> None:
+    """Give a checked model its final name."""
+    share(workspace.shared_files, {partial / file.path: file.sha256 for file in locked.files})
     partial.rename(folder)
     sync_folder(folder.parent)
+
+
+def put_back(folder: Path, locked: LockedModel) -> bool:
+    """Make a stored model with damaged files an unfinished download, which lacks them.
+
+    A fault in a file that a step shares with it reaches it, too. Returns: False, and does nothing, where none is
+    damaged, or something else lies in the folder: that is not for us to remove.
+    """
+    files = {folder / file.path: file.sha256 for file in locked.files}
+    damaged = [path for path, sha256 in files.items() if not path.exists() or file_sha256(path) != sha256]
+    if not damaged or set(list_files(folder, folder.name)) - {file.path for file in locked.files}:
+        return False
+    for path in damaged:
+        logger.warning("%s: was damaged since it was stored; it is fetched again", path)
+        path.unlink(missing_ok=True)
+    shutil.rmtree(partial_of(folder), ignore_errors=True)
+    folder.rename(partial_of(folder))
+    return True
+
+
+def partial_of(folder: Path) -> Path:
+    """Where a download goes until it is whole."""
+    return folder.with_name(f".{folder.name}.partial")
 
 
 def _fetch_file(source: Source, file: LockedFile, target: Path, *, where: str) -> None:

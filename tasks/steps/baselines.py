@@ -256,7 +256,7 @@ def _adapted(
     bar = ProgressBar("baseline", "baselines: share of the training steps that are done")
     made = adapt_base(workspace, settings, data, base, folder=folder / CHECKPOINTS, bar=bar, scratch=scratch)
     bar.show(1.0)
-    save_classifier(made.model, made.preprocessor, folder / MODEL)
+    save_classifier(made.model, made.preprocessor, folder / MODEL, base=None if scratch else base.path)
     predictions = predictor_of(folder / MODEL).predict(raw_inputs(workspace, data, "test"))
     for part in (CHECKPOINTS, MODEL) if scratch else (CHECKPOINTS,):
         shutil.rmtree(folder / part, ignore_errors=True)

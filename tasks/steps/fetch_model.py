@@ -1,14 +1,17 @@
 """Step 2, fetch_model: the base model that the lock names, in a store that goes by digest, every byte verified."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from graftline.base_models.lock import LockedModel
+from graftline.errors import BaseModelRefusedError
 from graftline.tasks.base_models.locking import locked_model
 from graftline.tasks.base_models.sources import SourceUnavailableError
-from graftline.tasks.base_models.store import BaseModel, download, store_of, verify_base_model
+from graftline.tasks.base_models.store import BaseModel, download, put_back, store_of, verify_base_model
 from graftline.tasks.step_folders import Outcome
 from graftline.tasks.workspace import Workspace
 
@@ -35,16 +38,25 @@ def is_unavailable(_task: object, _run: object, state: "State[Any]") -> bool:
 def fetch_model(workspace: Workspace, uri: str) -> BaseModel:
     """Bring the locked base model into the store, or verify the one that is there.
 
-    A broken download goes on where it stopped. Processes that want the same model wait for one download.
+    A broken download goes on where it stopped, and fetches again what was damaged since. Processes that want the same
+    model wait for one download.
     Raises: BaseModelRefusedError if any byte differs from the lock; SourceUnavailableError, which is worth a retry.
     """
     locked = locked_model(workspace, uri)
     store = store_of(workspace)
     folder = store / locked.digest
     with FileLock(store / f".{locked.digest}.lock"):
-        outcome: Outcome = "reused" if folder.exists() else "ran"
-        if outcome == "ran":
-            download(workspace, uri, locked, folder)
+        if folder.exists():
+            try:
+                return _verified(uri, locked, folder, "reused")
+            except BaseModelRefusedError:
+                if not put_back(folder, locked):
+                    raise
+        download(workspace, uri, locked, folder)
+    return _verified(uri, locked, folder, "ran")
+
+
+def _verified(uri: str, locked: LockedModel, folder: Path, outcome: Outcome) -> BaseModel:
     model = BaseModel(
         uri, locked.revision, locked.digest, folder, locked.licence, locked.bytes, files=locked.files, outcome=outcome
     )

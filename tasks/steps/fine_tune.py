@@ -117,7 +117,7 @@ def _build(
     bar.show(1.0)
     # Before it is saved: adapters that are not merged are taken out of the model for that.
     weights_sha256 = tensors_sha256(dict(made.model.state_dict()))
-    save_classifier(made.model, made.preprocessor, folder / MODEL)
+    save_classifier(made.model, made.preprocessor, folder / MODEL, base=base.path)
     write_json(folder / SUMMARY, _summary(made, weights_sha256, data, round(time.monotonic() - began, 1)))
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # a solved head needs none
 

@@ -12,6 +12,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel
 
 from graftline.answers.predicting import predictor_of
+from graftline.digests import tensors_sha256
 from graftline.errors import BaseModelRefusedError, DataRefusedError, SettingsError
 from graftline.frozen.freezing import freeze, frozen_sha256, train_mode
 from graftline.models.blocks import find_blocks
@@ -38,7 +39,7 @@ from tests.support.tiny_media import (
     write_tiny_image_model,
     write_tiny_media_model,
 )
-from tests.support.tiny_models import write_tiny_model
+from tests.support.tiny_models import tiny_classifier, tiny_preprocessor, write_tiny_model
 
 LARGE = ("timm vgg", "timm inception_v3")
 MEDIA = sampled(MEDIA_ARCHITECTURES, "timm resnet", "vit", "hubert", "whisper")
@@ -64,6 +65,44 @@ def test_a_saved_model_reads_and_answers_as_the_one_that_was_saved(tmp_path: Pat
     with torch.no_grad():
         assert torch.equal(again(**read), model.eval()(**rows.batch(range(4))))
     assert all(torch.equal(again.state_dict()[name], tensor) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("family", MEDIA)
+def test_an_unchanged_backbone_is_saved_as_the_files_of_the_base_model(
+    tmp_path: Path, family: MediaArchitecture
+) -> None:
+    base = write_tiny_media_model(tmp_path / "base", family)
+    model, preprocessor = tiny_media_classifier(base, family), load_preprocessor(base, Reading(kind_of(family)))
+    save_classifier(model, preprocessor, tmp_path / "saved", base=base)
+    again = load_classifier(tmp_path / "saved")
+    assert tensors_sha256(again.state_dict()) == tensors_sha256(model.state_dict())
+    written, published = (folder / "model.safetensors" for folder in (tmp_path / "saved", base))
+    if family == "whisper":  # whose decoder nobody needs
+        assert written.stat().st_size < published.stat().st_size
+    else:
+        assert written.read_bytes() == published.read_bytes()
+
+
+def test_a_backbone_that_differs_in_one_bit_is_saved_as_it_is(tmp_path: Path) -> None:
+    base = write_tiny_model(tmp_path / "base")
+    model, preprocessor = tiny_classifier(base), tiny_preprocessor(base)
+    with torch.no_grad():
+        bias = next(parameter for name, parameter in model.backbone.named_parameters() if name.endswith("bias"))
+        bias[0] = -0.0 if bias[0] == 0 else torch.nextafter(bias[0], torch.tensor(1.0))
+    save_classifier(model, preprocessor, tmp_path / "saved", base=base)
+    assert tensors_sha256(load_classifier(tmp_path / "saved").state_dict()) == tensors_sha256(model.state_dict())
+
+
+def test_weights_of_half_the_precision_in_several_files_are_saved_as_they_are_published(tmp_path: Path) -> None:
+    base = write_tiny_model(tmp_path / "base")
+    (base / "model.safetensors").unlink()
+    AutoModel.from_config(AutoConfig.from_pretrained(base)).half().save_pretrained(base, max_shard_size="10KB")
+    model = tiny_classifier(base)
+    save_classifier(model, tiny_preprocessor(base), tmp_path / "saved", base=base)
+    published = {path.name: path.read_bytes() for path in base.glob("model*")}
+    assert len(published) > 2
+    assert {path.name: path.read_bytes() for path in (tmp_path / "saved").glob("model*")} == published
+    assert tensors_sha256(load_classifier(tmp_path / "saved").state_dict()) == tensors_sha256(model.state_dict())
 
 
 @pytest.mark.parametrize("family", MEDIA)
