@@ -12,6 +12,7 @@ from graftline.flows.console import show_progress
 from graftline.flows.waiting import wait_for_approval
 from graftline.settings import Settings
 from graftline.tasks.readiness import require_all
+from graftline.tasks.step_uses import noting_uses
 from graftline.tasks.steps.baselines import baselines
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.decide import decide
@@ -42,7 +43,7 @@ def adapt(settings: Settings) -> dict[str, JsonValue]:
     beginning = beginning_of_run(workspace, settings)
     policy = read_policy(workspace.policy)
     policy.require_fit(settings.data.task, TASKS[settings.data.task].scores.scoring)
-    with show_progress():
+    with show_progress(), noting_uses(workspace, settings.registry.model) as ended_with:
         version = data_version(workspace, settings.data)
         data = validate_data(workspace, settings.data, version)
         base = fetch_model(workspace, settings.base_model.uri)
@@ -57,6 +58,7 @@ def adapt(settings: Settings) -> dict[str, JsonValue]:
             decision = decide(workspace, policy, candidate, evaluation)
             done = RunOutcome(inputs, run, checkpoint, rivals, evaluation, candidate, decision)
             report = publish(workspace, done)
+        ended_with(candidate.version)
         if decision.due:  # after the run's lock was given back: it may take days
             decision = wait_for_approval(workspace, candidate, evaluation, decision)
             # What a person decides changes the run's pages.

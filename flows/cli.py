@@ -15,7 +15,7 @@ from graftline.flows.commands import line, project, registry
 VERBS = {
     "Begin": (project.init, project.settings),
     "Adapt": (line.adapt, line.reproduce),
-    "Set up": (project.lock, project.convert, project.up),
+    "Set up": (project.lock, project.convert, project.up, project.gc),
     "Registered models": (
         registry.promote,
         registry.approve,

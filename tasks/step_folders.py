@@ -15,6 +15,7 @@ from graftline.digests import file_sha256, json_sha256
 from graftline.files import files_below, sync_folder, write_json
 from graftline.tasks.own_code import code_sha256
 from graftline.tasks.shared_files import give_back, share
+from graftline.tasks.step_uses import note_use
 from graftline.tasks.workspace import Workspace
 
 Outcome = Literal["ran", "reused"]
@@ -62,6 +63,7 @@ def produce(
     parent = workspace.artifacts / step
     final, partial = parent / key, parent / f".{key}.partial"
     parent.mkdir(parents=True, exist_ok=True)
+    note_use(f"{step}/{key}")
     with FileLock(parent / f".{key}.lock"):
         if is_intact(final):
             return StepFolder(final, key, "reused")
@@ -88,6 +90,15 @@ def is_intact(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(manifest, dict) and manifest.get("files") == _listing(folder)
+
+
+def listed(folder: Path) -> frozenset[str]:
+    """The digests of the files that a finished folder's manifest lists; none where it is unreadable."""
+    try:
+        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        return frozenset(files.values())
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return frozenset()
 
 
 def _listing(folder: Path) -> dict[str, str]:

@@ -17,6 +17,11 @@ class Workspace:
         return self.root / "artifacts"
 
     @property
+    def features(self) -> Path:
+        """The stores of what frozen parts gave."""
+        return self.artifacts / "features"
+
+    @property
     def shared_files(self) -> Path:
         """Large files of steps and base models, each by its digest."""
         return self.artifacts / "files"

@@ -101,6 +101,25 @@ def convert(
     run_verb(call, as_json=as_json, debug=debug)
 
 
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    keep_rejected: Annotated[
+        int,
+        typer.Option("--keep-rejected", min=0, help="How many versions that were held or rejected stay, per model."),
+    ] = 5,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Free the disk of what no version, no run and no repetition of one needs."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.gc import gc
+
+        return gc(Path.cwd(), dry_run=dry_run, keep_rejected=keep_rejected)
+
+    run_verb(call, as_json=as_json, debug=debug)
+
+
 def up(
     prefect_port: Annotated[int, typer.Option("--prefect-port", help="Port of Prefect's page.")] = 4200,
     mlflow_port: Annotated[int, typer.Option("--mlflow-port", help="Port of MLflow's page.")] = 5000,

@@ -118,6 +118,24 @@ def make_room(folder: Path, needed_bytes: int, *, limit_bytes: int) -> list[str]
     return [one.folder.name for one in evicted]
 
 
+def evict(folder: Path) -> bool:
+    """Remove a store, whoever used it last. Returns: False, and does nothing, where a process has it open."""
+    with _lock_of_all(folder.parent):
+        _finish_eviction(folder.parent)
+        try:
+            with lock_of(folder).acquire(timeout=0):
+                folder.rename(folder.parent / EVICTED)
+        except Timeout:
+            return False
+        _finish_eviction(folder.parent)
+    return True
+
+
+def stores_in(root: Path) -> list[Path]:
+    """The folders of all stores below `root`."""
+    return [path for path in sorted(root.iterdir()) if _is_store(path)] if root.exists() else []
+
+
 def _finish_eviction(root: Path) -> None:
     if (root / EVICTED).exists():
         shutil.rmtree(root / EVICTED)
@@ -125,8 +143,11 @@ def _finish_eviction(root: Path) -> None:
 
 def _stores_beside(folder: Path) -> list[Path]:
     # Whatever else lies there is not touched. A kill while the store was opened may have left only one of its files.
-    others = [path for path in sorted(folder.parent.iterdir()) if path != folder]
-    return [path for path in others if any((path / name).is_file() for name in (VALUES, INDEX))]
+    return [path for path in stores_in(folder.parent) if path != folder]
+
+
+def _is_store(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (VALUES, INDEX))
 
 
 def _neighbour(folder: Path, locks: ExitStack) -> Neighbour:

@@ -26,6 +26,7 @@ from graftline.tasks.registry.versions import (
     Notes,
     announce,
     champion_of,
+    delete_version,
     get_version,
     note_newest,
     note_verdict,
@@ -61,6 +62,8 @@ def _carry_out(workspace: Workspace, model: str, record: Record) -> None:
         set_champion(model, record.champion_after)
     if record.action in ("verdict", "approval"):
         note_verdict(model, record)
+    if record.action == "remove":
+        delete_version(model, record)
     note_carried_out(workspace, model, record)
 
 

@@ -79,7 +79,7 @@ def record_verdict(
                 evaluation_sha256=evaluation_sha256,
                 policy_sha256=policy_sha256,
                 due=due,
-                **_grounds(model, version),
+                **grounds(model, version),
             ),
         )
 
@@ -247,7 +247,7 @@ def _move(
             raise RegistryRefusedError(f"{model} version {to}: is the champion already; nothing to do")
         entry = entry_of(rests_on)
         if rests_on.form < FORM:
-            entry = replace(entry, **_grounds(model, to))
+            entry = replace(entry, **grounds(model, to))
         entry = replace(
             entry, action=action, champion_before=before, champion_after=to, why=why, reasons=(), due=None, answer=None
         )
@@ -277,7 +277,7 @@ def _answered(asked: Record, answer: Answer, champion: int | None) -> Entry:
     )
 
 
-def _grounds(model: str, number: int) -> Grounds:
+def grounds(model: str, number: int) -> Grounds:
     version = get_version(model, number)
     return {
         "version": number,

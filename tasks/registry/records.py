@@ -9,7 +9,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from graftline.digests import canonical_json, json_sha256
 from graftline.signatures import Signer, is_signed
 
-Action = Literal["verdict", "approval", "promote", "override", "rollback"]
+Action = Literal["verdict", "approval", "promote", "override", "rollback", "remove"]
 # Records of the first form lack what `Entry` and `Record` name after `previous_sha256`.
 FORM = 2
 FIRST_FORM = (

@@ -138,6 +138,13 @@ def note_verdict(model: str, record: Record) -> None:
     registry.set_model_version_tag(model, version.version, VERDICT, record.verdict)
 
 
+def delete_version(model: str, record: Record) -> None:
+    """Remove the version that a record is about from the registry, if it is still there. Its model's files stay."""
+    version = versions_of(model).get(record.version)
+    if version is not None and is_of(record, version):
+        client().delete_model_version(model, version.version)
+
+
 def announce(model: str, record: Record) -> None:
     """Note which record is about to be written: one that was not announced was added outside of Graftline."""
     _note(model, ANNOUNCED, record)

@@ -8,9 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import JsonValue
+
 from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count, use_threads
 from graftline.evaluation.scoring import spelt
+from graftline.files import write_json
 from graftline.settings import Kind, Task
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.tasks.base_models.store import BaseModel, verify_base_model
@@ -19,11 +22,14 @@ from graftline.tasks.progress import ProgressBar
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from torch import Tensor
 
     from graftline.frozen.freezing import FreezePoint
     from graftline.frozen.keys import KeptUnder
     from graftline.frozen.rows import InputRows
+    from graftline.frozen.store import FeatureStore
     from graftline.models.classifier import Classifier
     from graftline.models.outputs import Outputs
     from graftline.models.preprocessing import Preprocessor, Reading
@@ -34,6 +40,8 @@ if TYPE_CHECKING:
 
 # MLflow finds the checkpoint in the registered model under the folder's own name.
 MODEL, CHECKPOINTS = "model", "checkpoints"
+# The keys of the stores that hold what a step's frozen part gave.
+FEATURES = "features.json"
 # Seconds between two lines about progress: often enough to see it live, seldom enough to read.
 SAY_SECONDS = 10.0
 
@@ -62,7 +70,8 @@ def adapt_base(
 ) -> AdaptedModel:
     """Adapt the base model, or its architecture with random weights, to the accepted training rows.
 
-    Checkpoints go to `folder`; who finds some there goes on from them.
+    Checkpoints go to `folder`; who finds some there goes on from them. Beside it is written which stores hold the
+    frozen part's output.
     """
     from graftline.models.folders import load_preprocessor
     from graftline.models.preprocessing import Reading
@@ -77,15 +86,17 @@ def adapt_base(
     outputs = TASKS[data.task].outputs.outputs_for(data.labels, targets["train"])
     model = _base_with_head(base, outputs, reading, settings, scratch=scratch)
     rows = {split: _rows(workspace, data, split, preprocessor, outputs) for split in targets}
+    opened: list[str] = []
     adapted = Adaptation(
         model=model,
         rows=rows,
         settings=settings,
         objective_for=TASKS[data.task].objective_for,
-        stores=_stores(workspace, base, settings, data.kind),
+        stores=_stores(workspace, base, settings, data.kind, opened),
         folder=folder,
         listener=Listener(_teller(bar), lambda epoch: _tell_epoch(epoch, data.task, finished_epoch), logger.info),
     ).run()
+    write_json(folder.parent / FEATURES, list[JsonValue](sorted(set(opened))))
     model.to("cpu")
     temperature = _temperature(model, adapted, rows["validation"], targets["validation"], settings.batch_size)
     model.outputs = replace(outputs, temperature=temperature)
@@ -117,17 +128,24 @@ def _rows(
     return InputRows(preprocessor, preprocessor.encode(raw_inputs(workspace, data, split)), targets)
 
 
-def _stores(workspace: Workspace, base: BaseModel, settings: AdaptationSettings, kind: Kind) -> "Stores":
+def _stores(
+    workspace: Workspace, base: BaseModel, settings: AdaptationSettings, kind: Kind, opened: list[str]
+) -> "Stores":
+    """Opens stores, and adds the key of each to those that were `opened`."""
     from graftline.frozen.eviction import open_feature_store
     from graftline.frozen.keys import store_key
 
-    return lambda point: open_feature_store(
-        workspace.artifacts / "features",
-        store_key(_kept_under(base, point, settings, kind)),
-        precision=settings.feature_precision,
-        limit_bytes=round(settings.feature_gigabytes * 1e9),
-        say=logger.info,
-    )
+    def open_store(point: "FreezePoint") -> "AbstractContextManager[FeatureStore]":
+        opened.append(store_key(_kept_under(base, point, settings, kind)))
+        return open_feature_store(
+            workspace.features,
+            opened[-1],
+            precision=settings.feature_precision,
+            limit_bytes=round(settings.feature_gigabytes * 1e9),
+            say=logger.info,
+        )
+
+    return open_store
 
 
 def _temperature(

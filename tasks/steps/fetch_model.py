@@ -13,6 +13,7 @@ from graftline.tasks.base_models.locking import locked_model
 from graftline.tasks.base_models.sources import SourceUnavailableError
 from graftline.tasks.base_models.store import BaseModel, download, put_back, store_of, verify_base_model
 from graftline.tasks.step_folders import Outcome
+from graftline.tasks.step_uses import note_use
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def fetch_model(workspace: Workspace, uri: str) -> BaseModel:
     locked = locked_model(workspace, uri)
     store = store_of(workspace)
     folder = store / locked.digest
+    note_use(f"{store.name}/{locked.digest}")
     with FileLock(store / f".{locked.digest}.lock"):
         if folder.exists():
             try:

@@ -8,6 +8,8 @@ import logging
 import shutil
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -57,6 +59,8 @@ AS_EVALUATED = {"precision": "float32", "runtime": "torch", "device": "cpu"}
 # How the version does as a server; noted with it, because it is measured once.
 SERVING = "graftline.serving"
 SERVED_MODEL = "graftline.tasks.serving.served_model"
+# A folder of this ending beside the run's lock holds what is being registered, so that a kill leaves nothing elsewhere.
+REGISTERING = ".registering"
 
 logger = logging.getLogger("graftline.register_model")
 
@@ -105,20 +109,22 @@ def register_model(
         trial = Trial(**json.loads(measured)) if measured else None
         return Candidate(model, int(version.version), run.run_id, "reused", trial)
     if version is None:
-        version = _register(model, run, data, checkpoint)
+        version = _register(workspace, model, run, data, checkpoint)
     trial = _check_answers(workspace, version, data, evaluation, threads=checkpoint.threads)
     _note(version, data, evaluation, trial)
     return Candidate(model, int(version.version), run.run_id, "ran", trial)
 
 
-def _register(name: str, run: TrackedRun, data: ValidatedData, checkpoint: Checkpoint) -> "ModelVersion":
+def _register(
+    workspace: Workspace, name: str, run: TrackedRun, data: ValidatedData, checkpoint: Checkpoint
+) -> "ModelVersion":
     import mlflow
     from mlflow.exceptions import MlflowException
 
     server = client()
     with (
         mlflow.start_run(run_id=run.run_id),
-        tempfile.TemporaryDirectory() as scratch,
+        _temporary_files_in(workspace.artifacts / "runs" / f"{run.run_key}{REGISTERING}") as scratch,
         warnings.catch_warnings(),
     ):
         # It would like annotations on `predict`, which would forbid some input forms (served_model.py).
@@ -128,7 +134,7 @@ def _register(name: str, run: TrackedRun, data: ValidatedData, checkpoint: Check
             python_model=str(path_of(SERVED_MODEL)),
             artifacts={"model": str(checkpoint.model)},
             model_config=dict(AS_EVALUATED),
-            code_paths=[str(_library_for_prediction(Path(scratch)))],
+            code_paths=[str(_library_for_prediction(scratch))],
             signature=_signature(data.task),
             input_example=[_example(data.kind)],
             pip_requirements=requirements(data.kind),
@@ -142,6 +148,19 @@ def _register(name: str, run: TrackedRun, data: ValidatedData, checkpoint: Check
     version = server.create_model_version(name, logged.model_uri, run.run_id, tags=tags, model_id=logged.model_id)
     logger.info("registered %s version %s", name, version.version)
     return version
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[Path]:
+    """Also those of libraries: MLflow copies a whole model before it stores it. The caller has the run's lock."""
+    shutil.rmtree(folder, ignore_errors=True)  # a killed start may have left it
+    folder.mkdir(parents=True)
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield folder
+    finally:
+        tempfile.tempdir = before
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _library_for_prediction(folder: Path) -> Path:

@@ -1,0 +1,220 @@
+"""Versions that nobody will ask for any more, and copies of models that no version refers to."""
+
+import logging
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from graftline.tasks.registry.carrying_out import append, entry_of, settled
+from graftline.tasks.registry.history import champions, deciding, read_history
+from graftline.tasks.registry.promotion import grounds, repair
+from graftline.tasks.registry.records import FORM, Record
+from graftline.tasks.registry.versions import (
+    RUN_KEY,
+    challenger_of,
+    champion_of,
+    verdict_of,
+    versions_of,
+)
+from graftline.tasks.tracking.server import EXPERIMENT, client
+from graftline.tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
+    from mlflow.entities.model_registry import ModelVersion
+
+LOGGED_MODEL = "models:/"
+
+logger = logging.getLogger("graftline.registry")
+
+
+@dataclass(frozen=True)
+class Surplus:
+    """A version that may go."""
+
+    model: str
+    version: int
+    judged: Record
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """Files of a model in the project folder's store that no version refers to."""
+
+    path: Path
+    model_id: str
+    run_key: str
+
+
+def registered_models() -> list[str]:
+    """The names of all registered models."""
+    return sorted({version.name for version in _all_versions()})
+
+
+def surplus_versions(workspace: Workspace, model: str, *, keep: int) -> list[Surplus]:
+    """The versions whose verdict is HOLD or REJECT, without the `keep` newest, the oldest first.
+
+    None that is or was champion and can be gone back to, none that is challenger or waits for an approval.
+    """
+    return _surplus(model, repair(workspace, model), keep=keep)
+
+
+def remove_version(workspace: Workspace, surplus: Surplus, *, keep: int) -> bool:
+    """Record that a version is removed, and remove it from the registry; its model's files are an orphan's then.
+
+    Returns: False, and does nothing, where it is not surplus any more.
+    """
+    model, version = surplus.model, surplus.version
+    with deciding(workspace, model):
+        records = settled(workspace, model)
+        if surplus not in _surplus(model, records, keep=keep):
+            return False
+        champion, entry = champion_of(model), entry_of(surplus.judged)
+        if surplus.judged.form < FORM:
+            entry = replace(entry, **grounds(model, version))
+        why = f"gc keeps the {keep} newest versions that were held or rejected"
+        entry = replace(
+            entry,
+            action="remove",
+            champion_before=champion,
+            champion_after=champion,
+            why=why,
+            reasons=(),
+            due=None,
+            answer=None,
+        )
+        append(workspace, model, records, entry)
+    return True
+
+
+def orphans(workspace: Workspace, gone: Collection[tuple[str, int]]) -> list[Orphan]:
+    """Copies of models in the store of the project folder that no version would refer to without those `gone`.
+
+    They come from a kill while a version was registered, or from a version that was removed.
+    """
+    folder = _local_models(workspace)
+    if folder is None or not folder.is_dir():
+        return []
+    wanted, kept_runs = set(_model_ids(gone)), _runs_to_go_back_to(workspace)
+    found = [_orphan(workspace, path) for path in sorted(folder.iterdir()) if path.name not in wanted]
+    return [orphan for orphan, run in found if orphan is not None and run not in kept_runs]
+
+
+def remove_orphan(workspace: Workspace, orphan: Orphan) -> bool:
+    """Remove an orphan's files, then what MLflow knows of it. Returns: False where its run goes on registering it."""
+    try:
+        with FileLock(_lock_of(workspace, orphan.run_key), timeout=0):
+            if orphan.model_id in _model_ids(()):
+                return False
+            shutil.rmtree(orphan.path)
+            client().delete_logged_model(orphan.model_id)
+    except Timeout:
+        return False
+    return True
+
+
+def versions_in_use(workspace: Workspace) -> dict[str, set[int]]:
+    """Of each registered model the champion and what waits for an approval."""
+    used: dict[str, set[int]] = {}
+    for model in registered_models():
+        waiting = {version for version, judged in _judged(model, repair(workspace, model)).items() if judged.due}
+        champion = champion_of(model)
+        used[model] = waiting | ({champion} if champion else set())
+    return used
+
+
+def base_models_of(gone: Collection[tuple[str, int]]) -> set[str]:
+    """The digests of the base models that the versions without those `gone` were made from."""
+    runs = {version.run_id for version in _all_versions() if (version.name, int(version.version)) not in gone}
+    digests = (_run_tags(str(run)).get("graftline.base_model_sha256") for run in runs if run)
+    return {digest for digest in digests if digest}
+
+
+def _surplus(model: str, records: list[Record], *, keep: int) -> list[Surplus]:
+    to_go_back_to = {record.version for record in champions(records)}
+    kept = {champion_of(model), challenger_of(model), *to_go_back_to}
+    found = [
+        Surplus(model, version, judged)
+        for version, judged in sorted(_judged(model, records).items())
+        if judged.verdict in ("HOLD", "REJECT") and not judged.due and version not in kept
+    ]
+    return found[: max(0, len(found) - keep)]
+
+
+def _judged(model: str, records: list[Record]) -> dict[int, Record]:
+    judged = {number: verdict_of(records, version) for number, version in versions_of(model).items()}
+    return {number: record for number, record in judged.items() if record is not None}
+
+
+def _all_versions() -> "Iterator[ModelVersion]":
+    token: str | None = None
+    while True:
+        page = client().search_model_versions(page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _model_ids(gone: Collection[tuple[str, int]]) -> Iterator[str]:
+    for version in _all_versions():
+        if (version.name, int(version.version)) not in gone:
+            yield version.model_id or str(version.source).removeprefix(LOGGED_MODEL)
+
+
+def _runs_to_go_back_to(workspace: Workspace) -> set[str | None]:
+    """The runs of all champions that a rollback leads to, also where someone deleted their versions by hand."""
+    histories = workspace.root / "mlflow" / "history"
+    models = [path.name for path in histories.iterdir() if path.is_dir()] if histories.is_dir() else []
+    return {record.run_id for model in models for record in champions(read_history(workspace, model))} - {None}
+
+
+def _orphan(workspace: Workspace, path: Path) -> tuple[Orphan | None, str | None]:
+    """The orphan in a folder, and its run; None where it is none of ours, or a run elsewhere may go on with it."""
+    logged = _logged_model(path.name)
+    if logged is None or logged.source_run_id is None:
+        return None, None
+    tags = _run_tags(logged.source_run_id)
+    run_key = tags.get(RUN_KEY)
+    if run_key is None or not _lock_of(workspace, run_key).exists():
+        return None, None
+    return Orphan(path, path.name, run_key), logged.source_run_id
+
+
+def _lock_of(workspace: Workspace, run_key: str) -> Path:
+    """The lock of the process that brings a run to its end; it lies there from the run's first start in this folder."""
+    return workspace.artifacts / "runs" / f".{run_key}.lock"
+
+
+def _local_models(workspace: Workspace) -> Path | None:
+    """The folder of logged models, where it is in the project folder."""
+    import mlflow
+
+    experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+    own = workspace.root / "mlflow" / "artifacts"
+    return own / "models" if experiment and experiment.artifact_location == own.as_uri() else None
+
+
+def _logged_model(model_id: str) -> "LoggedModel | None":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client().get_logged_model(model_id)
+    except MlflowException:
+        return None  # none of this store's
+
+
+def _run_tags(run_id: str) -> Mapping[str, str]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        tags: Mapping[str, str] = client().get_run(run_id).data.tags
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return {}
+    return tags
