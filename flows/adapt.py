@@ -21,6 +21,7 @@ from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.fine_tune import fine_tune
 from graftline.tasks.steps.outcome import RunOutcome
 from graftline.tasks.steps.publish import publish
+from graftline.tasks.steps.question import question_of
 from graftline.tasks.steps.receipt import beginning_of_run, keep_receipt
 from graftline.tasks.steps.register_model import champion_to_beat, register_model
 from graftline.tasks.steps.result import result_of
@@ -52,9 +53,10 @@ def adapt(settings: Settings) -> dict[str, JsonValue]:
         with tracked_run(workspace, inputs) as run:
             checkpoint = fine_tune(workspace, settings.adaptation, data, base, run)
             rivals = baselines(workspace, settings, policy.baselines, data, base)
-            champion = champion_to_beat(workspace, settings.registry.model, run)
+            question = question_of(inputs, checkpoint)
+            champion = champion_to_beat(workspace, settings.registry.model, run, question)
             evaluation = evaluate_model(workspace, settings, data, checkpoint, rivals, champion, source)
-            candidate = register_model(workspace, settings.registry.model, run, data, checkpoint, evaluation)
+            candidate = register_model(workspace, settings.registry.model, run, data, checkpoint, evaluation, question)
             decision = decide(workspace, policy, candidate, evaluation)
             done = RunOutcome(inputs, run, checkpoint, rivals, evaluation, candidate, decision)
             report = publish(workspace, done)

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 # The tags that Graftline notes on a version.
-RUN_KEY, VERDICT, REASONS, RIVAL, BARRED, CHECKED, WEIGHTS, DATA_VERSION = (
+RUN_KEY, QUESTION, VERDICT, REASONS, RIVAL, BARRED, CHECKED, WEIGHTS, DATA_VERSION = (
     "graftline.run_key",
+    "graftline.question",
     "graftline.verdict",
     "graftline.reasons",
     "graftline.compared_with",
@@ -90,8 +91,12 @@ def set_champion(model: str, version: int) -> None:
 
 def find_version(model: str, run_key: str) -> "ModelVersion | None":
     """The version that a run key made, if it was registered already."""
-    found = client().search_model_versions(f"name = '{model}' and tags.`{RUN_KEY}` = '{run_key}'")
-    return min(found, key=lambda version: int(version.version)) if found else None
+    return _first_tagged(model, RUN_KEY, run_key)
+
+
+def find_equal(model: str, question: str) -> "ModelVersion | None":
+    """The version, of whatever run, about which this question was asked: an equal model that is to be judged alike."""
+    return _first_tagged(model, QUESTION, question)
 
 
 def versions_of(model: str) -> "dict[int, ModelVersion]":
@@ -182,6 +187,11 @@ def open_model(workspace: Workspace, model: str) -> None:
 def shown(version: int | None) -> str:
     """A version in a sentence."""
     return "none" if version is None else f"version {version}"
+
+
+def _first_tagged(model: str, tag: str, value: str) -> "ModelVersion | None":
+    found = client().search_model_versions(f"name = '{model}' and tags.`{tag}` = '{value}'")
+    return min(found, key=lambda version: int(version.version)) if found else None
 
 
 def _alias(model: str, alias: str) -> int | None:

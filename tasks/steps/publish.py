@@ -180,7 +180,7 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 def _describe(run: TrackedRun, report: RunReport) -> None:
     """Put the model card where a reader of the registry looks for it."""
-    if run.finished:
+    if run.finished or run.run_id != report.run_id:  # of an equal version that another run has made
         return
     client().update_model_version(report.model, str(report.version), render_card(report))
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from filelock import FileLock
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -28,11 +29,13 @@ from graftline.tasks.registry.versions import (
     CHALLENGER,
     CHECKED,
     DATA_VERSION,
+    QUESTION,
     RIVAL,
     RUN_KEY,
     VERDICT,
     WEIGHTS,
     champion_of,
+    find_equal,
     find_version,
     verdict_of,
 )
@@ -78,9 +81,9 @@ class Candidate:
 
 
 @task(name="champion_to_beat", persist_result=False, cache_policy=NO_CACHE)
-def champion_to_beat(workspace: Workspace, model: str, run: TrackedRun) -> Champion | None:
+def champion_to_beat(workspace: Workspace, model: str, run: TrackedRun, question: str | None = None) -> Champion | None:
     """The present champion; for a candidate that was judged already, the one it was judged against."""
-    version = find_version(model, run.run_key)
+    version = _registered(model, run, question)
     records = repair(workspace, model)
     if version is not None and verdict_of(records, version):
         rival = version.tags[RIVAL]
@@ -97,26 +100,44 @@ def register_model(
     data: ValidatedData,
     checkpoint: Checkpoint,
     evaluation: Evaluation,
+    question: str | None = None,
 ) -> Candidate:
     """Register the checkpoint as a version of `model`, once per run key; challenger when it answers as it should.
 
+    Once per `question`, too, if there is one: an equal model of another run, about which nothing else was asked, is
+    that version, and its verdict stands.
     Raises: GraftlineError if the registered model's predictions in a fresh process differ from the evaluated ones.
     """
-    version = find_version(model, run.run_key)
-    if version is not None and VERDICT in version.tags:
+    with FileLock(workspace.artifacts / "runs" / f".{question or run.run_key}.asked.lock"):
+        version = _registered(model, run, question) or _register(workspace, model, run, data, checkpoint, question)
+    run_id = version.run_id or run.run_id
+    if run_id != run.run_id:
+        logger.info(
+            "register_model: equal to version %s: weights, preprocessing, rows and policy are the same, so there is no"
+            " second version and no second verdict",
+            version.version,
+        )
+    if VERDICT in version.tags:
         logger.info("register_model: version %s (reused)", version.version)
         measured = version.tags.get(SERVING)
         trial = Trial(**json.loads(measured)) if measured else None
-        return Candidate(model, int(version.version), run.run_id, "reused", trial)
-    if version is None:
-        version = _register(workspace, model, run, data, checkpoint)
+        return Candidate(model, int(version.version), run_id, "reused", trial)
     trial = _check_answers(workspace, version, data, evaluation, threads=checkpoint.threads)
     _note(version, data, evaluation, trial)
-    return Candidate(model, int(version.version), run.run_id, "ran", trial)
+    return Candidate(model, int(version.version), run_id, "ran", trial)
+
+
+def _registered(model: str, run: TrackedRun, question: str | None) -> "ModelVersion | None":
+    return find_version(model, run.run_key) or (find_equal(model, question) if question else None)
 
 
 def _register(
-    workspace: Workspace, name: str, run: TrackedRun, data: ValidatedData, checkpoint: Checkpoint
+    workspace: Workspace,
+    name: str,
+    run: TrackedRun,
+    data: ValidatedData,
+    checkpoint: Checkpoint,
+    question: str | None,
 ) -> "ModelVersion":
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -144,7 +165,7 @@ def _register(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    tags = {RUN_KEY: run.run_key, WEIGHTS: checkpoint.weights_sha256}
+    tags = {RUN_KEY: run.run_key, WEIGHTS: checkpoint.weights_sha256} | ({QUESTION: question} if question else {})
     version = server.create_model_version(name, logged.model_uri, run.run_id, tags=tags, model_id=logged.model_id)
     logger.info("registered %s version %s", name, version.version)
     return version

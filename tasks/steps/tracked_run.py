@@ -52,21 +52,29 @@ class RunInputs:
         """The same for equal inputs and equal code of what they go through."""
         settings = self.settings
         parts: dict[str, JsonValue] = {
-            "data": self.data.sha256,
-            "data_version": self.data.data.version,
-            "data_modified": self.data.data.modified,
+            **self.asked,
             "base_model": self.base.digest,
-            "source_task": self.source.folder.key if self.source else None,
             "adaptation": by_value(settings.adaptation, "adaptation", without=["threads", "feature_gigabytes"]),
-            "evaluation": by_value(settings.evaluation, "evaluation"),
-            "data_settings": by_value(settings.data, "data"),
             "base_model_uri": settings.base_model.uri,
-            "model": settings.registry.model,
-            "policy": by_value(self.policy, "policy"),
-            "threads": thread_count(settings.adaptation.threads),
             "code": code_sha256(*JUDGED_BY, *TASKS[self.data.task].modules("outputs", "objective_for", "scores")),
         }
         return json_sha256(parts)[:32]
+
+    @property
+    def asked(self) -> dict[str, JsonValue]:
+        """The inputs that say what a model is to show, and on which rows, whatever model it is."""
+        settings = self.settings
+        return {
+            "data": self.data.sha256,
+            "data_version": self.data.data.version,
+            "data_modified": self.data.data.modified,
+            "source_task": self.source.folder.key if self.source else None,
+            "evaluation": by_value(settings.evaluation, "evaluation"),
+            "data_settings": by_value(settings.data, "data"),
+            "model": settings.registry.model,
+            "policy": by_value(self.policy, "policy"),
+            "threads": thread_count(settings.adaptation.threads),
+        }
 
 
 @contextmanager

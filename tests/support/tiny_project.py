@@ -28,6 +28,7 @@ from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.fine_tune import Checkpoint, fine_tune
 from graftline.tasks.steps.outcome import RunOutcome
 from graftline.tasks.steps.publish import publish
+from graftline.tasks.steps.question import question_of
 from graftline.tasks.steps.receipt import beginning_of_run, keep_receipt
 from graftline.tasks.steps.register_model import Candidate, champion_to_beat, register_model
 from graftline.tasks.steps.source_task import source_task
@@ -86,9 +87,10 @@ def run_line(root: Path, assignments: list[str] | None = None) -> Line:
     with tracked_run(workspace, inputs) as run:
         checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run)
         rivals = baselines.fn(workspace, settings, policy.baselines, data, base)
-        champion = champion_to_beat.fn(workspace, settings.registry.model, run)
+        question = question_of(inputs, checkpoint)
+        champion = champion_to_beat.fn(workspace, settings.registry.model, run, question)
         evaluation = evaluate_model.fn(workspace, settings, data, checkpoint, rivals, champion, source)
-        candidate = register_model.fn(workspace, settings.registry.model, run, data, checkpoint, evaluation)
+        candidate = register_model.fn(workspace, settings.registry.model, run, data, checkpoint, evaluation, question)
         decision = decide.fn(workspace, policy, candidate, evaluation)
         done = RunOutcome(inputs, run, checkpoint, rivals, evaluation, candidate, decision)
         report = publish.fn(workspace, done)
