@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from graftline.digests import json_sha256
 from graftline.errors import SettingsError
@@ -18,6 +18,8 @@ POLICY = "mlflow/promotion.yaml"
 Effect = Literal["block", "advise"]
 Baseline = Literal["tfidf", "frozen_head", "scratch"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
+# Those that cost little beside a training; scratch costs as much as one, and is for those who ask for it.
+USUAL_BASELINES: tuple[Baseline, ...] = ("tfidf", "frozen_head")
 Margin = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -139,11 +141,12 @@ class Policy(Section):
     smallest_slice: Annotated[int, Field(ge=10)] = 200
     """Slices with fewer held-out rows are shown, not judged: chance alone moves them by more than the margin."""
     margins: Margins = Margins()
-    baselines: tuple[Baseline, ...] = BASELINES
+    baselines: tuple[Baseline, ...] = USUAL_BASELINES
     """Rivals that the main score must beat beside the most frequent label or the mean. tfidf: a linear model on the
     words, for texts. frozen_head: a head solved on the untouched base model. scratch: the same architecture from random
-    weights, with the same rows, epochs and batches, which costs as much as the training. Each is computed once for all
-    runs on the same data and base model. One that is left out leaves its axis unknown."""
+    weights, with the same rows, epochs and batches, which costs as much as the training: only where it stands here.
+    Each is computed once for all runs on the same data and base model. tfidf or frozen_head left out leaves its axis
+    unknown."""
     negative_transfer: NegativeTransfer = NegativeTransfer()
     limits: Limits = Limits()
     robustness: Robustness = Robustness()
@@ -153,6 +156,15 @@ class Policy(Section):
     approval_within_hours: Annotated[float, Field(gt=0, le=24 * 90)] | None = None
     """A candidate that would be promoted is held until a person approves, and stays held without an answer in so many
     hours. Empty: the verdict is enough."""
+
+    @model_validator(mode="after")
+    def _what_has_a_margin_is_computed(self) -> "Policy":
+        if self.negative_transfer.scratch and "scratch" not in self.baselines:
+            raise ValueError(
+                f"negative_transfer.scratch {self.negative_transfer.scratch:g} without scratch among the baselines, so"
+                " that it would be compared with nothing; add it there, or set the margin to 0"
+            )
+        return self
 
     @property
     def sha256(self) -> str:

@@ -25,7 +25,7 @@ from graftline.tasks.step_folders import Outcome, StepFolder, produce
 from graftline.tasks.steps.adapting import CHECKPOINTS, MODEL, adapt_base
 from graftline.tasks.steps.fine_tune import LIBRARIES
 from graftline.tasks.workspace import Workspace
-from graftline.verdict.policy import BASELINES, Baseline
+from graftline.verdict.policy import BASELINES, USUAL_BASELINES, Baseline
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,8 +101,9 @@ def baselines(
     recipes, left_out = _recipes(workspace, settings, data, base), dict[str, str]()
     for name in BASELINES:
         if name in recipes and name not in wanted:
-            left_out[name] = "left out by the promotion policy"
             del recipes[name]
+            if name in USUAL_BASELINES:  # nobody misses one that is there on request only
+                left_out[name] = "left out by the promotion policy"
     if FROZEN_HEAD in recipes and is_solved_head(settings.adaptation):
         left_out[FROZEN_HEAD] = "this candidate is that model itself"
         del recipes[FROZEN_HEAD]

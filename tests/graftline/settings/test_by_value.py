@@ -71,9 +71,11 @@ def test_of_a_section_in_a_section_what_differs_is_named() -> None:
     class Newer(Policy):
         floors: Floors = NewerFloors()
 
-    assert by_value(Policy(floors=Floors(accuracy=0.75)), "policy") == {"floors": {"accuracy": 0.75}}
-    assert by_value(Newer(), "policy") == {}
-    assert by_value(Newer(floors=NewerFloors(r2=0.1)), "policy") == {"floors": {"r2": 0.1}}
+    first: Any = FIRST_DEFAULTS["policy"]["baselines"]
+    plain = Policy(baselines=first, floors=Floors(accuracy=0.75))
+    assert by_value(plain, "policy") == {"floors": {"accuracy": 0.75}}
+    assert by_value(Newer(baselines=first), "policy") == {}
+    assert by_value(Newer(baselines=first, floors=NewerFloors(r2=0.1)), "policy") == {"floors": {"r2": 0.1}}
 
 
 def test_what_decides_nothing_can_be_left_out() -> None:

@@ -226,7 +226,7 @@ def test_an_adaptation_without_worth_is_not_promoted(name: str, seen: Gains, exp
 
 
 def test_what_transfer_has_to_be_worth_is_a_matter_of_policy() -> None:
-    policy = Policy(negative_transfer=NegativeTransfer(scratch=0.03))
+    policy = Policy(baselines=("scratch",), negative_transfer=NegativeTransfer(scratch=0.03))
     assert judge(baselines={"scratch": against("training from scratch")}, policy=policy).verdict == "HOLD"
 
 

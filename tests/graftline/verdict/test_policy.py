@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from graftline.answers.tasks import TASKS
 from graftline.errors import SettingsError
 from graftline.settings import Task
+from graftline.settings.by_value import by_value
 from graftline.verdict.policy import POLICY, Effects, Floors, Policy, read_policy
 from tests.support.running_project import PROJECT
 
@@ -26,8 +27,19 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path, text: str) -> None:
     assert read(tmp_path, text) == Policy()
 
 
-def test_this_projects_own_policy_has_the_floor_of_its_data_and_the_baselines_that_its_first_run_has_time_for() -> None:
-    assert read_policy(PROJECT / POLICY) == Policy(floors=Floors(accuracy=0.75), baselines=("tfidf", "frozen_head"))
+def test_this_projects_own_policy_is_the_default_with_the_floor_of_its_data() -> None:
+    assert read_policy(PROJECT / POLICY) == Policy(floors=Floors(accuracy=0.75))
+
+
+def test_training_from_scratch_is_asked_for_only_where_a_policy_says_so(tmp_path: Path) -> None:
+    assert Policy().baselines == ("tfidf", "frozen_head")
+    assert "scratch" in read(tmp_path, "baselines: [tfidf, frozen_head, scratch]").baselines
+
+
+def test_the_default_that_was_changed_makes_other_keys_than_the_first_one() -> None:
+    """What was decided under the default of earlier releases is not taken for decided under this one."""
+    assert by_value(Policy(), "policy") == {"baselines": ["tfidf", "frozen_head"]}
+    assert by_value(Policy(baselines=("tfidf", "frozen_head", "scratch")), "policy") == {}
 
 
 @pytest.mark.parametrize(
@@ -51,6 +63,7 @@ def test_this_projects_own_policy_has_the_floor_of_its_data_and_the_baselines_th
             r"baselines: 'scrach': expected one of tfidf, frozen_head, scratch; did you mean scratch\?",
         ),
         ("approval_within_hours: -1", r"approval_within_hours: -1: expected a number, above 0"),
+        ("negative_transfer: {scratch: 0.01}", r"scratch 0\.01 without scratch among the baselines.*add it there"),
         ("- floors", r"holds list, expected keys such as floors:"),
         ("floors: [", r"not readable as YAML"),
     ],
