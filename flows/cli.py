@@ -16,6 +16,7 @@ VERBS = {
     "Begin": (project.init, project.settings),
     "Adapt": (line.adapt, line.reproduce),
     "Set up": (project.lock, project.convert, project.up, project.gc),
+    "Use": (registry.predict, registry.compare, registry.models),
     "Registered models": (
         registry.promote,
         registry.approve,

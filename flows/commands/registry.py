@@ -1,12 +1,14 @@
 """The verbs that read and decide about registered models."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import JsonValue
 
-from graftline.flows.commands.options import AsJson, Debug, Name, Reason, Version
-from graftline.flows.commands.running import run_verb
+from graftline.errors import DataRefusedError
+from graftline.flows.commands.options import AsJson, Assignments, Debug, Name, Params, Reason, Version
+from graftline.flows.commands.running import run_verb, say
 
 
 def promote(
@@ -87,5 +89,65 @@ def history(
         from graftline.flows.history import history, verified_history
 
         return verified_history(name) if verify else history(name)
+
+    run_verb(call, as_json=as_json, debug=debug)
+
+
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="A version: 3, champion, NAME/3 or NAME@champion.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="The version that is set beside it.")],
+    params: Params = Path("params.yaml"),
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Compare two versions on the rows that the project holds out now; changes nothing."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.compare import compare
+        from graftline.settings import read_settings
+
+        return compare(Path.cwd(), read_settings(params, assignments), first, second)
+
+    run_verb(call, as_json=as_json, debug=debug)
+
+
+def predict(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A table, or a folder of pictures or sounds.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The table to write: .csv, .jsonl or .parquet.")],
+    model: Annotated[
+        str | None, typer.Option("--model", help="The registered model; without it registry.model of the settings.")
+    ] = None,
+    version: Annotated[int | None, typer.Option("--version", help="Its version; without it the champion.")] = None,
+    params: Params = Path("params.yaml"),
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Answer every row of a table, or every file of a folder, with a registered model. Ends with 3 if rows were left
+    without an answer; OUT says which and why."""
+    unanswered = False
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.predict import predict
+        from graftline.settings import read_settings
+
+        nonlocal unanswered
+        name = model or read_settings(params).registry.model
+        result = predict(Path.cwd(), source, target, model=name, version=version, say=say)
+        unanswered = result["rows"]["refused"] > 0  # type: ignore[index,call-overload,operator]  # a count
+        return result
+
+    run_verb(call, as_json=as_json, debug=debug)
+    if unanswered:
+        raise typer.Exit(DataRefusedError.exit_code)
+
+
+def models(as_json: AsJson = False, debug: Debug = False) -> None:
+    """List the base models, those that installed packages bring, and the registered versions with their scores."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.models import models
+
+        return models(Path.cwd())
 
     run_verb(call, as_json=as_json, debug=debug)

@@ -15,8 +15,9 @@ from graftline.tasks.registry.versions import BARRED, VERDICT, get_version, note
 from graftline.tasks.serving.trial import Trial
 from graftline.tasks.step_folders import Outcome
 from graftline.tasks.steps.evaluate_model import Evaluation
+from graftline.tasks.steps.held_out import split_changes
 from graftline.tasks.steps.register_model import Candidate
-from graftline.tasks.tracking.server import client
+from graftline.tasks.tracking.server import client, logged_settings
 from graftline.tasks.workspace import Workspace
 from graftline.verdict import gate
 from graftline.verdict.axis import Axis
@@ -24,9 +25,6 @@ from graftline.verdict.policy import Policy
 
 # The tags that Graftline notes on a judged version, beside verdict and reasons.
 POLICY_SHA256, AXES = "graftline.policy_sha256", "graftline.axes"
-# The settings that decide on which side of the split a row lies, as the settings of a run are logged.
-SIDES = ("data.group", "data.input")
-TEST_SHARE = "data.test_share"
 
 logger = logging.getLogger("graftline.decide")
 
@@ -105,38 +103,17 @@ def judge(
 
 
 def _unfair(candidate: Candidate, evaluation: Evaluation) -> str | None:
-    """Why the champion may have learned from rows that are held out now, if so.
-
-    A row's side depends on its group and the shares only, so this takes another split than the champion's.
-    """
+    """Why the champion may have learned from rows that are held out now, if so."""
     if evaluation.champion is None:
         return None
     champion = get_version(evaluation.champion.model, evaluation.champion.version)
-    now, then = _logged_settings(candidate.run_id), _logged_settings(str(champion.run_id))
-    if TEST_SHARE not in now or TEST_SHARE not in then:
-        return None  # a champion from elsewhere: what it learned from is not known to be held out or not
-    changed = [name for name in SIDES if now.get(name) != then.get(name)]
-    if float(now[TEST_SHARE]) > float(then[TEST_SHARE]):
-        changed.append(TEST_SHARE)
+    changed = split_changes(logged_settings(candidate.run_id), logged_settings(str(champion.run_id)))
     if not changed:
         return None
-    was = ", ".join(f"{name} was {then.get(name)} and is {now.get(name)}" for name in changed)
     return (
-        f"the split changed since champion version {evaluation.champion.version} was made ({was}), so held-out rows may"
-        " be rows that it learned from: go back to its split, or train it again on this one"
+        f"the split changed since champion version {evaluation.champion.version} was made ({changed}), so held-out rows"
+        " may be rows that it learned from: go back to its split, or train it again on this one"
     )
-
-
-def _logged_settings(run_id: str) -> dict[str, str]:
-    """The settings of an MLflow run; none where there is no such run."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return dict(client().get_run(run_id).data.params)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return {}
 
 
 def _tag(candidate: Candidate, policy: Policy, verdict: gate.Verdict) -> None:

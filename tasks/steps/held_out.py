@@ -1,6 +1,6 @@
 """The held-out rows: their slices, and scores on them, always on the same resamples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from graftline.evaluation.comparison import Slice
     from graftline.evaluation.metrics import Floats
     from graftline.evaluation.task_scores import TaskScores
+
+# The settings that decide on which side of the split a row lies, as the settings of a run are logged.
+SIDES = ("data.group", "data.input")
+TEST_SHARE = "data.test_share"
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,3 +102,17 @@ def slice_scores(slices: "Sequence[Slice]", predictions: "Floats", scores: Score
         rows = int(part.rows.sum())
         cast("list[JsonValue]", result[part.column]).append({"value": part.value, "rows": rows, "scores": scored})
     return result
+
+
+def split_changes(now: Mapping[str, str], then: Mapping[str, str]) -> str | None:
+    """The settings by which rows that are held out `now` may have been learned from `then`, in words; None: by none.
+
+    A row's side depends on its group and the shares only. Of a model from elsewhere it is not known what it learned
+    from: None.
+    """
+    if TEST_SHARE not in now or TEST_SHARE not in then:
+        return None
+    changed = [name for name in SIDES if now.get(name) != then.get(name)]
+    if float(now[TEST_SHARE]) > float(then[TEST_SHARE]):
+        changed.append(TEST_SHARE)
+    return ", ".join(f"{name} was {then.get(name)} and is {now.get(name)}" for name in changed) or None

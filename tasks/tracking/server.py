@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graftline.errors import RegistryRefusedError
@@ -72,6 +73,25 @@ def run_page(workspace: Workspace, run_id: str) -> str | None:
         return None
     experiment = mlflow.get_run(run_id).info.experiment_id
     return f"{uri}/#/experiments/{experiment}/runs/{run_id}"
+
+
+def logged_settings(run_id: str) -> dict[str, str]:
+    """The settings of an MLflow run, as `section.key`; none where there is no such run."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return dict(client().get_run(run_id).data.params)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return {}
+
+
+def model_folder(uri: str) -> Path:
+    """The files of a registered model: where they lie, or a copy of those on a server."""
+    import mlflow
+
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
 
 
 def log_epoch(run_id: str, epoch: Mapping[str, float]) -> None:

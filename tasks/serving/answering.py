@@ -1,0 +1,113 @@
+"""A registered model that answers many inputs, in a process of its own that loads it once."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+from graftline.digests import tensors_sha256
+from graftline.errors import RegistryRefusedError
+from graftline.settings import Kind, Task
+from graftline.tasks.serving import answering_process
+from graftline.wording import shortened
+
+# Where MLflow puts the adapted model inside of a registered one.
+ADAPTED = Path("artifacts") / "model"
+SHOWN_CHARACTERS = 300
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """The files of a registered version, proven to be what was registered."""
+
+    what: str
+    """Its name in a sentence."""
+    folder: Path
+    kind: Kind
+    task: Task
+    labels: tuple[str, ...]
+
+
+def open_registered(what: str, folder: Path, weights_sha256: str | None) -> RegisteredModel:
+    """The version in a folder as MLflow holds it. Raises: RegistryRefusedError unless its weights have this digest."""
+    from safetensors import SafetensorError
+
+    from graftline.models.folders import load_classifier, load_preprocessor
+
+    adapted = folder / ADAPTED
+    if weights_sha256 is None or not adapted.is_dir():
+        raise RegistryRefusedError(
+            f"{what}: was not registered by `graftline adapt`, which notes the digest of its weights; name a version"
+            " that was (`graftline models` lists them)"
+        )
+    try:
+        model, reading = load_classifier(adapted), load_preprocessor(adapted).reading
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:  # cut files, in a library's words
+        said = shortened(" ".join(str(error).split()), SHOWN_CHARACTERS)
+        raise RegistryRefusedError(
+            f"{what}: its files cannot be loaded ({said}), expected them as registered; restore {folder} from a backup"
+        ) from None
+    if (found := tensors_sha256(dict(model.state_dict()))) != weights_sha256:
+        raise RegistryRefusedError(
+            f"{what}: its weights have digest {found[:12]}, expected {weights_sha256[:12]} as registered: they were"
+            f" changed since; restore {folder} from a backup, or use another version"
+        )
+    return RegisteredModel(what, folder, reading.kind, model.outputs.task, tuple(model.outputs.labels))
+
+
+class Answering:
+    """A running model."""
+
+    def __init__(self, model: RegisteredModel, process: "subprocess.Popen[str]", said: IO[str]) -> None:
+        self._model, self._process, self._said = model, process, said
+
+    def ask(self, inputs: Sequence[str]) -> list[dict[str, Any]]:
+        """For each input the columns of the model's answer, or `error`; media are base64 texts.
+
+        Raises: RegistryRefusedError if the process ended.
+        """
+        if not inputs:
+            return []
+        to, back = cast("IO[str]", self._process.stdin), cast("IO[str]", self._process.stdout)
+        try:
+            to.write(json.dumps(list(inputs)) + "\n")
+            to.flush()
+        except BrokenPipeError:
+            pass  # what it said is told below
+        line = back.readline()
+        if not line:
+            code = self._process.wait()
+            self._said.seek(0)
+            last = (self._said.read().strip().splitlines() or ["no message"])[-1]
+            raise RegistryRefusedError(
+                f"{self._model.what}: the process that answers ended with {code}"
+                f" ({shortened(last, SHOWN_CHARACTERS)}); nothing was written; mend its cause and run again"
+            )
+        answered: list[dict[str, Any]] = json.loads(line)
+        return answered
+
+
+@contextmanager
+def answering(model: RegisteredModel, *, threads: int) -> Iterator[Answering]:
+    """The model in a process of its own, with its own code, as long as the block runs."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            # As a file and not as a module, with no folder of ours on the path: graftline is the model's to import.
+            [sys.executable, "-P", answering_process.__file__, str(model.folder), str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            encoding="utf-8",
+        )
+        try:
+            yield Answering(model, process, said)
+        finally:
+            # It may be in the middle of an answer.
+            process.kill()
+            process.communicate()

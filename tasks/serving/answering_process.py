@@ -1,0 +1,44 @@
+"""The process behind answering.py: load a registered model and answer, a list of inputs per line, until there is none.
+
+Nothing of graftline may be imported here: the model must bring the code that it needs.
+"""
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
+
+
+def main() -> None:
+    folder, threads = sys.argv[1:]
+    # Standard output is for answers alone, whatever the model's libraries print.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    import mlflow
+    import torch
+
+    torch.set_num_threads(int(threads))
+    model = mlflow.pyfunc.load_model(folder)
+    for line in sys.stdin:
+        print(json.dumps(_answers(model, json.loads(line))), file=answers, flush=True)
+
+
+def _answers(model: "PyFuncModel", inputs: list[str]) -> list[dict[str, Any]]:
+    """One for each input: the model's columns, or `error` where it refuses that input by itself."""
+    try:
+        table: Any = model.predict(inputs)
+        answered: list[dict[str, Any]] = table.to_dict(orient="records")
+    except Exception as error:  # noqa: BLE001 - whatever the model's own code raises, it is this input's fault
+        if len(inputs) == 1:
+            return [{"error": str(error)}]
+        # It does not say which of them it will not read.
+        half = len(inputs) // 2
+        return [*_answers(model, inputs[:half]), *_answers(model, inputs[half:])]
+    return answered
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Beside the line, compare_versions: two registered versions on the project's present held-out rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from graftline.answers.tasks import TASKS
+from graftline.compute.threads import thread_count
+from graftline.errors import RegistryRefusedError
+from graftline.evaluation.scoring import spelt
+from graftline.settings import Settings, Task
+from graftline.tasks.data.accepted_rows import ValidatedData, questions, split_targets
+from graftline.tasks.registry.named import NamedVersion
+from graftline.tasks.registry.versions import DATA_VERSION
+from graftline.tasks.serving.trial import score_in_fresh_process
+from graftline.tasks.steps.held_out import Scorer, class_slices, held_out_slices, split_changes
+from graftline.tasks.tracking.server import logged_settings
+from graftline.tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from graftline.evaluation.comparison import Comparison
+    from graftline.evaluation.metrics import Floats
+
+LEVEL = 0.05
+Scores = Mapping[str, Mapping[str, float]]
+"""By name, each with `value`, `low` and `high`."""
+
+
+@dataclass(frozen=True)
+class ComparedVersions:
+    """Two versions on the same rows."""
+
+    task: Task
+    rows: int
+    first: Scores
+    second: Scores
+    comparison: "Comparison"
+    """The second beside the first."""
+    p: float
+    """That the main scores are equal: exact McNemar where rows are right or wrong, else the paired bootstrap."""
+    notes: tuple[str, ...]
+    """Why the held-out rows may be no fair test."""
+
+    @property
+    def primary(self) -> str:
+        return TASKS[self.task].scores.scoring.primary
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the difference of the main score was shown at the 5 % level, by test and by interval."""
+        difference = self.comparison.differences[self.primary]
+        return self.p <= LEVEL and (difference.low > 0 or difference.high < 0)
+
+
+def compare_versions(
+    workspace: Workspace, settings: Settings, data: ValidatedData, first: NamedVersion, second: NamedVersion
+) -> ComparedVersions:
+    """Ask both, each in a process of its own, for the rows that are held out now; nothing is changed or recorded.
+
+    Raises: RegistryRefusedError if one does not answer, or does something else than the data are for.
+    """
+    from graftline.evaluation.comparison import comparison_of
+    from graftline.evaluation.paired_tests import mcnemar
+
+    scores, targets = TASKS[data.task].scores, split_targets(data, "test").numpy()
+    slices = [*held_out_slices(data, settings.data.slices), *class_slices(data, targets)]
+    scorer = Scorer(scores, targets, settings.evaluation, slices)
+    theirs, ours = (_predictions(workspace, settings, data, version) for version in (first, second))
+    compared = comparison_of(scorer.compare(ours, theirs, str(first)))
+    seen = compared.gains
+    return ComparedVersions(
+        task=data.task,
+        rows=len(targets),
+        first=cast("Scores", scorer.of(theirs)),
+        second=cast("Scores", scorer.of(ours)),
+        comparison=compared,
+        p=mcnemar(seen.better, seen.worse) if seen.hits else compared.differences[scores.scoring.primary].p,
+        notes=tuple(note for version in (first, second) for note in _notes(settings, data, version)),
+    )
+
+
+def _predictions(workspace: Workspace, settings: Settings, data: ValidatedData, version: NamedVersion) -> "Floats":
+    from graftline.evaluation.comparison import aligned
+
+    asked, threads = questions(workspace, data, "test"), thread_count(settings.adaptation.threads)
+    scored = score_in_fresh_process(workspace, version.uri, asked, threads=threads)
+    if scored.task != data.task:
+        raise RegistryRefusedError(
+            f"{version}: its task is {scored.task}, but data.task is {data.task}; name versions that were trained for"
+            " the data of this project"
+        )
+    return aligned(scored.predictions, scored.labels, data.labels) if data.labels else scored.predictions
+
+
+def _notes(settings: Settings, data: ValidatedData, version: NamedVersion) -> list[str]:
+    then = logged_settings(str(version.version.run_id))
+    now = {"data.group": settings.data.group, "data.input": settings.data.input}
+    written = {name: str(value) for name, value in now.items()} | {"data.test_share": str(settings.data.test_share)}
+    if changed := split_changes(written, then):
+        return [
+            f"{version} was trained on another split ({changed}), so held-out rows may be rows that it learned from"
+        ]
+    trained_on = version.version.tags.get(DATA_VERSION)
+    if trained_on not in (None, data.data.version):
+        return [
+            f"{version} was trained on data version {str(trained_on)[:12]}, these held-out rows are of"
+            f" {data.data.version[:12]}; rows that both have are on the same side of the split"
+        ]
+    return []
+
+
+def answer(compared: ComparedVersions, first: NamedVersion, second: NamedVersion) -> str:
+    """The comparison in one sentence."""
+    name, rows = compared.primary, f"{compared.rows:,}"
+    before, after = (scores[name]["value"] for scores in (compared.first, compared.second))
+    if compared.comparison.gains.hits:
+        right = [f"{round(score * compared.rows):,}" for score in (before, after)]
+        facts = f"{second} is right on {right[1]} of {rows} held-out rows, {first} on {right[0]} of the same"
+    else:
+        facts = f"{second} reaches {spelt(name)} {after:.4f} on {rows} held-out rows, {first} {before:.4f} on the same"
+    shown = f"is {'better' if after > before else 'worse'}" if compared.is_shown else "was not shown to differ"
+    return f"{facts}: the first named here {shown} (p {compared.p:.3g})"
