@@ -9,10 +9,12 @@ PIP_OPTIONS ?=
 RUN_OPTIONS ?=
 # Options for `make bench`, such as --rows 400; `.venv/bin/python -m benchmarks.speed --help` shows all.
 BENCH_OPTIONS ?=
+# setuptools advises at each editable installation not to name a folder like the package. Ours is the package.
+KNOWN := -W "ignore:Editable installation"
 # Which tests stay together says tests/conftest.py.
 TWO_WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: run test test-fast check bench lock chromium clean
+.PHONY: run test test-fast check docs bench lock chromium clean
 
 run: $(STAMP)
 	@$(BIN)/graftline adapt $(RUN_OPTIONS)
@@ -29,14 +31,20 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A link into the void, a missing anchor or page ends it. `.venv/bin/zensical serve` shows the pages while you write.
+docs: $(STAMP)
+	$(BIN)/zensical build --strict
+
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.speed $(BENCH_OPTIONS)
 
 $(STAMP): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "graftline: found no Python 3.11, 3.12 or 3.13; install one or name it: make PYTHON=/path/to/python run"; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@test -x $(BIN)/python || { echo "making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing the $$(grep -c '^[a-z].*==' requirements.lock) packages of requirements.lock into $(VENV): some minutes the first time"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) -r requirements.lock
+	@echo "installing Graftline itself"
+	@$(BIN)/python $(KNOWN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
 # Pins every package, direct or not. Run it after a change of dependencies in pyproject.toml, and commit the result.
@@ -50,4 +58,4 @@ chromium:
 	@command -v chromium >/dev/null || test "$$(id -u)" != 0 || { apt-get update -qq && apt-get install -y -qq chromium; } >/dev/null
 
 clean:
-	rm -rf $(VENV) artifacts reports .graftline
+	rm -rf $(VENV) artifacts reports site .cache .graftline

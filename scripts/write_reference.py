@@ -18,7 +18,11 @@ from graftline.verdict.policy import POLICY, Policy
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 WIDTH = 120
 # The words that stand for code in a docstring: keys, values, files and paths, options.
-CODE = re.compile(r"(?<![\w`/:.-])([a-z]{2,}[\w/-]*(?:[._]\w+|/)+(?:/[\w./-]*)?(?:=\w+)?|--[a-z-]+|blocks\[\S+)(?![\w`])")
+CODE = re.compile(
+    r"(?<![\w`/:.-])"
+    r"([a-z]{2,}[\w/-]*(?:[._]\w+|/)+(?:/[\w./-]*)?(?:=\w+)?|--[a-z-]+|blocks\[\S+)"
+    r"(?![\w`])"
+)
 # What Markdown would take for itself.
 SPECIAL = re.compile(r"([\\*_\[\]<>#])")
 WRITTEN = "*Written by `scripts/write_reference.py` from the code; change it there.*"
