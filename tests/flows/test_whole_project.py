@@ -5,23 +5,19 @@ import os
 import re
 import shlex
 import subprocess
-import sysconfig
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from prefect.settings import PREFECT_API_URL
 from typer.testing import CliRunner, Result
 
 from benchmarks.scores.projects import git
 from graftline.flows.cli import app
 from tests.support.running_project import PROJECT, free_port
-from tests.support.tiny_project import LABELS, copy_with_tiny_parts, forget_servers, surroundings, write_rows
+from tests.support.shell import shell_environment, wait_for
+from tests.support.tiny_project import LABELS, copy_with_tiny_parts, forget_servers, write_rows
 
 pytestmark = pytest.mark.full
 
@@ -30,8 +26,6 @@ PAGES = [PROJECT / "README.md"] + [
     HOW_TO / f"{name}.md" for name in ("policy-and-approval", "sign-the-history", "s3-and-servers")
 ]
 SERVING = (HOW_TO / "serve.md").read_text(encoding="utf-8")
-SCRIPTS = sysconfig.get_path("scripts")
-SERVE_SECONDS = 120
 # `up` has its own tests, and so has the tutorial, where `init` is at home; the first lines of README set up what CI set
 # up already; an S3 bucket is nobody's to name, nor is a server or the place of a key.
 ELSEWHERE = (
@@ -169,7 +163,7 @@ def test_the_champion_is_served_and_answers_a_curl_with_raw_text(project: Path, 
     port = str(free_port())
     name, _, uri = variable.partition("=")
     with subprocess.Popen(
-        shlex.split(command.replace("5001", port)), cwd=project, env=environment() | {name: uri},
+        shlex.split(command.replace("5001", port)), cwd=project, env=shell_environment() | {name: uri},
         start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as server:  # fmt: skip
         try:
@@ -204,7 +198,7 @@ def digests_in(summary: str) -> Mapping[str, str]:
 
 def run(root: Path, command: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        shlex.split(command), cwd=root, env=environment(), capture_output=True, text=True, check=False
+        shlex.split(command), cwd=root, env=shell_environment(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
@@ -219,26 +213,3 @@ def in_process(root: Path, command: str) -> Result:
         done = CliRunner().invoke(app, shlex.split(command)[1:])
     assert "Traceback" not in done.stderr
     return done
-
-
-def environment() -> dict[str, str]:
-    """As in a shell where the virtual environment is active, with a person for git, and with a Prefect server.
-
-    Without one every command would start its own, which takes longer than most of them; test_cli.py has that.
-    """
-    person = {
-        f"GIT_{role}_{what}": f"test@{role}.localhost" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
-    }
-    server = str(PREFECT_API_URL.value())
-    return surroundings(PATH=os.pathsep.join([SCRIPTS, os.environ["PATH"]]), PREFECT_API_URL=server, **person)
-
-
-def wait_for(page: str) -> None:
-    end = time.monotonic() + SERVE_SECONDS
-    while True:
-        try:
-            with urllib.request.urlopen(page, timeout=5):
-                return
-        except (urllib.error.URLError, ConnectionError):
-            assert time.monotonic() < end, f"{page} does not answer"
-            time.sleep(0.5)
