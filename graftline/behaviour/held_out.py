@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue, TypeAdapter
 
 from graftline.behaviour.findings import Behaviour
+from graftline.evaluation.examples import Examples
 
 Numbers = Mapping[str, int | float]
 Scores = Mapping[str, Numbers]
@@ -58,6 +59,8 @@ class HeldOut:
     pictures: Mapping[str, str]
     """Titles to names of files beside the numbers."""
     behaviour: Behaviour
+    examples: Examples | None
+    """Rows to look at; None where the settings ask for none."""
 
 
 _ADAPTER = TypeAdapter(HeldOut)

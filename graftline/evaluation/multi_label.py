@@ -22,7 +22,7 @@ from graftline.evaluation.metrics import (
 )
 from graftline.evaluation.pictures import label_picture, reliability_picture
 from graftline.evaluation.scoring import HIGHER, LOWER, Scoring
-from graftline.evaluation.task_scores import TaskScores
+from graftline.evaluation.task_scores import Said, TaskScores
 
 # From this probability on a row has a label.
 THRESHOLD = 0.5
@@ -138,6 +138,19 @@ def rates(probabilities: Floats, targets: Integers) -> dict[str, Rate]:
     return rates_of_labels(share_right(probabilities, targets), probabilities >= THRESHOLD, targets > 0)
 
 
+def wrongness(probabilities: Floats, targets: Integers) -> Floats:
+    """How sure the surest wrong label is; where all are right, how sure the least sure one is, as a negative number."""
+    sure = np.maximum(probabilities, 1 - probabilities)
+    wrong = (probabilities >= THRESHOLD) != (targets > 0)
+    return np.asarray(np.where(wrong.any(1), (sure * wrong).max(1), -sure.min(1)))
+
+
+def said(probabilities: Floats, labels: Sequence[str]) -> Said:
+    """All labels that are given, each with its probability."""
+    given = [f"{label} ({one:.0%})" for label, one in zip(labels, probabilities, strict=True) if one >= THRESHOLD]
+    return ", ".join(given) or "no label", None
+
+
 def _f1(right: Floats, either: Floats) -> Floats:
     return np.asarray(np.divide(2 * right, either, out=np.zeros_like(right), where=either > 0))
 
@@ -166,4 +179,6 @@ SCORES = TaskScores(
     moves=moves,
     is_same=is_same,
     rates=rates,
+    wrongness=wrongness,
+    said=said,
 )

@@ -13,7 +13,7 @@ from graftline.evaluation.linear_models import Answer, Matrix
 from graftline.evaluation.metrics import Floats, Integers, Metric, mean_of, require_rows
 from graftline.evaluation.pictures import confusion_picture, number_picture
 from graftline.evaluation.scoring import HIGHER, LOWER, Scoring
-from graftline.evaluation.task_scores import TaskScores
+from graftline.evaluation.task_scores import Said, TaskScores
 
 # A smaller variance than this share of the mean square is the rounding error of equal numbers; and so is a smaller
 # distance from the mean than this share of it.
@@ -124,6 +124,16 @@ def rates(predictions: Floats, targets: Floats) -> dict[str, Rate]:
     return {"mean absolute error": Rate(error, all_rows), "mean prediction": Rate(predictions, all_rows)}
 
 
+def wrongness(predictions: Floats, targets: Floats) -> Floats:
+    """The distance."""
+    return np.asarray(np.abs(predictions - targets)[:, 0])
+
+
+def said(predictions: Floats, _labels: Sequence[str]) -> Said:
+    """The number, in four digits."""
+    return f"{predictions[0]:.4g}", None
+
+
 SCORES = TaskScores(
     scoring=Scoring(
         primary="r2",
@@ -142,4 +152,7 @@ SCORES = TaskScores(
     moves=moves,
     is_same=is_same,
     rates=rates,
+    wrongness=wrongness,
+    said=said,
+    graded=True,
 )

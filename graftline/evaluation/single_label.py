@@ -23,7 +23,7 @@ from graftline.evaluation.metrics import (
 )
 from graftline.evaluation.pictures import confusion_picture, reliability_picture
 from graftline.evaluation.scoring import HIGHER, LOWER, Scoring
-from graftline.evaluation.task_scores import TaskScores
+from graftline.evaluation.task_scores import Said, TaskScores
 
 
 def metrics_of(probabilities: Floats, targets: Integers) -> dict[str, Metric]:
@@ -128,6 +128,17 @@ def rates(probabilities: Floats, targets: Integers) -> dict[str, Rate]:
     return rates_of_labels(hit(probabilities, targets), given, there)
 
 
+def wrongness(probabilities: Floats, targets: Integers) -> Floats:
+    """The probability of the label that was given, as a negative number where that is right."""
+    return np.asarray(probabilities.max(1) * np.where(probabilities.argmax(1) == targets, -1, 1))
+
+
+def said(probabilities: Floats, labels: Sequence[str]) -> Said:
+    """The likeliest label."""
+    place = int(probabilities.argmax())
+    return labels[place], float(probabilities[place])
+
+
 def _one_hot(values: NDArray[Any], size: int) -> Floats:
     return np.asarray(np.eye(size)[values])
 
@@ -157,6 +168,8 @@ SCORES = TaskScores(
     moves=moves,
     is_same=is_same,
     rates=rates,
+    wrongness=wrongness,
+    said=said,
     strata=classes_of,
     hits=True,
 )

@@ -16,6 +16,8 @@ from graftline.evaluation.scoring import Scoring
 Targets = NDArray[Any]
 """As numbers: (rows,), or (rows, outputs)."""
 SameAnswer = Callable[[Floats, Floats, float], NDArray[np.bool_]]
+Said = tuple[str, float | None]
+"""An answer in words, and its probability where it has one."""
 
 
 def unstratified(_targets: Targets) -> None:
@@ -45,7 +47,14 @@ class TaskScores:
     """Whether each row's answer is the same, from the same three: (rows,)."""
     rates: Callable[[Floats, Targets], Mapping[str, Rate]]
     """The rates that are compared between groups, by name."""
+    wrongness: Callable[[Floats, Targets], Floats]
+    """How surely wrong each row's answer is: (rows,). Below 0 it is right, the surer the lower; of numbers it is how
+    far they are off."""
+    said: Callable[[Floats, Sequence[str]], Said]
+    """One row's predictions (outputs,) as an answer for a reader, with the labels."""
     strata: Callable[[Targets], Integers | None] = unstratified
     """The strata that resamples keep; None where they draw from all rows."""
     hits: bool = False
     """Whether a row is right or wrong, so that exact McNemar can decide."""
+    graded: bool = False
+    """Whether answers are nearer or farther instead of right or wrong."""

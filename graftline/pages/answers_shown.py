@@ -1,6 +1,6 @@
 """The part of a task that pages have: the words and formats in which its answers and scores are shown."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -22,6 +22,28 @@ class AnswersShown:
     """The primary score in large digits."""
     unit: str
     """After these digits."""
+    plain: str
+    """The score that a sentence without statistics tells."""
+    ours: str
+    """That sentence, with `{value}`, `{rows}` and `{things}`."""
+    theirs: str
+    """How it goes on about another model, with `{who}` and `{value}`."""
+    counted: Callable[[float, int], str]
+    """The score's `value` in that sentence, from it and the number of rows."""
+    groups: Mapping[str, str]
+    """The titles of examples, by the names of their groups."""
+
+
+RIGHT_OR_WRONG = {
+    "newly right": "Newly right",
+    "newly wrong": "Newly wrong",
+    "most surely wrong": "Most surely wrong",
+}
+
+
+def share_of_rows(share: float, rows: int) -> str:
+    """So many rows."""
+    return f"{round(share * rows):,}"
 
 
 def percent(share: float) -> str:

@@ -16,4 +16,13 @@ SHOWN = AnswersShown(
     stranger="another kind gets a number",
     number=three_decimals,
     unit="",
+    plain="mean_absolute_error",
+    ours="Off by {value} on average over {rows} {things}",
+    theirs="{who} by {value}",
+    counted=lambda error, _: f"{error:.3g}",
+    groups={
+        "newly right": "Nearer than before",
+        "newly wrong": "Farther off than before",
+        "most surely wrong": "Farthest off",
+    },
 )

@@ -11,7 +11,7 @@ from graftline.evaluation.scoring import Scoring, spelt
 from graftline.pages.answers_shown import AnswersShown
 from graftline.pages.text import spelt_out, visible
 from graftline.settings import Kind
-from graftline.verdict.axis import Axis
+from graftline.verdict.axis import Axis, worst
 
 if TYPE_CHECKING:
     from graftline.behaviour.held_out import SliceScores
@@ -48,6 +48,51 @@ class BaselineRow:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A figure."""
+
+    title: str
+    png: bytes
+    seen: str
+    """The same in words, for who cannot see it."""
+
+
+@dataclass(frozen=True)
+class ExampleRow:
+    """A held-out row to look at."""
+
+    row_id: str
+    holds: str
+    """The text, or the name of the file."""
+    address: str | None
+    """The image or sound as a data address."""
+    missing: str | None
+    """Why there is none."""
+    target: str
+    ours: str
+    theirs: str
+
+
+@dataclass(frozen=True)
+class ExampleRows:
+    """Rows that have something in common, of which some are shown."""
+
+    title: str
+    rows: int
+    shown: Sequence[ExampleRow]
+
+
+@dataclass(frozen=True)
+class Link:
+    """A way on from the page."""
+
+    what: str
+    words: str
+    address: str | None = None
+    """Where a browser finds it: http, https, or a file beside the page."""
+
+
+@dataclass(frozen=True)
 class RunReport:
     """Everything that the page and the card tell about one run."""
 
@@ -55,6 +100,10 @@ class RunReport:
     version: int
     run_id: str
     verdict: str
+    sentence: str
+    """What came out, for who knows no statistics."""
+    cautions: Sequence[str]
+    """What a reader has to know before anything else, in sentences."""
     reasons: Sequence[str]
     axes: Sequence[Axis]
     policy_sha256: str
@@ -98,7 +147,11 @@ class RunReport:
     classes: Sequence[Mapping[str, str | int | float]]
     slices: "Mapping[str, Sequence[SliceScores]]"
     tables: Sequence[Table]
-    pictures: Mapping[str, bytes]
+    pictures: Sequence[Picture]
+    other: str
+    """The model that examples are compared with, in plain words."""
+    examples: Sequence[ExampleRows]
+    links: Sequence[Link]
     settings: str
     unrepeatable: str | None = None
     """Why the run cannot be reproduced, if it cannot."""
@@ -162,6 +215,7 @@ def _render(template: str, run: RunReport, *, autoescape: bool) -> str:
     environment.filters |= {
         "visible": visible,
         "state": _state,
+        "outcome": _outcome,
         "spelt": spelt,
         "value": lambda score: f"{number(score['value'])}{run.shown.unit}",
         "interval": lambda score: f"{number(score['low'])} – {number(score['high'])}",
@@ -179,14 +233,28 @@ def _render(template: str, run: RunReport, *, autoescape: bool) -> str:
         scoring=run.scoring,
         shown=run.shown,
         scores_of_slices=list(run.scoring.better)[:SCORES_OF_SLICES],
+        asked=[axis for axis in run.axes if axis.asked],
+        not_asked=[axis for axis in run.axes if not axis.asked],
     )
+
+
+def _outcome(axis: Axis) -> str:
+    """How an axis came out, by those of its parts that were looked at."""
+    if not axis.asked:
+        return "not asked for"
+    if axis.outcome != "unknown":
+        return axis.outcome
+    if axis.consequence:
+        return "open"
+    known = [part for part in axis.parts if part.outcome != "unknown"]
+    return worst(known) if known else "not judged"
 
 
 def _state(axis: Axis) -> str:
     """In which colour an axis stands."""
     if axis.consequence:
         return "bad" if axis.consequence == "REJECT" else "warn"
-    if axis.outcome == "unknown":
+    if _outcome(axis) in ("not asked for", "not judged"):
         return "empty"
     return "good" if axis.blocks or axis.outcome != "loss" else "warn"
 

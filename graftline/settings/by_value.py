@@ -89,6 +89,7 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
         "bootstrap": 1000,
         "seed": 0,
         "changed_rows": 200,
+        "examples": 6,
         "directions": [],
         "groups": [],
         "counterfactuals": [],

@@ -19,6 +19,9 @@ class EvaluationSettings(Section, title="Evaluation"):
     changed_rows: Annotated[int, Field(ge=0, le=100_000)] = 200
     """Of so many held-out rows the input is changed in ways that no label depends on (typos, brightness, noise), to see
     how many answers stay. 0: of none."""
+    examples: Annotated[int, Field(ge=0, le=50)] = 6
+    """So many held-out rows of each kind (newly right, newly wrong, most surely wrong) stand in the report with what
+    they hold, also in MLflow. 0: none, for data that not everyone may see who sees the report."""
     directions: list[str] = []
     """For texts: words of which the first makes a label more likely than the second: great > awful: positive. Of
     numbers: great > awful."""

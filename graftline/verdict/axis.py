@@ -38,6 +38,8 @@ class Axis:
     """Whether the policy lets it block a promotion."""
     numbers: Numbers | None = None
     parts: Sequence[Part] = ()
+    asked: bool = True
+    """Whether the policy asks anything of it, and there is something to compare with."""
 
     def as_advice(self) -> "Axis":
         """The same without consequences."""

@@ -17,7 +17,7 @@ def hostile_requests(outcomes: Mapping[str, str] | None) -> Axis:
     """Whether everything that a server may be sent by mistake or malice was refused or answered, and it lives on."""
     name = "hostile requests"
     if outcomes is None:
-        return Axis(name, "unknown", "none were sent")
+        return Axis(name, "unknown", "none were sent", asked=False)
     parts = []
     for request, became in outcomes.items():
         outcome: Outcome = "win" if became in (REFUSED, ANSWERED) else "loss"
@@ -41,7 +41,7 @@ def robustness(behaviour: Behaviour | None, policy: Policy) -> Axis:
     if floors.unchanged is None and floors.directed is None:
         lowest = min(behaviour.changes, key=lambda count: count.share, default=None)
         seen = f"; {lowest.name} keeps the fewest answers: {_shown(lowest)}" if lowest else ""
-        return Axis("robustness", "unknown", f"the policy sets no limit{seen}", parts=parts)
+        return Axis("robustness", "unknown", f"the policy sets no limit{seen}", parts=parts, asked=False)
     return of_parts("robustness", parts, "enough answers are right under every change")
 
 
@@ -54,7 +54,7 @@ def bias(behaviour: Behaviour | None, policy: Policy) -> Axis:
     parts = [_amplified(disparity, margin) for disparity in disparities]
     if margin is None:
         seen = "" if parts else ", and the settings of the evaluation name neither groups nor words"
-        return Axis("bias", "unknown", f"the policy sets no limit{seen}", parts=parts)
+        return Axis("bias", "unknown", f"the policy sets no limit{seen}", parts=parts, asked=False)
     if not parts:
         nothing = (
             "the policy limits it, but the settings of the evaluation name neither groups nor words that are there"
@@ -71,7 +71,8 @@ def retention(behaviour: Behaviour | None, policy: Policy) -> Axis:
     name, seen, margin = "retention", behaviour.retention if behaviour else None, policy.retention.forgotten
     if seen is None:
         if margin is None:
-            return Axis(name, "unknown", "the settings of the evaluation name no rows of the source task")
+            unnamed = "the settings of the evaluation name no rows of the source task"
+            return Axis(name, "unknown", unnamed, asked=False)
         nothing = "the policy limits what may be forgotten, but the settings name no rows of the source task"
         return Axis(name, "unknown", f"{nothing}; set evaluation.probe", "HOLD")
     numbers: dict[str, float | None] = {
@@ -82,7 +83,7 @@ def retention(behaviour: Behaviour | None, policy: Policy) -> Axis:
         **numbers_of(seen.difference),
     }
     if margin is None:
-        return Axis(name, "unknown", f"the policy sets no limit; {_read(seen)}", numbers=numbers)
+        return Axis(name, "unknown", f"the policy sets no limit; {_read(seen)}", numbers=numbers, asked=False)
     if seen.unchanged:
         return Axis(name, "tie", f"nothing was forgotten: {_read(seen)}", numbers=numbers)
     level = policy.significance / 2

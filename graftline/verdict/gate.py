@@ -130,7 +130,7 @@ def _axes(
 
 def _against_the_champion(candidate: Evaluated, champion: Comparison | Unscored | None, policy: Policy) -> list[Axis]:
     if champion is None:
-        return [Axis("champion", "unknown", "there is no champion to compare with")]
+        return [Axis("champion", "unknown", "there is no champion to compare with", asked=False)]
     if isinstance(champion, Unscored):
         return [Axis("champion", "unknown", champion.why, "HOLD")]
     judged = sum(part.gains.rows >= policy.smallest_slice for part in champion.slices)

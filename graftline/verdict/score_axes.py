@@ -34,7 +34,8 @@ def floors(scores: Mapping[str, Score], scoring: Scoring, policy: Policy) -> Axi
     missed = [part for part in parts if part.outcome == "loss"]
     set_ones = [part for part in parts if part.numbers["floor"]]
     sentence = "; ".join(part.sentence for part in missed or set_ones) or "the policy sets no floor"
-    return Axis("floors", worst(parts), sentence, "REJECT" if missed else None, parts=parts)
+    consequence: Consequence | None = "REJECT" if missed else None
+    return Axis("floors", worst(parts), sentence, consequence, parts=parts, asked=bool(missed or set_ones))
 
 
 def champion(rival: Comparison, scoring: Scoring, policy: Policy) -> Axis:
@@ -154,7 +155,9 @@ def better_than(
     """
     missing = [Part(key, "unknown", {}, f"not compared with {spelt(key)}: {why}") for key, why in left_out.items()]
     if not rivals:
-        return Axis(name, "unknown", "; ".join(part.sentence for part in missing) or nothing, parts=missing)
+        return Axis(
+            name, "unknown", "; ".join(part.sentence for part in missing) or nothing, parts=missing, asked=False
+        )
     parts = []
     for key, rival in rivals.items():
         seen, margin = rival.differences[scoring.primary], margins.get(key, 0.0)
@@ -193,7 +196,7 @@ def serving(measured: Mapping[str, float] | None, policy: Policy) -> Axis:
             Part(name, outcome, {"value": value, "limit": limit}, f"{spelt(name)} {said}, the limit is {limit:g}")
         )
     if not parts:
-        return Axis("serving", "unknown", "the policy sets no limit")
+        return Axis("serving", "unknown", "the policy sets no limit", asked=False)
     return of_parts("serving", parts, "; ".join(part.sentence for part in parts))
 
 

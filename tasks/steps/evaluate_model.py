@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -41,6 +41,7 @@ from graftline.tasks.workspace import Workspace
 if TYPE_CHECKING:
     from graftline.behaviour.held_out import HeldOut
     from graftline.evaluation.comparison import Comparison
+    from graftline.evaluation.examples import Rows
     from graftline.evaluation.metrics import Floats
 
 STEP = "evaluate_model"
@@ -137,6 +138,7 @@ def _build(
 ) -> None:
     from graftline.answers.predicting import predictor_of
     from graftline.evaluation.clusters import worst_clusters
+    from graftline.evaluation.examples import Rows
 
     use_threads(settings.adaptation.threads)
     task = TASKS[data.task]
@@ -161,6 +163,8 @@ def _build(
         behaviour_on(settings, data, candidate, _frozen(settings, candidate, baselines)),
         retention=retention_of(workspace, settings, predictor, source),
     )
+    theirs, obstacle = _champions_predictions(workspace, settings, data, champion)
+    named = f"champion version {champion.version}" if champion else ""
     pictures = {title: f"{title.split()[0].lower()}.png" for title in seen.pictures}
     summary: dict[str, JsonValue] = {
         "task": data.task,
@@ -174,7 +178,16 @@ def _build(
         "behaviour": behaviour.as_json(),
         "predictions_sha256": predictions_sha256(rows["row_id"], predictions),
         "pictures": cast("JsonValue", pictures),
-        **_against_champion(workspace, settings, data, champion, predictions, scores),
+        "comparison": None if theirs is None else scores.compare(predictions, theirs, named),
+        "obstacle": obstacle,
+        "examples": _examples(
+            settings,
+            Rows(rows["row_id"], rows["target"], targets, data.labels),
+            predictions,
+            (named, theirs),
+            scores,
+            baselines,
+        ),
     }
     for title, name in pictures.items():
         write_atomically(folder / name, seen.pictures[title])
@@ -223,31 +236,54 @@ def _against_baselines(baselines: Baselines, predictions: "Floats", scores: Scor
     }
 
 
-def _against_champion(
-    workspace: Workspace,
-    settings: Settings,
-    data: ValidatedData,
-    champion: Champion | None,
-    predictions: "Floats",
-    scores: Scorer,
-) -> dict[str, JsonValue]:
+def _champions_predictions(
+    workspace: Workspace, settings: Settings, data: ValidatedData, champion: Champion | None
+) -> "tuple[Floats | None, str | None]":
+    """What the champion says of the same rows; or why it could not be asked, if there is one."""
     from graftline.evaluation.comparison import aligned
 
-    nothing: dict[str, JsonValue] = {"comparison": None, "obstacle": None}
     if champion is None:
-        return nothing
+        return None, None
     try:
         asked, threads = questions(workspace, data, "test"), thread_count(settings.adaptation.threads)
         scored = score_in_fresh_process(workspace, champion.uri, asked, threads=threads)
     except RegistryRefusedError as error:
-        return nothing | {"obstacle": f"champion version {champion.version} could not be scored: {error}"}
+        return None, f"champion version {champion.version} could not be scored: {error}"
     if scored.task != data.task:
-        return nothing | {
-            "obstacle": f"champion version {champion.version} could not be scored: its task is {scored.task}, not"
+        return None, (
+            f"champion version {champion.version} could not be scored: its task is {scored.task}, not"
             f" {data.task}; choose another registry.model"
-        }
-    theirs = aligned(scored.predictions, scored.labels, data.labels) if data.labels else scored.predictions
-    return nothing | {"comparison": scores.compare(predictions, theirs, f"champion version {champion.version}")}
+        )
+    return (aligned(scored.predictions, scored.labels, data.labels) if data.labels else scored.predictions), None
+
+
+def _examples(
+    settings: Settings,
+    rows: "Rows",
+    predictions: "Floats",
+    champion: "tuple[str, Floats | None]",
+    scores: Scorer,
+    baselines: Baselines,
+) -> JsonValue:
+    """Rows to look at, beside the champion where there is one, else beside the best baseline."""
+    from graftline.evaluation.examples import examples_of
+
+    most = settings.evaluation.examples
+    if not most:
+        return None
+    against, theirs = champion
+    if theirs is None:
+        against, theirs = _best_baseline(baselines, scores)
+    found = examples_of(scores.task_scores, rows, predictions, theirs, against=against, most=most)
+    return cast("JsonValue", asdict(found))
+
+
+def _best_baseline(baselines: Baselines, scores: Scorer) -> "tuple[str, Floats]":
+    primary = scores.task_scores.scoring.primary
+    said = {name: rival.predictions() for name, rival in baselines.rivals.items()}
+    reached = {name: scores.value(primary, predictions) for name, predictions in said.items()}
+    best = max(reached, key=lambda name: reached[name])
+    return baselines.rivals[best].against, said[best]
 
 
 def _write_predictions(

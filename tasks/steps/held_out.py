@@ -44,6 +44,13 @@ class Scorer:
         )
         return {name: cast("JsonValue", score.as_json()) for name, score in scored.items()}
 
+    def value(self, name: str, predictions: "Floats") -> float:
+        """One score without its interval."""
+        import numpy as np
+
+        counted_once = np.ones((1, len(self.targets)))
+        return float(self.task_scores.metrics(predictions, self.targets)[name](counted_once)[0])
+
     def compare(self, candidate: "Floats", other: "Floats", against: str) -> JsonValue:
         """Both on the same resamples, and on the same slices."""
         from graftline.evaluation.comparison import compare

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+from urllib.parse import quote
 
 import yaml
 from filelock import FileLock
@@ -19,13 +20,16 @@ from graftline.answers.tasks import TASKS
 from graftline.evaluation.bootstrap import Score
 from graftline.evaluation.scoring import spelt
 from graftline.files import write_atomically, write_json
-from graftline.pages.report import BaselineRow, RunReport, render_card, render_report
+from graftline.pages.alt_texts import alt_text, training_alt_text
+from graftline.pages.headline import IN_PLAIN_WORDS, headline
+from graftline.pages.report import BaselineRow, Link, Picture, RunReport, render_card, render_report
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.progress import in_prefect
 from graftline.tasks.steps.decide import Decision
 from graftline.tasks.steps.evaluate_model import PREDICTIONS, Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.outcome import RunOutcome
+from graftline.tasks.steps.report_examples import example_rows
 from graftline.tasks.steps.report_tables import tables_of
 from graftline.tasks.steps.tracked_run import log_results
 from graftline.tasks.tracking.server import TrackedRun, client, run_page
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from graftline.behaviour.held_out import HeldOut
 
 REPORT, CARD, METRICS, TABLE = "report.html", "model_card.md", "metrics.json", "verdict.json"
+VALIDATION = "validation.html"
 
 logger = logging.getLogger("graftline.publish")
 
@@ -43,10 +48,11 @@ logger = logging.getLogger("graftline.publish")
 @task(name="7 publish", persist_result=False, cache_policy=NO_CACHE)
 def publish(workspace: Workspace, done: RunOutcome) -> Path:
     """Write the pages and numbers of a run into `reports/`, MLflow and Prefect. Returns: the report's path."""
-    folder, evaluation, report = workspace.reports, done.evaluation, _report(done)
+    folder, evaluation, report = workspace.reports, done.evaluation, _report(workspace, done)
     with alone_in_reports(workspace):
         write_atomically(folder / REPORT, render_report(report))
         write_atomically(folder / CARD, render_card(report))
+        write_atomically(folder / VALIDATION, done.inputs.data.page.read_bytes())
         write_json(folder / TABLE, _verdict_table(done.inputs.policy, done.decision))
         _write_for_dvc(folder, report, done.checkpoint, evaluation.held_out)
     files = [evaluation.folder.path / name for name in (*evaluation.held_out.pictures.values(), PREDICTIONS)]
@@ -64,15 +70,18 @@ def alone_in_reports(workspace: Workspace) -> FileLock:
     return FileLock(folder / ".reports.lock")
 
 
-def _report(done: RunOutcome) -> RunReport:
+def _report(workspace: Workspace, done: RunOutcome) -> RunReport:
     settings, policy, data, base = done.inputs.settings, done.inputs.policy, done.inputs.data, done.inputs.base
     checkpoint, evaluation, candidate, decision = done.checkpoint, done.evaluation, done.candidate, done.decision
     held_out, task = evaluation.held_out, TASKS[data.task]
+    other = _other(evaluation, task.scores.scoring.primary)
     return RunReport(
         model=candidate.model,
         version=candidate.version,
         run_id=candidate.run_id,
         verdict=decision.verdict,
+        sentence=headline(task.shown, data.kind, held_out.rows, evaluation.scores, other=other, axes=decision.axes),
+        cautions=_cautions(data),
         reasons=decision.reasons,
         axes=decision.axes,
         policy_sha256=policy.sha256,
@@ -114,19 +123,56 @@ def _report(done: RunOutcome) -> RunReport:
         slices=held_out.slices,
         tables=tables_of(evaluation, candidate),
         pictures=_drawn(evaluation, checkpoint, task.scores.scoring.loss),
+        other=other[0],
+        examples=example_rows(workspace, data, held_out.examples, task.shown),
+        links=_links(workspace, done),
         settings=yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         unrepeatable=done.run.unrepeatable,
     )
 
 
-def _drawn(evaluation: Evaluation, checkpoint: Checkpoint, loss: str) -> dict[str, bytes]:
+def _other(evaluation: Evaluation, primary: str) -> tuple[str, dict[str, dict[str, float]]]:
+    """The champion, or the best baseline where none could be scored: its name in plain words, and its scores."""
+    if evaluation.comparison and evaluation.champion:
+        return f"the old one (version {evaluation.champion.version})", _plain(evaluation.comparison.scores)
+    best = max(evaluation.baselines, key=lambda name: evaluation.baselines[name].scores[primary].value)
+    return IN_PLAIN_WORDS.get(best, best), _plain(evaluation.baselines[best].scores)
+
+
+def _cautions(data: ValidatedData) -> list[str]:
+    cautions = []
+    if data.data.modified:
+        cautions.append("the data are not the version that data.dvc names, so this model cannot be promoted")
+    return cautions
+
+
+def _links(workspace: Workspace, done: RunOutcome) -> list[Link]:
+    """Where to read on: pages of the MLflow server, or what there is without one."""
+    candidate, data = done.candidate, done.inputs.data
+    page = run_page(workspace, candidate.run_id)
+    versions = f"{page.partition('#')[0]}#/models/{quote(candidate.model, safe='')}" if page else None
+    return [
+        Link("MLflow run", candidate.run_id, page),
+        Link("data version", f"{data.data.version} of {done.inputs.settings.data.path}"),
+        Link("validation page", "rows read and set aside", f"{page}/artifacts/{VALIDATION}" if page else VALIDATION),
+        Link("versions", f"all versions of {candidate.model}", versions),
+        Link("history", f"graftline history {candidate.model}"),
+    ]
+
+
+def _drawn(evaluation: Evaluation, checkpoint: Checkpoint, loss: str) -> list[Picture]:
     """The pictures of the held-out rows, and how the `loss` went."""
     from graftline.evaluation.pictures import training_picture
 
+    held_out = evaluation.held_out
     train, validation = ([epoch[name] for epoch in checkpoint.epochs] for name in ("train_loss", "validation_loss"))
-    pictures = evaluation.held_out.pictures
-    held_out = {title: (evaluation.folder.path / name).read_bytes() for title, name in pictures.items()}
-    return {**held_out, "Training": training_picture(train, validation, loss)}
+    return [
+        *(
+            Picture(title, (evaluation.folder.path / name).read_bytes(), alt_text(title, held_out))
+            for title, name in held_out.pictures.items()
+        ),
+        Picture("Training", training_picture(train, validation, loss), training_alt_text(train, validation, loss)),
+    ]
 
 
 def _baseline_rows(evaluation: Evaluation, primary: str) -> list[BaselineRow]:

@@ -1,6 +1,7 @@
 """Report and model card: whatever a label, a name or a reason holds stays text, and no other host is asked."""
 
 import dataclasses
+import itertools
 import re
 from html.parser import HTMLParser
 
@@ -8,13 +9,25 @@ import pytest
 
 from graftline.answers.tasks import TASKS
 from graftline.behaviour.held_out import SliceScores
-from graftline.pages.report import BaselineRow, RunReport, Table, kept, render_card, render_report
+from graftline.pages.report import (
+    BaselineRow,
+    ExampleRow,
+    ExampleRows,
+    Link,
+    Picture,
+    RunReport,
+    Table,
+    kept,
+    render_card,
+    render_report,
+)
 from graftline.verdict.axis import Axis, Part
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'`|*_[a](javascript:alert(3)){{ 7*7 }}\u202egnp.exe"
 SCORE = {"value": 0.9, "low": 0.8, "high": 0.95}
 SCORES = dict.fromkeys(("accuracy", "macro_f1", "log_loss", "calibration_error"), SCORE)
 BEFORE = {"value": 0.5, "low": 0.4, "high": 0.6}
+THUMBNAIL = "data:image/jpeg;base64,aGk="
 PIXEL = b"\x89PNG\r\n\x1a\n"
 
 
@@ -22,10 +35,11 @@ def report_of(text: str) -> RunReport:
     """A report in which every free text is `text`."""
     task = TASKS["single_label"]
     return RunReport(
-        model="tiny", version=3, run_id="r1", verdict="HOLD", reasons=[text, "second"],
+        model="tiny", version=3, run_id="r1", verdict="HOLD", sentence=text, cautions=[text], reasons=[text, "second"],
         axes=[
             Axis("champion", "tie", text, "HOLD"),
             Axis("slices", "unknown", text, parts=[Part(text, "unknown", {"rows": 7}, text)]).as_advice(),
+            Axis("bias", "unknown", text, asked=False),
         ],
         policy_sha256="p" * 64, labels=[text, "good"],
         kind="text", scoring=task.scores.scoring, shown=task.shown, max_tokens=32, max_seconds=30.0,
@@ -39,7 +53,12 @@ def report_of(text: str) -> RunReport:
         majority_label=text, majority_scores=SCORES,
         baselines=[BaselineRow(text, SCORE, SCORE), BaselineRow(text, None, None, text)],
         classes=[{"label": text, "precision": 0.5, "recall": 0.5, "f1": 0.5, "rows": 7}],
-        slices={text: [SliceScores(text, 7, SCORES)]}, pictures={"Confusion": PIXEL},
+        slices={text: [SliceScores(text, 7, SCORES)]}, pictures=[Picture("Confusion", PIXEL, text)], other=text,
+        examples=[
+            ExampleRows("Newly right", 9, [ExampleRow(text, text, None, text, text, text, text)]),
+            ExampleRows("Newly wrong", 1, [ExampleRow(text, text, THUMBNAIL, None, text, text, text)]),
+        ],
+        links=[Link("MLflow run", text, "http://127.0.0.1:5000/#/runs/r1"), Link("history", text)],
         tables=[Table(text, text, [text, "n"], [[text, "7"], [text, "8"]])],
         settings=f"data:\n  licence: {text}\n",
     )  # fmt: skip
@@ -66,7 +85,12 @@ class Page(HTMLParser):
 def test_hostile_texts_add_no_element_and_no_attribute_to_the_report() -> None:
     harmless, hostile = Page(render_report(report_of("text"))), Page(render_report(report_of(HOSTILE)))
     assert hostile.tags == harmless.tags
-    assert hostile.attributes == harmless.attributes
+    # What somebody hears who cannot see the figure may be any text; it may only not end its attribute.
+    written = {"alt", "title"}
+    assert [name for name, _ in hostile.attributes] == [name for name, _ in harmless.attributes]
+    assert [one for one in hostile.attributes if one[0] not in written] == [
+        one for one in harmless.attributes if one[0] not in written
+    ]
     assert "script" not in hostile.tags
 
 
@@ -86,14 +110,19 @@ def test_no_free_text_turns_a_line_of_the_report_around() -> None:
 def test_the_report_needs_no_other_file_and_no_other_host() -> None:
     page = Page(render_report(report_of("text")))
     assert not {"script", "link", "iframe", "object", "embed", "form", "base"} & set(page.tags)
-    sources = [value for name, value in page.attributes if name in ("src", "href", "srcset", "action", "poster")]
-    assert sources == ["data:image/png;base64,iVBORw0KGgo="]
-    assert not re.search(r"url\(|@import|https?://", render_report(report_of("text")))
+    sources = [value for name, value in page.attributes if name in ("src", "srcset", "action", "poster")]
+    assert sources == ["data:image/jpeg;base64,aGk=", "data:image/png;base64,iVBORw0KGgo="]
+    ways = [value for name, value in page.attributes if name == "href" and not str(value).startswith("#")]
+    assert ways == ["http://127.0.0.1:5000/#/runs/r1"]  # followed only by who presses it
+    assert not re.search(r"url\(|@import", render_report(report_of("text")))
 
 
 def test_the_report_forbids_itself_what_it_does_not_need() -> None:
     page = Page(render_report(report_of("text")))
-    assert ("content", "default-src 'none'; style-src 'unsafe-inline'; img-src data:") in page.attributes
+    assert (
+        "content",
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:",
+    ) in page.attributes
 
 
 def test_the_report_tells_verdict_scores_and_rows() -> None:
@@ -107,7 +136,40 @@ def test_the_report_tells_verdict_scores_and_rows() -> None:
 def test_the_report_tells_each_axis_and_its_parts() -> None:
     text = "".join(Page(render_report(report_of("text"))).text.split())
     assert "championtie:HOLDText." in text
-    assert "slicesadvisesunknownText.onebyoneunknowntext:text" in text
+    assert "slicesadvisesnotjudgedText.onebyonenotjudgedtext:text" in text
+
+
+def test_nothing_that_the_policy_does_not_ask_for_is_called_unknown() -> None:
+    html = render_report(report_of("text"))
+    assert "Not asked for: bias" in html
+    assert html.index('<details class="folded"><summary>Not asked for') < html.index('<th scope="row">bias</th>')
+    assert "unknown" not in html + render_card(report_of("text"))
+
+
+def test_headings_go_down_one_step_at_a_time_and_each_way_on_the_page_leads_somewhere() -> None:
+    page = Page(render_report(report_of("text")))
+    levels = [int(tag[1]) for tag in page.tags if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    ids = [value for name, value in page.attributes if name == "id"]
+    assert [f"#{one}" for one in ids] == [
+        value for name, value in page.attributes if name == "href" and str(value).startswith("#")
+    ]
+
+
+def test_every_row_of_a_table_begins_with_its_head() -> None:
+    html = render_report(report_of("text"))
+    for row in re.findall(r"<tr>(?:(?!</tr>).)*</tr>", html, re.DOTALL):
+        assert re.match(r'<tr>\s*<th scope="(row|col)"', row), row
+
+
+def test_a_figure_is_told_in_words() -> None:
+    assert Page(render_report(report_of("seen"))).attributes.count(("alt", "seen")) == 1
+
+
+def test_cautions_stand_before_all_that_was_measured() -> None:
+    html = render_report(report_of("mind this"))
+    assert html.index("<strong>Mind:</strong> Mind this.") < html.index("What decided")
 
 
 def test_a_report_without_a_champion_compares_with_none() -> None:

@@ -55,6 +55,7 @@ HELD_OUT = HeldOut(
     reliability=[],
     pictures={},
     behaviour=Behaviour(),
+    examples=None,
 )
 
 

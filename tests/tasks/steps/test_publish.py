@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
+from graftline.tasks.data.accepted_rows import read_split
 from graftline.tasks.steps.publish import publish
 from graftline.verdict.policy import read_policy
 from tests.support.tiny_project import LABELS, MODEL, Line
@@ -71,8 +72,15 @@ def test_every_axis_of_the_verdict_stands_in_report_card_and_file(adapted: Line)
     assert [axis["name"] for axis in table["axes"]] == [axis.name for axis in adapted.decision.axes]
     assert table["policy"]["floors"]["accuracy"] == 0.75
     for axis in adapted.decision.axes:
-        assert f"| {axis.name} | {axis.outcome} |" in card
-        assert f"<td>{axis.name}</td>" in report
+        assert (f"| {axis.name} | " in card) == axis.asked
+        assert f'<th scope="row">{axis.name}</th>' in report
+    assert [axis.name for axis in adapted.decision.axes if not axis.asked] == [
+        "champion", "negative transfer", "serving", "robustness", "bias", "retention",
+    ]  # fmt: skip
+    assert "Not asked for: champion, negative transfer, serving, robustness, bias, retention" in report
+    assert ">unknown" not in report.replace('<td class="value">unknown', "")  # the base model's licence is not known
+    assert "| unknown |" not in card.replace("licence of the base model | unknown |", "")
+    assert "| baseline | win |" in card, "one of two was left out, the other was beaten"
     tags = MlflowClient().get_model_version(MODEL, "1").tags
     assert tags["graftline.policy_sha256"] == table["policy_sha256"] == read_policy(adapted.workspace.policy).sha256
     assert json.loads(tags["graftline.axes"]) == {axis.name: axis.outcome for axis in adapted.decision.axes}
@@ -82,3 +90,32 @@ def test_publishing_again_writes_the_same_bytes(adapted: Line) -> None:
     before = {path.name: path.read_bytes() for path in adapted.workspace.reports.iterdir()}
     publish.fn(adapted.workspace, adapted.done)
     assert {path.name: path.read_bytes() for path in adapted.workspace.reports.iterdir()} == before
+
+
+def test_the_report_begins_with_a_sentence_without_statistics(adapted: Line) -> None:
+    rows, right = adapted.evaluation.held_out.rows, adapted.evaluation.scores["accuracy"]["value"]
+    most_frequent = adapted.evaluation.baselines["majority"].scores["accuracy"].value
+    sentence = (
+        f"Right on {round(rows * right)} of {rows} texts; the same answer for all on {round(rows * most_frequent)} of"
+    )
+    text = adapted.report.read_text(encoding="utf-8")
+    assert sentence in text
+    assert text.index(sentence) < text.index("What decided")
+
+
+def test_examples_are_held_out_rows_with_their_texts_and_answers(adapted: Line) -> None:
+    text = adapted.report.read_text(encoding="utf-8")
+    examples = adapted.evaluation.held_out.examples
+    assert examples is not None
+    rows = read_split(adapted.data, "test", ["row_id", "input"])
+    texts = dict(zip(rows["row_id"], rows["input"], strict=True))
+    gained = next(group for group in examples.groups if group.name == "newly right")
+    assert len(gained.shown) == min(6, gained.rows) > 0
+    for example in gained.shown:
+        assert example.target == example.ours.said != example.theirs.said
+        assert texts[example.row_id] in text
+
+
+def test_the_validation_page_lies_beside_the_report_that_links_to_it(adapted: Line) -> None:
+    assert 'href="validation.html"' in adapted.report.read_text(encoding="utf-8")
+    assert (adapted.workspace.reports / "validation.html").read_bytes() == adapted.data.page.read_bytes()
