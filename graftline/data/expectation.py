@@ -26,6 +26,16 @@ class Expectation:
     column: str | None = None
     bounds: Mapping[str, JsonValue] = field(default_factory=dict)
     """The class's further arguments."""
+    source: str | None = None
+    """Where a team wrote it; None for what is expected of every table."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that it looks at."""
+        pair = [self.bounds[name] for name in ("column_A", "column_B") if name in self.bounds]
+        several = self.bounds.get("column_list", pair)
+        names = [self.column] if self.column is not None else several if isinstance(several, list) else []
+        return tuple(str(name) for name in names)
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,7 @@ class Check:
             "meaning": self.expectation.meaning,
             "great_expectations": self.expectation.kind,
             "column": self.expectation.column,
+            "source": self.expectation.source,
             "success": self.success,
             "faulty": self.faulty,
             "seen": self.seen,

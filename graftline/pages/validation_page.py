@@ -42,7 +42,14 @@ class ValidationPage:
 def render(page: ValidationPage) -> str:
     """The page as HTML."""
     environment = Environment(loader=PackageLoader("graftline.pages"), autoescape=True, undefined=StrictUndefined)
-    environment.filters["visible"] = visible
+    meanings = {check.expectation.name: check.expectation.meaning for check in page.checks}
+    environment.filters |= {"visible": visible, "in_words": lambda reason: _in_words(reason, meanings)}
     return environment.get_template("validation.html").render(
         page=page, shown_rows=page.rows[:SHOWN_ROWS], hidden_rows=max(0, len(page.rows) - SHOWN_ROWS)
     )
+
+
+def _in_words(reason: str, meanings: Mapping[str, str]) -> tuple[str, str | None]:
+    """A row's reason as the value that was found, and what was expected of it in place of the expectation's name."""
+    name, _, said = reason.partition(": ")
+    return (said, meanings[name]) if name in meanings else (reason, None)

@@ -11,10 +11,11 @@ from graftline.data.classes import class_table
 from graftline.data.expectation import Asset, Check, Expectation
 from graftline.data.expectations import did_you_mean, expectations_for, shown
 from graftline.data.media_files import MediaFile, look_at
-from graftline.data.row_facts import RowFacts, named_columns, row_facts
+from graftline.data.row_facts import Fact, RowFacts, named_columns, row_facts
 from graftline.data.row_names import printable
 from graftline.data.tables import Row, read_header, read_rows
 from graftline.data.target_kind import TargetKind
+from graftline.data.team_expectations import AS_NUMBER, columns_as_read, columns_of, present
 from graftline.settings import DataSettings
 from graftline.tasks.data.gx_checks import Validator
 
@@ -37,6 +38,7 @@ logger = logging.getLogger("graftline.validate_data")
 class Findings:
     """All that has been seen so far of one table."""
 
+    expectations: tuple[Expectation, ...] = ()
     checks: tuple[Check, ...] = ()
     names: tuple[str, ...] = ()
     """The names of the rows' values where they come from."""
@@ -78,33 +80,45 @@ class _Judge:
 
 
 def look_into(
-    table: Path, data: Path, settings: DataSettings, targets: TargetKind, *, cache: Path | None = None
+    table: Path,
+    data: Path,
+    settings: DataSettings,
+    targets: TargetKind,
+    team: Sequence[Expectation] = (),
+    *,
+    cache: Path | None = None,
 ) -> Iterator[Findings]:
     """The findings after each stage, up to the first at which nothing further can be said.
 
-    `data` is the folder that holds the files of images and sounds, or links into the folder `cache`.
+    `data` is the folder that holds the files of images and sounds, or links into the folder `cache`; `team` what is
+    expected beside ours.
     Raises: DataRefusedError for a table that cannot be read; what was found until then was given.
     """
     logger.info("validating %s", settings.path)
-    expectations = expectations_for(settings, targets)
+    expectations = (*expectations_for(settings, targets), *present(team), *team)
     if table.is_dir() and settings.kind != "text":
         rows = tuple(read_class_folders(table, data, settings.kind))
         judge = _Judge(Validator(), settings, targets, expectations)
-        findings = Findings(names=CLASS_FOLDER_NAMES, rows=rows)
+        findings = Findings(expectations, names=CLASS_FOLDER_NAMES, rows=rows)
+        if team:
+            findings = findings.add(_header_checks(judge, dict.fromkeys(CLASS_FOLDER_NAMES, "text"), of_team=True))
     else:
         header = read_header(table)
         judge = _Judge(Validator(), settings, targets, expectations)
-        findings = Findings(checks=tuple(_header_checks(judge, header)))
+        findings = Findings(expectations, checks=tuple(_header_checks(judge, header)))
+    if findings.checks:
         yield findings
-        if findings.refused:
-            return
-        names = tuple(named_columns(settings).values())
+    if findings.refused:
+        return
+    if not findings.names:
+        names = tuple(dict.fromkeys([*named_columns(settings).values(), *columns_of(team)]))
         findings = replace(findings, names=names, rows=tuple(read_rows(table, names)))
     logger.info("%d rows read", len(findings.rows))
     yield findings
     facts = row_facts(findings.rows, settings, targets, _media_files(findings.rows, data, settings, cache))
     findings = replace(findings, facts=facts)
-    for asset, frame in _row_frames(findings.rows, facts).items():
+    as_read = columns_as_read(facts.rows, findings.names, team)
+    for asset, frame in _row_frames(findings.rows, facts, as_read).items():
         findings = findings.add(*_row_checks(judge, asset, frame, len(findings.rows)))
         yield findings
     yield _with_set_checks(judge, findings, facts)
@@ -121,13 +135,14 @@ def _media_files(rows: Sequence[Row], data: Path, settings: DataSettings, cache:
     return files
 
 
-def _header_checks(judge: _Judge, header: Mapping[str, str]) -> Iterator[Check]:
+def _header_checks(judge: _Judge, header: Mapping[str, str], *, of_team: bool = False) -> Iterator[Check]:
     import pandas as pd
 
     frame = pd.DataFrame({printable(name): [kind] for name, kind in header.items()}, dtype=object)
     expectations = [
         expectation
         for expectation in judge.of("header")
+        if bool(expectation.source) >= of_team
         if expectation.kind == "ExpectColumnToExist" or expectation.column in frame.columns
     ]
     for check in judge.validator.decide("header", frame, expectations):
@@ -139,14 +154,18 @@ def _header_checks(judge: _Judge, header: Mapping[str, str]) -> Iterator[Check]:
             yield check
 
 
-def _row_frames(rows: Sequence[Row], facts: RowFacts) -> dict[Asset, "pd.DataFrame"]:
+def _row_frames(
+    rows: Sequence[Row], facts: RowFacts, as_read: Mapping[str, Sequence[Fact]]
+) -> dict[Asset, "pd.DataFrame"]:
     """The rows as Great Expectations sees them: text as objects, because pandas' own stops at invalid Unicode."""
     import pandas as pd
 
     lines = {"line": [row.line for row in rows], "fault": [row.fault and printable(row.fault) for row in rows]}
     return {
         "lines": pd.DataFrame(lines, dtype=object),
-        "rows": pd.DataFrame(facts.columns, dtype=object),
+        "rows": pd.DataFrame({**facts.columns, **as_read}, dtype=object).astype(
+            {name: float for name in as_read if name.startswith(AS_NUMBER)}
+        ),
     }
 
 
@@ -156,7 +175,8 @@ def _row_checks(
     """The checks of an asset, decided quickly first; then the rows of what failed, each line with a reason."""
     checks = judge.validator.decide(asset, frame, judge.of(asset), index="line")
     most = max(MOST_ROWS_NAMED_IN_REFUSED_DATA, judge.settings.max_quarantined * read)
-    failed = [check.expectation for check in checks if not check.success and check.faulty <= most]
+    of_rows = [check for check in checks if check.expectation.level == "row" and not check.success]
+    failed = [check.expectation for check in of_rows if check.faulty <= most]
     faulty = judge.validator.faulty_rows(f"{asset} named", frame, failed, "line") if failed else ()
     return checks, [(line, _reason(judge, expectation, value)) for expectation, line, value in faulty]
 

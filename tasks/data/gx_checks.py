@@ -1,16 +1,23 @@
 """Great Expectations at work: expectations as data become its suites and checkpoints, its results become checks."""
 
 import logging
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from pydantic import JsonValue
 
 from graftline.data.expectation import Check, Expectation
 from graftline.data.expectations import shown
+from graftline.data.team_expectations import NO_NUMBER, OURS, own_column
+from graftline.wording import ERROR_CHARACTERS, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
 
 EXAMPLES = 5
+COLUMNS = ("column", "column_A", "column_B")
 
 
 class Validator:
@@ -40,10 +47,10 @@ class Validator:
         self, name: str, frame: "pd.DataFrame", expectations: Sequence[Expectation], index: str
     ) -> list[tuple[Expectation, int, object]]:
         """Each faulty row of each row expectation: its value of the column `index`, and the value found."""
-        columns = [expectation.column for expectation in expectations]
+        columns = [column for expectation in expectations for column in expectation.columns]
         complete = {"result_format": "COMPLETE", "unexpected_index_column_names": [index]}
         return [
-            (expectation, int(entry[index]), entry.get(expectation.column))
+            (expectation, int(entry[index]), _found(expectation, entry))
             for expectation, result in self._run(name, frame[[index, *dict.fromkeys(columns)]], expectations, complete)
             for entry in result.result["unexpected_index_list"]
         ]
@@ -61,27 +68,97 @@ class Validator:
         checkpoint = self._context.checkpoints.add(
             gx.Checkpoint(name=name, validation_definitions=[definition], result_format=dict(result_format))
         )
-        (run,) = checkpoint.run(batch_parameters={"dataframe": frame}).run_results.values()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "This pattern is interpreted")  # pandas, of a pattern with groups
+            (run,) = checkpoint.run(batch_parameters={"dataframe": frame}).run_results.values()
         results = {result.expectation_config.meta["name"]: result for result in run.results}
         # KeyError here: an expectation without a result may not pass as fulfilled.
         return [(expectation, results[expectation.name]) for expectation in expectations]
+
+
+def suite_of(expectations: Sequence[Expectation]) -> JsonValue:
+    """All expectations as one suite in Great Expectations' own form, ours marked as such.
+
+    What a team added stands there with the table's columns, so that the suite can be read again beside the settings.
+    """
+    import great_expectations as gx
+
+    suite = gx.ExpectationSuite(name=OURS, expectations=[_of(one) for one in expectations]).to_json_dict()
+    return {
+        "name": OURS,
+        "meta": suite["meta"],
+        "expectations": [
+            _as_written(one, written) for one, written in zip(expectations, suite["expectations"], strict=True)
+        ],
+    }
+
+
+def checkpoint_of(expectations: Sequence[Expectation]) -> JsonValue:
+    """How the suite is run, in the form of Great Expectations' checkpoints: each frame by those that look at it."""
+    frames = dict.fromkeys(one.asset for one in expectations)
+    return {
+        "name": OURS,
+        "actions": [],
+        "result_format": {"result_format": "SUMMARY", "unexpected_index_column_names": ["line"]},
+        "validation_definitions": [
+            {
+                "name": frame,
+                "data": {"datasource": OURS, "asset": frame, "batch_definition": "all"},
+                "suite": {"name": OURS, "expectations": [one.name for one in expectations if one.asset == frame]},
+            }
+            for frame in frames
+        ],
+    }
+
+
+def _as_written(expectation: Expectation, written: Mapping[str, Any]) -> JsonValue:
+    meta: dict[str, JsonValue] = {
+        "name": expectation.name,
+        "level": expectation.level,
+        "meaning": expectation.meaning,
+        "from": expectation.source if _is_kept(expectation) else OURS,
+    }
+    arguments = dict(written["kwargs"])
+    if expectation.source is not None:
+        arguments |= {name: own_column(arguments[name]) for name in COLUMNS if name in arguments}
+        if "column_list" in arguments:
+            arguments["column_list"] = [own_column(name) for name in arguments["column_list"]]
+    return {"type": written["type"], "kwargs": arguments, "meta": meta}
+
+
+def _is_kept(expectation: Expectation) -> bool:
+    """Whether a team wrote it; what follows from that is made anew."""
+    follows = (expectation.column or "").startswith(NO_NUMBER) or expectation.asset != "rows"
+    return expectation.source is not None and not follows
 
 
 def _of(expectation: Expectation) -> Any:
     import great_expectations as gx
 
     column = {} if expectation.column is None else {"column": expectation.column}
+    # A name from a list of ours: a class that a team wrote itself is never looked up.
     kind = getattr(gx.expectations, expectation.kind)
     return kind(**column, **expectation.bounds, meta={"name": expectation.name})
 
 
+def _found(expectation: Expectation, entry: Mapping[str, Any]) -> object:
+    """The value in a faulty row, or the values where it looks at several columns."""
+    if expectation.column is not None:
+        value = entry.get(expectation.column)
+        return float(value) if isinstance(value, float) else value  # not one of NumPy's, which says so
+    return ", ".join(f"{entry.get(column)}" for column in expectation.columns)
+
+
 def _as_check(expectation: Expectation, result: Any, index: str | None) -> Check:
-    if any(info.get("raised_exception") for info in _exceptions(result.exception_info)):
-        raise RuntimeError(f"expectation {expectation.name} could not be evaluated: {result.exception_info}")
+    if raised := [info for info in _exceptions(result.exception_info) if info.get("raised_exception")]:
+        if expectation.source is None:
+            raise RuntimeError(f"expectation {expectation.name} could not be evaluated: {result.exception_info}")
+        why = shortened(str(raised[0].get("exception_message")), ERROR_CHARACTERS)
+        return Check(replace(expectation, level="set"), False, 1, f"could not be looked at: {why}")
     found = result.result
     faulty = int(found.get("unexpected_count", 0 if result.success else 1))
     if "observed_value" in found:
-        seen = f"{found['observed_value']}"
+        seen = shortened(f"{found['observed_value']}", ERROR_CHARACTERS)
     elif "element_count" in found:
         seen = f"{faulty:,} of {found['element_count']:,} faulty"
     else:
@@ -93,7 +170,7 @@ def _examples(expectation: Expectation, found: Mapping[str, Any], index: str | N
     entries = found.get("partial_unexpected_index_list") or []
     if index is None or not entries:
         return list(dict.fromkeys(shown(value) for value in found.get("partial_unexpected_list", [])))[:EXAMPLES]
-    return [f"{index} {entry[index]}: {shown(entry.get(expectation.column))}" for entry in entries[:EXAMPLES]]
+    return [f"{index} {entry[index]}: {shown(_found(expectation, entry))}" for entry in entries[:EXAMPLES]]
 
 
 def _exceptions(info: Mapping[str, Any]) -> list[Mapping[str, Any]]:

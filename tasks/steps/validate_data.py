@@ -27,8 +27,10 @@ from graftline.settings import DataSettings, Kind
 from graftline.settings.by_value import by_value
 from graftline.tasks.data.accepted_rows import ACCEPTED, ValidatedData
 from graftline.tasks.data.dvc_folder import objects_folder
+from graftline.tasks.data.expectation_files import expectation_files_sha256, read_expectation_files
 from graftline.tasks.data.files import DataVersion, rows_sha256
 from graftline.tasks.data.findings import Findings, look_into
+from graftline.tasks.data.gx_checks import checkpoint_of, suite_of
 from graftline.tasks.step_folders import StepFolder, produce
 from graftline.tasks.workspace import Workspace
 
@@ -40,6 +42,7 @@ CHECKING_LIBRARIES: dict[Kind, tuple[str, ...]] = {
     "audio": ("soundfile",),
 }
 
+SUITE, CHECKPOINT = "suite.json", "checkpoint.json"
 QUARANTINE, PAGE, CHECKS, SUMMARY = "quarantine.jsonl", "validation.html", "validation.json", "summary.json"
 
 logger = logging.getLogger("graftline.validate_data")
@@ -53,6 +56,7 @@ def validate_data(workspace: Workspace, settings: DataSettings, version: DataVer
     """
     depends_on: dict[str, JsonValue] = {
         "rows_sha256": version.sha256,
+        "expectations": expectation_files_sha256(workspace),
         "settings": by_value(settings, "data", without=["allow_modified"]),
         "version": version.version,
         "modified": version.modified,
@@ -78,10 +82,11 @@ def _build(
     version: DataVersion,
     targets: TargetKind,
 ) -> None:
+    team = read_expectation_files(workspace)
     findings, data = Findings(), workspace.root / version.folder
     try:
         cache = objects_folder(workspace.root)
-        for findings in look_into(version.table, data, settings, targets, cache=cache):  # noqa: B007 - the newest counts
+        for findings in look_into(version.table, data, settings, targets, team, cache=cache):  # noqa: B007 - the newest
             pass
     except DataRefusedError as error:
         _write_findings(refused, findings, settings, version, verdict="refused")
@@ -131,6 +136,9 @@ def _write_findings(
         QUARANTINE,
     )
     write_atomically(folder / QUARANTINE, "".join(_json_line(asdict(row)) for row in rows))
+    if findings.expectations:
+        write_json(folder / SUITE, suite_of(findings.expectations))
+        write_json(folder / CHECKPOINT, checkpoint_of(findings.expectations))
     write_json(folder / CHECKS, [check.as_json() for check in findings.checks])
     write_atomically(folder / PAGE, render(page))
 
