@@ -10,7 +10,7 @@ from graftline.verdict.axis import Axis
 THINGS: Mapping[Kind, str] = {"text": "texts", "image": "images", "audio": "sounds"}
 # A baseline in the words of who never heard of it, by its name.
 IN_PLAIN_WORDS = {
-    "majority": "the same answer for all",
+    "majority": "one answer for all",
     "tfidf": "counting words",
     "frozen_head": "the base model without adapting it",
     "scratch": "a model without the base model's knowledge",

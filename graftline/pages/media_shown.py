@@ -17,6 +17,8 @@ def image_address(content: bytes) -> str:
 
     picture = decode_image(content)
     picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+    # Pillow writes comments and profiles of the file into the new one as well.
+    picture.info.clear()
     encoded = io.BytesIO()
     picture.save(encoded, format="JPEG", quality=JPEG_QUALITY)
     return _address("image/jpeg", encoded.getvalue())

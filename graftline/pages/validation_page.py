@@ -49,7 +49,7 @@ def render(page: ValidationPage) -> str:
     )
 
 
-def _in_words(reason: str, meanings: Mapping[str, str]) -> tuple[str, str | None]:
+def _in_words(reason: object, meanings: Mapping[str, str]) -> tuple[str, str | None]:
     """A row's reason as the value that was found, and what was expected of it in place of the expectation's name."""
-    name, _, said = reason.partition(": ")
-    return (said, meanings[name]) if name in meanings else (reason, None)
+    name, _, said = str(reason).partition(": ")
+    return (said, meanings[name]) if name in meanings else (str(reason), None)

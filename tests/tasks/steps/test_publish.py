@@ -95,9 +95,7 @@ def test_publishing_again_writes_the_same_bytes(adapted: Line) -> None:
 def test_the_report_begins_with_a_sentence_without_statistics(adapted: Line) -> None:
     rows, right = adapted.evaluation.held_out.rows, adapted.evaluation.scores["accuracy"]["value"]
     most_frequent = adapted.evaluation.baselines["majority"].scores["accuracy"].value
-    sentence = (
-        f"Right on {round(rows * right)} of {rows} texts; the same answer for all on {round(rows * most_frequent)} of"
-    )
+    sentence = f"Right on {round(rows * right)} of {rows} texts; one answer for all on {round(rows * most_frequent)} of"
     text = adapted.report.read_text(encoding="utf-8")
     assert sentence in text
     assert text.index(sentence) < text.index("What decided")
