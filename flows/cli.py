@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ import graftline
 from graftline.flows.commands import line, project, registry
 
 # In the order in which `--help` shows them.
-VERBS = {
+VERBS: Mapping[str, Sequence[Callable[..., None]]] = {
     "Begin": (project.init, project.settings),
     "Adapt": (line.adapt, line.reproduce),
     "Set up": (project.lock, project.convert, project.up, project.gc),

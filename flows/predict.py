@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from graftline.tasks.data.files import DATA_FOLDER
+from graftline.settings.data import DATA_FOLDER, folder_of
 from graftline.tasks.registry.named import find_named, read_name
 from graftline.tasks.serving.answering import open_registered
 from graftline.tasks.serving.predicting import Trained, predict_table
@@ -28,7 +28,8 @@ def predict(
     settings = logged_settings(str(named.version.run_id))
     registered = open_registered(str(named), model_folder(named.uri), named.weights_sha256)
     trained = Trained(settings.get("data.input", INPUT), settings.get("data.label_separator", LABEL_SEPARATOR))
-    done = predict_table(registered, trained, source, target, data=root / DATA_FOLDER, say=say)
+    data = root / folder_of(settings.get("data.path", DATA_FOLDER))
+    done = predict_table(registered, trained, source, target, data=data, say=say)
     refused = (
         f"; {done.refused:,} could not be read, see the column {done.columns[-1]} of {target}" if done.refused else ""
     )

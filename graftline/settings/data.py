@@ -73,9 +73,7 @@ class DataSettings(Section, title="Data"):
     @property
     def folder(self) -> str:
         """The folder of the project whose content has a version: the one that `path` begins with."""
-        parts = PurePosixPath(self.path).parts
-        is_table_beside = len(parts) == 1 and "." in self.path
-        return DATA_FOLDER if is_table_beside or not parts or parts[0] in ("/", "..") else parts[0]
+        return folder_of(self.path)
 
     @model_validator(mode="after")
     def _labels_belong_to_the_task(self) -> "DataSettings":
@@ -94,3 +92,10 @@ class DataSettings(Section, title="Data"):
         if self.min_seconds > self.max_seconds:
             raise ValueError(f"min_seconds {self.min_seconds:g} lies above max_seconds {self.max_seconds:g}")
         return self
+
+
+def folder_of(path: str) -> str:
+    """The folder whose content has a version, of the path of a table or a folder in a project."""
+    parts = PurePosixPath(path).parts
+    is_table_beside = len(parts) == 1 and "." in path
+    return DATA_FOLDER if is_table_beside or not parts or parts[0] in ("/", "..") else parts[0]

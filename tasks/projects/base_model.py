@@ -4,8 +4,9 @@ from pathlib import Path
 
 from graftline.errors import BaseModelRefusedError
 from graftline.settings import Kind
+from graftline.settings.addresses import FORMS
 from graftline.tasks.base_models.convert import convert_model
-from graftline.tasks.base_models.sources import FORMS, installed_package
+from graftline.tasks.base_models.sources import installed_package
 from graftline.tasks.workspace import Workspace
 
 FOLDER = "base_models"

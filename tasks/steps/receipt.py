@@ -15,12 +15,13 @@ from pydantic import JsonValue
 from graftline.errors import GraftlineError
 from graftline.settings import Settings
 from graftline.tasks.base_models.store import LOCK_FILE
-from graftline.tasks.data.files import DATA_FOLDER, digest_of_rows, files_with_md5
+from graftline.tasks.data.expectation_files import FILES as EXPECTATIONS
+from graftline.tasks.data.files import digest_of_rows, files_with_md5
 from graftline.tasks.own_code import PACKAGE
 from graftline.tasks.registry.carrying_out import questions, read_settled
 from graftline.tasks.registry.versions import verdict_of
 from graftline.tasks.step_folders import MANIFEST, StepFolder
-from graftline.tasks.steps.data_version import POINTER
+from graftline.tasks.steps.data_version import pointer_of
 from graftline.tasks.steps.outcome import RunOutcome
 from graftline.tasks.steps.publish import REPORT, alone_in_reports
 from graftline.tasks.steps.result import result_of
@@ -32,8 +33,6 @@ from graftline.tasks.unchanged.surroundings import surroundings
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import POLICY
 
-# What a team expects of its data; read beside `params.yaml` where it is there.
-EXPECTATIONS = ("expectations.yaml", "gx_suite.json")
 COMPILED = "__pycache__"
 ROOMS = ("tasks", "flows")
 
@@ -94,13 +93,15 @@ def _receipt(workspace: Workspace, done: RunOutcome, report: Path, beginning: Be
 
 def _inputs(settings: Settings) -> list[Place]:
     """Everything in the project that a run reads, whether it is there or not."""
-    tables = [path for path in (settings.data.path, settings.evaluation.probe) if path and not _is_in_data(path)]
-    return [Place(path) for path in dict.fromkeys([DATA_FOLDER, POINTER, LOCK_FILE, POLICY, *EXPECTATIONS, *tables])]
+    folder = settings.data.folder
+    tables = [path for path in (settings.data.path, settings.evaluation.probe) if path and not _is_in(folder, path)]
+    known = [folder, pointer_of(folder), LOCK_FILE, POLICY, *EXPECTATIONS]
+    return [Place(path) for path in dict.fromkeys([*known, *tables])]
 
 
-def _is_in_data(path: str) -> bool:
+def _is_in(folder: str, path: str) -> bool:
     parts = Path(path).parts
-    return parts[0] == DATA_FOLDER and ".." not in parts
+    return parts[0] == folder and ".." not in parts
 
 
 def _code() -> list[Place]:
@@ -146,7 +147,7 @@ def _as_it_began(workspace: Workspace, place: Place, done: RunOutcome, beginning
     """What lies there, if it is what the run has read."""
     found, began = _steady(workspace.root, place), beginning.looks[place]
     if looked_at(workspace.root, place) != began:
-        if place.path != DATA_FOLDER or not _holds_the_version(workspace, done):
+        if place.path != done.inputs.data.data.folder or not _holds_the_version(workspace, done):
             raise UnsureError(f"{place.path}: changed while the run went on")
     elif found and any(found[name].sha256 != one.sha256 for name, one in beginning.young.get(place, {}).items()):
         raise UnsureError(f"{place.path}: changed just when the run began")
@@ -158,7 +159,7 @@ def _holds_the_version(workspace: Workspace, done: RunOutcome) -> bool:
     data, settings = done.inputs.data.data, done.inputs.settings.data
     if data.modified:
         return False
-    found = files_with_md5(workspace)
+    found = files_with_md5(workspace.root / data.folder)
     # As DVC digests a folder: entries by path, as json.dumps writes them.
     entries = [{"md5": found[name], "relpath": name} for name in sorted(found)]
     version = hashlib.md5(json.dumps(entries).encode(), usedforsecurity=False).hexdigest()
