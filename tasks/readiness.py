@@ -21,9 +21,8 @@ from graftline.verdict.policy import POLICY, read_policy
 from graftline.wording import did_you_mean
 
 # In the order in which they are told, and in which their exit codes count.
-Kind = Literal["settings", "policy", "data", "base model"]
+Kind = Literal["policy", "data", "base model"]
 ERRORS: dict[Kind, type[GraftlineError]] = {
-    "settings": SettingsError,
     "policy": SettingsError,
     "data": DataRefusedError,
     "base model": BaseModelRefusedError,
@@ -45,14 +44,21 @@ def ready_settings(root: Path, params: Path, assignments: list[str] | None = Non
 
     Raises: SettingsError if they are wrong; what `require_all` raises.
     """
-    settings = read_settings(params, assignments) if params.is_file() else None
-    require_all(root, settings, params=params)
-    return settings or read_settings(params, assignments)
+    settings = settings_or_init(root, params, assignments)
+    require_all(root, settings)
+    return settings
 
 
-def require_all(root: Path, settings: Settings | None, *, params: Path = Path(PARAMS)) -> None:
+def settings_or_init(root: Path, params: Path, assignments: list[str] | None = None) -> Settings:
+    """The settings of a project. Raises: SettingsError if they are wrong, or there are none: how to make some."""
+    if not params.is_file():
+        raise SettingsError(_no_settings(root, params))
+    return read_settings(params, assignments)
+
+
+def require_all(root: Path, settings: Settings) -> None:
     """Raises: the error of the first kind that something is missing of, naming all that is missing."""
-    missing = missing_things(root, settings, params=params)
+    missing = missing_things(root, settings)
     if not missing:
         return
     error, sentences = ERRORS[missing[0].kind], [one.sentence for one in missing]
@@ -61,13 +67,8 @@ def require_all(root: Path, settings: Settings | None, *, params: Path = Path(PA
     raise error(f"{len(sentences)} things stand in the way of a run", sentences)
 
 
-def missing_things(root: Path, settings: Settings | None, *, params: Path = Path(PARAMS)) -> list[Missing]:
-    """Everything that a run in `root` would be refused for, as far as it can be told within a second.
-
-    Without `settings` there is no such file as `params`.
-    """
-    if settings is None:
-        return [Missing("settings", _no_settings(root, params))]
+def missing_things(root: Path, settings: Settings) -> list[Missing]:
+    """Everything that a run in `root` would be refused for, as far as it can be told within a second."""
     workspace = Workspace(root)
     return [
         *_missing_of_policy(workspace),

@@ -37,6 +37,22 @@ def adapt(
     run_verb(call, as_json=as_json, debug=debug)
 
 
+def check(
+    params: Params = Path("params.yaml"), assignments: Assignments = None, as_json: AsJson = False, debug: Debug = False
+) -> None:
+    """Look at settings, data, base model, policy, servers, disk, memory and expected time, without training."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.tasks.readiness import settings_or_init
+
+        settings = settings_or_init(Path.cwd(), params, assignments)
+        from graftline.flows.check import check
+
+        return check(Path.cwd(), settings, say=say)
+
+    run_verb(call, as_json=as_json, debug=debug)
+
+
 def reproduce(name: Name, version: Version = None, as_json: AsJson = False, debug: Debug = False) -> None:
     """Run a version (without --version: the champion) again elsewhere and compare the digests."""
 

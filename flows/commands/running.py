@@ -24,6 +24,9 @@ def run_verb(call: Callable[[], dict[str, JsonValue]], *, as_json: bool, debug: 
         _fail(f"unexpected {type(error).__name__}: {error}; --debug shows where", 1, as_json)
     else:
         print(json.dumps(result, ensure_ascii=False) if as_json else result["summary"])
+        # A verb that only looks says by it what it found.
+        if exit_code := result.get("exit_code"):
+            raise typer.Exit(int(str(exit_code)))
 
 
 def say(message: str) -> None:

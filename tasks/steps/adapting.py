@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from graftline.answers.tasks import TASKS
+from graftline.compute.device import batch_on
 from graftline.compute.threads import thread_count, use_threads
 from graftline.evaluation.scoring import spelt
 from graftline.files import write_json
-from graftline.settings import Kind, Task
+from graftline.settings import Kind, Settings, Task
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.tasks.base_models.store import BaseModel, verify_base_model
 from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, raw_inputs, split_targets
@@ -101,6 +102,34 @@ def adapt_base(
     temperature = _temperature(model, adapted, rows["validation"], targets["validation"], settings.batch_size)
     model.outputs = replace(outputs, temperature=temperature)
     return AdaptedModel(model, preprocessor, adapted)
+
+
+def frozen_rate(workspace: Workspace, settings: Settings, base: BaseModel, inputs: Sequence[str]) -> float:
+    """How many of the inputs, texts or names of files, pass the base model in a second on this machine."""
+    import torch
+
+    from graftline.compute.precision import autocast
+    from graftline.models.folders import load_preprocessor
+    from graftline.models.media import Medium
+    from graftline.models.preprocessing import Reading
+
+    adaptation, kind = settings.adaptation, settings.data.kind
+    use_threads(adaptation.threads)
+    reading = Reading(kind, adaptation.max_tokens, adaptation.max_seconds)
+    preprocessor = load_preprocessor(base.path, reading)
+    outputs = TASKS["single_label"].outputs.outputs_for(("a", "b"), torch.tensor([0, 1]))
+    model = _base_with_head(base, outputs, reading, adaptation, scratch=False)
+    device = torch.device(adaptation.device)
+    model.to(device).eval()
+    files = workspace.root / settings.data.folder
+    raws = inputs if kind == "text" else [Medium(name, files / name) for name in inputs]
+    rows = preprocessor.encode(raws)
+    with torch.inference_mode(), autocast(adaptation.precision, device):
+        model(**batch_on(preprocessor.collate(rows[:2]), device))  # the first batch sets things up
+        began = time.monotonic()
+        for start in range(0, len(rows), adaptation.batch_size):
+            model(**batch_on(preprocessor.collate(rows[start : start + adaptation.batch_size]), device))
+    return len(rows) / (time.monotonic() - began)
 
 
 def _base_with_head(

@@ -1,0 +1,194 @@
+"""A look at all that a run needs, without training: settings, data, base model, policy, servers, room, time."""
+
+import os
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from graftline.answers.tasks import TASKS
+from graftline.errors import DataRefusedError, GraftlineError
+from graftline.settings import Settings
+from graftline.tasks.base_models.locking import locked_model
+from graftline.tasks.base_models.store import BaseModel
+from graftline.tasks.data.dvc_folder import objects_folder
+from graftline.tasks.data.findings import Findings, look_into
+from graftline.tasks.readiness import missing_things
+from graftline.tasks.steps.adapting import frozen_rate
+from graftline.tasks.steps.data_version import data_version
+from graftline.tasks.steps.fetch_model import fetch_model
+from graftline.tasks.workspace import Workspace
+from graftline.verdict.policy import read_policy
+
+SERVER_SECONDS = 5
+# Where a server says that it lives, below the address that the environment names.
+SERVERS = {"MLFLOW_TRACKING_URI": "/health", "PREFECT_API_URL": "/health"}
+# A run keeps the base model, a checkpoint, the adapted model, and MLflow's copy of that.
+COPIES_ON_DISK = 4
+# Weights, gradients and the two moments of AdamW.
+COPIES_IN_MEMORY = 4
+SPARE_BYTES = 500_000_000
+SAMPLE_ROWS = 32
+# A step forward and backward takes about three times as long as one forward.
+TRAINING_FACTOR = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one look: what was found, or the sentences that say what to mend."""
+
+    what: str
+    found: str = ""
+    faults: tuple[str, ...] = ()
+    exit_code: int = 0
+
+    @property
+    def ok(self) -> bool:
+        return not self.faults
+
+
+def look_at_project(root: Path, settings: Settings) -> Iterator[Finding]:
+    """One finding after the other, cheapest first; whatever is missing ends what would stand on it."""
+    workspace = Workspace(root)
+    yield Finding("settings", f"model {settings.registry.model}, strategy {settings.adaptation.strategy}")
+    yield _finding("policy", lambda: _policy(workspace, settings))
+    missing = missing_things(root, settings)
+    ready = {kind: tuple(one.sentence for one in missing if one.kind == kind) for kind in ("data", "base model")}
+    seen: list[Findings] = []
+    stored: list[BaseModel] = []
+    if ready["data"]:
+        yield Finding("data", faults=ready["data"], exit_code=3)
+    else:
+        yield _finding("data", lambda: _data(workspace, settings, seen))
+    if ready["base model"]:
+        yield Finding("base model", faults=ready["base model"], exit_code=4)
+    else:
+        yield _finding("base model", lambda: _base_model(workspace, settings, stored))
+    for variable, path in SERVERS.items():
+        yield _finding(variable, lambda variable=variable, path=path: _server(variable, path))  # type: ignore[misc]
+    if stored:
+        yield _finding("disk", lambda: _disk(root, stored[0].bytes))
+        yield _finding("memory", lambda: _memory(stored[0].bytes))
+    if stored and seen:
+        yield _finding("time", lambda: _time(workspace, settings, seen[0], stored[0]))
+
+
+def _finding(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, look())
+    except GraftlineError as error:
+        return Finding(what, faults=(error.sentence, *error.causes), exit_code=error.exit_code)
+
+
+def _policy(workspace: Workspace, settings: Settings) -> str:
+    policy = read_policy(workspace.policy)
+    policy.require_fit(settings.data.task, TASKS[settings.data.task].scores.scoring)
+    return (
+        "of the project" if workspace.policy.is_file() else "the default one; `graftline settings policy` explains it"
+    )
+
+
+def _data(workspace: Workspace, settings: Settings, seen: list[Findings]) -> str:
+    version = data_version.fn(workspace, settings.data)
+    findings = Findings()
+    folder = workspace.root / settings.data.folder
+    targets, cache = TASKS[settings.data.task].targets, objects_folder(workspace.root)
+    for findings in look_into(version.table, folder, settings.data, targets, cache=cache):  # noqa: B007 - the newest
+        pass
+    if findings.refused:
+        failed = [check for check in findings.checks if not check.success and check.expectation.level == "set"]
+        raise DataRefusedError(
+            f"{settings.data.path}: the data would be refused; mend them or the data settings",
+            [f"{check.expectation.meaning}: {check.seen}" for check in failed],
+        )
+    seen.append(findings)
+    counts = ", ".join(f"{row['label']} {row['rows']}" for row in findings.classes)
+    rows = f"{len(findings.rows)} rows, {len(findings.reasons)} of them faulty"
+    return f"{rows}{f'; {counts}' if counts else ''}{'; differs from its version' if version.modified else ''}"
+
+
+def _base_model(workspace: Workspace, settings: Settings, stored: list[BaseModel]) -> str:
+    uri = settings.base_model.uri
+    locked = locked_model(workspace, uri)
+    here = (workspace.artifacts / "base_models" / locked.digest).is_dir()
+    if not here and uri.partition(":")[0] not in ("package", "path"):
+        return f"{uri}: locked, {locked.bytes / 1e6:.1f} MB; not fetched yet, which the first run does"
+    model = fetch_model.fn(workspace, uri)
+    stored.append(model)
+    return f"{uri}: {model.bytes / 1e6:.1f} MB, every byte as locked"
+
+
+def _server(variable: str, path: str) -> str:
+    address = os.environ.get(variable, "")
+    if not address.startswith(("http://", "https://")):
+        return f"{address or 'not set'}: no server is asked"
+    try:
+        with urllib.request.urlopen(address.rstrip("/") + path, timeout=SERVER_SECONDS):  # noqa: S310 - checked above
+            return f"{address} answers"
+    except (OSError, urllib.error.URLError) as error:
+        raise GraftlineError(
+            f"{variable} {address}: no server answers there ({error}); start one with `graftline up`, or unset it"
+        ) from None
+
+
+def _disk(root: Path, model_bytes: int) -> str:
+    free, needed = shutil.disk_usage(root).free, COPIES_ON_DISK * model_bytes + SPARE_BYTES
+    if free < needed:
+        raise GraftlineError(
+            f"{root}: {free / 1e9:.1f} GB are free, a run needs about {needed / 1e9:.1f}; make room, or put the project"
+            " on another disk"
+        )
+    return f"{free / 1e9:.1f} GB free, a run needs about {needed / 1e9:.1f}"
+
+
+def _memory(model_bytes: int) -> str:
+    needed = COPIES_IN_MEMORY * model_bytes + SPARE_BYTES
+    try:
+        told = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
+        free = int(told["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return f"a run needs about {needed / 1e9:.1f} GB; this machine does not say how much is free"
+    if free < needed:
+        raise GraftlineError(
+            f"memory: {free / 1e9:.1f} GB are free, a training needs about {needed / 1e9:.1f}; end other programs, or"
+            " choose a smaller base model or adaptation.strategy=feature_extraction"
+        )
+    return f"{free / 1e9:.1f} GB free, a training needs about {needed / 1e9:.1f}"
+
+
+def _time(workspace: Workspace, settings: Settings, findings: Findings, base: BaseModel) -> str:
+    """The time of the training alone, from a few rows that ran through the base model just now."""
+    began = time.monotonic()
+    rate = frozen_rate(workspace, settings, base, _sample(findings))
+    rows = len(findings.accepted)
+    learning = (1 - settings.data.test_share - settings.data.validation_share) * rows
+    seconds = expected_seconds(settings, rows=rows, learning=learning, rate=rate)
+    shown = " · ".join(f"{name} {_minutes(value)}" for name, value in seconds.items())
+    return f"training: {shown} ({rate:.0f} rows/s, measured in {time.monotonic() - began:.0f} s; give or take a half)"
+
+
+def expected_seconds(settings: Settings, *, rows: int, learning: float, rate: float) -> Mapping[str, float]:
+    """About how long a training takes, and the fastest one, if so many rows per second pass the base model."""
+    passes, fastest = settings.adaptation, "feature_extraction"
+    once = rows / rate
+    if passes.strategy == fastest:
+        return {fastest: once}
+    trained = passes.epochs * passes.runs * (TRAINING_FACTOR * learning / rate + (rows - learning) / rate / 2)
+    head_first = once if passes.strategy == "probe_then_fine_tune" else 0.0
+    most = "at most " if passes.freeze_until else ""
+    return {f"{most}{passes.strategy}".strip(): trained + head_first, fastest: once}
+
+
+def _sample(findings: Findings) -> list[str]:
+    facts = findings.facts
+    assert facts is not None
+    accepted = findings.accepted
+    spread = accepted[:: max(1, len(accepted) // SAMPLE_ROWS)][:SAMPLE_ROWS]
+    return [str(facts.columns["input"][index]) for index in spread]
+
+
+def _minutes(seconds: float) -> str:
+    return f"about {seconds / 60:.0f} min" if seconds >= 90 else f"about {max(1, seconds):.0f} s"

@@ -1,0 +1,65 @@
+"""`graftline check`: a line for each thing that a run needs, and the exit code of the first that is not there."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from graftline.flows.cli import app
+from graftline.settings import read_settings
+from graftline.tasks.checkup import expected_seconds
+from tests.support.tiny_project import write_project
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_project(tmp_path_factory.mktemp("check") / "project")
+
+
+@pytest.fixture
+def root(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
+        monkeypatch.delenv(name, raising=False)
+    shutil.copytree(written, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    return tmp_path / "project"
+
+
+def test_a_whole_project_is_ready_and_nothing_was_trained(root: Path) -> None:
+    done = CliRunner().invoke(app, ["check"])
+    assert done.exit_code == 0, done.output
+    assert done.stdout == "ready: `graftline adapt`\n"
+    assert [line.split()[0] for line in done.stderr.splitlines()] == ["ok"] * 9
+    assert "201 rows, 1 of them faulty; bad 100, good 100" in done.stderr
+    assert "training: fine_tuning about" in done.stderr
+    assert [path.name for path in (root / "artifacts").iterdir()] == ["base_models"]
+
+
+def test_all_that_is_wrong_is_shown_and_the_first_kind_gives_the_exit_code(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    wrong = ["--set", "data.input=tex", "--set", "base_model.uri=path:bse"]
+    done = CliRunner().invoke(app, ["check", "--json", *wrong])
+    assert done.exit_code == 3
+    findings = {finding["what"]: finding for finding in json.loads(done.stdout.splitlines()[-1])["findings"]}
+    assert "did you mean text?" in findings["data"]["faults"][0]
+    assert findings["base model"]["exit_code"] == 4
+    assert "no server answers there" in findings["PREFECT_API_URL"]["faults"][0]
+
+
+def test_one_class_alone_is_seen_without_a_run(root: Path) -> None:
+    table = root / "data" / "rows.csv"
+    table.write_text(table.read_text().replace(",good,", ",bad,"))
+    done = CliRunner().invoke(app, ["check", "--set", "data.allow_modified=true"])
+    assert done.exit_code == 3
+    assert "the data would be refused" in done.stderr
+
+
+def test_the_expected_time_follows_rows_rate_and_epochs(root: Path) -> None:
+    settings = read_settings(root / "params.yaml", ["adaptation.epochs=2"])
+    # Two passes forward and backward over 80 rows, and half a second each for the rows that choose the epoch.
+    seconds = expected_seconds(settings, rows=100, learning=80, rate=10)
+    assert seconds == {"fine_tuning": 2 * (3 * 8 + 1), "feature_extraction": 10}
