@@ -16,9 +16,12 @@ def show_progress() -> Iterator[None]:
     """Inside a flow: send the lines of the `graftline` loggers where Prefect's own go."""
     from prefect.logging.handlers import APILogHandler, PrefectConsoleHandler
 
+    from graftline.tasks.progress import make_way
+
     ours = logging.getLogger("graftline")
     console = PrefectConsoleHandler(level=logging.INFO)
     console.setFormatter(logging.Formatter("%(asctime)s | %(message)s", "%H:%M:%S"))
+    console.addFilter(make_way)
     handlers: list[logging.Handler] = [console, APILogHandler(level=logging.INFO)]
     levels = {name: logging.getLogger(name).level for name in CHATTY}
     before = ours.level, ours.propagate
@@ -44,10 +47,13 @@ def hush_tools() -> None:
 
     Prefect's page keeps what Prefect says, though without tracebacks of our errors: their sentence says it all.
     """
+    from graftline.tasks.progress import make_way
+
     for name in FLOW_AND_TASK_RUNS:
         logging.getLogger(name).addFilter(_without_traceback)
     for handler in logging.getLogger().handlers:
         handler.addFilter(_is_for_a_person)
+        handler.addFilter(make_way)
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

@@ -16,6 +16,7 @@ from graftline.tasks.base_models.locking import locked_model
 from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.dvc_folder import objects_folder
 from graftline.tasks.data.findings import Findings, look_into
+from graftline.tasks.progress import duration
 from graftline.tasks.readiness import missing_things
 from graftline.tasks.steps.adapting import frozen_rate
 from graftline.tasks.steps.data_version import data_version
@@ -166,7 +167,7 @@ def _time(workspace: Workspace, settings: Settings, findings: Findings, base: Ba
     rows = len(findings.accepted)
     learning = (1 - settings.data.test_share - settings.data.validation_share) * rows
     seconds = expected_seconds(settings, rows=rows, learning=learning, rate=rate)
-    shown = " · ".join(f"{name} {_minutes(value)}" for name, value in seconds.items())
+    shown = " · ".join(f"{name} about {duration(value)}" for name, value in seconds.items())
     return f"training: {shown} ({rate:.0f} rows/s, measured in {time.monotonic() - began:.0f} s; give or take a half)"
 
 
@@ -188,7 +189,3 @@ def _sample(findings: Findings) -> list[str]:
     accepted = findings.accepted
     spread = accepted[:: max(1, len(accepted) // SAMPLE_ROWS)][:SAMPLE_ROWS]
     return [str(facts.columns["input"][index]) for index in spread]
-
-
-def _minutes(seconds: float) -> str:
-    return f"about {seconds / 60:.0f} min" if seconds >= 90 else f"about {max(1, seconds):.0f} s"

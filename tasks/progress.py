@@ -1,9 +1,28 @@
-"""Progress in Prefect's page, where there is one: library code and bare tests do without."""
+"""Progress of what takes long, in the terminal and on Prefect's page, where there is one."""
 
+import contextvars
+import logging
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from uuid import UUID
 
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.context import FlowRunContext, TaskRunContext
+# Shorter waits need no word.
+PATIENCE_SECONDS = 5.0
+# Seconds between two lines about progress: often enough to see it live, seldom enough to read.
+SAY_SECONDS = 10.0
+DRAW_SECONDS = 0.5
+# The rate is that of the last minute: what a machine did before says nothing of when it will be done.
+RATE_SECONDS = 60.0
+BAR_CHARACTERS = 20
+MINUTE, HOUR = 60, 3600
+ERASE = "\r\x1b[2K"
+
+logger = logging.getLogger("graftline.progress")
 
 
 class ProgressBar:
@@ -17,6 +36,8 @@ class ProgressBar:
         """Move the bar to `share`, 0 to 1."""
         if not in_prefect():
             return
+        from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
         if self._artifact is None:
             self._artifact = create_progress_artifact(progress=0.0, key=self._key, description=self._description)  # type: ignore[assignment]
         update_progress_artifact(artifact_id=self._artifact, progress=100 * share)  # type: ignore[arg-type]
@@ -24,4 +45,103 @@ class ProgressBar:
 
 def in_prefect() -> bool:
     """Whether a flow or task run is going on that artifacts can belong to."""
+    if "prefect" not in sys.modules:  # nobody has begun one, and to look would take a second
+        return False
+    from prefect.context import FlowRunContext, TaskRunContext
+
     return TaskRunContext.get() is not None or FlowRunContext.get() is not None
+
+
+@dataclass
+class RecentRate:
+    """How much is done in a second, by the marks of the last minute."""
+
+    marks: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def add(self, now: float, done: int) -> None:
+        """Note how much was done by now; of the marks before the last minute the newest stays."""
+        self.marks.append((now, done))
+        while len(self.marks) > 2 and self.marks[1][0] <= now - RATE_SECONDS:
+            self.marks.popleft()
+
+    @property
+    def per_second(self) -> float | None:
+        """None as long as nothing was measured."""
+        (began, first), (now, last) = self.marks[0], self.marks[-1]
+        return (last - first) / (now - began) if now > began and last > first else None
+
+
+class Wait:
+    """A wait of known length: a bar, the rate of the last minute and the time left, if it takes over five seconds."""
+
+    def __init__(self, what: str, *, unit: str = "rows", bar: ProgressBar | None = None) -> None:
+        self._what, self._unit = what, unit
+        self._bar = bar or ProgressBar(what.replace(" ", "-"), what)
+        self._began = self._said = self._drawn = time.monotonic()
+        self._rate = RecentRate()
+
+    def tell(self, done: int, total: int, more: str = "") -> None:
+        """So much of all is done; `more` stands at the end of the line."""
+        now = time.monotonic()
+        if not self._rate.marks or now - self._rate.marks[-1][0] >= DRAW_SECONDS / 2 or done >= total:
+            self._rate.add(now, done)
+        if now - self._began < PATIENCE_SECONDS:
+            return
+        line = self._line(done, total) + more
+        terminal = sys.stderr.isatty()
+        if terminal and (now - self._drawn >= DRAW_SECONDS or done >= total):
+            self._drawn = now
+            filled = round(BAR_CHARACTERS * done / max(1, total))
+            draw("" if done >= total else f"{'━' * filled}{'╌' * (BAR_CHARACTERS - filled)} {line}")
+        if now - self._said >= SAY_SECONDS:
+            self._said = now
+            self._bar.show(done / max(1, total))
+            if not terminal:
+                logger.info("%s", line)
+
+    def _line(self, done: int, total: int) -> str:
+        rate = self._rate.per_second
+        speed = f", {rate:,.0f} {self._unit}/s, {duration((total - done) / rate)} left" if rate else ""
+        return f"{self._what}: {done:,} of {total:,} {self._unit}{speed}"
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Says now and then that it still goes on, where nobody knows how long it takes."""
+    over, began = threading.Event(), time.monotonic()
+
+    def remind() -> None:
+        while not over.wait(SAY_SECONDS):
+            logger.info("%s: %s so far", what, duration(time.monotonic() - began))
+
+    # With the context of the run, to which the lines belong on Prefect's page.
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(remind,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def duration(seconds: float) -> str:
+    """A time as one says it: 40 s, 4 min, 2 h 05 min."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < HOUR:
+        return f"{round(seconds / MINUTE)} min"
+    hours, minutes = divmod(round(seconds / MINUTE), MINUTE)
+    return f"{hours} h {minutes:02} min"
+
+
+def draw(line: str) -> None:
+    """Put a line in the place of the one drawn before, on a terminal."""
+    sys.stderr.write(ERASE + line)
+    sys.stderr.flush()
+
+
+def make_way(_: logging.LogRecord) -> bool:
+    """Clear the drawn line in front of a line that stays."""
+    if sys.stderr.isatty():
+        sys.stderr.write(ERASE)
+    return True

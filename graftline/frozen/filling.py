@@ -1,7 +1,7 @@
 """Running the frozen part once per row, into a store; what gives other bits raises the version in `keys.py`."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -30,12 +30,13 @@ def fill(
     *,
     precision: Precision = "float32",
     runtime: Runtime = "torch",
+    passed: Callable[[int, int], None] = lambda _, __: None,
 ) -> int:
     """Run the frozen part for the rows that the store lacks. Returns: how many rows that were.
 
     A row's entry has the same bits whichever rows it is computed with, today or in another run: it runs padded as its
     own length demands, among rows of that padded length, in a batch whose size follows from it alone; with OpenVINO
-    it runs alone.
+    it runs alone. `passed` is told how many rows of how many are done.
     Raises: FeatureStoreFullError, before all is computed, if there is no room for all; SettingsError if the runtime
     cannot run the model.
     """
@@ -43,24 +44,34 @@ def fill(
     missing = [place[key] for key in store.missing(keys)]
     all_lengths = rows.lengths
     lengths = [all_lengths[row] for row in missing]
+    done = 0
     for number, (batch, entries) in enumerate(run_in_batches(model, point, rows, missing, precision, runtime)):
         if number == 0:
             shape, length = tuple(entries[0].shape), lengths[batch[0]]
             store.reserve(store.needed_bytes(_scaled(shape, other / length) for other in lengths))
         # A last, smaller batch was filled up with rows that are in it already.
         store.add({keys[missing[member]]: entry for member, entry in zip(batch, entries, strict=True)})
+        done += len(set(batch))
+        passed(done, len(missing))
     return len(missing)
 
 
 def run_through(
-    model: nn.Module, point: FreezePoint, rows: InputRows, precision: Precision, runtime: Runtime = "torch"
+    model: nn.Module,
+    point: FreezePoint,
+    rows: InputRows,
+    precision: Precision,
+    runtime: Runtime = "torch",
+    passed: Callable[[int, int], None] = lambda _, __: None,
 ) -> Tensor:
     """The vectors, one per row, that enter the first trainable module: (rows, width), bits as `fill` keeps."""
-    vectors = torch.empty(0)
+    vectors, done = torch.empty(0), 0
     for batch, entries in run_in_batches(model, point, rows, range(len(rows.encoded)), precision, runtime):
         if not vectors.numel():
             vectors = torch.empty(len(rows.encoded), entries[0].shape[0])
         vectors[batch] = torch.stack(list(entries)).float()
+        done += len(set(batch))
+        passed(done, len(rows.encoded))
     return vectors
 
 

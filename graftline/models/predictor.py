@@ -1,6 +1,6 @@
 """Predicting with an adapted model: the same code in evaluation and inside of the registered model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -76,13 +76,16 @@ class Predictor:
                 outputs[batch] = self._model.head(vectors).cpu()
         return self.answers(outputs)
 
-    def features(self, raws: Sequence[Raw]) -> Features:
-        """The numbers from which `predict` answers."""
+    def features(self, raws: Sequence[Raw], passed: Callable[[int, int], None] = lambda _, __: None) -> Features:
+        """The numbers from which `predict` answers; `passed` is told how many inputs of how many are done."""
+        done = 0
         vectors = torch.zeros(len(raws), self._model.output_layer.in_features)
         outputs = torch.zeros(len(raws), self.outputs.width)
         with torch.inference_mode():
             for batch, some in self._vectors(raws):
                 vectors[batch], outputs[batch] = some.cpu(), self._model.head(some).cpu()
+                done += len(batch)
+                passed(done, len(raws))
         return Features(vectors, outputs)
 
     def answers(self, outputs: Tensor) -> Predictions:

@@ -89,7 +89,8 @@ class Preparation:
                 return {split: store.batch(of_split).float() for split, of_split in keys.items()}
         # One vector per row has room in memory where the files of all runs have none on the disk.
         way = self.settings.precision, self.settings.runtime
-        exact = {split: run_through(self.model, point, rows, *way) for split, rows in in_views.items()}
+        passed = self.listener.passed
+        exact = {split: run_through(self.model, point, rows, *way, passed) for split, rows in in_views.items()}
         # As the store would have rounded them.
         rounded = getattr(torch, self.settings.feature_precision)
         return {split: tensor.to(rounded).float() for split, tensor in exact.items()}
@@ -112,7 +113,14 @@ class Preparation:
             # All at once: rows of one length share batches, whichever side they are on.
             together, of_all = joined(list(in_views.values())), [key for of_split in keys.values() for key in of_split]
             ran = fill(
-                store, self.model, point, together, of_all, precision=settings.precision, runtime=settings.runtime
+                store,
+                self.model,
+                point,
+                together,
+                of_all,
+                precision=settings.precision,
+                runtime=settings.runtime,
+                passed=self.listener.passed,
             )
             say(f"frozen part: ran once for {ran} rows, {len(of_all) - ran} were kept")
             for name in store.evicted:

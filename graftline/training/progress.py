@@ -39,6 +39,8 @@ class Listener:
     progress: Callable[[Progress], None] = lambda _: None
     finished_epoch: Callable[[Epoch], None] = lambda _: None
     say: Callable[[str], None] = lambda _: None
+    passed: Callable[[int, int], None] = lambda _, __: None
+    """So many rows of so many have passed the frozen part."""
 
 
 def best_epoch(epochs: Sequence[Epoch]) -> Epoch:

@@ -11,6 +11,7 @@ from graftline.digests import file_sha256
 from graftline.errors import BaseModelRefusedError
 from graftline.files import sync_folder
 from graftline.tasks.base_models.sources import Source, SourceFile, open_source
+from graftline.tasks.progress import waiting
 from graftline.tasks.shared_files import give_back, share
 from graftline.tasks.step_folders import Outcome
 from graftline.tasks.workspace import Workspace
@@ -45,6 +46,7 @@ def verify_base_model(model: BaseModel) -> None:
     logger.info("verified %s: %d files, %.1f MB, %s", model.uri, len(model.files), model.bytes / 1e6, model.digest[:12])
 
 
+@waiting("fetching the base model")
 def download(workspace: Workspace, uri: str, locked: LockedModel, folder: Path) -> None:
     """Fetch what the lock names into a partial folder, which a killed run leaves to the next, and rename it."""
     partial = partial_of(folder)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from graftline.errors import RegistryRefusedError
 from graftline.settings import Task
+from graftline.tasks.progress import waiting
 from graftline.tasks.serving import fresh_process
 from graftline.tasks.serving.fresh_process import AFTERWARDS, OUTCOMES, REQUESTS, TIMED
 from graftline.tasks.serving.hostile_requests import HostileRequest, hostile_requests
@@ -98,15 +99,16 @@ def _ask(
     command = [sys.executable, "-P", fresh_process.__file__, uri, str(asked), str(answers), str(threads)]
     environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri(workspace)}
     try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and module
-            [*command, *([str(folder)] if trial else [])],
-            cwd=workspace.root,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-        )
+        with waiting(f"{uri} in a fresh process"):
+            done = subprocess.run(  # noqa: S603 - our own interpreter and module
+                [*command, *([str(folder)] if trial else [])],
+                cwd=workspace.root,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_SECONDS,
+                check=False,
+            )
     except subprocess.TimeoutExpired:
         raise _failed(uri, f"no answer in {TIMEOUT_SECONDS} seconds") from None
     # After its answers, a process on trial may have died of a hostile request.

@@ -16,10 +16,10 @@ from graftline.compute.threads import thread_count, use_threads
 from graftline.evaluation.scoring import spelt
 from graftline.files import write_json
 from graftline.settings import Kind, Settings, Task
-from graftline.settings.adaptation import AdaptationSettings
+from graftline.settings.adaptation import AdaptationSettings, Strategy
 from graftline.tasks.base_models.store import BaseModel, verify_base_model
 from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, raw_inputs, split_targets
-from graftline.tasks.progress import ProgressBar
+from graftline.tasks.progress import ProgressBar, Wait, duration
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -43,8 +43,12 @@ if TYPE_CHECKING:
 MODEL, CHECKPOINTS = "model", "checkpoints"
 # The keys of the stores that hold what a step's frozen part gave.
 FEATURES = "features.json"
-# Seconds between two lines about progress: often enough to see it live, seldom enough to read.
-SAY_SECONDS = 10.0
+# The strategy that runs each row through the base model once.
+FASTEST: Strategy = "feature_extraction"
+# A step forward and backward takes about as long as three passes forward.
+STEP_IN_PASSES = 3
+# So much of a training is measured before its time is foretold, and only a longer one is worth that.
+MEASURED_SECONDS, WORTH_SAYING_SECONDS = 3.0, 10.0
 
 logger = logging.getLogger("graftline.fine_tune")
 
@@ -88,6 +92,7 @@ def adapt_base(
     model = _base_with_head(base, outputs, reading, settings, scratch=scratch)
     rows = {split: _rows(workspace, data, split, preprocessor, outputs) for split in targets}
     opened: list[str] = []
+    teller = _Teller(settings, bar, rows=sum(len(split.encoded) for split in rows.values()))
     adapted = Adaptation(
         model=model,
         rows=rows,
@@ -95,7 +100,9 @@ def adapt_base(
         objective_for=TASKS[data.task].objective_for,
         stores=_stores(workspace, base, settings, data.kind, opened),
         folder=folder,
-        listener=Listener(_teller(bar), lambda epoch: _tell_epoch(epoch, data.task, finished_epoch), logger.info),
+        listener=Listener(
+            teller.progress, lambda epoch: _tell_epoch(epoch, data.task, finished_epoch), logger.info, teller.passed
+        ),
     ).run()
     write_json(folder.parent / FEATURES, list[JsonValue](sorted(set(opened))))
     model.to("cpu")
@@ -215,24 +222,55 @@ def libraries_for(settings: AdaptationSettings, kind: Kind) -> tuple[str, ...]:
     return (*READING_LIBRARIES[kind], "openvino") if is_there else READING_LIBRARIES[kind]
 
 
-def _teller(bar: ProgressBar) -> Callable[["Progress"], None]:
-    """Tells of the progress now and then."""
-    said = [time.monotonic()]
+class _Teller:
+    """Tells of the frozen part and of the training, and at its beginning how long that will take."""
 
-    def report(progress: "Progress") -> None:
-        if time.monotonic() - said[0] >= SAY_SECONDS:
-            said[0] = time.monotonic()
-            bar.show(progress.step / progress.steps)
-            logger.info(
-                "epoch %d, step %d of %d, loss %.3f, %.0f rows/s",
-                progress.epoch,
-                progress.step,
-                progress.steps,
-                progress.loss,
-                progress.rows_per_second,
-            )
+    def __init__(self, settings: AdaptationSettings, bar: ProgressBar, *, rows: int) -> None:
+        self._settings, self._rows = settings, rows
+        self._frozen, self._training = Wait("frozen part"), Wait("training", unit="steps", bar=bar)
+        self._frozen_began: float | None = None
+        self._frozen_rate: float | None = None
+        self._began: tuple[float, int] | None = None
+        self._announced = False
 
-    return report
+    def passed(self, done: int, total: int) -> None:
+        """So many rows have passed the frozen part."""
+        now = time.monotonic()
+        if self._frozen_began is None:  # with the first batch, which sets things up and is not measured
+            self._frozen_began, self._first = now, done
+        elif done > self._first:
+            self._frozen_rate = (done - self._first) / (now - self._frozen_began)
+        self._frozen.tell(done, total)
+
+    def progress(self, progress: "Progress") -> None:
+        """A step of the training was taken."""
+        self._announce(progress)
+        self._training.tell(progress.step, progress.steps, f", epoch {progress.epoch}, loss {progress.loss:.3f}")
+
+    def _announce(self, progress: "Progress") -> None:
+        """Once the steps of a few seconds were measured: the expected time, and the faster choice beside it."""
+        now = time.monotonic()
+        if self._began is None or progress.step <= self._began[1]:  # the first step sets things up
+            self._began = (now, progress.step)
+            return
+        seconds, steps = now - self._began[0], progress.step - self._began[1]
+        if self._announced or seconds < MEASURED_SECONDS:
+            return
+        self._announced = True
+        left = (progress.steps - progress.step) * seconds / steps
+        if left >= WORTH_SAYING_SECONDS:
+            logger.info("training: about %s%s", duration(left), self._faster(left, steps / seconds))
+
+    def _faster(self, left: float, steps_per_second: float) -> str:
+        """The time that the fastest strategy would take, by the rate of rows through the base model in this run."""
+        settings = self._settings
+        rate = self._frozen_rate
+        if rate is None and settings.freeze_until is None:  # the whole model runs in every step
+            rate = STEP_IN_PASSES * steps_per_second * settings.batch_size * settings.gradient_accumulation
+        if settings.strategy == FASTEST or rate is None:
+            return ""
+        seconds = self._rows / rate
+        return f"; adaptation.strategy={FASTEST} would take about {duration(seconds)}" if seconds < left else ""
 
 
 def _tell_epoch(epoch: "Epoch", task: Task, finished_epoch: Callable[[dict[str, float]], None]) -> None:

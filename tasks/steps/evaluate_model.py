@@ -28,6 +28,7 @@ from graftline.tasks.data.accepted_rows import (
     read_split,
     split_targets,
 )
+from graftline.tasks.progress import Wait, waiting
 from graftline.tasks.serving.trial import score_in_fresh_process
 from graftline.tasks.step_folders import StepFolder, produce
 from graftline.tasks.steps.adapting import MODEL
@@ -126,6 +127,7 @@ def evaluate_model(
     return _record(folder, champion)
 
 
+@waiting("evaluation, with its intervals and changed inputs")
 def _build(
     folder: Path,
     workspace: Workspace,
@@ -146,7 +148,7 @@ def _build(
     targets = split_targets(data, "test").numpy()
     predictor = predictor_of(checkpoint.model)
     raws = raw_inputs(workspace, data, "test")
-    features = predictor.features(raws)
+    features = predictor.features(raws, Wait("held-out rows").tell)
     predictions = predictor.answers(features.outputs)
     without_temperature = replace(predictor.outputs, temperature=1.0)
     uncalibrated = task.outputs.answers(without_temperature, features.outputs).numpy()

@@ -31,6 +31,7 @@ from graftline.tasks.data.expectation_files import expectation_files_sha256, rea
 from graftline.tasks.data.files import DataVersion, rows_sha256
 from graftline.tasks.data.findings import Findings, look_into
 from graftline.tasks.data.gx_checks import checkpoint_of, suite_of
+from graftline.tasks.progress import waiting
 from graftline.tasks.step_folders import StepFolder, produce
 from graftline.tasks.workspace import Workspace
 
@@ -74,6 +75,7 @@ def validate_data(workspace: Workspace, settings: DataSettings, version: DataVer
     return _record(folder, settings, version)
 
 
+@waiting("validating the data")
 def _build(
     folder: Path,
     refused: Path,
