@@ -17,6 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
 from graftline.answers.tasks import TASKS
+from graftline.digests import json_sha256
 from graftline.evaluation.bootstrap import Score
 from graftline.evaluation.scoring import spelt
 from graftline.files import write_atomically, write_json
@@ -50,6 +51,7 @@ def publish(workspace: Workspace, done: RunOutcome) -> Path:
     """Write the pages and numbers of a run into `reports/`, MLflow and Prefect. Returns: the report's path."""
     folder, evaluation, report = workspace.reports, done.evaluation, _report(workspace, done)
     with alone_in_reports(workspace):
+        write_atomically(_whose(workspace), pages_of(done))
         write_atomically(folder / REPORT, render_report(report))
         write_atomically(folder / CARD, render_card(report))
         write_atomically(folder / VALIDATION, done.inputs.data.page.read_bytes())
@@ -65,9 +67,25 @@ def publish(workspace: Workspace, done: RunOutcome) -> Path:
 
 def alone_in_reports(workspace: Workspace) -> FileLock:
     """A lock under which the pages of one run are written: those of two would otherwise be mixed."""
-    folder = workspace.artifacts / "runs"
+    folder = _whose(workspace).parent
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / ".reports.lock")
+
+
+def pages_of(done: RunOutcome) -> str:
+    """The name of the pages of this run: equal versions of two runs have pages of their own."""
+    values = done.inputs.settings.model_dump(mode="json")
+    return json_sha256([values, done.run.run_id, done.candidate.version, done.decision.verdict])
+
+
+def whose_pages(workspace: Workspace) -> str | None:
+    """The name of the pages that lie in `reports/`, or did before someone else changed them."""
+    path = _whose(workspace)
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def _whose(workspace: Workspace) -> Path:
+    return workspace.artifacts / "runs" / ".reports"
 
 
 def _report(workspace: Workspace, done: RunOutcome) -> RunReport:

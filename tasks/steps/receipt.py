@@ -23,7 +23,7 @@ from graftline.tasks.registry.versions import verdict_of
 from graftline.tasks.step_folders import MANIFEST, StepFolder
 from graftline.tasks.steps.data_version import pointer_of
 from graftline.tasks.steps.outcome import RunOutcome
-from graftline.tasks.steps.publish import REPORT, alone_in_reports
+from graftline.tasks.steps.publish import alone_in_reports, pages_of, whose_pages
 from graftline.tasks.steps.result import result_of
 from graftline.tasks.tracking.server import tracking_uri
 from graftline.tasks.tracking.stored_model import stored_model
@@ -74,9 +74,9 @@ def keep_receipt(workspace: Workspace, done: RunOutcome, report: Path, beginning
 
 
 def _receipt(workspace: Workspace, done: RunOutcome, report: Path, beginning: Beginning) -> Receipt:
-    candidate = done.candidate
-    past = history_place(workspace, candidate.model)
-    before = registry_state(workspace, candidate.model, candidate.run_id), looked_at(workspace.root, past)
+    model, runs = done.candidate.model, {done.candidate.run_id, done.run.run_id}
+    past = history_place(workspace, model)
+    before = registry_state(workspace, model, runs), looked_at(workspace.root, past)
     _require_decided(workspace, done)
     files = {
         past: _steady(workspace.root, past),
@@ -86,17 +86,16 @@ def _receipt(workspace: Workspace, done: RunOutcome, report: Path, beginning: Be
         **_reports(workspace, done),
     }
     _require_older_code(beginning)
-    if before != (registry_state(workspace, candidate.model, candidate.run_id), looked_at(workspace.root, past)):
+    if before != (registry_state(workspace, model, runs), looked_at(workspace.root, past)):
         raise UnsureError("the registry changed meanwhile")
     return Receipt(result_of(done, report, 0.0, again=True), beginning.surroundings, before[0], files)
 
 
 def _inputs(settings: Settings) -> list[Place]:
     """Everything in the project that a run reads, whether it is there or not."""
-    folder = settings.data.folder
-    tables = [path for path in (settings.data.path, settings.evaluation.probe) if path and not _is_in(folder, path)]
-    known = [folder, pointer_of(folder), LOCK_FILE, POLICY, *EXPECTATIONS]
-    return [Place(path) for path in dict.fromkeys([*known, *tables])]
+    data = settings.data.folder
+    tables = [path for path in (settings.data.path, settings.evaluation.probe) if path and not _is_in(data, path)]
+    return [Place(path) for path in dict.fromkeys([data, pointer_of(data), LOCK_FILE, POLICY, *EXPECTATIONS, *tables])]
 
 
 def _is_in(folder: str, path: str) -> bool:
@@ -147,7 +146,7 @@ def _as_it_began(workspace: Workspace, place: Place, done: RunOutcome, beginning
     """What lies there, if it is what the run has read."""
     found, began = _steady(workspace.root, place), beginning.looks[place]
     if looked_at(workspace.root, place) != began:
-        if place.path != done.inputs.data.data.folder or not _holds_the_version(workspace, done):
+        if place.path != done.inputs.settings.data.folder or not _holds_the_version(workspace, done):
             raise UnsureError(f"{place.path}: changed while the run went on")
     elif found and any(found[name].sha256 != one.sha256 for name, one in beginning.young.get(place, {}).items()):
         raise UnsureError(f"{place.path}: changed just when the run began")
@@ -159,7 +158,7 @@ def _holds_the_version(workspace: Workspace, done: RunOutcome) -> bool:
     data, settings = done.inputs.data.data, done.inputs.settings.data
     if data.modified:
         return False
-    found = files_with_md5(workspace.root / data.folder)
+    found = files_with_md5(workspace.root / settings.folder)
     # As DVC digests a folder: entries by path, as json.dumps writes them.
     entries = [{"md5": found[name], "relpath": name} for name in sorted(found)]
     version = hashlib.md5(json.dumps(entries).encode(), usedforsecurity=False).hexdigest()
@@ -186,7 +185,7 @@ def _reports(workspace: Workspace, done: RunOutcome) -> dict[Place, dict[str, No
     place = _place(workspace, workspace.reports)
     with alone_in_reports(workspace):
         found = _steady(workspace.root, place)
-        if done.candidate.run_id not in (workspace.reports / REPORT).read_text(encoding="utf-8"):
+        if whose_pages(workspace) != pages_of(done):
             raise UnsureError(f"{workspace.reports}: holds the pages of another run")
     return {place: found}
 

@@ -37,11 +37,11 @@ def served_model(uri: str, model: str) -> StoredModel | None:
         return None
 
 
-def served_run(uri: str, run_id: str) -> tuple[str, str] | None:
+def served_run(uri: str, run_id: str) -> list[str] | None:
     """As `stored_run`."""
     try:
         info = _ask(uri, "runs/get", run_id=run_id)["run"]["info"]
-        return str(info["status"]), str(info["lifecycle_stage"])
+        return [str(info["status"]), str(info["lifecycle_stage"])]
     except (OSError, HTTPException, ValueError, KeyError, TypeError):
         return None
 

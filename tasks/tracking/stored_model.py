@@ -58,7 +58,7 @@ def stored_model(uri: str, model: str) -> StoredModel | None:
         return None
 
 
-def stored_run(uri: str, run_id: str) -> tuple[str, str] | None:
+def stored_run(uri: str, run_id: str) -> list[str] | None:
     """Status and life cycle of a run, such as FINISHED and active; None as `stored_model`."""
     if any(os.environ.get(name) for name in UNUSUAL):
         return None
@@ -69,7 +69,7 @@ def stored_run(uri: str, run_id: str) -> tuple[str, str] | None:
     try:
         with _opened(uri) as database:
             found = database.execute("SELECT status, lifecycle_stage FROM runs WHERE run_uuid = ?", (run_id,))
-            return next(((str(status), str(stage)) for status, stage in found), None)
+            return next(([str(status), str(stage)] for status, stage in found), None)
     except (sqlite3.Error, ValueError):
         return None
 

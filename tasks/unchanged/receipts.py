@@ -2,12 +2,12 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -32,7 +32,8 @@ class Receipt:
 
     result: Result
     surroundings: Mapping[str, JsonValue]
-    registry: JsonValue
+    registry: dict[str, Any]
+    """Plain values, as `registry_state` has them."""
     files: Files
 
 
@@ -49,7 +50,7 @@ def result_if_unchanged(workspace: Workspace, settings: Settings, *, full_check:
         if known.surroundings != surroundings(workspace):
             return None
         files = _still(workspace.root, known.files, read_all=full_check)
-        if known.registry != registry_state(workspace, settings.registry.model, str(known.result["run_id"])):
+        if known.registry != registry_state(workspace, settings.registry.model, known.registry["runs"]):
             return None
         if files != known.files:
             with suppress(OSError):  # it only spares the next one some reading
@@ -64,15 +65,15 @@ def receipt_path(workspace: Workspace, settings: Settings) -> Path:
     return workspace.artifacts / "runs" / f"{json_sha256(settings.model_dump(mode='json'))[:32]}.receipt"
 
 
-def registry_state(workspace: Workspace, model: str, run_id: str) -> JsonValue:
+def registry_state(workspace: Workspace, model: str, run_ids: Collection[str]) -> dict[str, Any]:
     """Everything in the registry that a finished run looks at. Raises: UnsureError if that is not to be had quickly."""
     uri = tracking_uri(workspace)
     stored = stored_model(uri, model) if NAME.fullmatch(model) else None
-    run = stored_run(uri, run_id) if stored else None
-    if stored is None or run is None:
+    runs = {run_id: stored_run(uri, run_id) for run_id in sorted(run_ids)} if stored else {}
+    if stored is None or None in runs.values():
         raise UnsureError(f"{model}: not to be read without MLflow")
-    versions = {str(number): cast("JsonValue", asdict(version)) for number, version in stored.versions.items()}
-    return {"aliases": {**stored.aliases}, "tags": {**stored.tags}, "versions": versions, "run": list(run)}
+    versions = {str(number): asdict(version) for number, version in stored.versions.items()}
+    return {"aliases": {**stored.aliases}, "tags": {**stored.tags}, "versions": versions, "runs": runs}
 
 
 def history_place(workspace: Workspace, model: str) -> Place:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from graftline.settings import parse_settings
+from graftline.settings import AdaptationSettings, parse_settings
 from graftline.tasks.own_code import PACKAGE
 from graftline.tasks.registry.history import history_folder
 from graftline.tasks.steps import receipt as writing
+from graftline.tasks.steps.publish import publish
 from graftline.tasks.steps.receipt import Beginning, beginning_of_run, keep_receipt
 from graftline.tasks.steps.result import result_of
 from graftline.tasks.unchanged import places
@@ -31,6 +32,8 @@ from graftline.tasks.workspace import Workspace
 from tests.support.registered import move_by_hand
 from tests.support.tiny_model_files import flip_byte
 from tests.support.tiny_project import MODEL, Line
+
+OTHER = AdaptationSettings(seed=1, device="cpu")
 
 
 @pytest.fixture
@@ -329,9 +332,12 @@ def test_a_damaged_result_leaves_no_receipt(line: Line, pattern: str) -> None:
 
 def test_pages_of_another_run_leave_no_receipt(line: Line) -> None:
     beginning = beginning_of_run(line.workspace, line.settings)
-    with put_back(line.report) as report:
-        report.write_text(report.read_text().replace(line.candidate.run_id, "0" * 32))
+    other = replace(line, settings=line.settings.model_copy(update={"adaptation": OTHER}))
+    with put_back(line.workspace.artifacts / "runs" / ".reports"):
+        publish.fn(line.workspace, other.done)
         assert not keep(line, beginning)
+    publish.fn(line.workspace, line.done)
+    assert known(line) is not None
 
 
 def test_a_verdict_that_waits_or_was_changed_leaves_no_receipt(line: Line) -> None:

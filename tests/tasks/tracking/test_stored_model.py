@@ -59,9 +59,9 @@ def test_a_sqlite_store_says_what_the_client_says(filled: Workspace) -> None:
     assert sorted(found.versions) == [1, 2, 4]
     assert found.aliases == {"champion": 1}
     run_id = found.versions[1].run_id
-    assert stored_run(uri, run_id) == ("RUNNING", "active")
+    assert stored_run(uri, run_id) == ["RUNNING", "active"]
     MlflowClient().delete_run(run_id)
-    assert stored_run(uri, run_id) == ("RUNNING", "deleted")
+    assert stored_run(uri, run_id) == ["RUNNING", "deleted"]
 
 
 @pytest.mark.parametrize("model", ["none", "' OR 1=1 --"])
@@ -105,7 +105,7 @@ def test_a_server_says_what_the_client_says(filled: Workspace) -> None:
         found = stored_model(uri, MODEL)
         assert found is not None
         assert found == by_mlflow(uri, MODEL) == stored_model(store, MODEL)
-        assert stored_run(uri, found.versions[1].run_id) == ("RUNNING", "active")
+        assert stored_run(uri, found.versions[1].run_id) == ["RUNNING", "active"]
         assert stored_model(uri, "none") is None
         assert stored_run(uri, "none") is None
     finally:
