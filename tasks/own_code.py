@@ -22,6 +22,7 @@ NOT_COUNTED = (
     "graftline.errors",
     "graftline.pages",
     "graftline.tasks.base_models",
+    "graftline.tasks.data.dvc_folder",
     "graftline.tasks.own_code",
     "graftline.tasks.progress",
     "graftline.tasks.registry",

@@ -1,4 +1,4 @@
-"""From `graftline init` to a champion, for data of five kinds, one of them outside of git that no file of this repository speaks of."""
+"""From `graftline init` to a champion, for data of five kinds that no file of this repository speaks of."""
 
 import csv
 import random
