@@ -11,7 +11,7 @@ from graftline.digests import file_sha256
 from graftline.files import files_below
 
 # For what is smaller, looking it up is not worth the while.
-SMALLEST_BYTES = 64 << 10
+SMALLEST_BYTES = 16 << 10
 # Linux's request for a copy that shares its bytes until one of both is written to: btrfs, xfs, bcachefs, some NFS.
 FICLONE = 0x40049409
 NO_CLONES = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.EXDEV, errno.ENOSYS, errno.EPERM, errno.EACCES)

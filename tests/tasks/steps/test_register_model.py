@@ -17,7 +17,9 @@ from graftline.settings import read_settings
 from graftline.tasks.registry.versions import BARRED, CHALLENGER, CHAMPION, CHECKED, RIVAL, RUN_KEY
 from graftline.tasks.serving.trial import Scored, Trial
 from graftline.tasks.steps import register_model as step
+from graftline.tasks.steps.decide import decide
 from graftline.tasks.steps.evaluate_model import Evaluation
+from graftline.tasks.steps.question import question_of
 from graftline.tasks.steps.register_model import champion_to_beat, register_model, requirements
 from graftline.tasks.steps.tracked_run import RunInputs, tracked_run
 from graftline.tasks.tracking.server import TrackedRun
@@ -158,6 +160,36 @@ def test_a_new_candidate_is_compared_with_the_present_champion(adapted: Line) ->
     champion = champion_to_beat.fn(adapted.workspace, MODEL, another)
     assert champion is not None
     assert champion.uri == f"models:/{MODEL}/1"
+
+
+def test_an_equal_model_of_another_run_is_the_version_that_is_there(adapted: Line) -> None:
+    settings = read_settings(adapted.workspace.root / "params.yaml", ["adaptation.lora_rank=2"])  # of another strategy
+    inputs = dataclasses.replace(adapted.inputs, settings=settings)
+    question = question_of(inputs, adapted.checkpoint)
+    with tracked_run(adapted.workspace, inputs) as run:
+        assert run.run_key != adapted.run.run_key
+        champion = champion_to_beat.fn(adapted.workspace, MODEL, run, question)
+        assert champion == adapted.champion
+        candidate = register_model.fn(
+            adapted.workspace, MODEL, run, adapted.data, adapted.checkpoint, adapted.evaluation, question
+        )
+    decision = decide.fn(adapted.workspace, inputs.policy, candidate, adapted.evaluation)
+    assert candidate == dataclasses.replace(adapted.candidate, outcome="reused")
+    assert (decision.verdict, decision.outcome) == (adapted.decision.verdict, "reused")
+    assert len(MlflowClient().search_model_versions(f"name = '{MODEL}'")) == 1
+
+
+@pytest.mark.parametrize(
+    "assignment", ["evaluation.bootstrap=101", "data.slices=[]", "registry.model=other", "data.test_share=0.2"]
+)
+def test_where_something_else_is_asked_an_equal_model_is_another_version(adapted: Line, assignment: str) -> None:
+    settings = read_settings(adapted.workspace.root / "params.yaml", [assignment])
+    asked = question_of(adapted.inputs, adapted.checkpoint)
+    assert question_of(dataclasses.replace(adapted.inputs, settings=settings), adapted.checkpoint) != asked
+    policy = Policy(significance=0.04)
+    assert question_of(dataclasses.replace(adapted.inputs, policy=policy), adapted.checkpoint) != asked
+    other = dataclasses.replace(adapted.checkpoint, weights_sha256="0" * 64)
+    assert question_of(adapted.inputs, other) != asked
 
 
 @pytest.mark.full
