@@ -5,7 +5,6 @@ output of `apt-cache dumpavail` as avail.txt, and this project's reviews. Images
 dataset-fashion-mnist, `elpv-dataset`. Sounds: Debian's asterisk-core-sounds-{en,es,fr,it,ru}-wav.
 """
 
-import csv
 import gzip
 import io
 from collections.abc import Callable, Mapping, Sequence

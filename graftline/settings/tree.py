@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.settings.addresses import address_of
+from graftline.settings.by_kind import with_defaults_of_the_kind
 from graftline.settings.data import DataSettings
 from graftline.settings.evaluation import EvaluationSettings
 from graftline.settings.sections import Section
@@ -43,6 +44,17 @@ class Settings(Section):
     adaptation: AdaptationSettings = Field(default_factory=AdaptationSettings)
     evaluation: EvaluationSettings = EvaluationSettings()
     registry: RegistrySettings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _what_is_not_set_suits_the_kind(cls, tree: object) -> object:
+        if not isinstance(tree, dict) or not isinstance(tree.get("data"), dict):
+            return tree  # refused below, or made of sections that are whole
+        written = tree.get("adaptation", {})
+        if not isinstance(written, dict):
+            return tree
+        kind = tree["data"].get("kind", DataSettings.model_fields["kind"].default)
+        return {**tree, "adaptation": with_defaults_of_the_kind(written, kind)}
 
     @model_validator(mode="after")
     def _what_is_set_belongs_to_the_task(self) -> "Settings":

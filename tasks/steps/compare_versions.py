@@ -75,7 +75,7 @@ def compare_versions(
         second=cast("Scores", scorer.of(ours)),
         comparison=compared,
         p=mcnemar(seen.better, seen.worse) if seen.hits else compared.differences[scores.scoring.primary].p,
-        notes=tuple(note for version in (first, second) for note in _notes(settings, data, version)),
+        notes=tuple(note for version in (first, second) for note in notes_on(version, settings, data)),
     )
 
 
@@ -92,7 +92,8 @@ def _predictions(workspace: Workspace, settings: Settings, data: ValidatedData, 
     return aligned(scored.predictions, scored.labels, data.labels) if data.labels else scored.predictions
 
 
-def _notes(settings: Settings, data: ValidatedData, version: NamedVersion) -> list[str]:
+def notes_on(version: NamedVersion, settings: Settings, data: ValidatedData) -> list[str]:
+    """Why the present held-out rows may be no fair test of a version, or are others than it was judged by."""
     then = logged_settings(str(version.version.run_id))
     now = {"data.group": settings.data.group, "data.input": settings.data.input}
     written = {name: str(value) for name, value in now.items()} | {"data.test_share": str(settings.data.test_share)}
@@ -118,5 +119,5 @@ def answer(compared: ComparedVersions, first: NamedVersion, second: NamedVersion
         facts = f"{second} is right on {right[1]} of {rows} held-out rows, {first} on {right[0]} of the same"
     else:
         facts = f"{second} reaches {spelt(name)} {after:.4f} on {rows} held-out rows, {first} {before:.4f} on the same"
-    shown = f"is {'better' if after > before else 'worse'}" if compared.is_shown else "was not shown to differ"
-    return f"{facts}: the first named here {shown} (p {compared.p:.3g})"
+    shown = f"{second} is {'better' if after > before else 'worse'}" if compared.is_shown else "no difference was shown"
+    return f"{facts}; {shown} (p {compared.p:.3g})"

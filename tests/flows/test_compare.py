@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from graftline.answers.predicting import predictor_of
 from graftline.errors import SettingsError
 from graftline.evaluation.paired_tests import mcnemar
 from graftline.flows.cli import app
 from graftline.settings import read_settings
 from graftline.tasks.data.accepted_rows import raw_inputs, split_targets
-from graftline.tasks.registry.named import VersionName, read_name
+from graftline.tasks.registry.named import VersionName, find_named, read_name
 from graftline.tasks.registry.versions import DATA_VERSION, champion_of
+from graftline.tasks.steps.compare_versions import notes_on
 from graftline.tasks.steps.held_out import split_changes
 from graftline.tasks.tracking.server import client
 from tests.support.tiny_project import MODEL, Line, connected, run_line, write_project
@@ -46,8 +48,6 @@ def test_two_versions_are_compared_row_by_row_and_nothing_is_changed(
     champion = champion_of(MODEL)
     found = compared("1", f"{MODEL}/2")
     targets = split_targets(strong.data, "test").numpy()
-    from graftline.answers.predicting import predictor_of
-
     raws = raw_inputs(strong.workspace, strong.data, "test")
     right = [predictor_of(line.checkpoint.model).predict(raws).argmax(1) == targets for line in two]
     assert found["newly_right"] == int((right[1] & ~right[0]).sum())
@@ -61,11 +61,12 @@ def test_two_versions_are_compared_row_by_row_and_nothing_is_changed(
     assert found["notes"] == []
     assert champion_of(MODEL) == champion
 
-    back = compared("2", "1", "--set", "data.test_share=0.3")
-    assert len(back["notes"]) == 2
-    assert "tiny version 2 was trained on another split (data.test_share was 0.25 and is 0.3)" in back["notes"][0]
-    client().set_model_version_tag(MODEL, "1", DATA_VERSION, "older")
-    assert "tiny version 1 was trained on data version older" in compared("1", "2")["summary"]
+    version = find_named(strong.workspace, VersionName(MODEL, "2"))
+    (note,) = notes_on(version, read_settings(Path("params.yaml"), ["data.test_share=0.3"]), strong.data)
+    assert "tiny version 2 was trained on another split (data.test_share was 0.25 and is 0.3)" in note
+    client().set_model_version_tag(MODEL, "2", DATA_VERSION, "older")
+    (note,) = notes_on(find_named(strong.workspace, VersionName(MODEL, "2")), strong.settings, strong.data)
+    assert note.startswith("tiny version 2 was trained on data version older")
 
 
 def test_versions_are_named_by_number_alias_and_model() -> None:

@@ -50,6 +50,7 @@ def refused(source: Path, target: Path, kind: Any = "text") -> None:
     predict_table(model, TRAINED, source, target, data=source.parent, say=print)
 
 
+@pytest.mark.full
 def test_rows_keep_their_columns_and_order_and_bad_ones_say_why(inside: Line, tmp_path: Path) -> None:
     good, bad = TEXTS
     source = table(
