@@ -106,7 +106,7 @@ def _table(source: Path, target: Path, trained_input: str, data: Path) -> _Sourc
             f" ({', '.join(map(ascii, columns))}); rename the one that is meant to {trained_input}, or keep it alone"
         )
     place = columns.index(trained_input) if trained_input in columns else 0
-    return _Source(columns, place, read_rows(source, columns), (source.parent, data))
+    return _Source(columns, place, read_rows(source, columns), (source.parent.resolve(), data))
 
 
 def _folder(source: Path, target: Path, kind: Kind) -> _Source:
@@ -117,7 +117,8 @@ def _folder(source: Path, target: Path, kind: Kind) -> _Source:
     names = [path.relative_to(source).as_posix() for path in files_below(source)]
     if not names:
         raise DataRefusedError(f"{source}: holds no files; name a folder of pictures or sounds, or a table")
-    return _Source((FILE,), 0, (Row(number, (name,)) for number, name in enumerate(names, start=1)), (source,))
+    rows = (Row(number, (name,)) for number, name in enumerate(names, start=1))
+    return _Source((FILE,), 0, rows, (source.resolve(),))
 
 
 def _added_columns(model: RegisteredModel, columns: Sequence[str]) -> dict[str, Type]:

@@ -1,11 +1,12 @@
-"""The page that ranks settings by kind of input: rows drawn by the seed, equal ranks shared, nothing decided too early."""
+"""The page that ranks settings by kind of input: seeds draw the rows, equal ranks are shared."""
 
 from pathlib import Path
 
 import pytest
 
 from benchmarks.problems.real_sets import SETS
-from benchmarks.scores.defaults import CANDIDATES, PRESENT, SEEDS, Kept, page, task_of
+from benchmarks.scores.defaults import CANDIDATES, PRESENT, Kept, page, task_of
+from benchmarks.scores.seeds import SEEDS
 
 ROWS = [(f"text {number}", "ab"[number % 2]) for number in range(40)]
 TEXTS = [of.name for of in SETS if of.kind == "text"]

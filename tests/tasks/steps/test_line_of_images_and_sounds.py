@@ -1,6 +1,7 @@
 """The line from files to a registered model, for images and sounds: trained, scored, asked as clients ask."""
 
 import base64
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from graftline.answers.predicting import predictor_of
 from graftline.settings import Kind, Task
 from graftline.tasks.base_models.locking import lock_model
 from graftline.tasks.data.accepted_rows import read_split
+from graftline.tasks.serving.answering import open_registered
+from graftline.tasks.serving.predicting import Trained, predict_table
+from graftline.tasks.tracking.server import model_folder
 from graftline.tasks.workspace import Workspace
 from tests.support.tiny_media import MediaArchitecture, write_tiny_media_model
 from tests.support.tiny_media_files import write_tiny_images, write_tiny_sounds
@@ -99,6 +103,35 @@ def agree(got: list[dict[str, Any]], expected: list[dict[str, Any]]) -> bool:
     )
 
 
+def check_predictions(registered: Registered, expected: list[dict[str, Any]]) -> None:
+    """`graftline predict` of a folder, and of a table whose files lie below data/: bad files are rows like others."""
+    root = registered.line.workspace.root
+    folder, first = root / "incoming", registered.paths[0]
+    (folder / "deep").mkdir(parents=True)
+    for path in registered.paths:
+        shutil.copy(path, folder / "deep" / path.name)
+    (folder / f"cut{first.suffix}").write_bytes(first.read_bytes()[:60])
+    (folder / "notes.txt").write_text("no medium")
+    model = open_registered("tiny version 1", model_folder("models:/tiny/1"), registered.line.checkpoint.weights_sha256)
+    trained = Trained("input", "|")
+    done = predict_table(model, trained, folder, root / "out.csv", data=root / "data", say=print)
+    rows = pd.read_csv(root / "out.csv").to_dict("records")
+    assert (done.read, done.answered, done.refused) == (5, 3, 2)
+    assert [row["file"] for row in rows] == [
+        f"cut{first.suffix}", *(f"deep/{path.name}" for path in registered.paths), "notes.txt",
+    ]  # fmt: skip
+    assert [row["answer"] for row in rows[1:4]] == [row["label"] for row in expected]
+    assert "that can be read" in rows[0]["error"]
+    assert "input 0" not in rows[0]["error"]
+    assert rows[4]["error"].startswith("ends in '.txt', expected one of")
+
+    (root / "asked.csv").write_text(f"input,n\n{first.relative_to(root / 'data')},1\n../../outside{first.suffix},2\n")
+    predict_table(model, trained, root / "asked.csv", root / "out.csv", data=root / "data", say=print)
+    near, outside = pd.read_csv(root / "out.csv").to_dict("records")
+    assert near["answer"] == expected[0]["label"]
+    assert ".." in outside["error"] or "outside" in outside["error"] or "leaves" in outside["error"]
+
+
 @pytest.mark.full
 def test_files_become_a_registered_model_that_answers_every_usual_form(registered: Registered) -> None:
     check_what_was_looked_at(registered)
@@ -136,6 +169,7 @@ def test_files_become_a_registered_model_that_answers_every_usual_form(registere
 
     example = mlflow.models.Model.load(model.metadata.get_model_info().model_uri).load_input_example()
     assert len(predict(model, example)) == 1
+    check_predictions(registered, expected)
     card = (registered.line.report.parent / "model_card.md").read_text()
     assert {"image": "Takes an image and answers", "audio": "Takes a sound and answers"}[registered.kind] in card
 
