@@ -1,6 +1,6 @@
 """`graftline compare A B`: two versions on the same held-out rows."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,7 +19,9 @@ from graftline.tasks.workspace import Workspace
 SHOWN_SLICES = 12
 
 
-def compare(root: Path, settings: Settings, first: str, second: str) -> dict[str, JsonValue]:
+def compare(
+    root: Path, settings: Settings, first: str, second: str, *, say: Callable[[str], None]
+) -> dict[str, JsonValue]:
     """Compare two versions on the rows that the project holds out now, the second beside the first.
 
     A plain function: it changes nothing in the registry, and a flow would start a server for it.
@@ -28,7 +30,7 @@ def compare(root: Path, settings: Settings, first: str, second: str) -> dict[str
     names = [read_name(text, settings.registry.model) for text in (first, second)]
     a, b = (find_named(workspace, name) for name in names)
     data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
-    compared = compare_versions(workspace, settings, data, a, b)
+    compared = compare_versions(workspace, settings, data, a, b, say=say)
     return {
         "answer": answer(compared, a, b),
         "rows": compared.rows,

@@ -25,6 +25,7 @@ def predict(
     """
     workspace = Workspace(root)
     named = find_named(workspace, read_name(f"{model}/{version}" if version else f"{model}@champion"))
+    say(f"predict: checking the weights of {named} and starting it")
     settings = logged_settings(str(named.version.run_id))
     registered = open_registered(str(named), model_folder(named.uri), named.weights_sha256)
     trained = Trained(settings.get("data.input", INPUT), settings.get("data.label_separator", LABEL_SEPARATOR))

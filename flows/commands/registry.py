@@ -107,7 +107,7 @@ def compare(
         from graftline.flows.compare import compare
         from graftline.settings import read_settings
 
-        return compare(Path.cwd(), read_settings(params, assignments), first, second)
+        return compare(Path.cwd(), read_settings(params, assignments), first, second, say=say)
 
     run_verb(call, as_json=as_json, debug=debug)
 

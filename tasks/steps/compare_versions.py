@@ -1,6 +1,6 @@
 """Beside the line, compare_versions: two registered versions on the project's present held-out rows."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -53,10 +53,17 @@ class ComparedVersions:
 
 
 def compare_versions(
-    workspace: Workspace, settings: Settings, data: ValidatedData, first: NamedVersion, second: NamedVersion
+    workspace: Workspace,
+    settings: Settings,
+    data: ValidatedData,
+    first: NamedVersion,
+    second: NamedVersion,
+    *,
+    say: Callable[[str], None],
 ) -> ComparedVersions:
     """Ask both, each in a process of its own, for the rows that are held out now; nothing is changed or recorded.
 
+    `say` is told which of them is asked.
     Raises: RegistryRefusedError if one does not answer, or does something else than the data are for.
     """
     from graftline.evaluation.comparison import comparison_of
@@ -65,7 +72,7 @@ def compare_versions(
     scores, targets = TASKS[data.task].scores, split_targets(data, "test").numpy()
     slices = [*held_out_slices(data, settings.data.slices), *class_slices(data, targets)]
     scorer = Scorer(scores, targets, settings.evaluation, slices)
-    theirs, ours = (_predictions(workspace, settings, data, version) for version in (first, second))
+    theirs, ours = (_predictions(workspace, settings, data, version, say) for version in (first, second))
     compared = comparison_of(scorer.compare(ours, theirs, str(first)))
     seen = compared.gains
     return ComparedVersions(
@@ -79,9 +86,12 @@ def compare_versions(
     )
 
 
-def _predictions(workspace: Workspace, settings: Settings, data: ValidatedData, version: NamedVersion) -> "Floats":
+def _predictions(
+    workspace: Workspace, settings: Settings, data: ValidatedData, version: NamedVersion, say: Callable[[str], None]
+) -> "Floats":
     from graftline.evaluation.comparison import aligned
 
+    say(f"compare: asking {version} for {data.split_rows['test']:,} held-out rows in a process of its own")
     asked, threads = questions(workspace, data, "test"), thread_count(settings.adaptation.threads)
     scored = score_in_fresh_process(workspace, version.uri, asked, threads=threads)
     if scored.task != data.task:

@@ -243,6 +243,9 @@ def test_help_imports_none_of_the_heavy_libraries() -> None:
         "lock",
         "convert",
         "up",
+        "predict",
+        "compare",
+        "models",
     ):
         assert verb in done.stdout
 
