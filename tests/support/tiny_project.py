@@ -122,6 +122,7 @@ def copy_with_tiny_parts(root: Path) -> Path:
     copy_project(root)
     for folder in ("data", ".git", ".dvc/cache", ".dvc/tmp", "data_remote"):
         shutil.rmtree(root / folder, ignore_errors=True)
+    (root / ".git").unlink(missing_ok=True)  # a worktree's is a file: what is committed here would land on its branch
     write_tiny_base(root, blocks=4, model="reviews")
     policy = yaml.safe_load((root / POLICY).read_text(encoding="utf-8"))
     write_policy(root, **{**policy, "baselines": []})  # on so few rows no model is shown to be better than another
