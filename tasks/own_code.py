@@ -26,6 +26,7 @@ NOT_COUNTED = (
     "graftline.tasks.own_code",
     "graftline.tasks.progress",
     "graftline.tasks.registry",
+    "graftline.tasks.step",
     "graftline.tasks.step_folders",
     "graftline.tasks.step_uses",
     "graftline.tasks.tracking",

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
 from graftline.answers.tasks import TASKS
@@ -21,6 +19,7 @@ from graftline.settings.by_value import by_value
 from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, raw_inputs, read_split, split_targets
 from graftline.tasks.progress import ProgressBar
+from graftline.tasks.step import step
 from graftline.tasks.step_folders import Outcome, StepFolder, produce
 from graftline.tasks.steps.adapting import CHECKPOINTS, MODEL, adapt_base
 from graftline.tasks.steps.fine_tune import LIBRARIES
@@ -90,7 +89,7 @@ class _Recipe:
     """For the held-out rows, with a folder to work in; with the answer in words where it is always the same."""
 
 
-@task(name="baselines", persist_result=False, cache_policy=NO_CACHE)
+@step("baselines")
 def baselines(
     workspace: Workspace, settings: Settings, wanted: Sequence[Baseline], data: ValidatedData, base: BaseModel
 ) -> Baselines:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from graftline.errors import DataRefusedError
 from graftline.settings import DataSettings
 from graftline.tasks.data.dvc_folder import objects_folder, open_repo
 from graftline.tasks.data.files import DataVersion, digest_of_rows, files_with_md5, leads_to, md5_of, table_path
+from graftline.tasks.step import step
 from graftline.tasks.workspace import Workspace
 
 # The name of a version that no .dvc file names; only data.allow_modified lets it pass.
@@ -51,7 +50,7 @@ def pointer_of(folder: str) -> str:
     return f"{folder}.dvc"
 
 
-@task(name="data_version", persist_result=False, cache_policy=NO_CACHE)
+@step("data_version")
 def data_version(workspace: Workspace, settings: DataSettings) -> DataVersion:
     """Bring the version that data.dvc names into data/ (or whatever folder data.path begins with) and say which it is.
 

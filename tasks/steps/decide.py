@@ -4,15 +4,13 @@ import json
 import logging
 from dataclasses import dataclass
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from graftline.answers.tasks import TASKS
 from graftline.evaluation.bootstrap import Score
 from graftline.tasks.registry.approval import required_approval
 from graftline.tasks.registry.promotion import record_verdict, repair
 from graftline.tasks.registry.versions import BARRED, VERDICT, get_version, note_verdict, verdict_of
 from graftline.tasks.serving.trial import Trial
+from graftline.tasks.step import step
 from graftline.tasks.step_folders import Outcome
 from graftline.tasks.steps.evaluate_model import Evaluation
 from graftline.tasks.steps.held_out import split_changes
@@ -43,7 +41,7 @@ class Decision:
     """Until when a person may approve it (UTC, ISO 8601), if that is waited for."""
 
 
-@task(name="6 decide", persist_result=False, cache_policy=NO_CACHE)
+@step("6 decide")
 def decide(workspace: Workspace, policy: Policy, candidate: Candidate, evaluation: Evaluation) -> Decision:
     """Judge the candidate once; a better one becomes champion, or waits for the approval that the policy asks for.
 

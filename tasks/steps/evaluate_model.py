@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
 from graftline.answers.tasks import TASKS
@@ -30,6 +28,7 @@ from graftline.tasks.data.accepted_rows import (
 )
 from graftline.tasks.progress import Wait, waiting
 from graftline.tasks.serving.trial import score_in_fresh_process
+from graftline.tasks.step import step
 from graftline.tasks.step_folders import StepFolder, produce
 from graftline.tasks.steps.adapting import MODEL
 from graftline.tasks.steps.baselines import FROZEN_HEAD, MAJORITY, Baselines, is_solved_head
@@ -89,7 +88,7 @@ class Evaluation:
     """The digest of all these numbers."""
 
 
-@task(name="4 evaluate_model", persist_result=False, cache_policy=NO_CACHE)
+@step("4 evaluate_model")
 def evaluate_model(
     workspace: Workspace,
     settings: Settings,

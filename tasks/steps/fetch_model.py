@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from graftline.base_models.lock import LockedModel
 from graftline.errors import BaseModelRefusedError
 from graftline.tasks.base_models.locking import locked_model
 from graftline.tasks.base_models.sources import SourceUnavailableError
 from graftline.tasks.base_models.store import BaseModel, download, put_back, store_of, verify_base_model
+from graftline.tasks.step import step
 from graftline.tasks.step_folders import Outcome
 from graftline.tasks.step_uses import note_use
 from graftline.tasks.workspace import Workspace
@@ -28,14 +27,7 @@ def is_unavailable(_task: object, _run: object, state: "State[Any]") -> bool:
     return isinstance(state.data, SourceUnavailableError)
 
 
-@task(
-    name="2 fetch_model",
-    retries=len(RETRY_DELAYS_SECONDS),
-    retry_delay_seconds=RETRY_DELAYS_SECONDS,
-    retry_condition_fn=is_unavailable,
-    persist_result=False,
-    cache_policy=NO_CACHE,
-)
+@step("2 fetch_model", retry_delays_seconds=RETRY_DELAYS_SECONDS, retry_if=is_unavailable)
 def fetch_model(workspace: Workspace, uri: str) -> BaseModel:
     """Bring the locked base model into the store, or verify the one that is there.
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
 from graftline.answers.tasks import TASKS
@@ -22,6 +20,7 @@ from graftline.settings.by_value import by_value
 from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.progress import ProgressBar
+from graftline.tasks.step import step
 from graftline.tasks.step_folders import StepFolder, produce
 from graftline.tasks.steps.adapting import CHECKPOINTS, MODEL, AdaptedModel, adapt_base, libraries_for, numbers_of
 from graftline.tasks.tracking.server import TrackedRun, log_epoch
@@ -54,7 +53,7 @@ class Checkpoint:
     seconds: float
 
 
-@task(name="3 fine_tune", persist_result=False, cache_policy=NO_CACHE)
+@step("3 fine_tune")
 def fine_tune(
     workspace: Workspace,
     settings: AdaptationSettings,

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from filelock import FileLock
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 import graftline
 from graftline.errors import GraftlineError
@@ -40,6 +38,7 @@ from graftline.tasks.registry.versions import (
     verdict_of,
 )
 from graftline.tasks.serving.trial import Trial, try_in_fresh_process
+from graftline.tasks.step import step
 from graftline.tasks.step_folders import Outcome
 from graftline.tasks.steps.evaluate_model import Champion, Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
@@ -80,7 +79,7 @@ class Candidate:
     """How it does as a server; none of a version that was judged before this was measured."""
 
 
-@task(name="champion_to_beat", persist_result=False, cache_policy=NO_CACHE)
+@step("champion_to_beat")
 def champion_to_beat(workspace: Workspace, model: str, run: TrackedRun, question: str | None = None) -> Champion | None:
     """The present champion; for a candidate that was judged already, the one it was judged against."""
     version = _registered(model, run, question)
@@ -92,7 +91,7 @@ def champion_to_beat(workspace: Workspace, model: str, run: TrackedRun, question
     return None if champion is None else Champion(model, champion)
 
 
-@task(name="5 register_model", persist_result=False, cache_policy=NO_CACHE)
+@step("5 register_model")
 def register_model(
     workspace: Workspace,
     model: str,

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
 from graftline.answers.tasks import TASKS
@@ -22,6 +20,7 @@ from graftline.settings import DataSettings, Settings
 from graftline.tasks.base_models.store import BaseModel, verify_base_model
 from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, raw_inputs, split_targets
 from graftline.tasks.data.files import DataVersion, rows_sha256, table_path
+from graftline.tasks.step import step
 from graftline.tasks.step_folders import StepFolder, produce
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
@@ -60,7 +59,7 @@ class SourceTask:
         return str(cast("dict[str, JsonValue]", self.folder.read_json(SUMMARY))["vectors_sha256"])
 
 
-@task(name="source_task", persist_result=False, cache_policy=NO_CACHE)
+@step("source_task")
 def source_task(workspace: Workspace, settings: Settings, base: BaseModel) -> SourceTask | None:
     """Validate the probe rows and probe the frozen base model, once for both; None if the settings name no rows.
 

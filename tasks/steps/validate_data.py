@@ -8,8 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, cast
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
 from graftline.answers.tasks import TASKS
@@ -32,6 +30,7 @@ from graftline.tasks.data.files import DataVersion, rows_sha256
 from graftline.tasks.data.findings import Findings, look_into
 from graftline.tasks.data.gx_checks import checkpoint_of, suite_of
 from graftline.tasks.progress import waiting
+from graftline.tasks.step import step
 from graftline.tasks.step_folders import StepFolder, produce
 from graftline.tasks.workspace import Workspace
 
@@ -49,7 +48,7 @@ QUARANTINE, PAGE, CHECKS, SUMMARY = "quarantine.jsonl", "validation.html", "vali
 logger = logging.getLogger("graftline.validate_data")
 
 
-@task(name="1 validate_data", persist_result=False, cache_policy=NO_CACHE)
+@step("1 validate_data")
 def validate_data(workspace: Workspace, settings: DataSettings, version: DataVersion) -> ValidatedData:
     """Check the data that `version` names, split it, and keep what was accepted and what was not.
 

@@ -1,0 +1,48 @@
+"""The steps of the line as Prefect's tasks."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.utilities.annotations import quote
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Step(Task[P, R]):
+    """A task that a run's graph shows in its place in time, with no arrows.
+
+    Prefect draws one from every task whose result another takes, and twenty of them hide that the run is one line.
+    Arrows from each step to the next alone have it put steps wherever their names have room, and are no clearer.
+    """
+
+    def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:  # type: ignore[override]  # none of Prefect's options
+        """The result of the step. Quoted arguments are not looked into for results of other tasks."""
+        quoted = {name: quote(value) for name, value in named.items()}
+        return super().__call__(*map(quote, arguments), **quoted)  # type: ignore[arg-type]  # the function gets them bare
+
+
+def step(
+    name: str,
+    *,
+    retry_delays_seconds: Sequence[float] = (),
+    retry_if: Callable[[Any, Any, State[Any]], bool] | None = None,
+) -> Callable[[Callable[P, R]], Step[P, R]]:
+    """Make a function a step. What it did lies in a folder of its own, so Prefect keeps no results."""
+
+    def as_step(function: Callable[P, R]) -> Step[P, R]:
+        return Step(
+            function,
+            name=name,
+            task_run_name=name,  # without the letters that Prefect adds
+            retries=len(retry_delays_seconds),
+            retry_delay_seconds=list(retry_delays_seconds),
+            retry_condition_fn=retry_if,
+            persist_result=False,
+            cache_policy=NO_CACHE,
+        )
+
+    return as_step
