@@ -1,5 +1,7 @@
 """Text of others, made harmless and visible on a page."""
 
+import re
+
 from graftline.data.row_names import printable
 from graftline.wording import shortened
 
@@ -14,3 +16,8 @@ def visible(value: object) -> str:
 def spelt_out(text: str) -> str:
     """A text whole, with what cannot be seen, or turns the line around, as its number."""
     return "".join(mark if mark.isprintable() or mark == "\n" else f"\\u{ord(mark):04x}" for mark in text)
+
+
+def as_markdown(text: str) -> str:
+    """Text that Markdown shows as it stands, in one line."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+!|~-])", r"\\\1", " ".join(text.split()))

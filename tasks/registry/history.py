@@ -67,7 +67,7 @@ def next_record(after: list[Record], entry: Entry, signer: Signer | None = None)
         **{field.name: getattr(entry, field.name) for field in fields(Entry)},
         number=len(after) + 1,
         when=datetime.now(UTC).isoformat(timespec="seconds"),
-        who=f"{_user()}@{platform.node()}",
+        who=f"{user()}@{platform.node()}",
         previous_sha256=after[-1].sha256 if after else None,
     )
     return record if signer is None else record.signed_by(signer)
@@ -167,7 +167,8 @@ def _mark(workspace: Workspace, model: str, number: int) -> Path:
     return history_folder(workspace, model) / f"{number:06d}.done"
 
 
-def _user() -> str:
+def user() -> str:
+    """The name of whoever runs this process."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

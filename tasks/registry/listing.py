@@ -76,7 +76,8 @@ def _main_score(run_id: str) -> tuple[str | None, float | None]:
             raise
         return None, None
     name = MAIN_SCORES.get(run.data.params.get("data.task", ""))
-    return name, run.data.metrics.get(f"test_{name}")
+    scores = run.data.metrics  # whose names had another stroke before each model had an experiment of its own
+    return name, scores.get(f"test/{name}", scores.get(f"test_{name}"))
 
 
 def _has_registry(workspace: Workspace) -> bool:

@@ -20,7 +20,7 @@ from graftline.tasks.registry.versions import (
     verdict_of,
     versions_of,
 )
-from graftline.tasks.tracking.server import EXPERIMENT, client
+from graftline.tasks.tracking.server import client
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -192,11 +192,9 @@ def _lock_of(workspace: Workspace, run_key: str) -> Path:
 
 def _local_models(workspace: Workspace) -> Path | None:
     """The folder of logged models, where it is in the project folder."""
-    import mlflow
-
-    experiment = mlflow.get_experiment_by_name(EXPERIMENT)
     own = workspace.root / "mlflow" / "artifacts"
-    return own / "models" if experiment and experiment.artifact_location == own.as_uri() else None
+    lies_here = any(one.artifact_location == own.as_uri() for one in client().search_experiments())
+    return own / "models" if lies_here else None
 
 
 def _logged_model(model_id: str) -> "LoggedModel | None":

@@ -1,14 +1,15 @@
 """Models, versions and aliases in MLflow's registry; who may change them is decided in promotion.py."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from graftline.errors import RegistryRefusedError, SettingsError
 from graftline.tasks.registry.records import FORM, Record
-from graftline.tasks.tracking.server import client, connect
+from graftline.tasks.tracking.pages import retitle_run
+from graftline.tasks.tracking.server import client, connect, if_there
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -30,11 +31,7 @@ RUN_KEY, QUESTION, VERDICT, REASONS, RIVAL, BARRED, CHECKED, WEIGHTS, DATA_VERSI
 # Those that it notes on a model: the record that is about to be written, and the newest one, each by number and digest.
 # Whoever removes or adds records in the project folder would have to change the registry as well.
 ANNOUNCED, NEWEST = "graftline.announced_record", "graftline.newest_record"
-# The answers of MLflow where a model or an alias does not exist; anything else is trouble, not an answer.
-NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
-
-Found = TypeVar("Found")
 
 
 class Registered(Protocol):
@@ -106,7 +103,7 @@ def versions_of(model: str) -> "dict[int, ModelVersion]":
 
 def get_version(model: str, version: int) -> "ModelVersion":
     """Raises: RegistryRefusedError if there is no such model or version."""
-    if found := _found(lambda: client().get_model_version(model, str(version))):
+    if found := if_there(lambda: client().get_model_version(model, str(version))):
         return found
     have = sorted(versions_of(model))
     raise RegistryRefusedError(
@@ -141,6 +138,7 @@ def note_verdict(model: str, record: Record) -> None:
     registry = client()
     registry.set_model_version_tag(model, version.version, REASONS, "\n".join(record.reasons))
     registry.set_model_version_tag(model, version.version, VERDICT, record.verdict)
+    retitle_run(version.run_id, record.verdict)
 
 
 def delete_version(model: str, record: Record) -> None:
@@ -162,7 +160,7 @@ def note_newest(model: str, record: Record) -> None:
 
 def notes_of(model: str) -> Notes:
     """The notes on a model. Raises: RegistryRefusedError if they were made unreadable."""
-    found = _found(lambda: client().get_registered_model(model))
+    found = if_there(lambda: client().get_registered_model(model))
     return notes_in(model, found.tags if found else {})
 
 
@@ -176,7 +174,7 @@ def open_model(workspace: Workspace, model: str) -> None:
     if not NAME.fullmatch(model):
         raise SettingsError(f"{model!r}: no name of a model, expected letters, digits, - and _, at most 63")
     connect(workspace)
-    if not _found(lambda: client().get_registered_model(model)):
+    if not if_there(lambda: client().get_registered_model(model)):
         have = sorted(other.name for other in client().search_registered_models())
         raise RegistryRefusedError(
             f"{model}: no such registered model, the registry has {', '.join(have) or 'none'};"
@@ -195,20 +193,8 @@ def _first_tagged(model: str, tag: str, value: str) -> "ModelVersion | None":
 
 
 def _alias(model: str, alias: str) -> int | None:
-    found = _found(lambda: client().get_model_version_by_alias(model, alias))
+    found = if_there(lambda: client().get_model_version_by_alias(model, alias))
     return int(found.version) if found else None
-
-
-def _found(look: Callable[[], Found]) -> Found | None:
-    """The registry's answer; None where it has no such model, version or alias."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return look()
-    except MlflowException as error:
-        if error.error_code in NOT_THERE:
-            return None
-        raise
 
 
 def _note(model: str, tag: str, record: Record) -> None:

@@ -11,9 +11,7 @@ from urllib.parse import quote
 
 import yaml
 from filelock import FileLock
-from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.cache_policies import NO_CACHE
 from pydantic import JsonValue
 
 from graftline.answers.tasks import TASKS
@@ -24,8 +22,10 @@ from graftline.files import write_atomically, write_json
 from graftline.pages.alt_texts import alt_text, training_alt_text
 from graftline.pages.headline import IN_PLAIN_WORDS, headline
 from graftline.pages.report import BaselineRow, Link, Picture, RunReport, render_card, render_report
+from graftline.pages.text import as_markdown
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.progress import in_prefect
+from graftline.tasks.step import step
 from graftline.tasks.steps.decide import Decision
 from graftline.tasks.steps.evaluate_model import PREDICTIONS, Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
@@ -33,7 +33,8 @@ from graftline.tasks.steps.outcome import RunOutcome
 from graftline.tasks.steps.report_examples import example_rows
 from graftline.tasks.steps.report_tables import tables_of
 from graftline.tasks.steps.tracked_run import log_results
-from graftline.tasks.tracking.server import TrackedRun, client, run_page
+from graftline.tasks.tracking.pages import FOR_TRAINING, describe_model, describe_version, note_run, title_run
+from graftline.tasks.tracking.server import run_page
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import Policy
 
@@ -46,7 +47,7 @@ VALIDATION = "validation.html"
 logger = logging.getLogger("graftline.publish")
 
 
-@task(name="7 publish", persist_result=False, cache_policy=NO_CACHE)
+@step("7 publish")
 def publish(workspace: Workspace, done: RunOutcome) -> Path:
     """Write the pages and numbers of a run into `reports/`, MLflow and Prefect. Returns: the report's path."""
     folder, evaluation, report = workspace.reports, done.evaluation, _report(workspace, done)
@@ -58,9 +59,9 @@ def publish(workspace: Workspace, done: RunOutcome) -> Path:
         write_json(folder / TABLE, _verdict_table(done.inputs.policy, done.decision))
         _write_for_dvc(folder, report, done.checkpoint, evaluation.held_out)
     files = [evaluation.folder.path / name for name in (*evaluation.held_out.pictures.values(), PREDICTIONS)]
-    scores = {f"test_{name}": score["value"] for name, score in evaluation.scores.items()}
+    scores = {f"test/{name}": score["value"] for name, score in evaluation.scores.items()}
     log_results(done.run, scores, [folder / REPORT, folder / CARD, folder / TABLE, *files])
-    _describe(done.run, report)
+    _describe(done, report)
     _show_in_prefect(workspace, report, done.inputs.data, folder)
     return folder / REPORT
 
@@ -242,27 +243,69 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def _describe(run: TrackedRun, report: RunReport) -> None:
-    """Put the model card where a reader of the registry looks for it."""
-    if run.finished or run.run_id != report.run_id:  # of an equal version that another run has made
+def _describe(done: RunOutcome, report: RunReport) -> None:
+    """Say in MLflow's lists what came out, and put the model card where a reader of the registry looks for it."""
+    run, model, version = done.run, report.model, report.version
+    if run.finished:
         return
-    client().update_model_version(report.model, str(report.version), render_card(report))
+    primary = report.scores[report.scoring.primary]
+    title_run(run.run_id, version=version, verdict=report.verdict, score=primary["value"])
+    files = {"Report": REPORT, "validation page": done.inputs.data.page.name, "predictions": PREDICTIONS}
+    note = done.inputs.note
+    lines = [
+        f"{report.verdict}: {'; '.join(report.reasons)}.",
+        f"{spelt(report.scoring.primary)} {primary['value']:.3f} (95 % interval {primary['low']:.3f} to"
+        f" {primary['high']:.3f}) on {report.split_rows['test']:,} held-out rows.",
+        *([f"Started because: {note}"] if note else []),
+    ]
+    note_run(run.run_id, model=model, version=version, lines=lines, files=files)
+    if run.run_id == report.run_id:  # not of an equal version that another run has made
+        describe_version(model, version, render_card(report))
+        describe_model(model, _what_it_is(done))
+
+
+def _what_it_is(done: RunOutcome) -> str:
+    """A registered model in a sentence: input, answer, origin."""
+    settings, data = done.inputs.settings, done.inputs.data
+    takes = {"text": "a text", "image": "an image", "audio": "a sound"}[data.kind]
+    answer = TASKS[data.task].shown.answer
+    labels = f" {', '.join(data.labels)}" if data.labels else ""
+    return as_markdown(
+        f"Takes {takes} and answers with {answer}{labels}; adapted from {done.inputs.base.uri} to {settings.data.path}."
+    )
 
 
 def _show_in_prefect(workspace: Workspace, report: RunReport, data: ValidatedData, folder: Path) -> None:
     if not in_prefect():
         return
     page = run_page(workspace, report.run_id)
-    where = f"[MLflow run]({page})" if page else f"MLflow run {report.run_id}"
-    files = f"{where} · report: `{folder / REPORT}` · validation page: `{data.page}`"
+    files = f"MLflow run {report.run_id} · report: `{folder / REPORT}` · validation page: `{data.page}`"
     if page:
-        files = f"[report]({page}/artifacts/{REPORT}) · [validation page]({page}/artifacts/{data.page.name}) · {where}"
+        pages = {"report": f"/artifacts/{REPORT}", "validation page": f"/artifacts/{data.page.name}", "MLflow run": ""}
+        files = " · ".join(f"[{title}]({page}{place}?{FOR_TRAINING})" for title, place in pages.items())
     rows = [{"rows": name, "count": count} for name, count in _counts(data).items()]
     create_table_artifact(key="validation", table=rows, description=f"What validate_data accepted. {files}")
     create_table_artifact(key="scores", table=_score_rows(report), description=f"Scores on the held-out rows. {files}")
-    axes = [{"axis": axis.name, "outcome": axis.outcome, "what was seen": axis.sentence} for axis in report.axes]
-    create_table_artifact(key="axes", table=axes, description=f"{report.verdict}, axis by axis. {files}")
-    create_markdown_artifact(key="verdict", markdown=f"{render_card(report)}\n{files}\n", description=report.verdict)
+    why = as_markdown(f"{report.verdict}: {report.reasons[0]}")
+    create_markdown_artifact(key="verdict", markdown=_verdict_page(report, files), description=why)
+
+
+def _verdict_page(report: RunReport, files: str) -> str:
+    """Every reason and sentence whole: a table artifact would cut them at the width of the window."""
+    axes = [[axis.name + ("" if axis.blocks else " (advises)"), axis.outcome, axis.sentence] for axis in report.axes]
+    return "\n".join(
+        [
+            f"# {report.model} version {report.version}: {report.verdict}",
+            "",
+            *(f"- {as_markdown(reason)}" for reason in report.reasons),
+            "",
+            files,
+            "",
+            "| axis | outcome | what was seen |",
+            "| --- | --- | --- |",
+            *(f"| {' | '.join(map(as_markdown, row))} |" for row in axes),
+        ]
+    )
 
 
 def _counts(data: ValidatedData) -> dict[str, int]:

@@ -1,5 +1,7 @@
 """The MLflow run that belongs to a run of the line: one per run key, however often it is started."""
 
+import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,19 +14,25 @@ from pydantic import JsonValue
 from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count
 from graftline.digests import json_sha256
+from graftline.pages.text import as_markdown
 from graftline.settings import Settings
 from graftline.settings.by_value import by_value
 from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.own_code import code_sha256
+from graftline.tasks.registry.history import user
 from graftline.tasks.registry.versions import RUN_KEY
 from graftline.tasks.steps.source_task import SourceTask
+from graftline.tasks.tracking.pages import COMMIT, NOTE, SOURCE, USER, artifact_address, note_experiment
 from graftline.tasks.tracking.provenance import provenance, unrepeatable
-from graftline.tasks.tracking.server import EXPERIMENT, TrackedRun, client, connect
+from graftline.tasks.tracking.server import TrackedRun, client, connect, experiment_of, experiments_with_runs_of
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import Policy
 
 PROVENANCE = "provenance.json"
+SOURCE_NAME = "graftline adapt"
+# MLflow takes no more.
+PARAMS_PER_REQUEST = 100
 # The modules that a version goes through until it is judged: other code there makes another version.
 JUDGED_BY = (
     "graftline.tasks.steps.fine_tune",
@@ -46,6 +54,8 @@ class RunInputs:
     data: ValidatedData
     base: BaseModel
     source: SourceTask | None = None
+    note: str = ""
+    """Why a person started it; changes nothing."""
 
     @property
     def key(self) -> str:
@@ -101,20 +111,19 @@ def log_results(run: TrackedRun, metrics: Mapping[str, float], files: Sequence[P
     """Final numbers and pages of a run."""
     if run.finished:
         return
-    server = client()
-    for name, value in metrics.items():
-        server.log_metric(run.run_id, name, value)
+    from mlflow.entities import Metric
+
+    server, now = client(), int(time.time() * 1000)
+    server.log_batch(run.run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
     for file in files:
         server.log_artifact(run.run_id, str(file))
 
 
 def _find_or_create(workspace: Workspace, inputs: RunInputs, run_key: str) -> TrackedRun:
-    import mlflow
-
-    server = client()
-    experiment = mlflow.get_experiment_by_name(EXPERIMENT)
-    assert experiment is not None  # `connect` has made it
-    found = server.search_runs([experiment.experiment_id], f"tags.`{RUN_KEY}` = '{run_key}'")
+    server, settings = client(), inputs.settings
+    found = server.search_runs(
+        experiments_with_runs_of(workspace, settings.registry.model), f"tags.`{RUN_KEY}` = '{run_key}'"
+    )
     if found and found[0].info.status == "FINISHED":
         commit = found[0].data.tags.get("graftline.git_commit")
         return TrackedRun(found[0].info.run_id, run_key, finished=True, unrepeatable=unrepeatable(commit))
@@ -122,8 +131,9 @@ def _find_or_create(workspace: Workspace, inputs: RunInputs, run_key: str) -> Tr
         run_id = found[0].info.run_id
         server.set_terminated(run_id, "RUNNING")
     else:
-        name = f"{inputs.settings.registry.model} {run_key[:8]}"
-        run_id = server.create_run(experiment.experiment_id, tags={RUN_KEY: run_key}, run_name=name).info.run_id
+        experiment = experiment_of(workspace, settings.registry.model)
+        name = f"{settings.adaptation.strategy} {inputs.data.data.version[:6]}"
+        run_id = server.create_run(experiment, tags={RUN_KEY: run_key}, run_name=name).info.run_id
     # Also for a run that an earlier start left unfinished: it may have been killed before all of this was written.
     commit = _describe(workspace, inputs, run_id)
     return TrackedRun(run_id, run_key, finished=False, unrepeatable=unrepeatable(commit))
@@ -131,6 +141,8 @@ def _find_or_create(workspace: Workspace, inputs: RunInputs, run_key: str) -> Tr
 
 def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | None:
     """Write down what it takes to repeat the run, and what it starts from. Returns: its commit."""
+    from mlflow.entities import Param
+
     server = client()
     settings, policy, data, base, source = inputs.settings, inputs.policy, inputs.data, inputs.base, inputs.source
     made = provenance(workspace, settings, threads=thread_count(settings.adaptation.threads))
@@ -144,13 +156,43 @@ def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | Non
         server.set_tag(run_id, f"graftline.{name}", str(made[name]))
     commit = cast("str | None", made["git_commit"])
     server.set_tag(run_id, "graftline.reproducible", f"no: {why}" if (why := unrepeatable(commit)) else "yes")
-    for name, value in _flat({**settings.model_dump(mode="json"), "policy": policy.model_dump(mode="json")}):
-        server.log_param(run_id, name, value)
+    who = {USER: user(), SOURCE: SOURCE_NAME, COMMIT: commit, NOTE: as_markdown(inputs.note)}
+    for name, value in who.items():
+        if value:
+            server.set_tag(run_id, name, str(value))
+    # Not metrics, for MLflow draws a chart of each, and these never change.
+    rows: dict[str, JsonValue] = {"read": data.read, "accepted": data.accepted, "quarantined": data.quarantined}
+    given = {**settings.model_dump(mode="json"), "policy": policy.model_dump(mode="json"), "rows": rows}
+    params = [Param(name, str(value)) for name, value in _flat(given)]
+    for first in range(0, len(params), PARAMS_PER_REQUEST):
+        server.log_batch(run_id, params=params[first : first + PARAMS_PER_REQUEST])
     server.log_artifact(run_id, str(data.page))
-    counts = {"rows_read": data.read, "rows_accepted": data.accepted, "rows_quarantined": data.quarantined}
-    for name, count in counts.items():
-        server.log_metric(run_id, name, count)
+    _log_data(run_id, inputs)
+    experiment = server.get_run(run_id).info.experiment_id
+    note_experiment(experiment, model=settings.registry.model, score=TASKS[data.task].scores.scoring.primary)
     return commit
+
+
+def _log_data(run_id: str, inputs: RunInputs) -> None:
+    """Name the data in MLflow's own list of data sets, by their version: the rows are not read for it."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    settings, data = inputs.settings.data, inputs.data
+    experiment = client().get_run(run_id).info.experiment_id
+    # The page links `url` where the type is http. That of the validation page tells most about these rows.
+    page = artifact_address(experiment, run_id, data.page.name)
+    source = {"url": page, "path": settings.path, "dvc": data.data.version}
+    profile = {"num_rows": data.accepted, "quarantined": data.quarantined, **data.split_rows}
+    columns = [{"name": name, "type": "string"} for name in (settings.input, settings.target)]
+    logged = Dataset(
+        name=settings.path,
+        digest=data.data.version,
+        source_type="http",
+        source=json.dumps(source),
+        schema=json.dumps({"mlflow_colspec": columns}),
+        profile=json.dumps(profile),
+    )
+    client().log_inputs(run_id, datasets=[DatasetInput(logged, [InputTag("mlflow.data.context", "training")])])
 
 
 def _end(run: TrackedRun, status: str) -> None:

@@ -4,10 +4,10 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from graftline.errors import RegistryRefusedError
 from graftline.tasks.workspace import Workspace
@@ -15,10 +15,15 @@ from graftline.tasks.workspace import Workspace
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EXPERIMENT = "graftline"
+# Runs of all models lay in this one before each model had its own.
+FIRST_EXPERIMENT = "graftline"
 # MLflow's own retries notice a dead server only after minutes.
 HEALTH_TIMEOUT_SECONDS = 5
 MAX_RETRIES = "3"
+# The answers of MLflow where something does not exist; anything else is trouble, not an answer.
+NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,6 @@ def connect(workspace: Workspace) -> str:
 
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    _ensure_experiment(workspace)
     return uri
 
 
@@ -62,6 +66,43 @@ def client() -> "MlflowClient":
     from mlflow import MlflowClient
 
     return MlflowClient()
+
+
+def experiment_of(workspace: Workspace, model: str) -> str:
+    """The id of the experiment that holds the runs of a registered model, under its name; made at its first use."""
+    from mlflow.exceptions import MlflowException
+
+    server, uri = client(), tracking_uri(workspace)
+    # A plain folder can be read with and without a server; a remote server chooses its own place.
+    local = workspace.root / "mlflow" / "artifacts"
+    own = not uri.startswith("http") or (workspace.root / "mlflow" / "mlflow.db").exists()
+    if server.get_experiment_by_name(model) is None:
+        try:
+            return server.create_experiment(model, artifact_location=local.as_uri() if own else None)
+        except MlflowException as error:  # another process was faster
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+    found = server.get_experiment_by_name(model)
+    assert found is not None
+    return str(found.experiment_id)
+
+
+def experiments_with_runs_of(workspace: Workspace, model: str) -> list[str]:
+    """The ids of the experiments that runs of a model may lie in, its own first."""
+    first = client().get_experiment_by_name(FIRST_EXPERIMENT)
+    return list(dict.fromkeys([experiment_of(workspace, model), *([first.experiment_id] if first else [])]))
+
+
+def if_there(look: Callable[[], Found]) -> Found | None:
+    """The answer of MLflow; None where it has no such run, model, version or alias."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return look()
+    except MlflowException as error:
+        if error.error_code in NOT_THERE:
+            return None
+        raise
 
 
 def run_page(workspace: Workspace, run_id: str) -> str | None:
@@ -99,7 +140,8 @@ def log_epoch(run_id: str, epoch: Mapping[str, float]) -> None:
     from mlflow.entities import Metric
 
     step, now = int(epoch["number"]), int(time.time() * 1000)
-    metrics = [Metric(f"epoch_{name}", value, now, step) for name, value in epoch.items() if name != "number"]
+    # MLflow draws the metrics before one stroke side by side: train/loss, validation/accuracy.
+    metrics = [Metric(name.replace("_", "/", 1), value, now, step) for name, value in epoch.items() if name != "number"]
     client().log_batch(run_id, metrics=metrics)
 
 
@@ -115,15 +157,3 @@ def _check_health(uri: str) -> None:
             f"MLFLOW_TRACKING_URI={uri}: no MLflow server answers there ({error});"
             " start it with `graftline up`, or unset the variable to use the store in the project folder"
         ) from None
-
-
-def _ensure_experiment(workspace: Workspace) -> None:
-    import mlflow
-
-    uri = tracking_uri(workspace)
-    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-        # A plain folder can be read with and without a server; a remote server chooses its own place.
-        local = workspace.root / "mlflow" / "artifacts"
-        own = not uri.startswith("http") or (workspace.root / "mlflow" / "mlflow.db").exists()
-        mlflow.create_experiment(EXPERIMENT, artifact_location=local.as_uri() if own else None)
-    mlflow.set_experiment(EXPERIMENT)

@@ -92,7 +92,7 @@ def client(root: Path) -> MlflowClient:
 
 def runs_in(root: Path) -> list[str]:
     mlflow = client(root)
-    (experiment,) = (found for found in mlflow.search_experiments() if found.name == "graftline")
+    (experiment,) = (found for found in mlflow.search_experiments() if found.name == MODEL)
     return [run.info.run_id for run in mlflow.search_runs([experiment.experiment_id])]
 
 
@@ -139,13 +139,14 @@ def test_the_first_model_is_champion(project: Project) -> None:
 
 
 def test_mlflow_counts_the_same_rows_and_none_is_lost(project: Project) -> None:
-    metrics = client(project.root).get_run(project.first["run_id"]).data.metrics
-    assert {name: metrics[f"rows_{name}"] for name in project.first["rows"]} == project.first["rows"]
-    assert metrics["rows_read"] == metrics["rows_accepted"] + metrics["rows_quarantined"]
+    params = client(project.root).get_run(project.first["run_id"]).data.params
+    rows = {name: int(params[f"rows.{name}"]) for name in project.first["rows"]}
+    assert rows == project.first["rows"]
+    assert rows["read"] == rows["accepted"] + rows["quarantined"]
 
 
 def test_every_epoch_is_in_mlflow(project: Project) -> None:
-    history = client(project.root).get_metric_history(project.first["run_id"], "epoch_validation_accuracy")
+    history = client(project.root).get_metric_history(project.first["run_id"], "validation/accuracy")
     assert [point.step for point in history] == list(range(1, EPOCHS + 1))
 
 

@@ -12,7 +12,7 @@ from graftline.tasks.registry.carrying_out import append, settled
 from graftline.tasks.registry.history import deciding, history_folder, read_history
 from graftline.tasks.registry.records import Entry
 from graftline.tasks.registry.versions import BARRED, CHAMPION, WEIGHTS, champion_of, get_version
-from graftline.tasks.tracking.server import EXPERIMENT
+from graftline.tasks.tracking.server import experiment_of
 from graftline.tasks.workspace import Workspace
 
 MODEL = "tiny"
@@ -27,9 +27,7 @@ def register(workspace: Workspace, *verdicts: Verdict | None, barred: str | None
     client = MlflowClient()
     if not client.search_registered_models(f"name = '{MODEL}'"):
         client.create_registered_model(MODEL)
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    assert experiment is not None  # `connect` has made it
-    run = client.create_run(experiment.experiment_id)
+    run = client.create_run(experiment_of(workspace, MODEL))
     for verdict in verdicts:
         tags = {WEIGHTS: "w" * 64} | ({BARRED: barred} if barred else {})
         made = client.create_model_version(MODEL, NO_FILES, run.info.run_id, tags=tags)

@@ -176,7 +176,7 @@ def _check_what_people_see(line: Line) -> None:
     result: Any = result_of(line.done, line.report, 1.0)
     assert name in result["summary"]
     epoch = MlflowClient().get_run(line.run.run_id).data.metrics
-    assert f"epoch_validation_{ {'macro-F1': 'macro_f1', 'R²': 'r2'}[name] }" in epoch
+    assert f"validation/{ {'macro-F1': 'macro_f1', 'R²': 'r2'}[name] }" in epoch
 
 
 def _check_what_dvc_plots(line: Line) -> None:

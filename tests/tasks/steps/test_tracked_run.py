@@ -44,15 +44,18 @@ def test_the_finished_run_holds_settings_counts_scores_epochs_and_pages(adapted:
     assert run.data.params["adaptation.learning_rate"] == "0.005"
     assert run.data.params["policy.floors.accuracy"] == "0.75"
     metrics = run.data.metrics
-    assert (metrics["rows_read"], metrics["rows_accepted"], metrics["rows_quarantined"]) == (ROWS + 1, ROWS, 1)
-    assert metrics["test_accuracy"] == adapted.evaluation.scores["accuracy"]["value"]
+    assert [run.data.params[f"rows.{name}"] for name in ("read", "accepted", "quarantined")] == [
+        str(count) for count in (ROWS + 1, ROWS, 1)
+    ]
+    assert metrics["test/accuracy"] == adapted.evaluation.scores["accuracy"]["value"]
+    assert {name.partition("/")[0] for name in metrics} == {"train", "validation", "test"}
     files = {file.path for file in MlflowClient().list_artifacts(adapted.run.run_id)}
     assert {"provenance.json", "validation.html", "report.html", "model_card.md", "predictions.parquet"} <= files
 
 
 @pytest.mark.parametrize("name", ["train_loss", "validation_loss", "validation_accuracy"])
 def test_every_epoch_is_in_mlflow_once_with_its_number(adapted: Line, name: str) -> None:
-    history = MlflowClient().get_metric_history(adapted.run.run_id, f"epoch_{name}")
+    history = MlflowClient().get_metric_history(adapted.run.run_id, name.replace("_", "/"))
     assert [(point.step, point.value) for point in history] == [
         (epoch["number"], epoch[name]) for epoch in adapted.checkpoint.epochs
     ]
