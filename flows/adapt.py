@@ -9,6 +9,8 @@ from pydantic import JsonValue
 
 from graftline.answers.tasks import TASKS
 from graftline.flows.console import show_progress
+from graftline.flows.form_fields import Note
+from graftline.flows.run_page import name_run_under_way, of_verdict, told
 from graftline.flows.waiting import wait_for_approval
 from graftline.settings import Settings
 from graftline.tasks.readiness import require_all
@@ -33,10 +35,15 @@ from graftline.verdict.policy import read_policy
 
 
 @flow(name="adapt", persist_result=False)
-def adapt(settings: Settings) -> dict[str, JsonValue]:
+@told(of_verdict)
+def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
     """Adapt the base model to the data of the project folder that the process runs in.
 
     Every step is skipped whose result exists for the same inputs. Returns: what `adapt --json` prints.
+
+    Args:
+        settings: Everything that decides what the run does.
+        note: Why you start it, for whoever reads the run later in MLflow. May stay empty.
     """
     began = time.monotonic()
     workspace = Workspace(Path.cwd())
@@ -46,10 +53,11 @@ def adapt(settings: Settings) -> dict[str, JsonValue]:
     policy.require_fit(settings.data.task, TASKS[settings.data.task].scores.scoring)
     with show_progress(), noting_uses(workspace, settings.registry.model) as ended_with:
         version = data_version(workspace, settings.data)
+        name_run_under_way(settings, version)
         data = validate_data(workspace, settings.data, version)
         base = fetch_model(workspace, settings.base_model.uri)
         source = source_task(workspace, settings, base)
-        inputs = RunInputs(settings, policy, data, base, source)
+        inputs = RunInputs(settings, policy, data, base, source, note)
         with tracked_run(workspace, inputs) as run:
             checkpoint = fine_tune(workspace, settings.adaptation, data, base, run)
             rivals = baselines(workspace, settings, policy.baselines, data, base)

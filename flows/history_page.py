@@ -9,12 +9,19 @@ from pydantic import JsonValue
 from graftline.flows.console import show_progress
 from graftline.flows.history import history as read_history
 from graftline.flows.history import verified_history
+from graftline.flows.run_page import Told, told
 
 # The characters that the page shows side by side in a window of 1,280 pixels.
 PAGE_WIDTH = 72
 
 
-@flow(name="history", persist_result=False)
+def _of_history(result: dict[str, JsonValue]) -> Told:
+    model = str(result["model"])
+    return Told(f"history {model}", (model,), str(result["summary"]).splitlines()[-1])
+
+
+@flow(name="history", flow_run_name="history {name}", persist_result=False)
+@told(_of_history)
 def history(name: str, verify: bool = False) -> dict[str, JsonValue]:
     """Show what was decided about a registered model.
 

@@ -78,10 +78,11 @@ def _start(
     tracking = stack.enter_context(run("MLflow server", tracking_command, tracking_own))
     wait_for_page(prefect, f"{pages['prefect']}/api/health", stop, START_SECONDS)
     wait_for_page(tracking, f"{pages['mlflow']}/health", stop, START_SECONDS)
-    with run("deployments", [sys.executable, "-m", "graftline.flows.servers.deployments"], own) as deployments:
+    runs = {**own, "MLFLOW_TRACKING_URI": pages["mlflow"]}
+    with run("deployments", [sys.executable, "-m", "graftline.flows.servers.deployments"], runs) as deployments:
         wait_for_end(deployments, stop, PREPARE_SECONDS)
     worker_start = prefect_command("worker", "start", "--pool", WORK_POOL, "--name", "this machine")
-    worker = stack.enter_context(run("worker", worker_start, {**own, "MLFLOW_TRACKING_URI": pages["mlflow"]}))
+    worker = stack.enter_context(run("worker", worker_start, runs))
     wait_for_page(worker, f"{pages['prefect']}/api/work_pools/{WORK_POOL}", stop, START_SECONDS, says='"READY"')
     return [prefect, tracking, worker]
 

@@ -1,28 +1,26 @@
 """Asking a person on Prefect's page whether a better model shall become champion."""
 
 import logging
-import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.context import FlowRunContext
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
 from graftline.evaluation.scoring import spelt
-from graftline.tasks.registry.promotion import NAME_CHARACTERS, REASON_CHARACTERS, answer_approval
+from graftline.flows.form_fields import VISIBLE, Reason
+from graftline.flows.run_page import name_waiting_run, own_run
+from graftline.pages.text import as_markdown
+from graftline.tasks.registry.promotion import NAME_CHARACTERS, answer_approval
 from graftline.tasks.registry.records import Answer
 from graftline.tasks.steps.decide import Decision
 from graftline.tasks.steps.evaluate_model import Evaluation
 from graftline.tasks.steps.register_model import Candidate
 from graftline.tasks.workspace import Workspace
-
-# What a form sends must hold something that can be seen.
-VISIBLE = r"\S"
 
 logger = logging.getLogger("graftline.approval")
 
@@ -31,9 +29,7 @@ class ApprovalForm(RunInput):
     """The form on the page of a run that waits."""
 
     decision: Literal["approve", "reject"] = Field(description="approve makes this version the champion.")
-    reason: Annotated[str, Field(pattern=VISIBLE, max_length=REASON_CHARACTERS)] = Field(
-        description="Why; stands in the history."
-    )
+    reason: Reason = Field(description="Why; stands in the history.")
     name: Annotated[str, Field(pattern=VISIBLE, max_length=NAME_CHARACTERS)] = Field(
         description="Who you are; stands in the history."
     )
@@ -61,6 +57,7 @@ def wait_for_approval(
         return decision
     key = f"approval-{candidate.version}"
     form = ApprovalForm.with_initial_data(description=_question(candidate, evaluation, decision))
+    name_waiting_run(candidate.model, candidate.version)
     given = suspend_flow_run(wait_for_input=form, timeout=left, key=key)
     answer = Answer(given.decision, given.name, given.reason, _answered_at(run, key))
     record = answer_approval(workspace, candidate.model, candidate.version, answer)
@@ -69,8 +66,7 @@ def wait_for_approval(
 
 
 def _suspendable_run() -> FlowRun | None:
-    context = FlowRunContext.get()
-    run = context.flow_run if context else None
+    run = own_run()
     return run if run is not None and run.deployment_id is not None else None
 
 
@@ -94,7 +90,7 @@ def _question(candidate: Candidate, evaluation: Evaluation, decision: Decision) 
     lines = [
         f"**{candidate.model} version {candidate.version}** may become champion until {decision.due}. The gate says:",
         "",
-        *(f"- {_plain(reason)}" for reason in decision.reasons[1:]),
+        *(f"- {as_markdown(reason)}" for reason in decision.reasons[1:]),
         "",
         f"| score | this version | 95 % interval |{' champion |' if champion else ''}",
         f"| --- | --- | --- |{' --- |' if champion else ''}",
@@ -103,8 +99,3 @@ def _question(candidate: Candidate, evaluation: Evaluation, decision: Decision) 
         shown = f"| {spelt(name)} | {score['value']:.4f} | {score['low']:.4f} to {score['high']:.4f} |"
         lines.append(shown + (f" {champion[name].value:.4f} |" if champion else ""))
     return "\n".join(lines)
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown shows as it stands."""
-    return re.sub(r"([\\`*_{}\[\]()<>#+!|~-])", r"\\\1", " ".join(text.split()))

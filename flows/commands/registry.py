@@ -20,7 +20,7 @@ def promote(
         from graftline.flows.promote import promote
 
         # As a plain function: a temporary Prefect server would take longer than the work.
-        return promote.fn(name, version, reason or "promoted by hand")
+        return promote.fn(name, version, reason=reason or "promoted by hand")
 
     run_verb(call, as_json=as_json, debug=debug)
 

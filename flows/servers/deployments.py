@@ -7,7 +7,6 @@ from pathlib import Path
 
 from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.schedules import SCHEDULE_TYPES
@@ -16,15 +15,14 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
-from pydantic import JsonValue
 
 from graftline.flows.servers.commands import HEARTBEAT_SECONDS, WORK_POOL
-from graftline.settings import read_settings, settled_by_the_machine
+from graftline.flows.servers.forms import ADAPT, fill_in
+from graftline.tasks.workspace import Workspace
 
 # Two lost heartbeats and a margin: a busy machine may delay one.
 LOST_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
 LOST_RUNS = "End lost runs"
-ADAPT = "adapt/adapt"
 UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
 # It has no process and sends no heartbeats until someone answers.
@@ -36,28 +34,17 @@ def prepare(params: Path) -> None:
 
     To be called while no worker runs: a run that the server believes under way is then a lost one.
     """
-    parameters = {"settings": form_values(params)}
     with get_client(sync_client=True) as client:
         switched_on = _switched_on(client)
         _prefect("work-pool", "create", WORK_POOL, "--type", "process", "--overwrite")
         _prefect("--no-prompt", "deploy", "--all")
+        fill_in(client, Workspace(Path.cwd()), params)
         deployment = client.read_deployment_by_name(ADAPT)
-        client.update_deployment(deployment.id, DeploymentUpdate(parameters=parameters))
         for planned in deployment.schedules:
             if planned.id and planned.schedule in switched_on:
                 client.update_deployment_schedule(deployment.id, planned.id, active=True)
         _end_lost_runs(client)
         _set_end_of_lost_runs(client)
-
-
-def form_values(params: Path) -> JsonValue:
-    """The settings as the form of a run shows them: an empty text where one is empty, `auto` where the file says so.
-
-    The machine that runs it may be another than the one that deploys it.
-    """
-    values = read_settings(params).model_dump(mode="json")
-    values["adaptation"] |= dict.fromkeys(settled_by_the_machine(params), "auto")
-    return _without_null(values)
 
 
 def _switched_on(client: SyncPrefectClient) -> list[SCHEDULE_TYPES]:
@@ -67,12 +54,6 @@ def _switched_on(client: SyncPrefectClient) -> list[SCHEDULE_TYPES]:
     except ObjectNotFound:
         return []
     return [planned.schedule for planned in deployment.schedules if planned.active]
-
-
-def _without_null(value: JsonValue) -> JsonValue:
-    if isinstance(value, dict):
-        return {key: _without_null(child) for key, child in value.items()}
-    return "" if value is None else value
 
 
 def _prefect(*arguments: str) -> None:

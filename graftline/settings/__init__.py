@@ -1,6 +1,7 @@
 """The wishes of a user: one frozen tree, read once from `params.yaml`."""
 
-from graftline.settings.adaptation import AdaptationSettings
+from graftline.settings.adaptation import FREEZE_UNTIL, AdaptationSettings, Strategy
+from graftline.settings.concerned import unconcerned
 from graftline.settings.data import DATA_FOLDER, DataSettings, Kind, Task
 from graftline.settings.evaluation import EvaluationSettings
 from graftline.settings.reading import parse_settings, read_settings, read_tree, settled_by_the_machine
@@ -8,6 +9,7 @@ from graftline.settings.tree import BaseModelSettings, RegistryName, RegistrySet
 
 __all__ = [
     "DATA_FOLDER",
+    "FREEZE_UNTIL",
     "AdaptationSettings",
     "BaseModelSettings",
     "DataSettings",
@@ -16,9 +18,11 @@ __all__ = [
     "RegistryName",
     "RegistrySettings",
     "Settings",
+    "Strategy",
     "Task",
     "parse_settings",
     "read_settings",
     "read_tree",
     "settled_by_the_machine",
+    "unconcerned",
 ]

@@ -48,6 +48,11 @@ def locked_model(workspace: Workspace, uri: str) -> LockedModel:
     )
 
 
+def locked_uris(workspace: Workspace) -> list[str]:
+    """The base models that a run may start from."""
+    return list(_read_lock(workspace.root / LOCK_FILE))
+
+
 def _read_lock(path: Path) -> dict[str, LockedModel]:
     return parse_lock(path.read_text(encoding="utf-8"), source=str(path)) if path.exists() else {}
 

@@ -47,6 +47,15 @@ def choose(page: Page, title: str, option: str) -> None:
     page.locator(".p-select-option", has_text=option).click()
 
 
+def options(page: Page, title: str) -> list[str]:
+    """The lines of a dropdown."""
+    field(page, title).locator(".p-select-button__icon").click(force=True)
+    expect(page.locator(".p-select-option").first).to_be_visible()
+    found = page.locator(".p-select-option").all_inner_texts()
+    page.keyboard.press("Escape")
+    return [one.strip() for one in found]
+
+
 def fill(page: Page, title: str, value: str) -> None:
     field(page, title).locator("input, textarea").first.fill(value)
 

@@ -25,6 +25,7 @@ from tests.browser.pages import (
     choose,
     fill,
     open_form,
+    options,
     screenshot,
     whole_page_screenshot,
 )
@@ -76,6 +77,7 @@ def test_a_person_changes_settings_reads_the_verdict_rejects_one_model_and_appro
     submit(page, servers)
     screenshot(page, "2_running")
     wait_for(page, servers, "Suspended")
+    expect(page.locator(".page-heading-flow-run")).to_contain_text("reviews v1 HOLD, waits for approval")
     screenshot(page, "3_suspended")
     assert decided(servers) == (None, [("verdict", "HOLD")])
 
@@ -91,12 +93,20 @@ def test_a_person_changes_settings_reads_the_verdict_rejects_one_model_and_appro
     expect(page.get_by_text(re.compile("REJECT")).first).to_be_visible()
     screenshot(page, "6_verdict")
 
-    open_form(page, servers)
+    open_form(page, servers, "override", "Version")
+    assert options(page, "Version") == ["1 REJECT (challenger)"], "the run before put it there"
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_text("'reason' is a required property")).to_be_visible()
+
+    open_form(page, servers, "retrain")
+    whole_page_screenshot(page, "run_form")
     fill(page, "Epochs", "13")  # another setting: another version
+    fill(page, "Note", "one more epoch")
     submit(page, servers)
     wait_for(page, servers, "Suspended")
     answer(page, "approve", HOSTILE, "Ada", "7_approve")
     wait_for(page, servers, "Completed")
+    expect(page.locator(".page-heading-flow-run")).to_contain_text("reviews v2 PROMOTE")
     screenshot(page, "8_completed")
     shown = history(servers)
     newest = shown["records"][-1]
@@ -106,9 +116,8 @@ def test_a_person_changes_settings_reads_the_verdict_rejects_one_model_and_appro
     assert newest["answer"]["when"] <= newest["when"]
     assert history(servers, "--verify")["records"] == 4
 
-    open_form(page, servers, "history", "name")
-    fill(page, "name", MODEL)
-    submit(page, servers)
+    open_form(page, servers, "history", "Name")
+    submit(page, servers)  # with the project's model, which stands there already
     wait_for(page, servers, "Completed")
     page.get_by_text("Artifacts", exact=True).first.click()
     page.locator("a[href*='/artifacts/']", has_text="history").first.click()

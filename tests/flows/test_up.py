@@ -17,7 +17,7 @@ from prefect.utilities.callables import parameter_schema
 
 from graftline.errors import GraftlineError, SettingsError
 from graftline.flows.servers.commands import prefect_environment, tracking_server
-from graftline.flows.servers.deployments import form_values
+from graftline.flows.servers.forms import form_values
 from graftline.flows.servers.services import (
     StopRequested,
     require_alive,
@@ -67,7 +67,7 @@ QUICK_FLOW = '''
 from prefect import flow
 
 @flow(name="NAME")
-def NAME(name: str, reason: str = "") -> dict[str, str]:
+def NAME(name: str, version: str = "", reason: str = "") -> dict[str, str]:
     return {}
 '''
 
@@ -180,8 +180,7 @@ def test_the_form_leaves_to_the_machine_that_runs_it_what_the_file_leaves_to_it(
 def test_either_signal_ends_everything_also_a_run_under_way_and_it_starts_again(tmp_path: Path) -> None:
     project = small_project(tmp_path)
     with graftline_up(project) as running:
-        parameters = read_json(f"{running.prefect}/api/deployments/name/adapt/adapt")["parameters"]
-        assert parameters == {"settings": form_values(project / "params.yaml")}
+        check_that_the_forms_are_the_projects(project, running.prefect)
         check_that_server_and_store_are_one_registry(project, running.mlflow)
         run = run_under_way(project, running)
         assert_ends(running, signal.SIGINT)
@@ -189,6 +188,24 @@ def test_either_signal_ends_everything_also_a_run_under_way_and_it_starts_again(
         assert state_of(again.prefect, run) == "Crashed"
         run_under_way(project, again)
         assert_ends(again, signal.SIGTERM)
+
+
+def check_that_the_forms_are_the_projects(project: Path, prefect: str) -> None:
+    """What is filled in, and what can be chosen; the full form and the short one wait for each other's runs."""
+    adapt, retrain, promote = (
+        deployment(prefect, name) for name in ("adapt/adapt", "retrain/retrain", "promote/promote")
+    )
+    assert adapt["parameters"] == {"settings": form_values(project / "params.yaml")}
+    settings = read_settings(project / "params.yaml")
+    assert retrain["parameters"]["epochs"] == settings.adaptation.epochs
+    assert retrain["parameter_openapi_schema"]["properties"]["base_model"]["enum"] == [settings.base_model.uri]
+    assert retrain["global_concurrency_limit"]["id"] == adapt["global_concurrency_limit"]["id"]
+    assert promote["parameters"] == {"name": settings.registry.model}
+    assert promote["parameter_openapi_schema"]["properties"]["version"]["enum"] == ["the challenger"]
+
+
+def deployment(prefect: str, name: str) -> dict[str, Any]:
+    return dict(read_json(f"{prefect}/api/deployments/name/{name}"))
 
 
 def check_that_server_and_store_are_one_registry(project: Path, server: str) -> None:

@@ -1,0 +1,122 @@
+"""What the list of runs and a run's own page say about it: its name, its tags, and the sentence of its end."""
+
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar, cast
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.context import FlowRunContext
+from prefect.states import Completed, Failed
+from pydantic import JsonValue
+
+from graftline.errors import GraftlineError
+from graftline.flows.servers.forms import offer_versions
+from graftline.settings import Settings
+from graftline.tasks.data.files import DataVersion
+
+Result = dict[str, JsonValue]
+P = ParamSpec("P")
+Value = TypeVar("Value")
+
+WAITS = "waits for approval"
+# Tags of ours that an earlier start of the same run may have left.
+PASSING_TAGS = {"PROMOTE", "HOLD", "REJECT", WAITS}
+# Prefect's server answers 500 where two of its own writers met in its SQLite file; nothing is changed then.
+ATTEMPTS = 3
+
+logger = logging.getLogger("graftline.run_page")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a finished run is called, how it is tagged, and the sentence of its state."""
+
+    name: str
+    tags: tuple[str, ...]
+    sentence: str
+
+
+def told(tell: Callable[[Result], Told]) -> Callable[[Callable[P, Result]], Callable[P, Result]]:
+    """Have a flow's page tell its result as `tell` says, and a fault that a person can mend as its one sentence.
+
+    The states keep Prefect's own names, which automations go by. As a plain function it stays as it is.
+    """
+
+    def telling(function: Callable[P, Result]) -> Callable[P, Result]:
+        @functools.wraps(function)
+        def flow_function(*arguments: P.args, **named: P.kwargs) -> Result:
+            if own_run() is None:
+                return function(*arguments, **named)
+            try:
+                result = function(*arguments, **named)
+                if isinstance(result, State):
+                    return result  # another flow of ours has told it
+            except GraftlineError as error:
+                return cast("Result", Failed(message=" ".join(str(error).split()), data=error))
+            end = tell(result)
+            name_run(end.name, *end.tags)
+            _ask_server(lambda client: offer_versions(client, str(result["model"])), "the forms' versions")
+            # Who calls the flow gets `data`, or the error above raised.
+            return cast("Result", Completed(message=end.sentence, data=result))
+
+        return flow_function
+
+    return telling
+
+
+def of_verdict(result: Result) -> Told:
+    """A run of the line by its verdict and the first reason for it."""
+    model, verdict = str(result["model"]), str(result["verdict"])
+    reasons = cast("list[str]", result["reasons"])
+    sentence = "; ".join([f"{verdict}: {reasons[0]}", *reasons[1:]])
+    return Told(f"{model} v{result['version']} {verdict}", (model, verdict), sentence)
+
+
+def of_move(result: Result) -> Told:
+    """A decision about a registered model by the version that it made champion."""
+    model = str(result["model"])
+    return Told(f"{result['action']} {model} v{result['version']}", (model,), str(result["summary"]))
+
+
+def name_run_under_way(settings: Settings, version: DataVersion) -> None:
+    """Name a run of the line, while there is no verdict, by what tells it apart from others."""
+    model = settings.registry.model
+    name_run(f"{model} {settings.adaptation.strategy} {version.version[:6]}", model)
+
+
+def name_waiting_run(model: str, version: int) -> None:
+    """Name a run that is suspended until a person answers."""
+    name_run(f"{model} v{version} HOLD, {WAITS}", model, "HOLD", WAITS)
+
+
+def name_run(name: str, *tags: str) -> None:
+    """Name and tag the run that goes on here, if any."""
+    run = own_run()
+    if run is None:
+        return
+    others = [tag for tag in run.tags if tag not in PASSING_TAGS]
+    all_tags = list(dict.fromkeys([*others, *tags]))
+    _ask_server(lambda client: client.update_flow_run(run.id, name=name, tags=all_tags), f"the run's name {name}")
+
+
+def _ask_server(ask: Callable[[SyncPrefectClient], object], what: str) -> None:
+    """Change something on the page, which is no reason for a run to fail."""
+    for attempt in range(ATTEMPTS):
+        try:
+            with get_client(sync_client=True) as client:
+                ask(client)
+        except httpx.HTTPError as error:
+            if attempt == ATTEMPTS - 1:
+                logger.warning("Prefect's page does not show %s: its server did not take it (%s)", what, error)
+        else:
+            return
+
+
+def own_run() -> FlowRun | None:
+    """Prefect's run that goes on here."""
+    context = FlowRunContext.get()
+    return context.flow_run if context else None

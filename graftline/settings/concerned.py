@@ -1,0 +1,47 @@
+"""Which settings mean something for which data: a form need not show the others."""
+
+from collections.abc import Mapping
+
+from graftline.settings.data import DataSettings, Kind, Task
+from graftline.settings.tree import Settings
+
+# What stands in neither is for all kinds and all tasks.
+KINDS: Mapping[str, tuple[Kind, ...]] = {
+    "data.max_characters": ("text",),
+    "data.near_duplicate_similarity": ("text",),
+    "data.min_side": ("image",),
+    "data.max_pixels": ("image",),
+    "data.near_duplicate_bits": ("image",),
+    "data.min_seconds": ("audio",),
+    "data.max_seconds": ("audio",),
+    "data.silence_level": ("audio",),
+    "adaptation.max_tokens": ("text",),
+    "adaptation.max_seconds": ("audio",),
+    "adaptation.augmentation": ("image", "audio"),
+    "adaptation.views": ("image", "audio"),
+    "evaluation.directions": ("text",),
+    "evaluation.counterfactuals": ("text",),
+}
+TASKS: Mapping[str, tuple[Task, ...]] = {
+    "data.label_separator": ("multi_label",),
+    "data.labels": ("single_label", "multi_label"),
+    "data.min_rows_per_class": ("single_label", "multi_label"),
+    "data.min_class_share": ("single_label", "multi_label"),
+    "adaptation.class_weights": ("single_label", "multi_label"),
+    "adaptation.label_smoothing": ("single_label", "multi_label"),
+}
+
+
+def unconcerned(settings: Settings) -> list[str]:
+    """The settings, as section.key, that mean nothing for these data and stand as they come."""
+    return [name for name in (*KINDS, *TASKS) if not _concerns(name, settings.data) and _is_default(name, settings)]
+
+
+def _concerns(name: str, data: DataSettings) -> bool:
+    return data.kind in KINDS.get(name, (data.kind,)) and data.task in TASKS.get(name, (data.task,))
+
+
+def _is_default(name: str, settings: Settings) -> bool:
+    section_name, _, key = name.partition(".")
+    section = getattr(settings, section_name)
+    return bool(getattr(section, key) == type(section).model_fields[key].get_default())

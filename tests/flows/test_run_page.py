@@ -1,0 +1,102 @@
+"""What Prefect's list of runs tells about a run, and the states that automations go by."""
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.context import FlowRunContext
+from pydantic import JsonValue
+
+from graftline.errors import DataRefusedError
+from graftline.flows.run_page import Told, name_run, name_waiting_run, of_verdict, told
+from graftline.flows.servers.deployments import ENDED
+from graftline.tasks.step import step
+
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures("prefect_server")]
+
+JUDGED: dict[str, JsonValue] = {
+    "model": "reviews", "version": 3, "verdict": "HOLD", "reasons": ["no better", "few rows"]
+}  # fmt: skip
+
+
+@step("1 first")
+def first(number: int) -> list[int]:
+    return [number]
+
+
+@step("2 second")
+def second(numbers: list[int], more: list[int]) -> int:
+    return len(numbers) + len(more)
+
+
+@flow(name="judged", persist_result=False)
+@told(of_verdict)
+def judged() -> dict[str, JsonValue]:
+    name_waiting_run("reviews", 3)  # as an earlier start of the run may have
+    found = first(1)
+    return {**JUDGED, "steps": second(found, more=found), "run": this_run()}
+
+
+@flow(name="refused", persist_result=False)
+@told(of_verdict)
+def refused() -> dict[str, JsonValue]:
+    name_run(f"refused {this_run()}", "reviews")
+    raise DataRefusedError("data/rows.csv:\n  no rows; expected some")
+
+
+@flow(name="handed on", persist_result=False)
+@told(lambda _: Told("never", (), "never"))
+def handed_on() -> dict[str, JsonValue]:
+    return judged.fn()
+
+
+def this_run() -> str:
+    context = FlowRunContext.get()
+    assert context is not None
+    assert context.flow_run is not None
+    return str(context.flow_run.id)
+
+
+def newest_run() -> FlowRun:
+    with get_client(sync_client=True) as client:
+        return max(client.read_flow_runs(), key=lambda run: str(run.created))
+
+
+def test_a_finished_run_is_named_tagged_and_ended_by_its_verdict_and_its_caller_gets_the_result() -> None:
+    result = judged()
+    assert {name: result[name] for name in JUDGED} == JUDGED
+    run = newest_run()
+    assert run.state is not None
+    assert (run.name, set(run.tags)) == ("reviews v3 HOLD", {"reviews", "HOLD"})
+    assert run.state.message == "HOLD: no better; few rows"
+    # The names that the rule for lost runs and everybody's automations wait for.
+    assert (run.state.type, run.state.name) == (StateType.COMPLETED, "Completed")
+    assert run.state.name in ENDED
+
+
+def test_the_graph_of_a_run_has_its_steps_by_name_and_no_arrows() -> None:
+    run = judged()["run"]
+    with get_client(sync_client=True) as client:
+        graph = client.request("GET", "/flow_runs/{id}/graph-v2", path_params={"id": str(run)}).json()
+    nodes = [node for _, node in graph["nodes"]]
+    assert sorted(node["label"] for node in nodes) == ["1 first", "2 second"]
+    assert [node["parents"] for node in nodes] == [[], []]
+
+
+def test_a_failed_run_says_our_sentence_and_its_caller_gets_our_error() -> None:
+    with pytest.raises(DataRefusedError, match="no rows; expected some"):
+        refused()
+    run = newest_run()
+    assert run.state is not None
+    assert (run.state.type, run.state.name) == (StateType.FAILED, "Failed")
+    assert run.state.message == "data/rows.csv: no rows; expected some"
+
+
+def test_a_run_that_hands_on_to_another_of_our_flows_is_told_as_that_one() -> None:
+    assert handed_on()["verdict"] == "HOLD"
+    assert newest_run().name == "reviews v3 HOLD"
+
+
+def test_as_a_plain_function_it_returns_and_raises_as_ever() -> None:
+    with pytest.raises(AssertionError):
+        judged.fn()  # there is no run whose page could be told, so nothing is caught or named
