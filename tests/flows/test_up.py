@@ -223,9 +223,10 @@ import sys
 from pathlib import Path
 import mlflow
 from graftline.tasks.step_folders import Workspace
-from graftline.tasks.tracking.server import connect
+from graftline.tasks.tracking.server import connect, experiment_of
 
-connect(Workspace(Path.cwd()))
+workspace = Workspace(Path.cwd())
+connect(workspace)
 if "register" in sys.argv:
     Path("echo.py").write_text(
         "import mlflow\\n"
@@ -234,7 +235,7 @@ if "register" in sys.argv:
         "        return model_input\\n"
         "mlflow.models.set_model(Echo())\\n"
     )
-    with mlflow.start_run():
+    with mlflow.start_run(experiment_id=experiment_of(workspace, "echo")):
         model = mlflow.pyfunc.log_model(name="model", python_model="echo.py", pip_requirements=["mlflow"])
     print("version", mlflow.register_model(model.model_uri, "echo").version)
 if "read" in sys.argv:

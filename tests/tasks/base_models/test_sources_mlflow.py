@@ -7,7 +7,7 @@ import pytest
 from graftline.errors import BaseModelRefusedError
 from graftline.tasks.base_models.locking import lock_model
 from graftline.tasks.steps.fetch_model import fetch_model
-from graftline.tasks.tracking.server import connect
+from graftline.tasks.tracking.server import connect, experiment_of
 from graftline.tasks.workspace import Workspace
 from tests.support.tiny_model_files import flip_byte, write_model
 
@@ -40,7 +40,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 def register(workspace: Workspace) -> None:
     import mlflow
 
-    with mlflow.start_run():
+    with mlflow.start_run(experiment_id=experiment_of(workspace, "tiny")):
         logged = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(workspace.root / "code.py"),
