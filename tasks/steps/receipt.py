@@ -93,14 +93,13 @@ def _receipt(workspace: Workspace, done: RunOutcome, report: Path, beginning: Be
 
 def _inputs(settings: Settings) -> list[Place]:
     """Everything in the project that a run reads, whether it is there or not."""
-    data = settings.data.folder
-    tables = [path for path in (settings.data.path, settings.evaluation.probe) if path and not _is_in(data, path)]
-    return [Place(path) for path in dict.fromkeys([data, pointer_of(data), LOCK_FILE, POLICY, *EXPECTATIONS, *tables])]
-
-
-def _is_in(folder: str, path: str) -> bool:
-    parts = Path(path).parts
-    return parts[0] == folder and ".." not in parts
+    data, probe = settings.data, settings.evaluation.probe
+    tables = [data.path, *([probe] if probe else [])]
+    # Media of the probe lie beside its table.
+    folders = [data.model_copy(update={"path": table}).folder for table in tables]
+    single = [table for table in tables if ".." in Path(table).parts or Path(table).parts[0] not in folders]
+    names = [*folders, pointer_of(data.folder), LOCK_FILE, POLICY, *EXPECTATIONS, *single]
+    return [Place(name) for name in dict.fromkeys(names)]
 
 
 def _code() -> list[Place]:
