@@ -5,6 +5,7 @@ import tarfile
 from importlib.resources import files
 from pathlib import Path
 
+from graftline.errors import SettingsError
 from graftline.files import write_atomically
 from graftline.settings import DATA_FOLDER, Kind
 from graftline.tasks.tracking.requirements import LOCK, print_requirements
@@ -86,6 +87,11 @@ def _write_review_data(root: Path) -> str:
     archive = files("graftline.tasks.projects") / "templates" / "reviews_data.tar.xz"
     if (folder / "reviews.csv").exists():
         return f"{DATA_FOLDER}/reviews.csv: is there already; kept"
+    if folder.exists() and any(folder.iterdir()):
+        raise SettingsError(
+            f"{DATA_FOLDER}/: holds other things, where the demo's data are to lie; run `graftline init --demo` in an"
+            " empty folder"
+        )
     with archive.open("rb") as packed, lzma.open(packed) as opened, tarfile.open(fileobj=opened) as archived:
         archived.extractall(folder, filter="data")
     return f"{DATA_FOLDER}/: 10,568 film reviews with their labels (Hutto and Gilbert 2014, MIT)"

@@ -26,12 +26,20 @@ def provenance(workspace: Workspace, settings: Settings, *, threads: int) -> dic
         "settings": settings.model_dump(mode="json"),
         "seed": settings.adaptation.seed,
         "threads": threads,
-        "libraries": dict(sorted((d.metadata["Name"], d.version) for d in importlib.metadata.distributions())),
+        "libraries": _libraries(),
         "python": platform.python_version(),
         "processor": processor(),
         "gpu": gpu(settings.adaptation.device),
         "system": platform.platform(),
     }
+
+
+def _libraries() -> dict[str, JsonValue]:
+    """All that is installed; of a name that is on the path twice the first is imported."""
+    found: dict[str, JsonValue] = {}
+    for distribution in importlib.metadata.distributions():
+        found.setdefault(distribution.metadata["Name"], distribution.version)
+    return dict(sorted(found.items()))
 
 
 NO_COMMIT = "the project lies in no git repository, so there is no commit to go back to"

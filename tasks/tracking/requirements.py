@@ -57,17 +57,21 @@ def installed_versions() -> dict[str, str]:
 def needed_versions() -> dict[str, str]:
     """The versions of Graftline and all that it needs here, direct or not."""
     found: dict[str, str] = {}
+    looked_at: set[tuple[str, frozenset[str]]] = set()
     open_ends = [Requirement(OURS)]
     while open_ends:
         requirement = open_ends.pop()
         name = canonicalize_name(requirement.name)
+        wanted = (str(name), frozenset(requirement.extras))
+        if wanted in looked_at:
+            continue
+        looked_at.add(wanted)
         try:
             distribution = importlib.metadata.distribution(requirement.name)
         except importlib.metadata.PackageNotFoundError:
             continue  # what the environment does without is not needed to make the same one
-        if name not in found or requirement.extras:
-            found[name] = _public(distribution.version)
-            open_ends += _requirements_of(distribution, requirement.extras)
+        found[name] = _public(distribution.version)
+        open_ends += _requirements_of(distribution, requirement.extras)
     return dict(sorted(found.items()))
 
 

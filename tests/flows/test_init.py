@@ -283,3 +283,10 @@ def test_the_demo_is_the_reviews_project_with_its_data(tmp_path: Path) -> None:
     ours = yaml.safe_load(Path("data.dvc").read_text())["outs"][0]["md5"]
     assert (f"{found.version}.dir", found.differing) == (ours, ())
     assert json.dumps(done)
+
+
+def test_the_demo_leaves_a_data_folder_with_other_things_alone(tmp_path: Path) -> None:
+    write_tickets(tmp_path / "data" / "tickets.csv")
+    with pytest.raises(SettingsError, match="run `graftline init --demo` in an empty folder"):
+        init(tmp_path, Wishes(), say=lambda _: None, demo=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
