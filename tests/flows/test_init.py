@@ -161,8 +161,9 @@ def test_a_data_folder_with_other_things_gets_another_name(root: Path, tmp_path:
 MANNERS = [(";", "cp1252"), ("\t", "utf-8"), (",", "utf-16"), ("|", "utf-8-sig")]
 
 
-@pytest.mark.parametrize(("delimiter", "encoding"), sampled(MANNERS, MANNERS[0]))
-def test_a_table_of_another_manner_is_written_anew(root: Path, tmp_path: Path, delimiter: str, encoding: str) -> None:
+@pytest.mark.parametrize("manner", sampled(MANNERS, MANNERS[0]))
+def test_a_table_of_another_manner_is_written_anew(root: Path, tmp_path: Path, manner: tuple[str, str]) -> None:
+    delimiter, encoding = manner
     table = write_tickets(root / "data" / "tickets.csv", delimiter=delimiter, encoding=encoding)
     assert manner_of(table).delimiter == delimiter
     before = table.read_bytes()
