@@ -80,8 +80,8 @@ interval by Student's t), about seeds on these sets and not about others. What l
 rows come from.
 """
 
-UNDECIDED = """**Not decided yet**: {whole} of {seeds} seeds are whole, so this changes no default. The measurement goes on
-where it stopped."""
+UNDECIDED = """**Not decided yet**: {whole} of {seeds} seeds are whole, so this changes no default. The measurement can
+go on where it stopped."""
 
 
 @dataclass(frozen=True)
