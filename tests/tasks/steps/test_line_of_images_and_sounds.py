@@ -172,6 +172,9 @@ def test_files_become_a_registered_model_that_answers_every_usual_form(registere
     check_predictions(registered, expected)
     card = (registered.line.report.parent / "model_card.md").read_text()
     assert {"image": "Takes an image and answers", "audio": "Takes a sound and answers"}[registered.kind] in card
+    report = registered.line.report.read_text(encoding="utf-8")
+    assert {"image": 'src="data:image/jpeg;base64,', "audio": 'src="data:audio/wav;base64,'}[registered.kind] in report
+    assert len(report) < 3_000_000
 
 
 @pytest.mark.full
