@@ -90,7 +90,8 @@ def test_a_person_changes_settings_reads_the_verdict_rejects_one_model_and_appro
     page.get_by_text("Artifacts", exact=True).first.click()
     screenshot(page, "5_artifacts")
     page.get_by_role("link", name="verdict").first.click()
-    expect(page.get_by_text(re.compile("REJECT")).first).to_be_visible()
+    expect(page.get_by_role("heading", name="reviews version 1: REJECT")).to_be_visible()
+    expect(page.get_by_text("rejected by Grace: it was trained on last year's rows").first).to_be_visible()
     screenshot(page, "6_verdict")
 
     open_form(page, servers, "override", "Version")
