@@ -101,7 +101,11 @@ class Wait:
 
     def _line(self, done: int, total: int) -> str:
         rate = self._rate.per_second
-        speed = f", {rate:,.0f} {self._unit}/s, {duration((total - done) / rate)} left" if rate else ""
+        speed = (
+            f", {rate:,.{0 if rate >= 10 else 1}f} {self._unit}/s, {duration((total - done) / rate)} left"
+            if rate
+            else ""
+        )
         return f"{self._what}: {done:,} of {total:,} {self._unit}{speed}"
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import yaml
 
-from graftline.data.tables import read_header
+from graftline.data.tables import read_header, read_rows
 from graftline.errors import BaseModelRefusedError, DataRefusedError, GraftlineError, SettingsError
 from graftline.settings import Settings, read_settings
 from graftline.tasks.base_models.locking import locked_model
@@ -29,6 +29,8 @@ ERRORS: dict[Kind, type[GraftlineError]] = {
 }
 PARAMS = "params.yaml"
 SHOWN_COLUMNS = 20
+# A table that is sorted by label may show its second one late; what comes after so many rows the run finds out.
+MOST_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def _missing_of_data(workspace: Workspace, settings: Settings) -> Iterator[Missi
     # With a version, the run itself brings a table that is not there.
     if not table.exists() and not pointer.is_file():
         yield Missing("data", f"{data.path}: there is no such table or folder{_file_alike(root, table)}")
-    columns = list(_missing_columns(table, settings)) if table.is_file() else []
+    columns = list(_missing_in_table(table, settings)) if table.is_file() else []
     # A table that is not the version's own gives way to that, which may have the columns.
     stays = data.allow_modified or not pointer.is_file()
     if columns and (stays or _is_of_its_version(root, pointer, table)):
@@ -131,7 +133,7 @@ def _file_alike(root: Path, table: Path) -> str:
     return meant or "; put it there, or correct data.path"
 
 
-def _missing_columns(table: Path, settings: Settings) -> Iterator[Missing]:
+def _missing_in_table(table: Path, settings: Settings) -> Iterator[Missing]:
     data = settings.data
     try:
         header = read_header(table)
@@ -151,6 +153,18 @@ def _missing_columns(table: Path, settings: Settings) -> Iterator[Missing]:
                 f"{setting}: {data.path} has no column {column!r}, only {there}"
                 f"{did_you_mean(column, header) or '; correct the setting'}",
             )
+    if data.task == "single_label" and data.target in header and (label := _only_label(table, data.target)) is not None:
+        yield Missing("data", f"data.target: every row of {data.path} has the label {label!r}, expected at least two")
+
+
+def _only_label(table: Path, target: str) -> str | None:
+    """The label of all rows, if they have but one; no more rows are read than it takes to meet a second."""
+    labels: set[str] = set()
+    for number, row in enumerate(read_rows(table, [target])):
+        labels |= {row.values[0]} if row.values[0] else set()
+        if len(labels) > 1 or number >= MOST_ROWS:
+            return None
+    return next(iter(labels), None)
 
 
 def _is_of_its_version(root: Path, pointer: Path, table: Path) -> bool:

@@ -55,7 +55,14 @@ def test_one_class_alone_is_seen_without_a_run(root: Path) -> None:
     table.write_text(table.read_text().replace(",good,", ",bad,"))
     done = CliRunner().invoke(app, ["check", "--set", "data.allow_modified=true"])
     assert done.exit_code == 3
+    assert "has the label 'bad', expected at least two" in done.stderr
+
+
+def test_what_only_a_look_at_all_rows_shows_is_seen_without_a_run(root: Path) -> None:
+    done = CliRunner().invoke(app, ["check", "--set", "data.min_rows_per_class=150"])
+    assert done.exit_code == 3
     assert "the data would be refused" in done.stderr
+    assert "every class has at least 150 accepted rows" in done.stderr
 
 
 def test_the_expected_time_follows_rows_rate_and_epochs(root: Path) -> None:

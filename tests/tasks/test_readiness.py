@@ -69,6 +69,13 @@ def test_a_column_under_another_name_is_named_with_the_nearest(root: Path) -> No
     assert said == "data.input: data/rows.csv has no column 'txt', only id, text, label, source; did you mean text?"
 
 
+def test_one_label_alone_is_seen_before_a_run(root: Path) -> None:
+    table = root / "data" / "rows.csv"
+    table.write_text(table.read_text().replace(",good,", ",bad,").replace(",baad,", ",bad,"))
+    (said,) = said_of(root, "data.allow_modified=true")
+    assert said == "data.target: every row of data/rows.csv has the label 'bad', expected at least two"
+
+
 def test_a_mistyped_table_without_a_version_is_told_the_nearest(root: Path) -> None:
     (root / "data.dvc").unlink()
     (said,) = said_of(root, "data.path=data/row.csv", "data.allow_modified=true")
