@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import sysconfig
 import venv
 from pathlib import Path
 
@@ -41,8 +40,10 @@ def build_environment(lock: Path, folder: Path) -> Path:
         if only_ours:
             _pip("--python", str(python), "install", "--no-deps", "--no-index", str(wheel))
             (packages,) = folder.glob("lib/python*/site-packages")
-            # As a plain line: what an editable install put beside the dependencies does not run.
-            (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+            # As plain lines: what an editable install put beside the dependencies does not run.
+            (packages / "dependencies.pth").write_text(
+                "".join(f"{one}\n" for one in _packages_here()), encoding="utf-8"
+            )
         else:
             _pip("--python", str(python), "install", "--find-links", str(wheel.parent), "--requirement", str(lock))
         _require_code(python, locked)
@@ -58,6 +59,11 @@ def build_environment(lock: Path, folder: Path) -> Path:
 
 class _NotToBeHadError(Exception):
     """The environment cannot be made. Its text says why."""
+
+
+def _packages_here() -> list[str]:
+    """The folders that this environment's packages lie in; a virtual environment may see those of another."""
+    return [place for place in sys.path if place and any(Path(place).glob("*.dist-info"))]
 
 
 def _is_of_ours(differing: list[str]) -> bool:
