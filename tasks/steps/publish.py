@@ -253,9 +253,9 @@ def _describe(done: RunOutcome, report: RunReport) -> None:
     files = {"Report": REPORT, "validation page": done.inputs.data.page.name, "predictions": PREDICTIONS}
     note = done.inputs.note
     lines = [
-        f"{report.verdict}: {'; '.join(report.reasons)}.",
         f"{spelt(report.scoring.primary)} {primary['value']:.3f} (95 % interval {primary['low']:.3f} to"
         f" {primary['high']:.3f}) on {report.split_rows['test']:,} held-out rows.",
+        f"{report.verdict}: {'; '.join(report.reasons)}.",
         *([f"Started because: {note}"] if note else []),
     ]
     note_run(run.run_id, model=model, version=version, lines=lines, files=files)
@@ -291,19 +291,20 @@ def _show_in_prefect(workspace: Workspace, report: RunReport, data: ValidatedDat
 
 
 def _verdict_page(report: RunReport, files: str) -> str:
-    """Every reason and sentence whole: a table artifact would cut them at the width of the window."""
-    axes = [[axis.name + ("" if axis.blocks else " (advises)"), axis.outcome, axis.sentence] for axis in report.axes]
+    """Every reason and sentence whole, in lists: all tables of this page cut them at the width of the window."""
     return "\n".join(
         [
-            f"# {report.model} version {report.version}: {report.verdict}",
+            f"## {report.model} version {report.version}: {report.verdict}",
             "",
             *(f"- {as_markdown(reason)}" for reason in report.reasons),
             "",
             files,
             "",
-            "| axis | outcome | what was seen |",
-            "| --- | --- | --- |",
-            *(f"| {' | '.join(map(as_markdown, row))} |" for row in axes),
+            "### Axis by axis",
+            *(
+                f"- **{axis.name}**{'' if axis.blocks else ' (advises)'}, {axis.outcome}: {as_markdown(axis.sentence)}"
+                for axis in report.axes
+            ),
         ]
     )
 
