@@ -18,14 +18,17 @@ def adapt(
     """Validate the data, adapt the base model, evaluate, register, and decide whether it becomes champion."""
 
     def call() -> dict[str, JsonValue]:
+        from graftline.settings import read_settings
         from graftline.tasks.readiness import ready_settings
         from graftline.tasks.unchanged.receipts import result_if_unchanged
         from graftline.tasks.workspace import Workspace
 
-        # First: what is wrong or missing need not wait for what is heavy, nor does the news that nothing has changed.
-        settings = ready_settings(Path.cwd(), params, assignments)
-        if (known := result_if_unchanged(Workspace(Path.cwd()), settings, full_check=full_check)) is not None:
+        # First the news that nothing has changed, then what is wrong or missing: neither need wait for what is heavy.
+        workspace = Workspace(Path.cwd())
+        wished = read_settings(params, assignments) if params.is_file() else None
+        if wished and (known := result_if_unchanged(workspace, wished, full_check=full_check)) is not None:
             return known
+        settings = ready_settings(workspace.root, params, assignments)
         say("starting: loading Prefect, PyTorch and MLflow")
         from graftline.flows.adapt import adapt
         from graftline.flows.console import hush_tools

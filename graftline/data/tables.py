@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 # A record that spans more than this is an unclosed quote, not a text: reading on would swallow the whole file.
 MAX_RECORD_CHARACTERS = 4_000_000
-# Enough objects to meet every key of a JSON Lines file whose optional keys are not rare.
-HEADER_OBJECTS = 1000
 PARQUET_BATCH_ROWS = 4096
 TEXT_TYPES = ("text", "string", "large_string", "string_view", "dictionary<values=string, indices=int32, ordered=0>")
 NAME_TYPES = (*TEXT_TYPES, "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -178,14 +176,11 @@ def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
 
 
 def _json_header(path: Path) -> list[tuple[str, str]]:
+    # Of all objects: a key that only the last one has is a column, too.
     names: dict[str, None] = {}
-    read = 0
     for _, content, fault, _ in _json_objects(path):
         if fault is None:
             names |= dict.fromkeys(content)
-            read += 1
-        if read >= HEADER_OBJECTS:
-            break
     return [(name, "text") for name in names]
 
 

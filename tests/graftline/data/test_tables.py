@@ -84,6 +84,11 @@ def test_json_lines_keep_what_is_no_object_as_a_fault(tmp_path: Path) -> None:
     assert [row.values for row in rows if not row.fault] == [("ü", "1"), (None, "true")]
 
 
+def test_a_key_that_only_the_last_object_has_is_a_column(tmp_path: Path) -> None:
+    objects = [json.dumps({"text": "a"})] * 3000
+    assert list(read_header(written(tmp_path, "t.jsonl", "\n".join([*objects, '{"late": 1}'])))) == ["text", "late"]
+
+
 def test_parquet_gives_text_nulls_and_its_types(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     parquet.write_table(pa.table({"text": ["a", None, ""], "label": [1, 2, 3]}), path)
