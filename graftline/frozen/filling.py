@@ -44,15 +44,15 @@ def fill(
     missing = [place[key] for key in store.missing(keys)]
     all_lengths = rows.lengths
     lengths = [all_lengths[row] for row in missing]
-    done = 0
+    done = set[int]()  # a batch may be filled up with rows of another one
     for number, (batch, entries) in enumerate(run_in_batches(model, point, rows, missing, precision, runtime)):
         if number == 0:
             shape, length = tuple(entries[0].shape), lengths[batch[0]]
             store.reserve(store.needed_bytes(_scaled(shape, other / length) for other in lengths))
         # A last, smaller batch was filled up with rows that are in it already.
         store.add({keys[missing[member]]: entry for member, entry in zip(batch, entries, strict=True)})
-        done += len(set(batch))
-        passed(done, len(missing))
+        done.update(batch)
+        passed(len(done), len(missing))
     return len(missing)
 
 
@@ -65,13 +65,13 @@ def run_through(
     passed: Callable[[int, int], None] = lambda _, __: None,
 ) -> Tensor:
     """The vectors, one per row, that enter the first trainable module: (rows, width), bits as `fill` keeps."""
-    vectors, done = torch.empty(0), 0
+    vectors, done = torch.empty(0), set[int]()
     for batch, entries in run_in_batches(model, point, rows, range(len(rows.encoded)), precision, runtime):
         if not vectors.numel():
             vectors = torch.empty(len(rows.encoded), entries[0].shape[0])
         vectors[batch] = torch.stack(list(entries)).float()
-        done += len(set(batch))
-        passed(done, len(rows.encoded))
+        done.update(batch)
+        passed(len(done), len(rows.encoded))
     return vectors
 
 

@@ -215,7 +215,7 @@ def _render(template: str, run: RunReport, *, autoescape: bool) -> str:
     environment.filters |= {
         "visible": visible,
         "state": _state,
-        "outcome": _outcome,
+        "outcome": outcome_of,
         "spelt": spelt,
         "value": lambda score: f"{number(score['value'])}{run.shown.unit}",
         "interval": lambda score: f"{number(score['low'])} – {number(score['high'])}",
@@ -238,7 +238,7 @@ def _render(template: str, run: RunReport, *, autoescape: bool) -> str:
     )
 
 
-def _outcome(axis: Axis) -> str:
+def outcome_of(axis: Axis) -> str:
     """How an axis came out, by those of its parts that were looked at."""
     if not axis.asked:
         return "not asked for"
@@ -254,7 +254,7 @@ def _state(axis: Axis) -> str:
     """In which colour an axis stands."""
     if axis.consequence:
         return "bad" if axis.consequence == "REJECT" else "warn"
-    if _outcome(axis) in ("not asked for", "not judged"):
+    if outcome_of(axis) in ("not asked for", "not judged"):
         return "empty"
     return "good" if axis.blocks or axis.outcome != "loss" else "warn"
 

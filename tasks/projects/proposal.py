@@ -58,7 +58,7 @@ def print_params(path: str, answers: Answers, seen: Seen) -> str:
     """The text of the settings file for data at `path`."""
     lines = [
         "# What `graftline adapt` does, as `graftline init` proposed it from the data. What does not stand here has",
-        "# its default, explained in the form of `graftline up` and in graftline/settings/. For one run alone:",
+        "# its default; `graftline settings` explains each. For one run alone:",
         "# `graftline adapt --set section.key=value`.",
         "data:",
         *(_line(*line) for line in _data_lines(path, answers, seen)),

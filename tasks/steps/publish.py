@@ -21,7 +21,7 @@ from graftline.evaluation.scoring import spelt
 from graftline.files import write_atomically, write_json
 from graftline.pages.alt_texts import alt_text, training_alt_text
 from graftline.pages.headline import IN_PLAIN_WORDS, headline
-from graftline.pages.report import BaselineRow, Link, Picture, RunReport, render_card, render_report
+from graftline.pages.report import BaselineRow, Link, Picture, RunReport, outcome_of, render_card, render_report
 from graftline.pages.text import as_markdown
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.progress import in_prefect
@@ -292,6 +292,7 @@ def _show_in_prefect(workspace: Workspace, report: RunReport, data: ValidatedDat
 
 def _verdict_page(report: RunReport, files: str) -> str:
     """Every reason and sentence whole, in lists: all tables of this page cut them at the width of the window."""
+    not_asked = [axis.name for axis in report.axes if not axis.asked]
     return "\n".join(
         [
             f"## {report.model} version {report.version}: {report.verdict}",
@@ -302,9 +303,12 @@ def _verdict_page(report: RunReport, files: str) -> str:
             "",
             "### Axis by axis",
             *(
-                f"- **{axis.name}**{'' if axis.blocks else ' (advises)'}, {axis.outcome}: {as_markdown(axis.sentence)}"
+                f"- **{axis.name}**{'' if axis.blocks else ' (advises)'}, {outcome_of(axis)}:"
+                f" {as_markdown(axis.sentence)}"
                 for axis in report.axes
+                if axis.asked
             ),
+            *([f"- Not asked for: {', '.join(not_asked)}"] if not_asked else []),
         ]
     )
 

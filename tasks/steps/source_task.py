@@ -142,7 +142,7 @@ def _validated(workspace: Workspace, probe: DataSettings) -> ValidatedData:
         version = DataVersion(f"sha256 {sha256}", False, (), sha256, table, probe.folder)
         return validate_data.fn(workspace, probe, version)
     except DataRefusedError as error:
-        raise DataRefusedError(f"{NAME}: {error}") from None
+        raise DataRefusedError(f"{NAME}: {error.sentence}", error.causes) from None
 
 
 def _require_columns(table: Path, probe: DataSettings) -> None:

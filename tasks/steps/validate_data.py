@@ -91,7 +91,7 @@ def _build(
             pass
     except DataRefusedError as error:
         _write_findings(refused, findings, settings, version, verdict="refused")
-        raise DataRefusedError(f"{error}; the page: {refused / PAGE}") from None
+        raise DataRefusedError(f"{error.sentence}; the page: {refused / PAGE}", error.causes) from None
     if rows_sha256(data, version.table, settings.kind) != version.sha256:
         raise DataRefusedError(f"{version.table}: the files changed while they were read; run again")
     if findings.refused:

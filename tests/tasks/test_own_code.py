@@ -109,7 +109,8 @@ def _plain(package: Path) -> Path:
     """As a wheel has it: folders, no links."""
     for room in ("tasks", "flows"):
         (package / room).unlink()
-        shutil.copytree(package.parent / room, package / room)
+        # Links of templates lead to files of the project, which is not copied.
+        shutil.copytree(package.parent / room, package / room, ignore_dangling_symlinks=True)
     return package
 
 

@@ -53,6 +53,19 @@ def known(line: Line, *, full_check: bool = False) -> Result | None:
     return result_if_unchanged(line.workspace, line.settings, full_check=full_check)
 
 
+def file_of(line: Line, pattern: str) -> Path:
+    """The file of the run; beside the folders of its steps there may be those of other tests."""
+    done = line.done
+    steps = [done.inputs.data.folder, done.checkpoint.folder, done.evaluation.folder]
+    steps += [rival.folder for rival in done.baselines.rivals.values()]
+    own = [done.inputs.base.path, *(step.path for step in steps)]
+    found = line.workspace.root.glob(pattern)
+    (path,) = [
+        path for path in found if not pattern.startswith("artifacts") or any(path.is_relative_to(one) for one in own)
+    ]
+    return path
+
+
 def keep(line: Line, beginning: Beginning | None) -> bool:
     """Whether the run leaves a receipt, whose place is then as it was."""
     path = receipt_path(line.workspace, line.settings)
@@ -109,7 +122,7 @@ def test_a_changed_byte_is_seen_though_size_and_time_of_writing_are_what_they_we
     line: Line, patient: None, pattern: str
 ) -> None:
     assert known(line) is not None  # from now on nothing is read that its times vouch for
-    (path,) = line.workspace.root.glob(pattern)
+    path = file_of(line, pattern)
     written = path.stat()
     with put_back(path):
         flip_byte(path)
@@ -121,7 +134,7 @@ def test_a_changed_byte_is_seen_though_size_and_time_of_writing_are_what_they_we
 
 @pytest.mark.parametrize("pattern", FILES.values(), ids=FILES.keys())
 def test_a_missing_file_is_seen(line: Line, pattern: str) -> None:
-    (path,) = line.workspace.root.glob(pattern)
+    path = file_of(line, pattern)
     with put_back(path):
         path.unlink()
         assert known(line) is None
@@ -324,7 +337,7 @@ def test_data_that_the_run_itself_checked_out_leave_a_receipt(line: Line) -> Non
 @pytest.mark.parametrize("pattern", ["artifacts/fine_tune/*/training.json", "artifacts/base_models/*/config.json"])
 def test_a_damaged_result_leaves_no_receipt(line: Line, pattern: str) -> None:
     beginning = beginning_of_run(line.workspace, line.settings)
-    (path,) = line.workspace.root.glob(pattern)
+    path = file_of(line, pattern)
     with put_back(path):
         flip_byte(path)
         assert not keep(line, beginning)

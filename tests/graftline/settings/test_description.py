@@ -55,5 +55,5 @@ def test_the_policy_is_described_by_the_same_function() -> None:
     )  # fmt: skip
     assert (policy["policy.baselines"].type, policy["policy.baselines"].default) == (
         "list of choices",
-        "[tfidf, frozen_head, scratch]",
+        "[tfidf, frozen_head]",
     )

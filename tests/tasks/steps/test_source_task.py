@@ -176,7 +176,7 @@ def test_probe_rows_that_are_not_fit_are_refused_in_a_sentence(
     with pytest.raises(DataRefusedError, match=message) as caught:
         sourced(adapted, asking(adapted))
     assert PROBE in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in caught.value.sentence
 
 
 def test_a_link_that_leads_out_of_the_project_is_refused(adapted: Line, probe: Path, tmp_path: Path) -> None:
