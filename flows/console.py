@@ -13,16 +13,17 @@ FLOW_AND_TASK_RUNS = ("prefect.flow_runs", "prefect.task_runs")
 
 @contextmanager
 def show_progress() -> Iterator[None]:
-    """Inside a flow: send the lines of the `graftline` loggers where Prefect's own go."""
+    """Send the lines of the `graftline` loggers where Prefect's own go."""
     from prefect.logging.handlers import APILogHandler, PrefectConsoleHandler
 
-    from graftline.tasks.progress import make_way
+    from graftline.tasks.progress import in_prefect, make_way
 
     ours = logging.getLogger("graftline")
     console = PrefectConsoleHandler(level=logging.INFO)
     console.setFormatter(logging.Formatter("%(asctime)s | %(message)s", "%H:%M:%S"))
     console.addFilter(make_way)
-    handlers: list[logging.Handler] = [console, APILogHandler(level=logging.INFO)]
+    # Outside of a run, as where a verb calls the function of a flow, there is no page to write to.
+    handlers: list[logging.Handler] = [console, *([APILogHandler(level=logging.INFO)] if in_prefect() else [])]
     levels = {name: logging.getLogger(name).level for name in CHATTY}
     before = ours.level, ours.propagate
     ours.setLevel(logging.INFO)
