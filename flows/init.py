@@ -92,7 +92,8 @@ def _begin(workspace: Workspace, wishes: Wishes, interview: Interview, say: Say,
     """Find the answers, bring the data, and write the settings."""
     root = workspace.root
     found = _found_data(root, wishes, interview)
-    folder = own_folder(root, found) if stands_in_place(root, found) else None
+    stays = stands_in_place(root, found) or found.form == "class folders of parts"
+    folder = own_folder(root, found) if stays else None
     if folder:
         _refuse_what_git_tracks(root, folder.name, untrack_data=untrack_data)
     # What is written otherwise than Graftline reads it is looked at as it will lie in the project.
@@ -124,7 +125,7 @@ def _found_data(root: Path, wishes: Wishes, interview: Interview) -> FoundData:
     )
     if given is None:
         interview.require_answers("init")
-    return find_data(Path(os.path.normpath(root / Path(str(given)).expanduser())))
+    return find_data(root, Path(os.path.normpath(root / Path(str(given)).expanduser())))
 
 
 def _answers(

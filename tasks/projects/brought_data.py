@@ -1,5 +1,7 @@
 """The data of a project that is to begin: found where the user says, and brought to where they get a version."""
 
+import csv
+import io
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -11,7 +13,7 @@ from graftline.data.class_folders import SUFFIXES
 from graftline.data.foreign_tables import TEXT_SUFFIXES, Manner, manner_of, rewrite
 from graftline.data.tables import read_rows
 from graftline.errors import DataRefusedError, SettingsError
-from graftline.files import files_below
+from graftline.files import files_below, write_atomically
 from graftline.settings import DATA_FOLDER, Kind
 
 TABLE_SUFFIXES = (*TEXT_SUFFIXES, ".jsonl", ".ndjson", ".parquet")
@@ -64,8 +66,8 @@ class BroughtData:
     """The columns, where the table was made here."""
 
 
-def find_data(source: Path) -> FoundData:
-    """What lies at `source`: a table, a folder of class folders, or the parts of either.
+def find_data(root: Path, source: Path) -> FoundData:
+    """What lies at `source` for a project in `root`: a table, a folder of class folders, or the parts of either.
 
     Raises: SettingsError or DataRefusedError that names what was expected.
     """
@@ -80,6 +82,11 @@ def find_data(source: Path) -> FoundData:
         raise SettingsError(f"--data {source}: there is nothing; expected a table or a folder of class folders")
     kind, counts = _class_folders(source)
     if kind:
+        if root.resolve().is_relative_to(source.resolve()):
+            raise SettingsError(
+                f"--data {source}: holds the project itself, expected a folder beside or below it that the class"
+                " folders lie in"
+            )
         parts = all(name.lower() in PARTS for name in counts) and all(any(d.iterdir()) for d in _folders(source))
         deep = parts and all(any(place.is_dir() for place in folder.iterdir()) for folder in _folders(source))
         return FoundData(source, "class folders of parts" if deep else "class folders", kind=kind, counts=counts)
@@ -203,14 +210,14 @@ def _require_paths_in(folder: Path, table: Path, media: str) -> None:
 
 def _bring_folder(root: Path, data: FoundData) -> BroughtData:
     source, name = data.source.resolve(), data.source.resolve().name
-    total = sum(path.stat().st_size for path in files_below(source) if path.is_file())
+    total = sum(path.stat().st_size for path in _seen_below(source) if path.is_file())
     folder = own_folder(root, data)
     if folder is None or data.form == "class folders":
         folder = root / _free_folder(root, name)
         if not (folder / name).exists():
             partial = root / f".{name}.partial"
             shutil.rmtree(partial, ignore_errors=True)
-            shutil.copytree(source, partial)
+            shutil.copytree(source, partial, ignore=shutil.ignore_patterns(".*"))
             folder.mkdir(exist_ok=True)
             partial.rename(folder / name)
         said = f"{folder.name}/{name}/: copied from {source}, {_size(total)}"
@@ -228,15 +235,19 @@ def _bring_folder(root: Path, data: FoundData) -> BroughtData:
 
 
 def _write_rows_of_files(folder: Path, source: Path, table: Path) -> None:
-    import csv
+    rows = io.StringIO(newline="")
+    writer = csv.writer(rows, lineterminator="\n")
+    writer.writerow(["file", "label", PART])
+    for path in _seen_below(source):
+        parts = path.relative_to(source).parts
+        if len(parts) >= 3 and path.suffix.lower() in (*SUFFIXES["image"], *SUFFIXES["audio"]):
+            writer.writerow([path.relative_to(folder).as_posix(), parts[1], parts[0]])
+    write_atomically(table, rows.getvalue())
 
-    with table.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["file", "label", PART])
-        for path in files_below(source):
-            parts = path.relative_to(source).parts
-            if len(parts) >= 3 and path.suffix.lower() in (*SUFFIXES["image"], *SUFFIXES["audio"]):
-                writer.writerow([path.relative_to(folder).as_posix(), parts[1], parts[0]])
+
+def _seen_below(folder: Path) -> list[Path]:
+    """The files below a folder, without hidden ones and those in hidden folders."""
+    return [path for path in files_below(folder) if not any(n.startswith(".") for n in path.relative_to(folder).parts)]
 
 
 def _place(root: Path, name: str, content: Path) -> tuple[str, bool]:
@@ -251,9 +262,15 @@ def _place(root: Path, name: str, content: Path) -> tuple[str, bool]:
 
 
 def _free_folder(root: Path, name: str) -> str:
-    """The name of a folder of which nothing is there yet."""
+    """The name of a folder that is free."""
     names = [DATA_FOLDER, f"{name}_{DATA_FOLDER}", *(f"{name}_{DATA_FOLDER}_{number}" for number in range(2, 1000))]
-    return next(n for n in names if not (root / n).exists() or not any((root / n).iterdir()))
+    # A version without its files waits for a `dvc pull`.
+    return next(name for name in names if holds_nothing(root / name) and not (root / f"{name}.dvc").exists())
+
+
+def holds_nothing(folder: Path) -> bool:
+    """Whether there is nothing, or an empty folder."""
+    return not any(folder.iterdir()) if folder.is_dir() else not os.path.lexists(folder)
 
 
 def _class_folders(folder: Path) -> tuple[Kind | None, dict[str, int]]:

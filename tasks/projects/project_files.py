@@ -1,6 +1,7 @@
 """The files of a project that is to begin, beside its settings."""
 
 import lzma
+import shutil
 import tarfile
 from importlib.resources import files
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from graftline.errors import SettingsError
 from graftline.files import write_atomically
 from graftline.settings import DATA_FOLDER, Kind
+from graftline.tasks.projects.brought_data import holds_nothing
 from graftline.tasks.tracking.requirements import LOCK, print_requirements
 from graftline.verdict.policy import POLICY
 
@@ -87,13 +89,16 @@ def _write_review_data(root: Path) -> str:
     archive = files("graftline.tasks.projects") / "templates" / "reviews_data.tar.xz"
     if (folder / "reviews.csv").exists():
         return f"{DATA_FOLDER}/reviews.csv: is there already; kept"
-    if folder.exists() and any(folder.iterdir()):
+    if not holds_nothing(folder):
         raise SettingsError(
-            f"{DATA_FOLDER}/: holds other things, where the demo's data are to lie; run `graftline init --demo` in an"
-            " empty folder"
+            f"{DATA_FOLDER}/: holds other things, or is no folder, where the demo's data are to lie; run `graftline"
+            " init --demo` in an empty folder"
         )
+    partial = root / f".{DATA_FOLDER}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
     with archive.open("rb") as packed, lzma.open(packed) as opened, tarfile.open(fileobj=opened) as archived:
-        archived.extractall(folder, filter="data")
+        archived.extractall(partial, filter="data")
+    partial.rename(folder)
     return f"{DATA_FOLDER}/: 10,568 film reviews with their labels (Hutto and Gilbert 2014, MIT)"
 
 

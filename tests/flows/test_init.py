@@ -191,6 +191,45 @@ def test_folders_of_pictures_and_sounds_are_used_where_they_lie(root: Path) -> N
     assert read_policy(root / POLICY).baselines == ("frozen_head",)
 
 
+@pytest.mark.parametrize("given", [".", ".."])
+def test_folders_that_hold_the_project_itself_are_refused(root: Path, given: str) -> None:
+    for folder in (root, root.parent):
+        write_tiny_images(folder, 12)
+    before = sorted(root.parent.rglob("*"))
+    with pytest.raises(SettingsError, match="holds the project itself, expected a folder beside or below it"):
+        begin(root, data=given)
+    assert sorted(root.parent.rglob("*")) == before
+
+
+def test_hidden_files_beside_pictures_are_not_copied(root: Path, tmp_path: Path) -> None:
+    write_tiny_images(tmp_path / "photos", 60)
+    repository(tmp_path / "photos")
+    begin(root, data=str(tmp_path / "photos"))
+    copied = root / "data" / "photos"
+    assert (copied.is_dir(), list(copied.glob(".*"))) == (True, [])
+
+
+@pytest.mark.parametrize("named", ["data", "data.dvc"])
+def test_a_file_named_data_or_a_version_that_waits_for_its_files_is_left_alone(
+    root: Path, tmp_path: Path, named: str
+) -> None:
+    (root / named).write_text("outs: []\n")
+    begin(root, data=str(write_tickets(tmp_path / "tickets.csv")), target="queue")
+    assert read_settings(root / "params.yaml").data.path == "tickets_data/tickets.csv"
+    assert (root / named).read_text() == "outs: []\n"
+
+
+def test_split_class_folders_that_git_tracks_are_left_alone(root: Path) -> None:
+    repository(root)
+    for part in ("train", "val"):
+        write_tiny_images(root / "photos" / part, 20)
+    git(root, "add", "photos")
+    before = sorted(root.rglob("*"))
+    with pytest.raises(DataRefusedError, match="nothing was changed"):
+        begin(root, data="photos")
+    assert sorted(root.rglob("*")) == before
+
+
 def test_class_folders_that_were_split_become_a_table_of_their_files(root: Path, tmp_path: Path) -> None:
     write_tiny_sounds(tmp_path / "tones" / "train", 40)
     write_tiny_sounds(tmp_path / "tones" / "val", 20, seed=1)
