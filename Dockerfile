@@ -10,6 +10,9 @@ COPY requirements.lock pyproject.toml README.md LICENSE ./
 COPY graftline graftline
 COPY tasks tasks
 COPY flows flows
+# What templates of `graftline init` are links to.
+COPY base_models.lock dvc.yaml params.yaml prefect.yaml ./
+COPY mlflow/promotion.yaml mlflow/server.yaml mlflow/
 # The lock as a constraint: its versions, without what only tests need.
 RUN python -m venv /opt/graftline \
  && /opt/graftline/bin/pip install --no-cache-dir --disable-pip-version-check $PIP_OPTIONS --constraint requirements.lock ".[openvino]"

@@ -33,6 +33,7 @@ from graftline.tasks.projects.version_control import (
     IGNORED_BY_GIT,
     begin_dvc,
     ignore,
+    ignored_line,
     repository_of,
     tracked_by_git,
     untrack,
@@ -46,8 +47,8 @@ COMMITTED = (
     ".dvcignore", "base_models.lock", "requirements.lock",
 )  # fmt: skip
 WITHOUT_GIT = (
-    "no git repository here: runs work, but none can be reproduced, and their pages say so; `git init` before the first"
-    " run changes that"
+    "no git repository here: runs work, but none can be reproduced, and their pages say so; `git init`, then"
+    " `graftline init` again, changes that"
 )
 
 Say = Callable[[str], None]
@@ -162,13 +163,15 @@ def _complete(
     for line in write_project_files(root, kind=settings.data.kind, floor=floor, folder=folder):
         say(line)
     say(begin_dvc(root, repository))
-    if repository and (ignored := ignore(root, IGNORED_BY_GIT)):
-        say(ignored)
-    say(version_data(root, folder))
     if not (root / "base_models.lock").exists():
         _say_lock(workspace, settings.base_model.uri, say)
-    if (root / BASE_MODELS).is_dir() and not tracked_by_git(root, BASE_MODELS):
-        say(version_data(root, BASE_MODELS))
+    is_ours = (root / BASE_MODELS).is_dir() and not tracked_by_git(root, BASE_MODELS)
+    versioned = [folder, *([BASE_MODELS] if is_ours else [])]
+    # Without git, too: it may come later, and DVC writes these lines only where it is.
+    if ignored := ignore(root, [*IGNORED_BY_GIT, *(ignored_line(name) for name in versioned)]):
+        say(ignored)
+    for name in versioned:
+        say(version_data(root, name))
     if repository is None:
         say(WITHOUT_GIT)
 

@@ -1,6 +1,7 @@
 """Git and DVC around a project that is to begin."""
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ DVC_CONFIG = """[core]
 # `dvc remote modify team verify true` (without it DVC accepts wrong or cut bytes) and `dvc push`.
 """
 NO_SCM = "    no_scm = true\n"
+NOT_SHARED = "/config.local\n/tmp\n/cache\n"
 IGNORED_BY_GIT = ("/artifacts/", "/reports/", "/.graftline/", "/mlflow/mlflow.db*", "/mlflow/artifacts/",
                   "/mlflow/history/")  # fmt: skip
 
@@ -45,12 +47,14 @@ def begin_dvc(root: Path, repository: Path | None) -> str:
     """
     folder = dvc_folder(root)
     if (folder / CONFIG).is_file() and (repository is None or folder.is_relative_to(repository.resolve())):
+        if repository and _join_git(folder):
+            return f"{folder}: is there already; used with git from now on"
         return f"{folder}: is there already; used as it is"
     folder = root / ".dvc"
     folder.mkdir(exist_ok=True)
     write_atomically(folder / CONFIG, DVC_CONFIG.format(scm="" if repository else NO_SCM))
-    if repository:
-        write_atomically(folder / ".gitignore", "/config.local\n/tmp\n/cache\n")
+    # Also without git, which may come later.
+    write_atomically(folder / ".gitignore", NOT_SHARED)
     # By hand, because DVC cannot write a path that is not ASCII.
     site_cache = private_site_cache(root)
     write_atomically(folder / LOCAL_CONFIG, f'[core]\n    site_cache_dir = "{site_cache}"\n')
@@ -58,6 +62,22 @@ def begin_dvc(root: Path, repository: Path | None) -> str:
         write_atomically(root / ".dvcignore", "")
     how = "without git" if repository is None else "" if repository.resolve() == root.resolve() else "of this subfolder"
     return f".dvc/: made{f' ({how})' if how else ''}; no telemetry, nothing staged by itself, its scratch space private"
+
+
+def _join_git(folder: Path) -> bool:
+    """Take out of DVC's configuration that there is no git. Returns: whether it stood there."""
+    config = (folder / CONFIG).read_text(encoding="utf-8")
+    if NO_SCM not in config:
+        return False
+    if not (folder / ".gitignore").exists():
+        write_atomically(folder / ".gitignore", NOT_SHARED)
+    write_atomically(folder / CONFIG, config.replace(NO_SCM, ""))
+    return True
+
+
+def ignored_line(folder: str) -> str:
+    """The line of .gitignore for a folder with a version, as DVC writes it."""
+    return "/" + re.sub(r"([\[\]!*#?])", r"\\\1", folder)
 
 
 def version_data(root: Path, folder: str) -> str:

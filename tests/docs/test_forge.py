@@ -29,5 +29,7 @@ def test_the_image_is_made_of_files_that_are_there_and_runs_without_rights() -> 
     }
     sent = set(re.findall(r"^!(\S+)$", (PROJECT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE))
     assert copied == sent
+    links = [path for path in (PROJECT / "tasks" / "projects" / "templates").iterdir() if path.is_symlink()]
+    assert {path.resolve().relative_to(PROJECT.resolve()).as_posix() for path in links} <= sent
     assert all((PROJECT / name).exists() for name in copied)
     assert lines.index("USER graftline") < lines.index('ENTRYPOINT ["graftline"]')

@@ -134,6 +134,25 @@ def test_nothing_that_is_there_is_overwritten(root: Path, tmp_path: Path) -> Non
     assert (root / "dvc.yaml").exists()
 
 
+def test_files_of_another_tool_are_kept_where_there_are_no_settings(root: Path, tmp_path: Path) -> None:
+    mine = {
+        "data/load.py": "import csv\n",
+        ".gitignore": "*.pyc",
+        "dvc.yaml": "stages: {}\n",
+        POLICY: "baselines: []\n",
+    }
+    for name, text in mine.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text)
+    said = begin(root, data=str(write_tickets(tmp_path / "tickets.csv")), target="queue")
+    assert {name: (root / name).read_text() for name in mine if name != ".gitignore"} == {
+        name: text for name, text in mine.items() if name != ".gitignore"
+    }
+    assert (root / ".gitignore").read_text().startswith("*.pyc\n/artifacts/\n")
+    assert {"dvc.yaml: is there already; kept", "mlflow/promotion.yaml: is there already; kept"} <= {*said}
+    assert list((root / "data").iterdir()) == [root / "data" / "load.py"]
+
+
 def test_data_that_git_tracks_are_left_alone_until_the_user_says_so(root: Path) -> None:
     repository(root)
     write_tickets(root / "data" / "tickets.csv")
@@ -311,6 +330,20 @@ def test_without_git_it_says_that_nothing_can_be_reproduced(root: Path, tmp_path
     said = begin(root, data=str(write_tickets(tmp_path / "tickets.csv")), target="queue")
     assert "no_scm = true" in (root / ".dvc" / "config").read_text()
     assert said[-1].startswith("no git repository here: runs work, but none can be reproduced")
+
+
+def test_git_that_comes_later_does_not_see_the_data(root: Path, tmp_path: Path) -> None:
+    begin(root, data=str(write_tickets(tmp_path / "tickets.csv")), target="queue")
+    repository(root)
+    said = begin(root)
+    assert f"{root / '.dvc'}: is there already; used with git from now on" in said
+    assert "no_scm" not in (root / ".dvc" / "config").read_text()
+    git(root, "add", ".")
+    tracked = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True).stdout.split()
+    assert {"data.dvc", "base_models.dvc", ".dvc/config", ".dvc/.gitignore", ".gitignore"} <= {*tracked}
+    hidden = ("data/", "base_models/", ".dvc/cache", ".dvc/tmp", ".dvc/config.local", "artifacts/")
+    assert not any(name.startswith(hidden) for name in tracked)
+    assert data_version.fn(Workspace(root), read_settings(root / "params.yaml").data).differing == ()
 
 
 def test_the_demo_is_the_reviews_project_with_its_data(tmp_path: Path) -> None:
