@@ -3,8 +3,10 @@
 import ast
 from collections.abc import Iterator, Sequence
 from functools import cache
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import cast
+from zipfile import ZipFile
 
 from pydantic import JsonValue
 
@@ -69,6 +71,14 @@ def all_code_sha256() -> str:
             if path.suffix == ".py":
                 modules[(PurePosixPath(room) / path.relative_to(folder)).as_posix()] = file_sha256(path)
     return json_sha256(modules)
+
+
+def code_sha256_of_wheel(wheel: Path) -> str:
+    """The digest of every module in a wheel, as `all_code_sha256` has it once the wheel is installed."""
+    room = f"{PACKAGE.name}/"
+    with ZipFile(wheel) as packed:
+        names = [name for name in packed.namelist() if name.startswith(room) and name.endswith(".py")]
+        return json_sha256({name.removeprefix(room): sha256(packed.read(name)).hexdigest() for name in names})
 
 
 def path_of(module: str) -> Path | None:

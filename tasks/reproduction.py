@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -62,8 +63,8 @@ def original(workspace: Workspace, model: str, version: int | None) -> Original:
     recorded = json.loads(Path(path).read_text(encoding="utf-8"))
     if not recorded.get("git_commit"):
         raise RegistryRefusedError(
-            f"{model} version {version}: its run was not made in a git repository, so there is no commit to go back to;"
-            " commit the project and run `graftline adapt` again"
+            f"{model} version {version}: there was no commit of the project to go back to when it was made; commit the"
+            " project and make another version, such as with `graftline adapt --set adaptation.seed=1`"
         )
     digests = {name: registered.tags.get(f"graftline.{name}", "not recorded") for name in COMPARED}
     return Original(model, version, recorded, digests)
@@ -80,8 +81,11 @@ def repeat(workspace: Workspace, original: Original, folder: Path) -> dict[str, 
     _check_out(workspace.root, commit, folder, original)
     project = folder / str(recorded.get("project_folder", git(workspace.root, "rev-parse", "--show-prefix") or ""))
     _require_data_version(project, version, original)
-    _share_what_is_checked_anyway(workspace, folder, project, str(recorded["base_model_sha256"]))
     settings = cast("dict[str, dict[str, JsonValue]]", recorded["settings"])
+    _share_base_model(
+        workspace.root, project, digest=str(recorded["base_model_sha256"]), uri=str(settings["base_model"]["uri"])
+    )
+    _share_data(workspace.root, folder, project)
     settings["adaptation"]["threads"] = recorded["threads"]
     params = project / "params.reproduced.yaml"
     params.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
@@ -110,6 +114,8 @@ def _suspects(recorded: Mapping[str, JsonValue]) -> str:
     libraries = cast("dict[str, str]", recorded["libraries"])
     changed = sorted(name for name in libraries.keys() | here.keys() if libraries.get(name) != here.get(name))
     found = []
+    if (python := recorded.get("python")) != platform.python_version():
+        found.append(f"Python was {python}, here it is {platform.python_version()}")
     if recorded["processor"] != processor():
         found.append(f"the processor was {recorded['processor']}, here it is {processor()}")
     if (was := recorded.get("gpu")) and was != (here_is := gpu("cuda")):
@@ -156,16 +162,26 @@ def _check_out(root: Path, commit: str, folder: Path, original: Original) -> Non
     _run(["git", "checkout", "--quiet", "--detach", commit], folder, original)
 
 
-def _share_what_is_checked_anyway(workspace: Workspace, folder: Path, project: Path, digest: str) -> None:
-    """Spare the download of the base model and of the data: the commit's locks decide whether their bytes are right."""
-    stored = workspace.artifacts / "base_models" / digest
-    if stored.is_dir():
-        shutil.copytree(stored, project / "artifacts" / "base_models" / digest)
-    cache = cache_folder(workspace.root)
+def _share_base_model(root: Path, project: Path, *, digest: str, uri: str) -> None:
+    """Spare the download of the base model, or bring its folder, which git may not hold.
+
+    The commit's lock decides whether the bytes are right.
+    """
+    stored = Path("artifacts") / "base_models" / digest
+    folder = Path(uri.removeprefix("path:"))
+    if (root / stored).is_dir():
+        shutil.copytree(root / stored, project / stored)
+    elif uri.startswith("path:") and (root / folder).is_dir() and not (project / folder).exists():
+        shutil.copytree(root / folder, project / folder)
+
+
+def _share_data(root: Path, folder: Path, project: Path) -> None:
+    """Spare the download of the data: the commit's pointer decides whether the bytes are right."""
+    cache = cache_folder(root)
     if cache.is_dir():
         # By hand, because DVC cannot write a path that is not ASCII.
-        above = git(workspace.root, "rev-parse", "--show-toplevel")
-        shared = dvc_folder(workspace.root).parent
+        above = git(root, "rev-parse", "--show-toplevel")
+        shared = dvc_folder(root).parent
         is_inside = above is not None and shared.is_relative_to(Path(above).resolve())
         place = folder / shared.relative_to(Path(str(above)).resolve()) if is_inside else project
         (place / ".dvc").mkdir(exist_ok=True)

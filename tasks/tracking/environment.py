@@ -4,16 +4,19 @@ import os
 import subprocess
 import sys
 import venv
+from importlib.machinery import all_suffixes
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 from graftline.digests import file_sha256
 from graftline.errors import ReproductionError
-from graftline.tasks.own_code import all_code_sha256
+from graftline.tasks.own_code import all_code_sha256, code_sha256_of_wheel
 from graftline.tasks.tracking.requirements import OURS, LockedRequirements, installed_versions, read_requirements
 
 SHOWN_VERSIONS = 8
 OTHER_CODE = f"the code of {OURS} (here it differs)"
-ASK_FOR_CODE = "from graftline.tasks.own_code import all_code_sha256; print(all_code_sha256())"
+# What Python prefers to a module's text, or runs in place of one that is not there.
+COMPILED = tuple(suffix for suffix in all_suffixes() if suffix != ".py")
 
 
 def differing_from(locked: LockedRequirements) -> list[str]:
@@ -34,6 +37,7 @@ def build_environment(lock: Path, folder: Path) -> Path:
     differing = differing_from(locked)
     only_ours = all(one == OTHER_CODE or _is_of_ours([one]) for one in differing)
     try:
+        _require_python(locked)
         wheel = _fetch_wheel(locked, folder.with_name("wheels"))
         venv.create(folder, with_pip=False, symlinks=True)
         python = folder / "bin" / "python"
@@ -45,8 +49,8 @@ def build_environment(lock: Path, folder: Path) -> Path:
                 "".join(f"{one}\n" for one in _packages_here()), encoding="utf-8"
             )
         else:
-            _pip("--python", str(python), "install", "--find-links", str(wheel.parent), "--requirement", str(lock))
-        _require_code(python, locked)
+            # The file, which pip prefers to whatever an index has under its name.
+            _pip("--python", str(python), "install", "--requirement", str(lock), str(wheel))
     except _NotToBeHadError as error:
         shown = ", ".join(differing[:SHOWN_VERSIONS]) + (", ..." if len(differing) > SHOWN_VERSIONS else "")
         raise ReproductionError(
@@ -71,39 +75,55 @@ def _is_of_ours(differing: list[str]) -> bool:
 
 
 def _fetch_wheel(locked: LockedRequirements, folder: Path) -> Path:
-    """Graftline's wheel, by version and, where it is known, by digest."""
+    """Graftline's wheel, by version and by the digests that are known: nothing of it has run yet."""
     folder.mkdir(parents=True)
     version = locked.versions.get(OURS)
     if version is None:
         raise _NotToBeHadError(f"it names no version of {OURS}")
+    if locked.wheel_sha256 is None and locked.code_sha256 is None:
+        raise _NotToBeHadError(f"it names no digest of {OURS}, whose code is to run")
     _pip("download", "--no-deps", "--only-binary", OURS, "--dest", str(folder), f"{OURS}=={version}")
     (wheel,) = folder.glob("*.whl")
     if locked.wheel_sha256 not in (None, sha256 := file_sha256(wheel)):
         raise _NotToBeHadError(f"{wheel.name} has sha256 {sha256}, expected {locked.wheel_sha256}")
+    if locked.code_sha256 is not None:
+        _require_code(wheel, locked.code_sha256)
     return wheel
 
 
-def _require_code(python: Path, locked: LockedRequirements) -> None:
-    """The same version may be built from other code."""
-    if locked.code_sha256 is None:
-        return
-    command = [str(python), "-P", "-c", ASK_FOR_CODE]
-    done = subprocess.run(  # noqa: S603 - our own command
-        command, cwd=python.parent, env=_without_path(), capture_output=True, text=True, check=False
-    )
-    found = done.stdout.strip() if done.returncode == 0 else f"none ({done.stderr.strip().splitlines()[-1:]})"
-    if found != locked.code_sha256:
-        raise _NotToBeHadError(
-            f"its {OURS} {locked.versions[OURS]} has code of sha256 {found}, expected {locked.code_sha256}"
-        )
+def _require_code(wheel: Path, expected: str) -> None:
+    """The same version may be built from other code, and another's package may have our name.
+
+    Raises: _NotToBeHadError if the wheel's modules are not those that are expected, or if it brings anything else that
+    Python would run.
+    """
+    try:
+        with ZipFile(wheel) as packed:
+            names = packed.namelist()
+        found = code_sha256_of_wheel(wheel)
+    except BadZipFile as error:
+        raise _NotToBeHadError(f"{wheel.name} is no wheel ({error})") from None
+    described = f"{'-'.join(wheel.name.split('-')[:2])}.dist-info/"
+    other = [name for name in names if not name.startswith((f"{OURS}/", described)) or name.endswith(COMPILED)]
+    if other:
+        raise _NotToBeHadError(f"{wheel.name} holds {other[0]!a}, expected nothing but modules in {OURS}/")
+    if found != expected:
+        raise _NotToBeHadError(f"{wheel.name} has code of sha256 {found}, expected {expected}")
+
+
+def _require_python(locked: LockedRequirements) -> None:
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if locked.python not in (None, here):
+        raise _NotToBeHadError(f"it was written with Python {locked.python}, here {here} runs; run with that one")
 
 
 def _pip(*arguments: str) -> None:
     command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
     done = subprocess.run(command, env=_without_path(), capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode != 0:
-        said = [line for line in done.stderr.strip().splitlines() if line.startswith("ERROR")] or ["no message"]
-        raise _NotToBeHadError(f"pip {arguments[0]}: {said[-1]}")
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        said = [line for line in lines if line.startswith("ERROR")] or lines
+        raise _NotToBeHadError(f"pip: {said[-1]}")
 
 
 def _without_path() -> dict[str, str]:

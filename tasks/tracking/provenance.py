@@ -42,7 +42,7 @@ def _libraries() -> dict[str, JsonValue]:
     return dict(sorted(found.items()))
 
 
-NO_COMMIT = "the project lies in no git repository, so there is no commit to go back to"
+NO_COMMIT = "there is no commit of the project to go back to"
 
 
 def unrepeatable(git_commit: str | None) -> str | None:

@@ -18,6 +18,7 @@ from graftline.tasks.own_code import all_code_sha256
 LOCK = "requirements.lock"
 OURS = "graftline"
 LINE = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>[^\s;#]+)")
+PYTHON = re.compile(r"^#.* with Python (?P<minor>3\.\d+)", re.MULTILINE)
 DIGESTS = re.compile(r"(?P<kind>wheel|code) sha256:(?P<digest>[0-9a-f]{64})")
 
 
@@ -31,6 +32,8 @@ class LockedRequirements:
     """The digest of Graftline's wheel, where it was known."""
     code_sha256: str | None = None
     """The digest of all modules of Graftline."""
+    python: str | None = None
+    """The minor version of Python that it was written with, where it says so."""
 
     def differing(self, other: Mapping[str, str]) -> list[str]:
         """The distributions of which `other` has another version or none, each with both versions."""
@@ -96,13 +99,15 @@ def read_requirements(path: Path) -> LockedRequirements:
     """What a requirements.lock names; lines that pin nothing are passed over."""
     versions: dict[str, str] = {}
     digests: dict[str, str] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    text = path.read_text(encoding="utf-8")
+    for line in text.splitlines():
         if pinned := LINE.match(line):
             name = canonicalize_name(pinned["name"])
             versions[name] = _public(pinned["version"])
             if name == OURS:
                 digests = {found["kind"]: found["digest"] for found in DIGESTS.finditer(line)}
-    return LockedRequirements(versions, digests.get("wheel"), digests.get("code"))
+    python = PYTHON.search(text)
+    return LockedRequirements(versions, digests.get("wheel"), digests.get("code"), python and python["minor"])
 
 
 def _requirements_of(distribution: importlib.metadata.Distribution, extras: set[str]) -> Iterator[Requirement]:

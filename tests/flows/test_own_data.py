@@ -122,7 +122,7 @@ def test_without_git_there_is_a_champion_whose_pages_say_that_it_cannot_be_repro
     init(root, Wishes(data=str(five_classes(tmp_path)), target="queue"), say=lambda _: None)
     line = adapted(root, empty_store, monkeypatch)
     assert (line.decision.verdict, champion_of("tickets")) == ("PROMOTE", 1)
-    why = "the project lies in no git repository, so there is no commit to go back to"
+    why = "there is no commit of the project to go back to"
     assert f"reproduce   not possible: {why}" in str(result_of(line.done, line.report, 0.0)["summary"])
     assert f"Not possible: {why}." in line.report.read_text()
     assert f"Not possible: {why}." in line.report.with_name("model_card.md").read_text()

@@ -1,5 +1,6 @@
 """A run is repeated by the command line of its own commit, or by the installed one where that holds no code."""
 
+import platform
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,9 @@ import pytest
 from benchmarks.scores.projects import git
 from graftline.errors import ReproductionError
 from graftline.tasks.own_code import command_line_of
-from graftline.tasks.reproduction import Original, _check_out
+from graftline.tasks.reproduction import Original, _check_out, _share_base_model, _suspects
 from graftline.tasks.tracking.git import git as ask_git
+from graftline.tasks.tracking.provenance import processor
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,18 @@ def test_of_a_shallow_repository_what_it_holds_is_laid_out(repository: Path, tmp
     assert laid_out(tmp_path / "shallow", commit_of(repository), tmp_path / "again") == "1"
     with pytest.raises(ReproductionError, match=r"which this shallow repository does not hold; run `git fetch --unsh"):
         laid_out(tmp_path / "shallow", first, tmp_path / "first")
+
+
+def test_a_base_model_that_git_does_not_hold_comes_along(tmp_path: Path) -> None:
+    for name in ("base_models/tiny/config.json", "artifacts/base_models/abc/config.json"):
+        (tmp_path / "here" / name).parent.mkdir(parents=True)
+        (tmp_path / "here" / name).write_text("{}")
+    for digest, brought in (("not stored", "base_models/tiny"), ("abc", "artifacts/base_models/abc")):
+        project = tmp_path / digest
+        _share_base_model(tmp_path / "here", project, digest=digest, uri="path:base_models/tiny")
+        assert [path.relative_to(project).as_posix() for path in project.rglob("*.json")] == [f"{brought}/config.json"]
+
+
+def test_another_python_may_be_why_a_digest_differs() -> None:
+    recorded = {"python": "3.0.1", "processor": processor(), "libraries": {}, "git_clean": True}
+    assert _suspects(recorded).startswith(f"Python was 3.0.1, here it is {platform.python_version()}")
