@@ -27,10 +27,11 @@ def predict(
     named = find_named(workspace, read_name(f"{model}/{version}" if version else f"{model}@champion"))
     say(f"predict: checking the weights of {named} and starting it")
     settings = logged_settings(str(named.version.run_id))
-    registered = open_registered(str(named), model_folder(named.uri), named.weights_sha256)
     trained = Trained(settings.get("data.input", INPUT), settings.get("data.label_separator", LABEL_SEPARATOR))
     data = root / folder_of(settings.get("data.path", DATA_FOLDER))
-    done = predict_table(registered, trained, source, target, data=data, say=say)
+    with model_folder(named.uri) as folder:
+        registered = open_registered(str(named), folder, named.weights_sha256)
+        done = predict_table(registered, trained, source, target, data=data, say=say)
     refused = (
         f"; {done.refused:,} could not be read, see the column {done.columns[-1]} of {target}" if done.refused else ""
     )

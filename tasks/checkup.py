@@ -3,10 +3,9 @@
 import os
 import shutil
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from graftline.answers.tasks import TASKS
@@ -21,12 +20,12 @@ from graftline.tasks.readiness import missing_things
 from graftline.tasks.steps.adapting import frozen_rate
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.fetch_model import fetch_model
+from graftline.tasks.tracking.server import no_answer, without_password
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import read_policy
 
-SERVER_SECONDS = 5
-# Where a server says that it lives, below the address that the environment names.
-SERVERS = {"MLFLOW_TRACKING_URI": "/health", "PREFECT_API_URL": "/health"}
+# The variables that name servers.
+SERVERS = ("MLFLOW_TRACKING_URI", "PREFECT_API_URL")
 # A run keeps the base model, a checkpoint, the adapted model, and MLflow's copy of that.
 COPIES_ON_DISK = 4
 # Weights, gradients and the two moments of AdamW.
@@ -68,8 +67,8 @@ def look_at_project(root: Path, settings: Settings) -> Iterator[Finding]:
         yield Finding("base model", faults=ready["base model"], exit_code=4)
     else:
         yield _finding("base model", lambda: _base_model(workspace, settings, stored))
-    for variable, path in SERVERS.items():
-        yield _finding(variable, lambda variable=variable, path=path: _server(variable, path))  # type: ignore[misc]
+    for variable in SERVERS:
+        yield _finding(variable, partial(_server, variable))
     if stored:
         yield _finding("disk", lambda: _disk(root, stored[0].bytes))
         yield _finding("memory", lambda: _memory(stored[0].bytes))
@@ -122,17 +121,16 @@ def _base_model(workspace: Workspace, settings: Settings, stored: list[BaseModel
     return f"{uri}: {model.bytes / 1e6:.1f} MB, every byte as locked"
 
 
-def _server(variable: str, path: str) -> str:
+def _server(variable: str) -> str:
     address = os.environ.get(variable, "")
+    shown = without_password(address)
     if not address.startswith(("http://", "https://")):
-        return f"{address or 'not set'}: no server is asked"
-    try:
-        with urllib.request.urlopen(address.rstrip("/") + path, timeout=SERVER_SECONDS):  # noqa: S310 - checked above
-            return f"{address} answers"
-    except (OSError, urllib.error.URLError) as error:
+        return f"{shown or 'not set'}: no server is asked"
+    if fault := no_answer(address):
         raise GraftlineError(
-            f"{variable} {address}: no server answers there ({error}); start one with `graftline up`, or unset it"
-        ) from None
+            f"{variable} {shown}: no server answers there ({fault}); start one with `graftline up`, or unset it"
+        )
+    return f"{shown} answers"
 
 
 def _disk(root: Path, model_bytes: int) -> str:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from graftline.tasks.registry.versions import DATA_VERSION, VERDICT, WEIGHTS, versions_of
-from graftline.tasks.tracking.server import client, connect, tracking_uri
+from graftline.tasks.tracking.server import client, connect, has_registry
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class RegisteredListed:
 
 def registered_models(workspace: Workspace) -> list[RegisteredListed]:
     """Every version of every model, the newest of each model first. Raises: RegistryRefusedError."""
-    if not _has_registry(workspace):
+    if not has_registry(workspace):
         return []
     connect(workspace)
     server = client()
@@ -78,9 +78,3 @@ def _main_score(run_id: str) -> tuple[str | None, float | None]:
     name = MAIN_SCORES.get(run.data.params.get("data.task", ""))
     scores = run.data.metrics  # whose names had another stroke before each model had an experiment of its own
     return name, scores.get(f"test/{name}", scores.get(f"test_{name}"))
-
-
-def _has_registry(workspace: Workspace) -> bool:
-    """Whether there is one: asking MLflow for a list would make it."""
-    place = tracking_uri(workspace)
-    return not place.startswith("sqlite:///") or workspace.root.joinpath("mlflow", "mlflow.db").exists()

@@ -97,7 +97,9 @@ def _ask(
     asked.write_text(json.dumps(questions), encoding="utf-8")
     # As a file and not as a module, with no folder of ours on the path: graftline is the model's to import.
     command = [sys.executable, "-P", fresh_process.__file__, uri, str(asked), str(answers), str(threads)]
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri(workspace)}
+    # Where MLflow puts the copy of a model that lies on a server, which it does not remove.
+    (copies := folder / "copies").mkdir()
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri(workspace), "TMPDIR": str(copies)}
     try:
         with waiting(f"{uri} in a fresh process"):
             done = subprocess.run(  # noqa: S603 - our own interpreter and module

@@ -1,16 +1,21 @@
 """Where MLflow keeps runs and models: a server that the environment names, otherwise a store in the project folder."""
 
 import os
+import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
 from graftline.errors import RegistryRefusedError
 from graftline.tasks.workspace import Workspace
+from graftline.wording import ERROR_CHARACTERS, shortened
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,6 +27,9 @@ HEALTH_TIMEOUT_SECONDS = 5
 MAX_RETRIES = "3"
 # The answers of MLflow where something does not exist; anything else is trouble, not an answer.
 NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+# The page of a server, MLflow's or Prefect's, that says that it lives.
+HEALTH = "/health"
+CREDENTIALS = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/]*@")
 
 Found = TypeVar("Found")
 
@@ -57,8 +65,31 @@ def connect(workspace: Workspace) -> str:
 
 def tracking_uri(workspace: Workspace) -> str:
     """`MLFLOW_TRACKING_URI` where it is set, otherwise a sqlite file below `mlflow/`."""
-    folder = workspace.root / "mlflow"
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_own_store(workspace)}"
+
+
+def has_registry(workspace: Workspace) -> bool:
+    """Whether there is one: to connect to the project's own would make it."""
+    own = _own_store(workspace)
+    return tracking_uri(workspace) != f"sqlite:///{own}" or own.exists()
+
+
+def without_password(address: str) -> str:
+    """An address without what stands before its @."""
+    return CREDENTIALS.sub(r"\1", address)
+
+
+def no_answer(address: str) -> str | None:
+    """Why no server answers at this address; None if one does, also by a refusal: a proxy may hide this page."""
+    # A refusal is an answer, so nobody's password is needed.
+    asked = without_password(address).rstrip("/") + HEALTH
+    try:
+        with urllib.request.urlopen(asked, timeout=HEALTH_TIMEOUT_SECONDS):  # noqa: S310 - callers checked for http(s)
+            return None
+    except urllib.error.HTTPError:
+        return None
+    except (OSError, HTTPException, ValueError) as error:
+        return str(error)
 
 
 def client() -> "MlflowClient":
@@ -75,7 +106,7 @@ def experiment_of(workspace: Workspace, model: str) -> str:
     server, uri = client(), tracking_uri(workspace)
     # A plain folder can be read with and without a server; a remote server chooses its own place.
     local = workspace.root / "mlflow" / "artifacts"
-    own = not uri.startswith("http") or (workspace.root / "mlflow" / "mlflow.db").exists()
+    own = not uri.startswith("http") or _own_store(workspace).exists()
     if server.get_experiment_by_name(model) is None:
         try:
             return server.create_experiment(model, artifact_location=local.as_uri() if own else None)
@@ -105,11 +136,23 @@ def if_there(look: Callable[[], Found]) -> Found | None:
         raise
 
 
+@contextmanager
+def refusing_with_mlflow(what: str) -> Iterator[None]:
+    """Raises: RegistryRefusedError instead of MLflow's own errors."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        said = shortened(" ".join(str(error).split()), ERROR_CHARACTERS)
+        raise RegistryRefusedError(f"{what}: MLflow refused ({said}); look into its log, then try again") from None
+
+
 def run_page(workspace: Workspace, run_id: str) -> str | None:
     """The address of a run's page, where a server shows it."""
     import mlflow
 
-    uri = tracking_uri(workspace)
+    uri = without_password(tracking_uri(workspace))
     if not uri.startswith("http"):
         return None
     experiment = mlflow.get_run(run_id).info.experiment_id
@@ -128,11 +171,14 @@ def logged_settings(run_id: str) -> dict[str, str]:
         return {}
 
 
-def model_folder(uri: str) -> Path:
-    """The files of a registered model: where they lie, or a copy of those on a server."""
+@contextmanager
+def model_folder(uri: str) -> Iterator[Path]:
+    """The files of a registered model: where they lie, or, as long as the block runs, a copy of those on a server."""
     import mlflow
 
-    return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+    with TemporaryDirectory() as copy:
+        place = copy if mlflow.get_registry_uri().startswith("http") else None
+        yield Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=place))
 
 
 def log_epoch(run_id: str, epoch: Mapping[str, float]) -> None:
@@ -145,15 +191,13 @@ def log_epoch(run_id: str, epoch: Mapping[str, float]) -> None:
     client().log_batch(run_id, metrics=metrics)
 
 
+def _own_store(workspace: Workspace) -> Path:
+    return workspace.root / "mlflow" / "mlflow.db"
+
+
 def _check_health(uri: str) -> None:
-    address = uri.rstrip("/") + "/health"
-    try:
-        with urllib.request.urlopen(address, timeout=HEALTH_TIMEOUT_SECONDS):  # noqa: S310 - http(s) was checked
-            return
-    except urllib.error.HTTPError:
-        return  # it answers; a proxy may hide this page
-    except OSError as error:
+    if fault := no_answer(uri):
         raise RegistryRefusedError(
-            f"MLFLOW_TRACKING_URI={uri}: no MLflow server answers there ({error});"
+            f"MLFLOW_TRACKING_URI={without_password(uri)}: no MLflow server answers there ({fault});"
             " start it with `graftline up`, or unset the variable to use the store in the project folder"
-        ) from None
+        )

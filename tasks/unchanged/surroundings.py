@@ -3,7 +3,6 @@
 import os
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import JsonValue
 
@@ -11,7 +10,7 @@ from graftline.compute.threads import thread_count
 from graftline.digests import json_sha256
 from graftline.tasks.own_code import PACKAGE
 from graftline.tasks.tracking.provenance import processor
-from graftline.tasks.tracking.server import tracking_uri
+from graftline.tasks.tracking.server import tracking_uri, without_password
 from graftline.tasks.workspace import Workspace
 
 # The folders in which installed packages lie, besides those that PYTHONPATH names.
@@ -29,12 +28,6 @@ def surroundings(workspace: Workspace) -> dict[str, JsonValue]:
         "threads": thread_count(0),
         "registry": without_password(tracking_uri(workspace)),
     }
-
-
-def without_password(uri: str) -> str:
-    """An address without what stands before its @."""
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
 
 
 def _libraries_sha256() -> str:

@@ -50,6 +50,15 @@ def test_all_that_is_wrong_is_shown_and_the_first_kind_gives_the_exit_code(
     assert "no server answers there" in findings["PREFECT_API_URL"]["faults"][0]
 
 
+def test_a_servers_password_is_not_shown(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://ada:secret@host/runs")
+    monkeypatch.setenv("PREFECT_API_URL", "https://ada:secret@127.0.0.1:9/api")
+    done = CliRunner().invoke(app, ["check", "--json", "--set", "base_model.uri=path:none"])
+    assert "postgresql://host/runs: no server is asked" in done.stderr
+    assert "https://127.0.0.1:9/api: no server answers there" in done.stderr
+    assert "secret" not in done.output
+
+
 def test_one_class_alone_is_seen_without_a_run(root: Path) -> None:
     table = root / "data" / "rows.csv"
     table.write_text(table.read_text().replace(",good,", ",bad,").replace(",baad,", ",bad,"))

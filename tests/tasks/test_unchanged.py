@@ -232,11 +232,6 @@ def test_another_registry_is_seen(line: Line, tmp_path: Path, monkeypatch: pytes
     assert known(line) is None
 
 
-def test_a_password_in_an_address_is_not_written_down() -> None:
-    assert installation.without_password("https://ada:secret@host:5000/x") == "https://host:5000/x"
-    assert installation.without_password("sqlite:////a/b@c/mlflow.db") == "sqlite:////a/b@c/mlflow.db"
-
-
 def test_moved_and_removed_aliases_and_notes_are_seen(line: Line) -> None:
     from mlflow import MlflowClient
 

@@ -115,9 +115,10 @@ def check_predictions(registered: Registered, expected: list[dict[str, Any]]) ->
         shutil.copy(path, folder / "deep" / path.name)
     (folder / f"cut{first.suffix}").write_bytes(first.read_bytes()[:60])
     (folder / "notes.txt").write_text("no medium")
-    model = open_registered("tiny version 1", model_folder("models:/tiny/1"), registered.line.checkpoint.weights_sha256)
     trained = Trained("input", "|")
-    done = predict_table(model, trained, folder, root / "out.csv", data=root / "data", say=print)
+    with model_folder("models:/tiny/1") as stored:
+        model = open_registered("tiny version 1", stored, registered.line.checkpoint.weights_sha256)
+        done = predict_table(model, trained, folder, root / "out.csv", data=root / "data", say=print)
     rows = pd.read_csv(root / "out.csv").to_dict("records")
     assert (done.read, done.answered, done.refused) == (5, 3, 2)
     assert [row["file"] for row in rows] == [

@@ -1,0 +1,90 @@
+"""Where MLflow keeps things, and what is said about a server that does not answer."""
+
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from graftline.errors import RegistryRefusedError
+from graftline.tasks.registry.versions import versions_of
+from graftline.tasks.tracking.server import connect, has_registry, no_answer, refusing_with_mlflow, without_password
+from graftline.tasks.workspace import Workspace
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A server that refuses everything, as one that wants a password does."""
+
+    def do_GET(self) -> None:
+        self.send_error(401)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://ada:secret@host:5000/x", "https://host:5000/x"),
+        ("https://ada:se#c?r@et@host", "https://host"),
+        ("postgresql+psycopg2://ada:secret@host/runs", "postgresql+psycopg2://host/runs"),
+        ("https://host/@x", "https://host/@x"),
+        ("sqlite:////a/b@c/mlflow.db", "sqlite:////a/b@c/mlflow.db"),
+    ],
+)
+def test_a_password_in_an_address_is_not_shown(address: str, shown: str) -> None:
+    assert without_password(address) == shown
+
+
+def test_a_refusal_is_an_answer_and_needs_no_password(refusing: str) -> None:
+    assert no_answer(refusing) is None
+    assert no_answer(refusing.replace("//", "//ada:secret@")) is None
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9", "http://127.0.0.1:port", "http://[", "http://a b"])
+def test_what_is_no_address_does_not_answer(address: str) -> None:
+    assert no_answer(address)
+
+
+def test_a_server_that_does_not_answer_is_named_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:secret@127.0.0.1:9")
+    with pytest.raises(RegistryRefusedError, match=r"MLFLOW_TRACKING_URI=http://127\.0\.0\.1:9: no") as refused:
+        connect(Workspace(tmp_path))
+    assert "secret" not in str(refused.value)
+
+
+def test_a_store_elsewhere_is_a_registry_and_the_projects_own_only_once_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    workspace, own = Workspace(tmp_path), tmp_path / "mlflow" / "mlflow.db"
+    assert not has_registry(workspace)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{own}")  # as MLflow itself writes it there
+    assert not has_registry(workspace)
+    for elsewhere in ("sqlite:////elsewhere.db", "postgresql://host/runs", "https://host"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", elsewhere)
+        assert has_registry(workspace)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    own.parent.mkdir()
+    own.touch()
+    assert has_registry(workspace)
+
+
+def test_mlflows_own_error_is_a_sentence_of_ours(
+    workspace: Workspace, refusing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", refusing)
+    connect(workspace)
+    with pytest.raises(RegistryRefusedError, match="m: MLflow refused"), refusing_with_mlflow("m"):
+        versions_of("m")
