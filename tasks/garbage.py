@@ -16,8 +16,8 @@ from graftline.files import files_below
 from graftline.tasks.base_models.store import LOCK_FILE, store_of
 from graftline.tasks.registry.removal import (
     base_models_of,
+    models_decided_here,
     orphans,
-    registered_models,
     remove_orphan,
     remove_version,
     surplus_versions,
@@ -26,7 +26,7 @@ from graftline.tasks.registry.removal import (
 from graftline.tasks.step_folders import is_intact, listed
 from graftline.tasks.step_uses import Use, needed, read_uses
 from graftline.tasks.steps.adapting import FEATURES
-from graftline.tasks.tracking.server import connect, tracking_uri
+from graftline.tasks.tracking.server import connect, has_registry
 from graftline.tasks.workspace import Workspace
 
 KEY, SHA256 = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{64}")
@@ -67,7 +67,7 @@ def find_garbage(workspace: Workspace, *, keep_rejected: int) -> list[Garbage]:
     versions: dict[str, set[int]] = {}
     of_registry: list[Garbage] = []
     base_models = _locked_models(workspace)
-    if _has_registry(workspace):
+    if has_registry(workspace):
         connect(workspace)
         versions = versions_in_use(workspace)
         of_registry, gone = _versions(workspace, keep_rejected)
@@ -100,11 +100,6 @@ def _files_of(one: Garbage) -> list[Path]:
     return [file for path in one.paths for file in (files_below(path) if path.is_dir() else [path])]
 
 
-def _has_registry(workspace: Workspace) -> bool:
-    """Whether there is one already: connecting would make one."""
-    return tracking_uri(workspace).startswith("http") or (workspace.root / "mlflow" / "mlflow.db").exists()
-
-
 def _locked_models(workspace: Workspace) -> set[str] | None:
     path = workspace.root / LOCK_FILE
     if not path.exists():
@@ -115,7 +110,7 @@ def _locked_models(workspace: Workspace) -> set[str] | None:
 def _versions(workspace: Workspace, keep: int) -> tuple[list[Garbage], set[tuple[str, int]]]:
     """Versions that are surplus, and the copies of models that nothing refers to without them."""
     found, gone = [], set[tuple[str, int]]()
-    for model in registered_models():
+    for model in models_decided_here(workspace):
         for surplus in surplus_versions(workspace, model, keep=keep):
             gone.add((model, surplus.version))
             why = f"{surplus.judged.verdict}, older than the {keep} newest that were held or rejected"

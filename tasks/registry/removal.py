@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from graftline.tasks.registry.carrying_out import append, entry_of, settled
-from graftline.tasks.registry.history import champions, deciding, read_history
+from graftline.tasks.registry.history import champions, deciding, history_folder, read_history
 from graftline.tasks.registry.promotion import grounds, repair
 from graftline.tasks.registry.records import FORM, Record
 from graftline.tasks.registry.versions import (
+    NAME,
     RUN_KEY,
     challenger_of,
     champion_of,
@@ -50,9 +51,10 @@ class Orphan:
     run_key: str
 
 
-def registered_models() -> list[str]:
-    """The names of all registered models."""
-    return sorted({version.name for version in _all_versions()})
+def models_decided_here(workspace: Workspace) -> list[str]:
+    """The names of the registered models that this project has a history of; a server may have those of others."""
+    names = sorted({version.name for version in _all_versions()})
+    return [name for name in names if NAME.fullmatch(name) and history_folder(workspace, name).is_dir()]
 
 
 def surplus_versions(workspace: Workspace, model: str, *, keep: int) -> list[Surplus]:
@@ -118,9 +120,9 @@ def remove_orphan(workspace: Workspace, orphan: Orphan) -> bool:
 
 
 def versions_in_use(workspace: Workspace) -> dict[str, set[int]]:
-    """Of each registered model the champion and what waits for an approval."""
+    """Of each model that is decided about here the champion and what waits for an approval."""
     used: dict[str, set[int]] = {}
-    for model in registered_models():
+    for model in models_decided_here(workspace):
         waiting = {version for version, judged in _judged(model, repair(workspace, model)).items() if judged.due}
         champion = champion_of(model)
         used[model] = waiting | ({champion} if champion else set())

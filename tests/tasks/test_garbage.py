@@ -15,10 +15,11 @@ from graftline.flows.gc import gc
 from graftline.tasks.registry.history import read_history
 from graftline.tasks.registry.promotion import override, promote, rollback
 from graftline.tasks.registry.verification import verify
-from graftline.tasks.registry.versions import champion_of, versions_of
+from graftline.tasks.registry.versions import NEWEST, champion_of, versions_of
 from graftline.tasks.serving.trial import score_in_fresh_process
 from graftline.tasks.step_folders import is_intact, produce
 from graftline.tasks.step_uses import needed, noting_uses, read_uses
+from graftline.tasks.tracking.server import connect
 from graftline.tasks.workspace import Workspace
 from tests.support.registered import MODEL, register
 from tests.support.tiny_model_files import flip_byte
@@ -158,6 +159,31 @@ def test_rejected_versions_go_but_for_the_newest_and_the_history_says_so(workspa
     rollback(workspace, MODEL, "back")
     assert champion_of(MODEL) == 1
     assert verify(workspace, MODEL).findings == ()
+
+
+def test_a_champion_in_a_registry_elsewhere_keeps_its_steps(
+    workspace: Workspace, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "mlflow.db"
+    (workspace.root / "mlflow" / "mlflow.db").rename(elsewhere)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{elsewhere}")
+    connect(workspace)
+    register(workspace, "PROMOTE", "HOLD")
+    promote(workspace, MODEL, 1, "first")
+    run(workspace.root, 1, version=1)
+    run(workspace.root, 2, version=2)
+    assert collect(workspace.root) == []
+
+
+def test_models_of_others_in_a_shared_registry_are_not_looked_at(workspace: Workspace) -> None:
+    client = MlflowClient()
+    for name in ("theirs", "their own name"):
+        client.create_registered_model(name)
+        client.create_model_version(name, "s3://nowhere/model")
+    client.set_registered_model_tag("theirs", NEWEST, "3 " + "0" * 64)  # their history, which is not here
+    register(workspace, "HOLD")
+    assert collect(workspace.root, keep_rejected=0) == [f"{MODEL} version 1"]
+    assert [path.name for path in (workspace.root / "mlflow" / "history").iterdir()] == [MODEL]
 
 
 def test_a_removal_that_a_kill_cut_short_is_finished_by_the_next_command(
