@@ -4,6 +4,7 @@ import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
 import httpx
@@ -17,6 +18,8 @@ from graftline.errors import GraftlineError
 from graftline.flows.servers.forms import offer_versions
 from graftline.settings import Settings
 from graftline.tasks.data.files import DataVersion
+from graftline.tasks.tracking.server import connect, has_registry, refusing_with_mlflow
+from graftline.tasks.workspace import Workspace
 
 Result = dict[str, JsonValue]
 P = ParamSpec("P")
@@ -59,7 +62,7 @@ def told(tell: Callable[[Result], Told]) -> Callable[[Callable[P, Result]], Call
                 return cast("Result", Failed(message=" ".join(str(error).split()), data=error))
             end = tell(result)
             name_run(end.name, *end.tags)
-            _ask_server(lambda client: offer_versions(client, str(result["model"])), "the forms' versions")
+            _ask_server(lambda client: _offer_versions(client, str(result["model"])), "the forms' versions")
             # Who calls the flow gets `data`, or the error above raised.
             return cast("Result", Completed(message=end.sentence, data=result))
 
@@ -112,8 +115,20 @@ def _ask_server(ask: Callable[[SyncPrefectClient], object], what: str) -> None:
         except httpx.HTTPError as error:
             if attempt == ATTEMPTS - 1:
                 logger.warning("Prefect's page does not show %s: its server did not take it (%s)", what, error)
+        except GraftlineError as error:
+            logger.warning("Prefect's page does not show %s: %s", what, error)
+            return
         else:
             return
+
+
+def _offer_versions(client: SyncPrefectClient, model: str) -> None:
+    """Raises: RegistryRefusedError where MLflow does not say which versions there are."""
+    workspace = Workspace(Path.cwd())
+    if has_registry(workspace):
+        with refusing_with_mlflow(model):
+            connect(workspace)  # what was told may have been read without MLflow
+            offer_versions(client, model)
 
 
 def own_run() -> FlowRun | None:
