@@ -6,10 +6,12 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from graftline.flows.console import plain_progress
 from graftline.settings import Settings
 from graftline.tasks.checkup import Finding, look_at_project
 
 
+@plain_progress()
 def check(root: Path, settings: Settings, say: Callable[[str], None] = lambda _: None) -> dict[str, JsonValue]:
     """One line for each thing that a run needs, said as soon as it is known.
 

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from graftline.evaluation.scoring import spelt
 from graftline.flows.columns import in_columns
+from graftline.flows.console import plain_progress
 from graftline.settings import Settings
 from graftline.tasks.registry.named import NamedVersion, find_named, read_name
 from graftline.tasks.steps.compare_versions import ComparedVersions, Scores, answer, compare_versions
@@ -19,6 +20,7 @@ from graftline.tasks.workspace import Workspace
 SHOWN_SLICES = 12
 
 
+@plain_progress()
 def compare(
     root: Path, settings: Settings, first: str, second: str, *, say: Callable[[str], None]
 ) -> dict[str, JsonValue]:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,26 +17,42 @@ def show_progress() -> Iterator[None]:
     """Send the lines of the `graftline` loggers where Prefect's own go."""
     from prefect.logging.handlers import APILogHandler, PrefectConsoleHandler
 
-    from graftline.tasks.progress import in_prefect, make_way
+    from graftline.tasks.progress import in_prefect
+
+    console = PrefectConsoleHandler(level=logging.INFO)
+    # Outside of a run, as where a verb calls the function of a flow, there is no page to write to.
+    with _lines_to(console, *([APILogHandler(level=logging.INFO)] if in_prefect() else [])):
+        yield
+
+
+@contextmanager
+def plain_progress() -> Iterator[None]:
+    """Send the lines of the `graftline` loggers to standard error: for verbs that are no flows, without Prefect."""
+    with _lines_to(logging.StreamHandler(sys.stderr)):
+        yield
+
+
+@contextmanager
+def _lines_to(console: logging.Handler, *more: logging.Handler) -> Iterator[None]:
+    """Our own lines to these alone, and of the tools' only what is a warning."""
+    from graftline.tasks.progress import clear, make_way
 
     ours = logging.getLogger("graftline")
-    console = PrefectConsoleHandler(level=logging.INFO)
     console.setFormatter(logging.Formatter("%(asctime)s | %(message)s", "%H:%M:%S"))
     console.addFilter(make_way)
-    # Outside of a run, as where a verb calls the function of a flow, there is no page to write to.
-    handlers: list[logging.Handler] = [console, *([APILogHandler(level=logging.INFO)] if in_prefect() else [])]
     levels = {name: logging.getLogger(name).level for name in CHATTY}
     before = ours.level, ours.propagate
     ours.setLevel(logging.INFO)
     ours.propagate = False
-    for handler in handlers:
+    for handler in (console, *more):
         ours.addHandler(handler)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
         yield
     finally:
-        for handler in handlers:
+        clear()
+        for handler in (console, *more):
             ours.removeHandler(handler)
         ours.setLevel(before[0])
         ours.propagate = before[1]

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from graftline.answers.tasks import TASKS
 from graftline.data.first_look import look_at_table
 from graftline.errors import DataRefusedError
+from graftline.flows.console import plain_progress
 from graftline.flows.lock import described
 from graftline.settings import DATA_FOLDER, Settings, parse_settings, read_settings
 from graftline.settings.reading import read_yaml
@@ -54,6 +55,7 @@ WITHOUT_GIT = (
 Say = Callable[[str], None]
 
 
+@plain_progress()
 def init(
     root: Path, wishes: Wishes, *, say: Say, ask: Ask | None = None, demo: bool = False, untrack_data: bool = False
 ) -> dict[str, JsonValue]:

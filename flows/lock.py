@@ -5,11 +5,13 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from graftline.base_models.lock import LockedModel
+from graftline.flows.console import plain_progress
 from graftline.settings import Settings
 from graftline.tasks.base_models.locking import lock_model
 from graftline.tasks.workspace import Workspace
 
 
+@plain_progress()
 def lock(settings: Settings, root: Path) -> dict[str, JsonValue]:
     """Write the base model that the settings name into `base_models.lock`, and say what was locked.
 

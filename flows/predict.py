@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from graftline.flows.console import plain_progress
 from graftline.settings.data import DATA_FOLDER, folder_of
 from graftline.tasks.registry.named import find_named, read_name
 from graftline.tasks.serving.answering import open_registered
@@ -16,6 +17,7 @@ from graftline.tasks.workspace import Workspace
 INPUT, LABEL_SEPARATOR = "text", "|"
 
 
+@plain_progress()
 def predict(
     root: Path, source: Path, target: Path, *, model: str, version: int | None, say: Callable[[str], None]
 ) -> dict[str, JsonValue]:
@@ -31,7 +33,7 @@ def predict(
     data = root / folder_of(settings.get("data.path", DATA_FOLDER))
     with model_folder(named.uri) as folder:
         registered = open_registered(str(named), folder, named.weights_sha256)
-        done = predict_table(registered, trained, source, target, data=data, say=say)
+        done = predict_table(registered, trained, source, target, data=data)
     refused = (
         f"; {done.refused:,} could not be read, see the column {done.columns[-1]} of {target}" if done.refused else ""
     )

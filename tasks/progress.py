@@ -72,41 +72,52 @@ class RecentRate:
 
 
 class Wait:
-    """A wait of known length: a bar, the rate of the last minute and the time left, if it takes over five seconds."""
+    """A wait of known length: a bar, the rate of the last minute and the time left, if it takes over five seconds.
 
-    def __init__(self, what: str, *, unit: str = "rows", bar: ProgressBar | None = None) -> None:
-        self._what, self._unit = what, unit
+    One of unknown length has no bar and no time left. What is counted is said in `unit`s of so many.
+    """
+
+    def __init__(self, what: str, *, unit: str = "rows", of: int = 1, bar: ProgressBar | None = None) -> None:
+        self._what, self._unit, self._of = what, unit, of
         self._bar = bar or ProgressBar(what.replace(" ", "-"), what)
         self._began = self._said = self._drawn = time.monotonic()
         self._rate = RecentRate()
 
-    def tell(self, done: int, total: int, more: str = "") -> None:
-        """So much of all is done; `more` stands at the end of the line."""
+    def tell(self, done: int, total: int | None, more: str = "") -> None:
+        """So much of all is done, if that is known; `more` stands at the end of the line."""
         now = time.monotonic()
-        if not self._rate.marks or now - self._rate.marks[-1][0] >= DRAW_SECONDS / 2 or done >= total:
+        over = total is not None and done >= total
+        if not self._rate.marks or now - self._rate.marks[-1][0] >= DRAW_SECONDS / 2 or over:
             self._rate.add(now, done)
         if now - self._began < PATIENCE_SECONDS:
             return
         line = self._line(done, total) + more
         terminal = sys.stderr.isatty()
-        if terminal and (now - self._drawn >= DRAW_SECONDS or done >= total):
+        if terminal and (now - self._drawn >= DRAW_SECONDS or over):
             self._drawn = now
-            filled = round(BAR_CHARACTERS * done / max(1, total))
-            draw("" if done >= total else f"{'━' * filled}{'╌' * (BAR_CHARACTERS - filled)} {line}")
+            draw("" if over else _drawn_bar(done, total) + line)
         if now - self._said >= SAY_SECONDS:
             self._said = now
-            self._bar.show(done / max(1, total))
+            if total is not None:
+                self._bar.show(done / max(1, total))
             if not terminal:
                 logger.info("%s", line)
 
-    def _line(self, done: int, total: int) -> str:
-        rate = self._rate.per_second
-        speed = (
-            f", {rate:,.{0 if rate >= 10 else 1}f} {self._unit}/s, {duration((total - done) / rate)} left"
-            if rate
-            else ""
-        )
-        return f"{self._what}: {done:,} of {total:,} {self._unit}{speed}"
+    def _line(self, done: int, total: int | None) -> str:
+        of_all = "" if total is None else f" of {total // self._of:,}"
+        line = f"{self._what}: {done // self._of:,}{of_all} {self._unit}"
+        if rate := self._rate.per_second:
+            in_units = rate / self._of
+            line += f", {in_units:,.{0 if in_units >= 10 else 1}f} {self._unit}/s"
+            line += "" if total is None else f", {duration((total - done) / rate)} left"
+        return line
+
+
+def _drawn_bar(done: int, total: int | None) -> str:
+    if total is None:
+        return ""
+    filled = round(BAR_CHARACTERS * done / max(1, total))
+    return f"{'━' * filled}{'╌' * (BAR_CHARACTERS - filled)} "
 
 
 @contextmanager
@@ -144,8 +155,13 @@ def draw(line: str) -> None:
     sys.stderr.flush()
 
 
+def clear() -> None:
+    """Take away the line that is drawn on a terminal, if any is."""
+    if sys.stderr.isatty():
+        draw("")
+
+
 def make_way(_: logging.LogRecord) -> bool:
     """Clear the drawn line in front of a line that stays."""
-    if sys.stderr.isatty():
-        sys.stderr.write(ERASE)
+    clear()
     return True

@@ -11,7 +11,7 @@ from graftline.base_models.lock import LockedModel, describe_folder, parse_lock,
 from graftline.errors import BaseModelRefusedError
 from graftline.files import write_atomically
 from graftline.tasks.base_models.sources import open_source, parse_uri
-from graftline.tasks.base_models.store import LOCK_FILE, keep, read_on, store_of
+from graftline.tasks.base_models.store import LOCK_FILE, Fetched, keep, read_on, store_of
 from graftline.tasks.workspace import Workspace
 
 
@@ -62,8 +62,10 @@ def _take_stock(workspace: Workspace, uri: str, partial: Path) -> LockedModel:
     with open_source(workspace, uri) as source:
         offered = source.list_files()
         check_names([file.path for file in offered], uri)
+        fetched = Fetched(sum(file.bytes for file in offered))
         for file in offered:
-            read_on(source, file, partial / file.path, where=uri)
+            read_on(source, file, partial / file.path, where=uri, told=fetched.tell)
+            fetched.add(file.bytes)
         return describe_folder(
             partial,
             uri,

@@ -15,6 +15,7 @@ from graftline.base_models.lock import list_files
 from graftline.digests import CHUNK_BYTES
 from graftline.errors import BaseModelRefusedError, GraftlineError, SettingsError
 from graftline.settings.addresses import address_of
+from graftline.tasks.progress import waiting
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -256,7 +257,8 @@ def _registered(
     try:
         version = version or str(client().get_model_version_by_alias(name, parts["alias"]).version)
         address = f"models:/{name}/{version}/{CHECKPOINT_FOLDER}"
-        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=str(scratch)))
+        with waiting(f"fetching {uri} from MLflow"):
+            folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=str(scratch)))
     except (MlflowException, OSError) as error:
         raise BaseModelRefusedError(
             f"{uri}: the registry does not give its checkpoint ({error});"

@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +12,13 @@ from graftline.digests import file_sha256
 from graftline.errors import BaseModelRefusedError
 from graftline.files import sync_folder
 from graftline.tasks.base_models.sources import Source, SourceFile, open_source
-from graftline.tasks.progress import waiting
+from graftline.tasks.progress import Wait
 from graftline.tasks.shared_files import give_back, share
 from graftline.tasks.step_folders import Outcome
 from graftline.tasks.workspace import Workspace
 
 LOCK_FILE = "base_models.lock"
+MEGABYTE = 1_000_000
 SOURCE_DIFFERS = (
     "the source is not what was locked: restore it, or, if the change is intended, run `graftline lock` and review"
     f" the difference in {LOCK_FILE}"
@@ -46,7 +48,6 @@ def verify_base_model(model: BaseModel) -> None:
     logger.info("verified %s: %d files, %.1f MB, %s", model.uri, len(model.files), model.bytes / 1e6, model.digest[:12])
 
 
-@waiting("fetching the base model")
 def download(workspace: Workspace, uri: str, locked: LockedModel, folder: Path) -> None:
     """Fetch what the lock names into a partial folder, which a killed run leaves to the next, and rename it."""
     partial = partial_of(folder)
@@ -55,8 +56,10 @@ def download(workspace: Workspace, uri: str, locked: LockedModel, folder: Path) 
     logger.info("fetching %s at %s: %d files, %.1f MB", uri, locked.revision, len(locked.files), locked.bytes / 1e6)
     try:
         with open_source(workspace, uri, locked.revision) as source:
+            fetched = Fetched(locked.bytes)
             for file in locked.files:
-                _fetch_file(source, file, partial / file.path, where=uri)
+                _fetch_file(source, file, partial / file.path, where=uri, told=fetched.tell)
+                fetched.add(file.bytes)
         check_folder(partial, uri, files=locked.files, next_step=SOURCE_DIFFERS)
     except BaseModelRefusedError:
         shutil.rmtree(partial, ignore_errors=True)
@@ -94,21 +97,38 @@ def partial_of(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.partial")
 
 
-def _fetch_file(source: Source, file: LockedFile, target: Path, *, where: str) -> None:
+class Fetched:
+    """How much of a base model's files is here."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._whole = total, 0
+        self._wait = Wait("fetching the base model", unit="MB", of=MEGABYTE)
+
+    def add(self, whole: int) -> None:
+        """A file of so many bytes is here."""
+        self._whole += whole
+
+    def tell(self, part: int) -> None:
+        """So many bytes of the next file are here."""
+        self._wait.tell(self._whole + part, self._total)
+
+
+def _fetch_file(source: Source, file: LockedFile, target: Path, *, where: str, told: Callable[[int], None]) -> None:
     """Fetch one file, going on where an earlier try stopped; what that left is only trusted if the whole is right."""
     offered = SourceFile(file.path, file.bytes, file.version)
     resumed = target.exists()
-    read_on(source, offered, target, where=where)
+    read_on(source, offered, target, where=where, told=told)
     if resumed and file_sha256(target) != file.sha256:
         logger.warning("%s: what an earlier run left of %s is not usable, fetching it again", where, file.path)
         target.unlink()
-        read_on(source, offered, target, where=where)
+        read_on(source, offered, target, where=where, told=told)
     check_file(target, file, where, next_step=SOURCE_DIFFERS)
 
 
-def read_on(source: Source, file: SourceFile, target: Path, *, where: str) -> None:
+def read_on(source: Source, file: SourceFile, target: Path, *, where: str, told: Callable[[int], None]) -> None:
     """Read on until the file is as long as it should be. A source that ends early is asked again while it gives more.
 
+    `told` hears how many bytes are there.
     Raises: BaseModelRefusedError if it ends early without giving more, or goes on past the end.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -116,6 +136,7 @@ def read_on(source: Source, file: SourceFile, target: Path, *, where: str) -> No
         while (offset := opened.tell()) < file.bytes:
             for chunk in source.read(file, offset):
                 opened.write(chunk)
+                told(opened.tell())
                 if opened.tell() > file.bytes:
                     raise _wrong_length(where, file, f"goes on after {file.bytes} bytes")
             if opened.tell() == offset:

@@ -15,6 +15,7 @@ from graftline.data.tables import read_rows
 from graftline.errors import DataRefusedError, SettingsError
 from graftline.files import files_below, write_atomically
 from graftline.settings import DATA_FOLDER, Kind
+from graftline.tasks.progress import waiting
 
 TABLE_SUFFIXES = (*TEXT_SUFFIXES, ".jsonl", ".ndjson", ".parquet")
 # Parts of a data set that somebody has split already.
@@ -136,6 +137,7 @@ def own_folder(root: Path, data: FoundData) -> Path | None:
     return root / parts[0]
 
 
+@waiting("bringing the data into the project")
 def bring(root: Path, data: FoundData, *, media: str | None = None) -> BroughtData:
     """Bring the data into a folder of the project, unless they lie in one. `media` is a table's column of paths.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from graftline.errors import DataRefusedError
 from graftline.files import write_atomically
 from graftline.tasks.data.dvc_folder import CONFIG, LOCAL_CONFIG, dvc_folder, open_repo, private_site_cache
+from graftline.tasks.progress import waiting
 from graftline.tasks.tracking.git import git
 
 DVC_CONFIG = """[core]
@@ -90,7 +91,7 @@ def version_data(root: Path, folder: str) -> str:
     # It would print how to commit the file.
     logging.getLogger("dvc").setLevel(logging.WARNING)
     try:
-        with open_repo(root) as repo:
+        with waiting(f"dvc add {folder}"), open_repo(root) as repo:
             repo.add([str(root.resolve() / folder)])
     except (DvcException, OSError) as error:
         raise DataRefusedError(

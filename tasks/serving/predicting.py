@@ -2,8 +2,7 @@
 
 import base64
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,12 +16,12 @@ from graftline.data.written_tables import Cell, Type, require_table_name, writte
 from graftline.errors import DataRefusedError, SettingsError
 from graftline.files import files_below
 from graftline.settings import Kind
+from graftline.tasks.progress import Wait
 from graftline.tasks.serving.answering import RegisteredModel, answering
 from graftline.wording import shortened
 
 # Enough to fill a batch of each length; media are held whole.
 CHUNK_ROWS: dict[Kind, int] = {"text": 512, "image": 32, "audio": 16}
-SAY_SECONDS = 10.0
 SHOWN_CHARACTERS = 300
 ANSWER, PROBABILITY, ERROR = "answer", "probability.", "error"
 # In front of a column of ours whose name a column of the input has.
@@ -62,16 +61,15 @@ class _Source:
     rows: Iterator[Row]
     folders: tuple[Path, ...]
     """Files that rows name lie below one of these."""
+    count: int | None = None
+    """Of the rows, where it is known before they are read."""
 
 
-def predict_table(
-    model: RegisteredModel, trained: Trained, source: Path, target: Path, *, data: Path, say: Callable[[str], None]
-) -> Predicted:
+def predict_table(model: RegisteredModel, trained: Trained, source: Path, target: Path, *, data: Path) -> Predicted:
     """Write the rows of `source`, in their order, with the model's answers to `target`.
 
     `source` is a table, or a folder of pictures or sounds; files that a table names lie beside it, or below `data`. A
-    row that cannot be read, or that the model refuses, is written with an error in place of an answer. `say` is told of
-    the progress now and then.
+    row that cannot be read, or that the model refuses, is written with an error in place of an answer.
     Raises: SettingsError, DataRefusedError for a table that is none; RegistryRefusedError if the model stops answering.
     """
     require_table_name(target)
@@ -79,7 +77,7 @@ def predict_table(
     added = _added_columns(model, rows.columns)
     columns: dict[str, Type] = {**dict.fromkeys(rows.columns, "text"), **added}
     read = answered = 0
-    began = said = time.monotonic()
+    wait = Wait("predict")
     with written_table(target, columns) as write, answering(model, threads=thread_count(0)) as asked:
         while chunk := list(islice(rows.rows, CHUNK_ROWS[model.kind])):
             questions = [_question(row, rows, model.kind) for row in chunk]
@@ -88,9 +86,7 @@ def predict_table(
             write([(*row.values, *_cells(answer, model, trained)) for row, answer in zip(chunk, told, strict=True)])
             read += len(chunk)
             answered += sum(ERROR not in answer for answer in told)
-            if time.monotonic() - said >= SAY_SECONDS:
-                said = time.monotonic()
-                say(f"predict: {read:,} rows, {read / (said - began):,.0f} rows/s")
+            wait.tell(read, rows.count)
     return Predicted(read, answered, tuple(added))
 
 
@@ -118,7 +114,7 @@ def _folder(source: Path, target: Path, kind: Kind) -> _Source:
     if not names:
         raise DataRefusedError(f"{source}: holds no files; name a folder of pictures or sounds, or a table")
     rows = (Row(number, (name,)) for number, name in enumerate(names, start=1))
-    return _Source((FILE,), 0, rows, (source.resolve(),))
+    return _Source((FILE,), 0, rows, (source.resolve(),), len(names))
 
 
 def _added_columns(model: RegisteredModel, columns: Sequence[str]) -> dict[str, Type]:

@@ -13,6 +13,7 @@ from graftline.errors import DataRefusedError
 from graftline.settings import DataSettings
 from graftline.tasks.data.dvc_folder import objects_folder, open_repo
 from graftline.tasks.data.files import DataVersion, digest_of_rows, files_with_md5, leads_to, md5_of, table_path
+from graftline.tasks.progress import waiting
 from graftline.tasks.step import step
 from graftline.tasks.workspace import Workspace
 
@@ -155,7 +156,7 @@ def _call_dvc(folder: _Folder, verb: Literal["fetch", "checkout"], version: str)
     from dvc.exceptions import DvcException
 
     try:
-        with open_repo(folder.root) as repo:
+        with waiting(f"dvc {verb} {folder.pointer}"), open_repo(folder.root) as repo:
             # Absolute: DVC looks for a relative target in the process's folder, which may be another project.
             getattr(repo, verb)(targets=[str((folder.root / folder.pointer).resolve())])
     except (DvcException, OSError) as error:

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
 from graftline.errors import RegistryRefusedError
+from graftline.tasks.progress import waiting
 from graftline.tasks.workspace import Workspace
 from graftline.wording import ERROR_CHARACTERS, shortened
 
@@ -92,6 +93,7 @@ def no_answer(address: str) -> str | None:
         return str(error)
 
 
+@waiting("opening MLflow's store")  # the first to ask makes its tables
 def client() -> "MlflowClient":
     """MLflow's client, for runs and models where `connect` has found them."""
     from mlflow import MlflowClient

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from graftline.flows.console import _is_for_a_person
+from graftline.flows.console import _is_for_a_person, plain_progress
 
 
 def said(name: str, message: str, level: int = logging.INFO) -> bool:
@@ -27,6 +27,17 @@ def test_another_try_and_warnings_of_prefect_itself_are_said() -> None:
     assert said("prefect.task_runs", "Task run failed with exception: ... - Retry 1/3 will start 2 second(s) from now")
     assert said("prefect.client", "the server does not answer", logging.WARNING)
     assert said("graftline.fine_tune", "epoch 1")
+
+
+def test_verbs_that_are_no_flows_say_our_own_lines_on_standard_error_once(capsys: pytest.CaptureFixture[str]) -> None:
+    ours, before = logging.getLogger("graftline"), logging.getLogger("graftline").handlers[:]
+    with plain_progress():
+        logging.getLogger("graftline.fetch_model").info("fetching")
+        logging.getLogger("mlflow.store").info("creating tables")
+    logging.getLogger("graftline.fetch_model").info("afterwards")
+    said = capsys.readouterr()
+    assert [line.partition(" | ")[2] for line in said.err.splitlines()] == ["fetching"]
+    assert (said.out, ours.handlers) == ("", before)
 
 
 def test_the_address_of_a_run_is_said_where_it_outlives_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def refused(source: Path, target: Path, kind: Any = "text") -> None:
     """A prediction that ends before any model is asked."""
     model = RegisteredModel("tiny version 1", Path("/nowhere"), kind, "single_label", LABELS)
-    predict_table(model, TRAINED, source, target, data=source.parent, say=print)
+    predict_table(model, TRAINED, source, target, data=source.parent)
 
 
 @pytest.mark.full

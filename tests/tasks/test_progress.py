@@ -6,6 +6,7 @@ import pytest
 
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.tasks import progress
+from graftline.tasks.base_models.store import Fetched
 from graftline.tasks.progress import ProgressBar, RecentRate, Wait, duration, waiting
 from graftline.tasks.steps import adapting
 from graftline.training.progress import Progress
@@ -44,6 +45,29 @@ def test_a_short_wait_is_not_spoken_of_and_a_long_one_says_all(
     clock.now = 115
     wait.tell(1500, 10_000)
     assert caplog.messages == ["frozen part: 1,000 of 10,000 rows, 100 rows/s, 2 min left, loss 0.1"]
+
+
+def test_a_wait_that_counts_to_no_known_end_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "graftline.progress")
+    clock, wait = Clock(monkeypatch), Wait("predict")
+    for second in range(11):
+        clock.now = 100 + second
+        wait.tell(512 * second, None)
+    assert caplog.messages == ["predict: 5,120 rows, 512 rows/s"]
+
+
+def test_a_download_is_told_in_megabytes_with_what_an_earlier_run_left(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "graftline.progress")
+    clock, fetched = Clock(monkeypatch), Fetched(1_000_000_000)
+    fetched.add(500_000_000)
+    for second in range(11):
+        clock.now = 100 + second
+        fetched.tell(2_500_000 * second)
+    assert caplog.messages == ["fetching the base model: 525 of 1,000 MB, 2.5 MB/s, 3 min left"]
 
 
 def test_a_wait_of_unknown_length_says_that_it_goes_on(

@@ -118,7 +118,7 @@ def check_predictions(registered: Registered, expected: list[dict[str, Any]]) ->
     trained = Trained("input", "|")
     with model_folder("models:/tiny/1") as stored:
         model = open_registered("tiny version 1", stored, registered.line.checkpoint.weights_sha256)
-        done = predict_table(model, trained, folder, root / "out.csv", data=root / "data", say=print)
+        done = predict_table(model, trained, folder, root / "out.csv", data=root / "data")
     rows = pd.read_csv(root / "out.csv").to_dict("records")
     assert (done.read, done.answered, done.refused) == (5, 3, 2)
     assert [row["file"] for row in rows] == [
@@ -130,7 +130,7 @@ def check_predictions(registered: Registered, expected: list[dict[str, Any]]) ->
     assert rows[4]["error"].startswith("ends in '.txt', expected one of")
 
     (root / "asked.csv").write_text(f"input,n\n{first.relative_to(root / 'data')},1\n../../outside{first.suffix},2\n")
-    predict_table(model, trained, root / "asked.csv", root / "out.csv", data=root / "data", say=print)
+    predict_table(model, trained, root / "asked.csv", root / "out.csv", data=root / "data")
     near, outside = pd.read_csv(root / "out.csv").to_dict("records")
     assert near["answer"] == expected[0]["label"]
     assert ".." in outside["error"] or "outside" in outside["error"] or "leaves" in outside["error"]
