@@ -18,7 +18,7 @@ from graftline.tasks.base_models.store import LOCK_FILE
 from graftline.tasks.data.dvc_folder import dvc_folder, objects_folder
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import POLICY, read_policy
-from graftline.wording import did_you_mean
+from graftline.wording import did_you_mean, shown
 
 # In the order in which they are told, and in which their exit codes count.
 Kind = Literal["policy", "data", "base model"]
@@ -129,7 +129,7 @@ def _begin(root: Path) -> str:
 
 def _file_alike(root: Path, table: Path) -> str:
     beside = sorted(table.parent.iterdir()) if table.parent.is_dir() else []
-    meant = did_you_mean(str(table.relative_to(root)), [str(path.relative_to(root)) for path in beside])
+    meant = did_you_mean(str(table.relative_to(root)), [str(path.relative_to(root)) for path in beside], shown)
     return meant or "; put it there, or correct data.path"
 
 
@@ -147,14 +147,16 @@ def _missing_in_table(table: Path, settings: Settings) -> Iterator[Missing]:
     ]
     for setting, column in named:
         if column and column not in header:
-            there = ", ".join(list(header)[:SHOWN_COLUMNS])
+            there = ", ".join(shown(name) for name in list(header)[:SHOWN_COLUMNS])
             yield Missing(
                 "data",
-                f"{setting}: {data.path} has no column {column!r}, only {there}"
-                f"{did_you_mean(column, header) or '; correct the setting'}",
+                f"{setting}: {data.path} has no column {shown(column)}, only {there}"
+                f"{did_you_mean(column, header, shown) or '; correct the setting'}",
             )
     if data.task == "single_label" and data.target in header and (label := _only_label(table, data.target)) is not None:
-        yield Missing("data", f"data.target: every row of {data.path} has the label {label!r}, expected at least two")
+        yield Missing(
+            "data", f"data.target: every row of {data.path} has the label {shown(label)}, expected at least two"
+        )
 
 
 def _only_label(table: Path, target: str) -> str | None:

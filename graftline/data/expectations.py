@@ -1,17 +1,12 @@
 """The expectations of the data, as data: the suite follows from the settings, and Great Expectations decides it."""
 
-import difflib
-from collections.abc import Iterable
-
 from graftline.data.expectation import BETWEEN, IN_SET, NOT_NULL, NULL, Asset, Expectation, of_row
 from graftline.data.row_facts import named_columns
-from graftline.data.row_names import normalised, printable
+from graftline.data.row_names import printable
 from graftline.data.tables import NAME_TYPES, NAME_TYPES_IN_WORDS, TEXT_TYPES
 from graftline.data.target_kind import TargetKind
 from graftline.settings import DataSettings
-from graftline.wording import shortened
-
-SHOWN_CHARACTERS = 80
+from graftline.wording import shown
 
 
 def expectations_for(settings: DataSettings, targets: TargetKind) -> tuple[Expectation, ...]:
@@ -23,18 +18,6 @@ def expectations_for(settings: DataSettings, targets: TargetKind) -> tuple[Expec
         *_of_the_set(settings),
         *_of_targets(settings, targets, "set"),
     )
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` (did you mean 'x'?)`, or nothing."""
-    folded = {normalised(other): other for other in known}
-    close = difflib.get_close_matches(normalised(name), folded, n=1)
-    return f" (did you mean {folded[close[0]]!a}?)" if close else ""
-
-
-def shown(value: object, most_characters: int = SHOWN_CHARACTERS) -> str:
-    """A value in one short line that no terminal, table or page reads as a command."""
-    return shortened(ascii(value), most_characters)
 
 
 def _of_the_header(settings: DataSettings, targets: TargetKind) -> list[Expectation]:

@@ -11,12 +11,11 @@ import yaml
 from pydantic import JsonValue
 
 from graftline.data.expectation import BETWEEN, IN_SET, NOT_NULL, NULL, Expectation, Level
-from graftline.data.expectations import did_you_mean, shown
 from graftline.data.row_facts import Fact
 from graftline.data.row_names import printable
 from graftline.data.tables import Row
 from graftline.errors import SettingsError
-from graftline.wording import ERROR_CHARACTERS, shortened
+from graftline.wording import ERROR_CHARACTERS, did_you_mean, shortened, shown
 
 # Of our own making in a suite that was written by us: what is expected of every table, whoever adds to it.
 OURS = "graftline"
@@ -357,8 +356,8 @@ def _checked(entry: _Entry, kind: _Kind, level: Level) -> dict[str, JsonValue]:
     for name in given:
         if name not in allowed:
             raise SettingsError(
-                f"{entry.where}: {shown(name)} is nothing that {entry.kind} takes{did_you_mean(name, allowed)};"
-                f" expected {', '.join(allowed)}"
+                f"{entry.where}: {shown(name)} is nothing that {entry.kind} takes, expected"
+                f" {', '.join(allowed)}{did_you_mean(name, allowed)}"
             )
     bounds: dict[str, JsonValue] = {name: value for name, value in given.items() if name not in kind.columns}
     if missing := [name for name in kind.needs if name not in bounds and not (with_bounds and "max_value" in bounds)]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from graftline.data.class_folders import read_class_folders
 from graftline.data.classes import class_table
 from graftline.data.expectation import Asset, Check, Expectation
-from graftline.data.expectations import did_you_mean, expectations_for, shown
+from graftline.data.expectations import expectations_for
 from graftline.data.media_files import MediaFile, look_at
 from graftline.data.row_facts import Fact, RowFacts, named_columns, row_facts
 from graftline.data.row_names import printable
@@ -18,6 +18,7 @@ from graftline.data.target_kind import TargetKind
 from graftline.data.team_expectations import AS_NUMBER, columns_as_read, columns_of, present
 from graftline.settings import DataSettings
 from graftline.tasks.data.gx_checks import Validator
+from graftline.wording import did_you_mean, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,7 +149,7 @@ def _header_checks(judge: _Judge, header: Mapping[str, str], *, of_team: bool = 
     for check in judge.validator.decide("header", frame, expectations):
         if check.expectation.kind == "ExpectColumnToExist" and not check.success:
             there = ", ".join(shown(name) for name in header) or "none"
-            seen = f"columns: {there}{did_you_mean(check.expectation.column or '', header)}"
+            seen = f"columns: {there}{did_you_mean(check.expectation.column or '', header, shown)}"
             yield Check(check.expectation, False, 1, seen)
         else:
             yield check
@@ -183,7 +184,7 @@ def _row_checks(
 
 def _reason(judge: _Judge, expectation: Expectation, value: object) -> str:
     said = "missing" if value is None or value != value else shown(value, REASON_CHARACTERS)
-    hint = did_you_mean(str(value), judge.settings.labels) if expectation.name == "target_known" else ""
+    hint = did_you_mean(str(value), judge.settings.labels, shown) if expectation.name == "target_known" else ""
     return f"{expectation.name}: {said}{hint}"
 
 

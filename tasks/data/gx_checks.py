@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import JsonValue
 
 from graftline.data.expectation import Check, Expectation
-from graftline.data.expectations import shown
 from graftline.data.team_expectations import NO_NUMBER, OURS, own_column
-from graftline.wording import ERROR_CHARACTERS, shortened
+from graftline.wording import ERROR_CHARACTERS, shortened, shown
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,6 @@ from pydantic import JsonValue
 
 from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count, use_threads
-from graftline.data.expectations import did_you_mean, shown
 from graftline.data.splitting import SPLITS
 from graftline.data.tables import read_header
 from graftline.digests import tensors_sha256
@@ -24,6 +23,7 @@ from graftline.tasks.step import step
 from graftline.tasks.step_folders import StepFolder, produce
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
+from graftline.wording import did_you_mean, shown
 
 if TYPE_CHECKING:
     from graftline.behaviour.retention import Retention
@@ -152,8 +152,8 @@ def _require_columns(table: Path, probe: DataSettings) -> None:
         if column not in header:
             there = ", ".join(shown(name) for name in header)
             raise DataRefusedError(
-                f"{table}: has no column {shown(column)}{did_you_mean(column, header)}, expected one of {there}; name"
-                f" it in evaluation.{setting}"
+                f"{table}: has no column {shown(column)}, expected one of {there}; name it in"
+                f" evaluation.{setting}{did_you_mean(column, header, shown)}"
             )
 
 

@@ -45,7 +45,7 @@ def test_all_that_is_wrong_is_shown_and_the_first_kind_gives_the_exit_code(
     done = CliRunner().invoke(app, ["check", "--json", *wrong])
     assert done.exit_code == 3
     findings = {finding["what"]: finding for finding in json.loads(done.stdout.splitlines()[-1])["findings"]}
-    assert "did you mean text?" in findings["data"]["faults"][0]
+    assert "did you mean 'text'?" in findings["data"]["faults"][0]
     assert findings["base model"]["exit_code"] == 4
     assert "no server answers there" in findings["PREFECT_API_URL"]["faults"][0]
 

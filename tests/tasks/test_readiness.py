@@ -66,7 +66,17 @@ def test_a_project_without_the_file_is_told_how_to_name_another(root: Path) -> N
 
 def test_a_column_under_another_name_is_named_with_the_nearest(root: Path) -> None:
     (said,) = said_of(root, "data.input=txt")
-    assert said == "data.input: data/rows.csv has no column 'txt', only id, text, label, source; did you mean text?"
+    assert (
+        said
+        == "data.input: data/rows.csv has no column 'txt', only 'id', 'text', 'label', 'source'; did you mean 'text'?"
+    )
+
+
+def test_names_of_columns_are_no_commands_to_a_terminal(root: Path) -> None:
+    table = root / "data" / "rows.csv"
+    table.write_text(table.read_text().replace("text", "te\x1b[2J\u202ext", 1), encoding="utf-8")
+    (said,) = said_of(root, "data.allow_modified=true")
+    assert said.endswith(r"only 'id', 'te\x1b[2J\u202ext', 'label', 'source'; correct the setting")
 
 
 def test_one_label_alone_is_seen_before_a_run(root: Path) -> None:
@@ -79,7 +89,7 @@ def test_one_label_alone_is_seen_before_a_run(root: Path) -> None:
 def test_a_mistyped_table_without_a_version_is_told_the_nearest(root: Path) -> None:
     (root / "data.dvc").unlink()
     (said,) = said_of(root, "data.path=data/row.csv", "data.allow_modified=true")
-    assert said == "data/row.csv: there is no such table or folder; did you mean data/rows.csv?"
+    assert said == "data/row.csv: there is no such table or folder; did you mean 'data/rows.csv'?"
 
 
 def test_what_has_a_version_may_be_absent_because_the_run_brings_it(root: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from graftline.data import multi_label, regression, single_label
 from graftline.data.classes import class_table, likely_meant
-from graftline.data.expectations import did_you_mean, expectations_for, shown
+from graftline.data.expectations import expectations_for
 from graftline.data.row_facts import row_facts
 from graftline.data.row_names import content_ids
 from graftline.data.tables import Row
@@ -72,9 +72,3 @@ def test_content_ids_follow_the_content_and_tell_repeats_apart() -> None:
     one, other, again = content_ids(["x", "y", "x"])
     assert again == f"{one}-2"
     assert other != one
-
-
-def test_values_are_shown_on_one_short_line_of_plain_characters() -> None:
-    assert shown("a\n\u202e\x1b") == r"'a\n\u202e\x1b'"
-    assert len(shown("x" * 500)) == 80
-    assert did_you_mean("Lable", ["text", "label"]) == " (did you mean 'label'?)"

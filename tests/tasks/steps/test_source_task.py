@@ -140,7 +140,7 @@ def test_columns_of_other_names_are_named_in_the_settings(adapted: Line, probe: 
     assert named.rows.labels == ("bad", "good")
     with pytest.raises(DataRefusedError, match=r"has no column 'text'.* name it in evaluation\.probe_input"):
         sourced(adapted, asking(adapted))
-    with pytest.raises(DataRefusedError, match=r"has no column 'moods' \(did you mean 'mood'\?\).*probe_target"):
+    with pytest.raises(DataRefusedError, match=r"has no column 'moods', .*probe_target; did you mean 'mood'\?"):
         sourced(adapted, asking(adapted, {"probe_input": "sentence", "probe_target": "moods"}))
 
 

@@ -115,7 +115,7 @@ def test_each_faulty_row_is_quarantined_with_its_reasons(tmp_path: Path) -> None
         "input_not_blank: 0": ["x1", " \u200b ", "bad", "s"],
         "input_length: 31": ["x2", "y" * 31, "bad", "s"],
         "target_present: missing": ["x3", "a label is missing", "", "s"],
-        "target_known: 'goood' (did you mean 'good'?)": ["x4", "a slip in the label", "goood", "s"],
+        "target_known: 'goood'; did you mean 'good'?": ["x4", "a slip in the label", "goood", "s"],
         "target_known: 'NA'": ["x5", "not a missing value", "NA", "s"],
         "input_clean: 'U+0000 (a control character) at character 4'": ["x6", "nul\x00 inside", "bad", "s"],
         "input_clean: 'U+202E (RIGHT-TO-LEFT OVERRIDE) at character 1'": ["x7", "\u202egnp.exe", "bad", "s"],
@@ -176,7 +176,7 @@ def test_two_hundred_corrupt_rows_are_refused_with_count_and_examples(tmp_path: 
 
 
 def test_a_missing_column_is_refused_with_what_is_there(tmp_path: Path) -> None:
-    text = r"target_column_present .*columns: 'id', 'text', 'lable', 'source' \(did you mean 'lable'\?\)"
+    text = r"target_column_present .*columns: 'id', 'text', 'lable', 'source'; did you mean 'lable'\?"
     refused(tmp_path, Table(fit_rows()).csv(("id", "text", "lable", "source")), text)
 
 

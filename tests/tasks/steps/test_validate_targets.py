@@ -74,7 +74,7 @@ def test_each_faulty_list_of_labels_is_quarantined_with_its_reasons(tmp_path: Pa
         "target_present: missing": "",
         f"target_well_formed: {empty}": "sad||long",
         "target_well_formed: \"the label 'sad' twice\"": "sad|sad",
-        "target_known: 'lod' (did you mean 'loud'?)": "long|lod",
+        "target_known: 'lod'; did you mean 'loud'?": "long|lod",
     }
     rows = [(text, several(number)) for number, text in enumerate(texts())]
     rows += [(f"another text number {number}", target) for number, target in enumerate(faulty.values())]
