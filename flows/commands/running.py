@@ -36,8 +36,11 @@ def say(message: str) -> None:
 
 def ask_in_terminal(question: str, proposed: str | None, among: Sequence[str]) -> str:
     """What a person answers; Enter takes what is proposed."""
-    choice = f" ({', '.join(among)})" if len(among) > 1 else ""
-    return str(typer.prompt(f"{question}{choice}", default=proposed, err=True))
+    from graftline.pages.text import spelt_out
+
+    choice = f" ({', '.join(spelt_out(one) for one in among)})" if len(among) > 1 else ""
+    default = "" if proposed is None else f" [{spelt_out(proposed)}]"
+    return str(typer.prompt(f"{question}{choice}{default}", default=proposed, show_default=False, err=True))
 
 
 def _fail(sentence: str, exit_code: int, as_json: bool, *, causes: Sequence[str] = ()) -> None:

@@ -1,6 +1,7 @@
 """Tables as other programs write them: another encoding than UTF-8, another delimiter than the comma."""
 
 import csv
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,7 @@ def _reading(encoding: str) -> str:
 
 def _width(sample: str, delimiter: str) -> int:
     """In how many cells this delimiter divides nearly every record; 0 if it does not."""
-    reader = csv.reader(sample.splitlines(keepends=True), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
     widths: list[int] = []
     try:
         for cells in reader:
@@ -116,8 +117,10 @@ def _width(sample: str, delimiter: str) -> int:
 
 def _records(path: Path, manner: Manner) -> Iterable[Sequence[str]]:
     csv.field_size_limit(MAX_RECORD_CHARACTERS)
-    with path.open(encoding=_reading(manner.encoding), newline="", errors="surrogateescape") as file:
+    with path.open(encoding=_reading(manner.encoding), newline="") as file:
         try:
             yield from (cells for cells in csv.reader(file, delimiter=manner.delimiter) if cells)
         except (csv.Error, UnicodeDecodeError) as error:
-            raise DataRefusedError(f"{path}: not readable as {manner.in_words} ({error}); mend the file") from None
+            raise DataRefusedError(
+                f"{path}: not readable as {manner.in_words} ({error}); save it as UTF-8, or mend the file"
+            ) from None

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from graftline.data.first_look import Column, Look, few_valued, label_counts, name_column
+from graftline.pages.text import spelt_out
 from graftline.settings import DataSettings, Kind, Task
 
 # More labels than a person would read in a file.
@@ -187,7 +188,7 @@ def _adaptation_lines(answers: Answers, seen: Seen) -> Iterator[Line]:
 
 
 def _line(key: str, value: object, reason: str) -> str:
-    comment = f"# {' '.join(reason.split())}" if reason else ""
+    comment = f"# {spelt_out(' '.join(reason.split()))}" if reason else ""
     commented = key.startswith("# ")
     text = f"  {key}: {_as_yaml(value)}"
     beside = f"{text:<{34 if commented else 32}}  {comment}".rstrip()
@@ -196,7 +197,11 @@ def _line(key: str, value: object, reason: str) -> str:
 
 def _as_yaml(value: object) -> str:
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=float("inf"))
-    return text.removesuffix("\n").removesuffix("\n...").strip()
+    text = text.removesuffix("\n").removesuffix("\n...").strip()
+    if text.isprintable():
+        return text
+    # What cannot be seen or ends a line would put the rest into the file's next line, or outside of a comment.
+    return yaml.safe_dump(value, default_flow_style=True, default_style='"', width=float("inf")).strip()
 
 
 def _rounded_down(share: float) -> float:

@@ -7,6 +7,7 @@ from typing import cast, get_args
 
 from graftline.data.first_look import Look, media_column, possible_inputs, possible_targets, task_of
 from graftline.errors import SettingsError
+from graftline.pages.text import spelt_out
 from graftline.settings import Kind, Task
 from graftline.tasks.projects.base_model import proposed_base_model, where_to_get_one
 from graftline.tasks.projects.proposal import Answers, model_name
@@ -43,7 +44,7 @@ class Interview:
         if self.ask:
             return self.ask(question, plain or (possible[0] if possible else None), possible)
         if plain is None:
-            choice = f"one of {', '.join(possible)}"
+            choice = f"one of {', '.join(spelt_out(one) for one in possible)}"
             self.missing.append(f"{option} ({choice if possible else question})")
         return plain
 
@@ -93,7 +94,8 @@ def _columns(
     for option, column in (("--input", wishes.input), ("--target", wishes.target)):
         if column is not None and column not in look.columns:
             raise SettingsError(
-                f"{option} {column}: the table has no such column, expected one of {', '.join(look.columns)}"
+                f"{option} {column}: the table has no such column, expected one of"
+                f" {', '.join(spelt_out(name) for name in look.columns)}"
             )
     possible = [media] if kind != "text" and media else possible_inputs(look, wishes.target)
     if kind == "text" and wishes.target is None and wishes.input is None and len(possible) > 1:

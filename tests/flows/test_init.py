@@ -193,6 +193,38 @@ def test_a_table_of_another_manner_is_written_anew(root: Path, tmp_path: Path, m
     assert table.read_bytes() == before
 
 
+def test_a_table_of_no_encoding_that_is_known_is_refused(root: Path, tmp_path: Path) -> None:
+    table = write_tickets(tmp_path / "tickets.csv")
+    table.write_bytes(table.read_text().replace("Größe", "問い合わせ").encode("shift_jis"))
+    with pytest.raises(DataRefusedError, match=r"tickets.csv: not readable as Windows-1252, .*; save it as UTF-8"):
+        begin(root, data=str(table), target="queue")
+    assert [path.name for path in root.iterdir()] == ["base_models"]
+
+
+def test_a_mark_that_only_looks_like_the_end_of_a_line_ends_none(tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text("text;label\n" + "one\u2028two, three\x85four;a\n" * 20)
+    assert manner_of(table).delimiter == ";"
+
+
+def test_names_that_no_terminal_should_see_give_settings_that_can_be_read(root: Path, tmp_path: Path) -> None:
+    odd = {"language": "lan\x07gu\u202eage", "billing": "bil\x1bling", "bugs": "bu\x7fgs"}
+    text = write_tickets(tmp_path / "tickets.csv").read_text()
+    for name, written in odd.items():
+        text = text.replace(name, written)
+    table = tmp_path / "odd.csv"
+    table.write_text(text.replace("message,queue", '"mess\nage",queue'))
+    with pytest.raises(SettingsError, match=r"expected one of ticket_id, lan\\u0007gu\\u202eage, mess"):
+        begin(root, data=str(table), target="nothing")
+    begin(root, data=str(table), target="queue")
+    written = (root / "params.yaml").read_text()
+    settings = read_settings(root / "params.yaml")
+    assert (settings.data.input, set(odd.values()) & {*settings.data.labels}) == (
+        "mess\nage", {odd["billing"], odd["bugs"]}
+    )  # fmt: skip
+    assert written.replace("\n", "").isprintable()
+
+
 def test_tables_that_were_split_become_one(root: Path, tmp_path: Path) -> None:
     for part, rows in (("train", 80), ("test", 40)):
         write_tickets(tmp_path / "tickets" / f"{part}.csv", rows)
