@@ -4,6 +4,7 @@ import platform
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from benchmarks.scores.projects import git
 from graftline.errors import ReproductionError
@@ -83,5 +84,5 @@ def test_a_base_model_that_git_does_not_hold_comes_along(tmp_path: Path) -> None
 
 
 def test_another_python_may_be_why_a_digest_differs() -> None:
-    recorded = {"python": "3.0.1", "processor": processor(), "libraries": {}, "git_clean": True}
+    recorded: dict[str, JsonValue] = {"python": "3.0.1", "processor": processor(), "libraries": {}, "git_clean": True}
     assert _suspects(recorded).startswith(f"Python was 3.0.1, here it is {platform.python_version()}")
