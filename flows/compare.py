@@ -11,6 +11,7 @@ from graftline.flows.columns import in_columns
 from graftline.flows.console import plain_progress
 from graftline.settings import Settings
 from graftline.tasks.registry.named import NamedVersion, find_named, read_name
+from graftline.tasks.step_uses import noting_uses
 from graftline.tasks.steps.compare_versions import ComparedVersions, Scores, answer, compare_versions
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.validate_data import validate_data
@@ -31,8 +32,9 @@ def compare(
     workspace = Workspace(root)
     names = [read_name(text, settings.registry.model) for text in (first, second)]
     a, b = (find_named(workspace, name) for name in names)
-    data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
-    compared = compare_versions(workspace, settings, data, a, b, say=say)
+    with noting_uses(workspace, settings.registry.model):
+        data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
+        compared = compare_versions(workspace, settings, data, a, b, say=say)
     return {
         "answer": answer(compared, a, b),
         "rows": compared.rows,

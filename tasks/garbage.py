@@ -75,7 +75,7 @@ def find_garbage(workspace: Workspace, *, keep_rejected: int) -> list[Garbage]:
             base_models |= base_models_of(gone)
     uses = read_uses(workspace)
     needs = Needs(tuple(needed(uses, versions)), None if base_models is None else frozenset(base_models))
-    found = [*_steps(workspace, needs, versions), *_stores(workspace, needs), *_base_models(workspace, needs)]
+    found = [*_steps(workspace, needs, versions), *_stores(workspace, needs), *_base_models(workspace, needs, versions)]
     found += [*_unfinished_registrations(workspace), *of_registry]
     return [*found, *_shared_files(workspace, found), *_notes(workspace, uses, needs)]
 
@@ -175,7 +175,7 @@ def _stores_of(step: Path) -> list[str]:
     return [str(key) for key in json.loads(written.read_text(encoding="utf-8"))] if written.is_file() else []
 
 
-def _base_models(workspace: Workspace, needs: Needs) -> Iterator[Garbage]:
+def _base_models(workspace: Workspace, needs: Needs, versions: dict[str, set[int]]) -> Iterator[Garbage]:
     if needs.base_models is None:
         return
     kept = needs.base_models | {Path(place).name for place in needs.places}
@@ -184,8 +184,15 @@ def _base_models(workspace: Workspace, needs: Needs) -> Iterator[Garbage]:
         digest = folder.name.strip(".").partition(".")[0]
         if folder.is_dir() and SHA256.fullmatch(digest) and digest not in kept:
             why = f"a base model in no entry of {LOCK_FILE}, from which no version was made"
-            remove = partial(_under_lock, store / f".{digest}.lock", partial(_remove_folder, folder))
-            yield _garbage(workspace, folder, why, remove)
+            remove = partial(_remove_base_model, workspace, digest, versions, folder)
+            yield _garbage(workspace, folder, why, partial(_under_lock, store / f".{digest}.lock", remove))
+
+
+def _remove_base_model(workspace: Workspace, digest: str, versions: dict[str, set[int]], folder: Path) -> bool:
+    """As `_remove_unneeded`; it may also have been locked meanwhile."""
+    if digest in (_locked_models(workspace) or ()):
+        return False
+    return _remove_unneeded(workspace, f"{folder.parent.name}/{digest}", versions, folder)
 
 
 def _unfinished_registrations(workspace: Workspace) -> Iterator[Garbage]:

@@ -16,6 +16,7 @@ from graftline.settings import read_settings
 from graftline.tasks.data.accepted_rows import raw_inputs, split_targets
 from graftline.tasks.registry.named import VersionName, find_named, read_name
 from graftline.tasks.registry.versions import DATA_VERSION, champion_of
+from graftline.tasks.step_uses import read_uses
 from graftline.tasks.steps.compare_versions import notes_on
 from graftline.tasks.steps.held_out import split_changes
 from graftline.tasks.tracking.server import client
@@ -46,6 +47,7 @@ def test_two_versions_are_compared_row_by_row_and_nothing_is_changed(
     weak, strong = two
     monkeypatch.chdir(weak.workspace.root)
     champion = champion_of(MODEL)
+    uses = len(read_uses(weak.workspace))
     found = compared("1", f"{MODEL}/2")
     targets = split_targets(strong.data, "test").numpy()
     raws = raw_inputs(strong.workspace, strong.data, "test")
@@ -59,6 +61,9 @@ def test_two_versions_are_compared_row_by_row_and_nothing_is_changed(
     assert found["answer"].startswith(facts)
     assert {part["column"] for part in found["slices"]} == {"input length", "source", "class"}
     assert found["notes"] == []
+    assert [use.places for use in read_uses(weak.workspace)[uses:]] == [
+        {f"validate_data/{strong.data.folder.path.name}"}
+    ]
     assert champion_of(MODEL) == champion
 
     version = find_named(strong.workspace, VersionName(MODEL, "2"))

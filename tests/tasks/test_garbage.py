@@ -9,16 +9,19 @@ import pytest
 from filelock import FileLock
 from mlflow import MlflowClient
 
+from graftline.base_models.lock import LockedFile, LockedModel, listing_sha256, print_lock
 from graftline.digests import folder_sha256
 from graftline.files import files_below, write_atomically
 from graftline.flows.gc import gc
+from graftline.tasks.base_models.store import LOCK_FILE, store_of
+from graftline.tasks.garbage import find_garbage
 from graftline.tasks.registry.history import read_history
 from graftline.tasks.registry.promotion import override, promote, rollback
 from graftline.tasks.registry.verification import verify
 from graftline.tasks.registry.versions import NEWEST, champion_of, versions_of
 from graftline.tasks.serving.trial import score_in_fresh_process
 from graftline.tasks.step_folders import is_intact, produce
-from graftline.tasks.step_uses import needed, noting_uses, read_uses
+from graftline.tasks.step_uses import needed, note_use, noting_uses, read_uses
 from graftline.tasks.tracking.server import connect
 from graftline.tasks.workspace import Workspace
 from tests.support.registered import MODEL, register
@@ -143,6 +146,24 @@ def test_shared_files_go_with_the_last_folder_that_has_them(tmp_path: Path) -> N
     run(tmp_path, 3)
     assert len(collect(tmp_path)) == 3
     assert list(Workspace(tmp_path).shared_files.iterdir()) == []
+
+
+def test_a_base_model_that_is_locked_or_used_after_gc_looked_is_left(tmp_path: Path) -> None:
+    run(tmp_path, 1)
+    files = tuple(LockedFile(path=name, bytes=0, sha256="0" * 64) for name in ("config.json", "model.safetensors"))
+    locked = LockedModel(revision="none", licence="MIT", digest=listing_sha256(files), files=files)
+    used, unused = "d" * 64, "e" * 64
+    for digest in (locked.digest, used, unused):
+        write_atomically(store_of(Workspace(tmp_path)) / digest / "weights", b"some")
+    write_atomically(tmp_path / LOCK_FILE, print_lock({}))
+    found = {Path(one.what).name: one for one in find_garbage(Workspace(tmp_path), keep_rejected=5)}
+    assert found.keys() == {locked.digest, used, unused}
+    write_atomically(tmp_path / LOCK_FILE, print_lock({"path:base": locked}))
+    with noting_uses(Workspace(tmp_path), MODEL):
+        note_use(f"base_models/{used}")
+        assert {digest: one.remove() for digest, one in found.items()} == {
+            locked.digest: False, used: False, unused: True
+        }  # fmt: skip
 
 
 def test_rejected_versions_go_but_for_the_newest_and_the_history_says_so(workspace: Workspace) -> None:
