@@ -12,7 +12,7 @@ from graftline.data.first_look import look_at_table
 from graftline.errors import DataRefusedError
 from graftline.flows.console import plain_progress
 from graftline.flows.lock import described
-from graftline.settings import DATA_FOLDER, Settings, parse_settings, read_settings
+from graftline.settings import DATA_FOLDER, PARAMS, Settings, parse_settings, read_settings
 from graftline.settings.reading import read_yaml
 from graftline.tasks.base_models.locking import lock_model
 from graftline.tasks.projects.base_model import FOLDER as BASE_MODELS
@@ -42,7 +42,6 @@ from graftline.tasks.projects.version_control import (
 )
 from graftline.tasks.workspace import Workspace
 
-PARAMS = "params.yaml"
 COMMITTED = (
     PARAMS, "mlflow/promotion.yaml", "mlflow/server.yaml", "prefect.yaml", "dvc.yaml", ".gitignore", ".dvc",
     ".dvcignore", "base_models.lock", "requirements.lock",

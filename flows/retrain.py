@@ -9,9 +9,7 @@ from pydantic import Field, JsonValue
 from graftline.flows.adapt import adapt
 from graftline.flows.form_fields import Note
 from graftline.flows.run_page import of_verdict, told
-from graftline.settings import FREEZE_UNTIL, Strategy, parse_settings, read_tree
-
-PARAMS = Path("params.yaml")
+from graftline.settings import FREEZE_UNTIL, PARAMS, Strategy, parse_settings, read_tree
 
 
 @flow(name="retrain", persist_result=False)
@@ -37,7 +35,7 @@ def retrain(
         seed: Start of everything random. Another one shows how much of a score is luck.
         note: Why you start it, for whoever reads the run later in MLflow. May stay empty.
     """
-    tree = read_tree(PARAMS, ["adaptation.freeze_until=null"] if FREEZE_UNTIL[strategy] == "refused" else None)
+    tree = read_tree(Path(PARAMS), ["adaptation.freeze_until=null"] if FREEZE_UNTIL[strategy] == "refused" else None)
     chosen: dict[str, JsonValue] = {
         "strategy": strategy, "epochs": epochs, "learning_rate": learning_rate, "seed": seed
     }  # fmt: skip

@@ -28,7 +28,7 @@ from graftline.flows.servers.services import (
     wait_for_end,
     wait_for_page,
 )
-from graftline.settings import read_settings
+from graftline.settings import PARAMS, read_settings
 
 LOOPBACK = "127.0.0.1"
 # A cold disk, two cores and a first start that makes two databases.
@@ -94,7 +94,7 @@ def _watch(services: list[Service], stop: StopSignal) -> None:
 
 
 def _require_project(root: Path) -> None:
-    read_settings(root / "params.yaml")
+    read_settings(root / PARAMS)
     for name in ("prefect.yaml", "mlflow/server.yaml"):
         if not (root / name).is_file():
             raise SettingsError(f"{root / name}: there is no such file; run `graftline up` in the project folder")

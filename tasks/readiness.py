@@ -11,7 +11,7 @@ import yaml
 
 from graftline.data.tables import read_header, read_rows
 from graftline.errors import BaseModelRefusedError, DataRefusedError, GraftlineError, SettingsError
-from graftline.settings import Settings, read_settings
+from graftline.settings import PARAMS, Settings, read_settings
 from graftline.tasks.base_models.locking import locked_model
 from graftline.tasks.base_models.sources import installed_package, parse_uri
 from graftline.tasks.base_models.store import LOCK_FILE
@@ -27,7 +27,6 @@ ERRORS: dict[Kind, type[GraftlineError]] = {
     "data": DataRefusedError,
     "base model": BaseModelRefusedError,
 }
-PARAMS = "params.yaml"
 SHOWN_COLUMNS = 20
 # A table that is sorted by label may show its second one late; what comes after so many rows the run finds out.
 MOST_ROWS = 100_000

@@ -25,7 +25,7 @@ from graftline.tasks.steps.tracked_run import PROVENANCE
 from graftline.tasks.tracking.environment import build_environment, differing_from
 from graftline.tasks.tracking.git import git
 from graftline.tasks.tracking.provenance import gpu, processor
-from graftline.tasks.tracking.requirements import LOCK, read_requirements
+from graftline.tasks.tracking.requirements import LOCK, installed_libraries, read_requirements
 from graftline.tasks.tracking.server import client
 from graftline.tasks.workspace import Workspace
 
@@ -108,9 +108,7 @@ def compare(original: Original, repeated: Mapping[str, JsonValue]) -> dict[str, 
 
 def _suspects(recorded: Mapping[str, JsonValue]) -> str:
     """The differences from when the original was made."""
-    from importlib.metadata import distributions
-
-    here = {d.metadata["Name"]: d.version for d in distributions()}
+    here = installed_libraries()
     libraries = cast("dict[str, str]", recorded["libraries"])
     changed = sorted(name for name in libraries.keys() | here.keys() if libraries.get(name) != here.get(name))
     found = []

@@ -18,6 +18,7 @@ from prefect.states import Crashed
 
 from graftline.flows.servers.commands import HEARTBEAT_SECONDS, WORK_POOL
 from graftline.flows.servers.forms import ADAPT, fill_in
+from graftline.settings import PARAMS
 from graftline.tasks.workspace import Workspace
 
 # Two lost heartbeats and a margin: a busy machine may delay one.
@@ -105,4 +106,4 @@ def _end_lost_runs_automation() -> Automation:
 
 
 if __name__ == "__main__":
-    prepare(Path("params.yaml"))
+    prepare(Path(PARAMS))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from graftline.data.class_folders import SUFFIXES
-from graftline.data.tables import read_header, read_rows
+from graftline.data.tables import NUMBER, read_header, read_rows
 from graftline.settings import Kind, Task
 
 # In the order in which they are taken.
@@ -25,7 +25,6 @@ MOST_CLASSES = 100
 # Whole numbers with more values than this are numbers and no classes: ratings and grades have fewer.
 MOST_CLASSES_OF_NUMBERS = 20
 SEPARATORS = ("|", ";", ",")
-NUMBER = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?\s*")
 FEW_VALUES = 12
 
 
@@ -47,7 +46,7 @@ class Column:
         self.characters += len(value)
         self.words += value.count(" ") + 1
         self.longest = max(self.longest, len(value))
-        self.numbers += NUMBER.fullmatch(value) is not None
+        self.numbers += NUMBER.fullmatch(value.strip()) is not None
         for kind, suffixes in SUFFIXES.items():
             self.paths[kind] += value.lower().endswith(suffixes)
         self.values[value] += 1

@@ -1,17 +1,13 @@
 """Targets that are a number."""
 
 import math
-import re
 from collections.abc import Sequence
 
 from graftline.data.expectation import BETWEEN, NULL, Expectation, of_row
 from graftline.data.splitting import SPLITS, Split
-from graftline.data.tables import FLOAT_TYPES, NAME_TYPES
+from graftline.data.tables import FLOAT_TYPES, NAME_TYPES, NUMBER
 from graftline.data.target_kind import TargetKind
 from graftline.settings import DataSettings
-
-# Python's own float() also takes "1_000", " 1 ", "infinity" and the digits of every script.
-NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def malformed(target: str, _settings: DataSettings) -> str | None:

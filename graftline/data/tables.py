@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ TEXT_TYPES = ("text", "string", "large_string", "string_view", "dictionary<value
 NAME_TYPES = (*TEXT_TYPES, "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 NAME_TYPES_IN_WORDS = "text, whole numbers or true and false"
 FLOAT_TYPES = ("halffloat", "float", "double")
+# Python's own float() also takes "1_000", " 1 ", "infinity" and the digits of every script.
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 # Other encodings announce themselves in their first bytes.
 FOREIGN_MARKS = {b"\xff\xfe\x00\x00": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from graftline.data.expectation import BETWEEN, IN_SET, NOT_NULL, NULL, Expectation, Level
 from graftline.data.row_facts import Fact
 from graftline.data.row_names import printable
-from graftline.data.tables import Row
+from graftline.data.tables import NUMBER, Row
 from graftline.errors import SettingsError
 from graftline.wording import ERROR_CHARACTERS, did_you_mean, shortened, shown
 
@@ -22,7 +22,6 @@ OURS = "graftline"
 # A column is seen twice: as the text that stands there, and as the number that it says.
 AS_TEXT, AS_NUMBER, NO_NUMBER = "table.", "number.", "no number."
 MOST_EXPECTATIONS, MOST_VALUES, PATTERN_CHARACTERS, NAME_CHARACTERS = 500, 10_000, 500, 60
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 Values = Mapping[str, JsonValue]
 Looks = Literal["text", "number", "as its values"]

@@ -77,7 +77,7 @@ ChosenPrecision = Annotated[
 class AdaptationSettings(Section, title="Adaptation"):
     """The frozen part, and how the rest is trained.
 
-    What is not written may have another default for images or sounds (graftline/settings/by_kind.py)."""
+    Where graftline/settings/by_kind.py names a setting for a kind of input, what is not written has that default."""
 
     strategy: Strategy = "probe_then_fine_tune"
     """feature_extraction: only the head. partial: what lies behind freeze_until. fine_tuning: everything.

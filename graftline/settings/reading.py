@@ -12,6 +12,9 @@ from graftline.settings.faults import Origin, refusal
 from graftline.settings.tree import Settings
 from graftline.wording import nearest
 
+# The settings file of a project.
+PARAMS = "params.yaml"
+
 
 def read_settings(path: Path, assignments: list[str] | None = None) -> Settings:
     """Read a settings file and apply `section.key=value` assignments, whose values are read as YAML.

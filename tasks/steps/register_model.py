@@ -43,6 +43,7 @@ from graftline.tasks.step_folders import Outcome
 from graftline.tasks.steps.evaluate_model import Champion, Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.held_out import predictions_sha256
+from graftline.tasks.tracking.requirements import public_version
 from graftline.tasks.tracking.server import TrackedRun, client
 from graftline.tasks.workspace import Workspace
 
@@ -237,8 +238,7 @@ def _example(kind: Kind) -> str:
 def requirements(kind: Kind) -> list[str]:
     """The exact versions that the registered model runs with here."""
     versions = {name: importlib.metadata.version(name) for name in (*REQUIRED, *REQUIRED_OF[kind])}
-    # A build's own suffix (2.13.0+cpu) is on no public index.
-    return [f"{name}=={version.partition('+')[0]}" for name, version in versions.items()]
+    return [f"{name}=={public_version(version)}" for name, version in versions.items()]
 
 
 def _check_answers(

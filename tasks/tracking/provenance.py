@@ -1,6 +1,5 @@
 """All that it takes to repeat a run: code, data, base model, settings, libraries, machine."""
 
-import importlib.metadata
 import platform
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from graftline.digests import file_sha256
 from graftline.settings import Settings
 from graftline.tasks.own_code import all_code_sha256
 from graftline.tasks.tracking.git import git
+from graftline.tasks.tracking.requirements import installed_libraries
 from graftline.tasks.workspace import Workspace
 
 LOCK_FILES = ("requirements.lock", "base_models.lock")
@@ -26,20 +26,12 @@ def provenance(workspace: Workspace, settings: Settings, *, threads: int) -> dic
         "settings": settings.model_dump(mode="json"),
         "seed": settings.adaptation.seed,
         "threads": threads,
-        "libraries": _libraries(),
+        "libraries": dict(sorted(installed_libraries().items())),
         "python": platform.python_version(),
         "processor": processor(),
         "gpu": gpu(settings.adaptation.device),
         "system": platform.platform(),
     }
-
-
-def _libraries() -> dict[str, JsonValue]:
-    """All that is installed; of a name that is on the path twice the first is imported."""
-    found: dict[str, JsonValue] = {}
-    for distribution in importlib.metadata.distributions():
-        found.setdefault(distribution.metadata["Name"], distribution.version)
-    return dict(sorted(found.items()))
 
 
 NO_COMMIT = "there is no commit of the project to go back to"

@@ -44,8 +44,8 @@ class LockedRequirements:
         ]
 
 
-def installed_versions() -> dict[str, str]:
-    """The versions of all that is installed here, by canonical name, without the mark of a local build.
+def installed_libraries() -> dict[str, str]:
+    """The versions of all that is installed here, under the names that they give themselves.
 
     Of a name that is on the path twice the first counts, as it does for imports.
     """
@@ -53,7 +53,15 @@ def installed_versions() -> dict[str, str]:
     for distribution in importlib.metadata.distributions():
         name = distribution.metadata["Name"]
         if name:
-            found.setdefault(canonicalize_name(name), _public(distribution.version))
+            found.setdefault(name, distribution.version)
+    return found
+
+
+def installed_versions() -> dict[str, str]:
+    """The same by canonical name, without the mark of a local build."""
+    found: dict[str, str] = {}
+    for name, version in installed_libraries().items():
+        found.setdefault(canonicalize_name(name), public_version(version))
     return found
 
 
@@ -73,7 +81,7 @@ def needed_versions() -> dict[str, str]:
             distribution = importlib.metadata.distribution(requirement.name)
         except importlib.metadata.PackageNotFoundError:
             continue  # what the environment does without is not needed to make the same one
-        found[name] = _public(distribution.version)
+        found[name] = public_version(distribution.version)
         open_ends += _requirements_of(distribution, requirement.extras)
     return dict(sorted(found.items()))
 
@@ -103,7 +111,7 @@ def read_requirements(path: Path) -> LockedRequirements:
     for line in text.splitlines():
         if pinned := LINE.match(line):
             name = canonicalize_name(pinned["name"])
-            versions[name] = _public(pinned["version"])
+            versions[name] = public_version(pinned["version"])
             if name == OURS:
                 digests = {found["kind"]: found["digest"] for found in DIGESTS.finditer(line)}
     python = PYTHON.search(text)
@@ -119,7 +127,7 @@ def _requirements_of(distribution: importlib.metadata.Distribution, extras: set[
             yield requirement
 
 
-def _public(version: str) -> str:
+def public_version(version: str) -> str:
     """A version without what a local build adds: torch 2.13.0+cpu is on no index."""
     return version.partition("+")[0]
 

@@ -66,10 +66,8 @@ def test_a_project_without_the_file_is_told_how_to_name_another(root: Path) -> N
 
 def test_a_column_under_another_name_is_named_with_the_nearest(root: Path) -> None:
     (said,) = said_of(root, "data.input=txt")
-    assert (
-        said
-        == "data.input: data/rows.csv has no column 'txt', only 'id', 'text', 'label', 'source'; did you mean 'text'?"
-    )
+    there = "only 'id', 'text', 'label', 'source'"
+    assert said == f"data.input: data/rows.csv has no column 'txt', {there}; did you mean 'text'?"
 
 
 def test_names_of_columns_are_no_commands_to_a_terminal(root: Path) -> None:
