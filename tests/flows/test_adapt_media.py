@@ -15,6 +15,7 @@ from graftline.flows.cli import app
 from tests.graftline.data.test_images import png_of_nothing
 from tests.graftline.data.test_sounds import with_data_size
 from tests.support.tiny_media_files import SOUND_RATE, tiny_image, tiny_sound, write_tiny_images, write_tiny_sounds
+from tests.support.tiny_project import write_tiny_base
 
 pytestmark = pytest.mark.full
 
@@ -47,7 +48,8 @@ def file(name: str, content: bytes) -> Callable[[Path], None]:
 
 
 def project(root: Path, kind: str, spoil: Callable[[Path], None], **data: object) -> Path:
-    """A project that holds tiny pictures or sounds and what `spoil` adds, all in one version."""
+    """A project that holds tiny pictures or sounds and what `spoil` adds, all in one version, and some base model."""
+    write_tiny_base(root)
     write = {"image": write_tiny_images, "audio": write_tiny_sounds}[kind]
     write(root / "data" / FOLDERS[kind], ROWS)
     spoil(root)
@@ -66,8 +68,9 @@ def refused(root: Path, monkeypatch: pytest.MonkeyPatch, exit_code: int) -> str:
     done = CliRunner().invoke(app, ["adapt"])
     assert done.exit_code == exit_code, done.output
     assert "Traceback" not in done.stderr
-    (line,) = (line for line in done.stderr.splitlines() if line.startswith("graftline: "))
-    return line
+    _, _, said = done.stderr.partition("graftline: ")
+    assert "graftline: " not in said, "it is said once"
+    return said
 
 
 SPOILED = {
@@ -93,7 +96,7 @@ def test_what_is_too_much_to_set_aside_ends_with_3_and_says_why(
     sentence = refused(project(tmp_path, kind, spoil), monkeypatch, 3)
     assert said in sentence
     (page,) = (tmp_path / "artifacts" / "validate_data" / "refused").glob("*/validation.html")
-    assert sentence.endswith(str(page))
+    assert str(page) in sentence
 
 
 def test_a_folder_without_its_kind_ends_with_2(

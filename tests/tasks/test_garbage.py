@@ -275,6 +275,6 @@ def test_a_copy_of_a_model_that_no_version_refers_to_is_removed_and_the_versions
 
 
 def twice_experiment() -> str:
-    experiment = MlflowClient().get_experiment_by_name("graftline")
+    experiment = MlflowClient().get_experiment_by_name(MODEL)
     assert experiment is not None
     return str(experiment.experiment_id)

@@ -334,7 +334,9 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 def test_too_many_unfit_files_refuse_the_data(photos: Path) -> None:
     for number in range(10):
         (photos / "disc" / f"words {number}.png").write_bytes(b"words")
-    with pytest.raises(DataRefusedError, match=r"quarantined_share .*input_decodable .*10 of 70 faulty, such as line"):
+    with pytest.raises(
+        DataRefusedError, match=r"(?s)quarantined_share .*input_decodable .*10 of 70 faulty, such as line"
+    ):
         run(photos, "image", max_quarantined=0.1)
 
 
@@ -369,9 +371,9 @@ def test_a_changed_picture_is_another_version_of_the_rows(photos: Path) -> None:
 
 
 def test_a_picture_that_changes_while_it_is_read_stops_the_run(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def look_at_and_change(*arguments: object) -> object:
+    def look_at_and_change(*arguments: object, **named: object) -> object:
         tiny_image("disc", 999).save(next(photos.glob("disc/*")))
-        return look_at(*arguments)  # type: ignore[arg-type]
+        return look_at(*arguments, **named)  # type: ignore[arg-type]
 
     from graftline.data.media_files import look_at
 
