@@ -72,14 +72,7 @@ def produce(
             final.rename(parent / f".{key}.damaged")
         if partial.exists() and not resumable:
             shutil.rmtree(partial)
-        partial.mkdir(exist_ok=True)
-        give_back(partial)
-        build(partial)
-        listing = _listing(partial)
-        share(workspace.shared_files, {partial / name: sha256 for name, sha256 in listing.items()})
-        write_json(partial / MANIFEST, {"inputs": inputs, "files": {**listing}})
-        partial.rename(final)
-        sync_folder(parent)
+        _make(workspace, final, partial, inputs, build)
     return StepFolder(final, key, "ran")
 
 
@@ -99,6 +92,20 @@ def listed(folder: Path) -> frozenset[str]:
         return frozenset(files.values())
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return frozenset()
+
+
+def _make(
+    workspace: Workspace, final: Path, partial: Path, inputs: Mapping[str, JsonValue], build: Callable[[Path], None]
+) -> None:
+    """Fill the partial folder, write its manifest, and give it its final name."""
+    partial.mkdir(exist_ok=True)
+    give_back(partial)
+    build(partial)
+    listing = _listing(partial)
+    share(workspace.shared_files, {partial / name: sha256 for name, sha256 in listing.items()})
+    write_json(partial / MANIFEST, {"inputs": {**inputs}, "files": {**listing}})
+    partial.rename(final)
+    sync_folder(final.parent)
 
 
 def _listing(folder: Path) -> dict[str, str]:

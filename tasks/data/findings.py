@@ -96,17 +96,7 @@ def look_into(
     Raises: DataRefusedError for a table that cannot be read; what was found until then was given.
     """
     logger.info("validating %s", settings.path)
-    expectations = (*expectations_for(settings, targets), *present(team), *team)
-    if table.is_dir() and settings.kind != "text":
-        rows = tuple(read_class_folders(table, data, settings.kind))
-        judge = _Judge(Validator(), settings, targets, expectations)
-        findings = Findings(expectations, names=CLASS_FOLDER_NAMES, rows=rows)
-        if team:
-            findings = findings.add(_header_checks(judge, dict.fromkeys(CLASS_FOLDER_NAMES, "text"), of_team=True))
-    else:
-        header = read_header(table)
-        judge = _Judge(Validator(), settings, targets, expectations)
-        findings = Findings(expectations, checks=tuple(_header_checks(judge, header)))
+    judge, findings = _look_at_header(table, data, settings, targets, team)
     if findings.checks:
         yield findings
     if findings.refused:
@@ -123,6 +113,26 @@ def look_into(
         findings = findings.add(*_row_checks(judge, asset, frame, len(findings.rows)))
         yield findings
     yield _with_set_checks(judge, findings, facts)
+
+
+def _look_at_header(
+    table: Path, data: Path, settings: DataSettings, targets: TargetKind, team: Sequence[Expectation]
+) -> tuple[_Judge, Findings]:
+    """Who judges, and the findings about the columns; of class folders, whose columns are ours, already with rows.
+
+    What cannot be read is refused before Great Expectations is loaded.
+    """
+    expectations = (*expectations_for(settings, targets), *present(team), *team)
+    if not table.is_dir() or settings.kind == "text":
+        header = read_header(table)
+        judge = _Judge(Validator(), settings, targets, expectations)
+        return judge, Findings(expectations, checks=tuple(_header_checks(judge, header)))
+    rows = tuple(read_class_folders(table, data, settings.kind))
+    judge = _Judge(Validator(), settings, targets, expectations)
+    findings = Findings(expectations, names=CLASS_FOLDER_NAMES, rows=rows)
+    if team:
+        findings = findings.add(_header_checks(judge, dict.fromkeys(CLASS_FOLDER_NAMES, "text"), of_team=True))
+    return judge, findings
 
 
 def _media_files(rows: Sequence[Row], data: Path, settings: DataSettings, cache: Path | None) -> dict[int, MediaFile]:
