@@ -27,6 +27,7 @@ from graftline.tasks.step_folders import is_intact, listed
 from graftline.tasks.step_uses import Use, needed, read_uses
 from graftline.tasks.steps.adapting import FEATURES
 from graftline.tasks.tracking.server import connect, has_registry
+from graftline.tasks.unchanged.receipts import RECEIPT, read_receipt
 from graftline.tasks.workspace import Workspace
 
 KEY, SHA256 = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{64}")
@@ -77,7 +78,7 @@ def find_garbage(workspace: Workspace, *, keep_rejected: int) -> list[Garbage]:
     needs = Needs(tuple(needed(uses, versions)), None if base_models is None else frozenset(base_models))
     found = [*_steps(workspace, needs, versions), *_stores(workspace, needs), *_base_models(workspace, needs, versions)]
     found += [*_unfinished_registrations(workspace), *of_registry]
-    return [*found, *_shared_files(workspace, found), *_notes(workspace, uses, needs)]
+    return [*found, *_shared_files(workspace, found), *_receipts(workspace, found), *_notes(workspace, uses, needs)]
 
 
 def sizes_of(found: list[Garbage]) -> list[int]:
@@ -216,6 +217,22 @@ def _shared_files(workspace: Workspace, found: list[Garbage]) -> Iterator[Garbag
         others = path.lstat().st_nlink - 1 - links[path.lstat().st_ino]
         if SHA256.fullmatch(path.name) and path.name not in staying and others <= 0:
             yield _garbage(workspace, path, "shared by folders that are no more", partial(_remove_files, [path]))
+
+
+def _receipts(workspace: Workspace, found: list[Garbage]) -> Iterator[Garbage]:
+    """Receipts that hold no more, since something goes that they rest on: without one a run looks for itself."""
+    going = {path for one in found for path in one.paths}
+    for path in sorted((workspace.artifacts / "runs").glob(f"*{RECEIPT}")):
+        try:
+            files = read_receipt(path).files
+        except (OSError, ValueError, KeyError, TypeError):
+            why = "a damaged receipt"
+        else:
+            places = {workspace.root / place.path for place, noted in files.items() if noted is not None}
+            if places.isdisjoint(going) and all(place.exists() for place in places):
+                continue
+            why = "the receipt of a run whose steps are no more"
+        yield _garbage(workspace, path, why, partial(_remove_files, [path]))
 
 
 def _notes(workspace: Workspace, uses: list[Use], needs: Needs) -> Iterator[Garbage]:

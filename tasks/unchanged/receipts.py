@@ -25,6 +25,8 @@ from graftline.tasks.workspace import Workspace
 Files = Mapping[Place, Mapping[str, Noted] | None]
 Result = dict[str, JsonValue]
 
+RECEIPT = ".receipt"
+
 
 @dataclass(frozen=True)
 class Receipt:
@@ -62,7 +64,7 @@ def result_if_unchanged(workspace: Workspace, settings: Settings, *, full_check:
 
 def receipt_path(workspace: Workspace, settings: Settings) -> Path:
     """One receipt for each choice of settings, however the file is written that says so."""
-    return workspace.artifacts / "runs" / f"{json_sha256(settings.model_dump(mode='json'))[:32]}.receipt"
+    return workspace.artifacts / "runs" / f"{json_sha256(settings.model_dump(mode='json'))[:32]}{RECEIPT}"
 
 
 def registry_state(workspace: Workspace, model: str, run_ids: Collection[str]) -> dict[str, Any]:

@@ -190,7 +190,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mlflow import MlflowClient
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_registered_models()
+    MlflowClient(f"sqlite:///{path}", f"sqlite:///{path}").search_registered_models()
     return path
 
 

@@ -23,6 +23,8 @@ from graftline.tasks.serving.trial import score_in_fresh_process
 from graftline.tasks.step_folders import is_intact, produce
 from graftline.tasks.step_uses import needed, note_use, noting_uses, read_uses
 from graftline.tasks.tracking.server import connect
+from graftline.tasks.unchanged.places import Place
+from graftline.tasks.unchanged.receipts import Receipt, write_receipt
 from graftline.tasks.workspace import Workspace
 from tests.support.registered import MODEL, register
 from tests.support.tiny_model_files import flip_byte
@@ -164,6 +166,19 @@ def test_a_base_model_that_is_locked_or_used_after_gc_looked_is_left(tmp_path: P
         assert {digest: one.remove() for digest, one in found.items()} == {
             locked.digest: False, used: False, unused: True
         }  # fmt: skip
+
+
+def test_a_receipt_goes_with_the_steps_that_it_rests_on(tmp_path: Path) -> None:
+    run(tmp_path, 1)
+    run(tmp_path, 2)
+    runs = tmp_path / "artifacts" / "runs"
+    for number in (1, 2):
+        place = Place(step(tmp_path, number).relative_to(tmp_path).as_posix())
+        receipt = Receipt({}, {}, {}, {place: {}, Place("expectations.yaml"): None})
+        write_receipt(runs / f"{number}.receipt", receipt)
+    write_atomically(runs / "3.receipt", "cut")
+    assert {Path(name).name for name in collect(tmp_path)} >= {"1.receipt", "3.receipt"}
+    assert [path.name for path in runs.glob("*.receipt")] == ["2.receipt"]
 
 
 def test_rejected_versions_go_but_for_the_newest_and_the_history_says_so(workspace: Workspace) -> None:
