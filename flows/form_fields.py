@@ -18,7 +18,7 @@ def _number_of(choice: object) -> object:
     return None if choice in ("", CHALLENGER_CHOICE) else choice.partition(" ")[0]
 
 
-# A dropdown, which flows/servers/forms.py fills: `3 PROMOTE (champion)`. A bare number is as good.
+# A dropdown, which flows/servers/forms.py fills: `3 PROMOTE (champion)`. A call may give a number.
 Choice = WithJsonSchema({"type": "string"})
 Version = Annotated[int, BeforeValidator(_number_of), Choice]
 VersionOrChallenger = Annotated[int | None, BeforeValidator(_number_of), Choice]

@@ -22,7 +22,7 @@ def override(name: str, version: Version, reason: Reason, despite: Despite = Non
         name: The registered model.
         version: The version that shall answer from now on.
         reason: Why it shall, although the gate held or rejected it. It stands in the history.
-        despite: modified-data where the version's data bar it, since they differ from the version that data.dvc names.
+        despite: modified-data where the version's data bar it, since they differ from what the data's .dvc file names.
     """
     with show_progress():
         record = promotion.override(Workspace(Path.cwd()), name, version, reason, despite)

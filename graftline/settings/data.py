@@ -68,7 +68,7 @@ class DataSettings(Section, title="Data"):
     """Images are near duplicates if their perceptual hashes differ in at most this many of 256 bits. 5,000 MNIST
     digits differ by up to 8 when saved again as a JPEG of quality 90, and from each other by 20 and more."""
     allow_modified: bool = False
-    """Run although the files differ from the version that data.dvc names. Recorded; bars promotion."""
+    """Run although the files differ from the version that their .dvc file names. Recorded; bars promotion."""
 
     @property
     def folder(self) -> str:

@@ -26,6 +26,7 @@ from graftline.pages.text import as_markdown
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.progress import in_prefect
 from graftline.tasks.step import step
+from graftline.tasks.steps.data_version import pointer_of
 from graftline.tasks.steps.decide import Decision
 from graftline.tasks.steps.evaluate_model import PREDICTIONS, Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
@@ -161,7 +162,8 @@ def _other(evaluation: Evaluation, primary: str) -> tuple[str, dict[str, dict[st
 def _cautions(data: ValidatedData) -> list[str]:
     cautions = []
     if data.data.modified:
-        cautions.append("the data are not the version that data.dvc names, so this model cannot be promoted")
+        pointer = pointer_of(data.data.folder)
+        cautions.append(f"the data are not the version that {pointer} names, so this model cannot be promoted")
     return cautions
 
 

@@ -40,6 +40,7 @@ from graftline.tasks.registry.versions import (
 from graftline.tasks.serving.trial import Trial, try_in_fresh_process
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import Outcome
+from graftline.tasks.steps.data_version import pointer_of
 from graftline.tasks.steps.evaluate_model import Champion, Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.held_out import predictions_sha256
@@ -270,7 +271,8 @@ def _note(version: "ModelVersion", data: ValidatedData, evaluation: Evaluation, 
         SERVING: json.dumps(asdict(trial)),
     }
     if data.data.modified:
-        tags[BARRED] = f"its data differs from the version that data.dvc names ({', '.join(data.data.differing)})"
+        named, differing = pointer_of(data.data.folder), ", ".join(data.data.differing)
+        tags[BARRED] = f"its data differs from the version that {named} names ({differing})"
     for name, value in tags.items():
         server.set_model_version_tag(version.name, version.version, name, value)
     server.set_registered_model_alias(version.name, CHALLENGER, version.version)
