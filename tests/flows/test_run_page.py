@@ -1,16 +1,30 @@
 """What Prefect's list of runs tells about a run, and the states that automations go by."""
 
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
 import pytest
-from prefect import flow
+from prefect import Flow, flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.context import FlowRunContext
+from prefect.utilities.callables import parameter_schema
 from pydantic import JsonValue
 
 from graftline.errors import DataRefusedError
+from graftline.flows.override import override as override_page
+from graftline.flows.promote import promote as promote_page
 from graftline.flows.run_page import Told, name_run, name_waiting_run, of_verdict, told
 from graftline.flows.servers.deployments import ENDED
+from graftline.tasks.registry.promotion import promote
 from graftline.tasks.step import step
+from graftline.tasks.workspace import Workspace
+from tests.support.refusing_server import refusing_server
+from tests.support.registered import MODEL, register
+from tests.support.tiny_project import connected, forget_servers
+
+__all__ = ["refusing_server"]
 
 pytestmark = [pytest.mark.full, pytest.mark.usefixtures("prefect_server")]
 
@@ -48,6 +62,12 @@ def refused() -> dict[str, JsonValue]:
 @told(lambda _: Told("never", (), "never"))
 def handed_on() -> dict[str, JsonValue]:
     return judged.fn()
+
+
+@flow(name="judged as", persist_result=False)
+@told(of_verdict)
+def judged_as(model: str) -> dict[str, JsonValue]:
+    return {**JUDGED, "model": model}
 
 
 def this_run() -> str:
@@ -95,6 +115,46 @@ def test_a_failed_run_says_our_sentence_and_its_caller_gets_our_error() -> None:
 def test_a_run_that_hands_on_to_another_of_our_flows_is_told_as_that_one() -> None:
     assert handed_on()["verdict"] == "HOLD"
     assert newest_run().name == "reviews v3 HOLD"
+
+
+def test_a_run_whose_registry_refuses_to_say_its_versions_is_told_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, refusing_server: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", refusing_server)
+    assert judged()["verdict"] == "HOLD"
+    run = newest_run()
+    assert run.state is not None
+    assert (run.name, run.state.type) == ("reviews v3 HOLD", StateType.COMPLETED)
+    assert "does not show the forms' versions: reviews: MLflow refused" in caplog.text
+
+
+def test_a_finished_run_offers_the_versions_of_the_projects_registry(
+    workspace: Workspace, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace.root)
+    register(workspace, "PROMOTE", "HOLD", "PROMOTE", None)
+    promote(workspace, MODEL, 1, "first")
+    connected(workspace.root / "other", empty_store, monkeypatch)  # what MLflow asks unless it is told the project's
+    forget_servers(monkeypatch)
+    forms = {name: deployed(name) for name in (promote_page, override_page)}
+    judged_as(MODEL)
+    with get_client(sync_client=True) as client:
+        fields = {
+            flow.name: (client.read_deployment(key).parameter_openapi_schema or {})["properties"]["version"]
+            for flow, key in forms.items()
+        }
+    assert fields["promote"]["enum"] == ["the challenger", "3 PROMOTE", "1 PROMOTE (champion)"]
+    assert fields["promote"]["default"] == "the challenger"
+    assert fields["override"]["enum"] == ["2 HOLD"]
+
+
+def deployed(flow: "Flow[..., Any]") -> UUID:
+    """A deployment as `graftline up` makes it."""
+    schema = parameter_schema(flow).model_dump_for_openapi()
+    with get_client(sync_client=True) as client:
+        return client.create_deployment(
+            client.create_flow(flow), flow.name, parameters={"name": MODEL}, parameter_openapi_schema=schema
+        )
 
 
 def test_as_a_plain_function_it_returns_and_raises_as_ever() -> None:

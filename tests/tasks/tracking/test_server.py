@@ -1,9 +1,6 @@
 """Where MLflow keeps things, and what is said about a server that does not answer."""
 
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -11,24 +8,9 @@ from graftline.errors import RegistryRefusedError
 from graftline.tasks.registry.versions import versions_of
 from graftline.tasks.tracking.server import connect, has_registry, no_answer, refusing_with_mlflow, without_password
 from graftline.tasks.workspace import Workspace
+from tests.support.refusing_server import refusing_server
 
-
-class Refusing(BaseHTTPRequestHandler):
-    """A server that refuses everything, as one that wants a password does."""
-
-    def do_GET(self) -> None:
-        self.send_error(401)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def refusing() -> Iterator[str]:
-    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+__all__ = ["refusing_server"]
 
 
 @pytest.mark.parametrize(
@@ -45,9 +27,9 @@ def test_a_password_in_an_address_is_not_shown(address: str, shown: str) -> None
     assert without_password(address) == shown
 
 
-def test_a_refusal_is_an_answer_and_needs_no_password(refusing: str) -> None:
-    assert no_answer(refusing) is None
-    assert no_answer(refusing.replace("//", "//ada:secret@")) is None
+def test_a_refusal_is_an_answer_and_needs_no_password(refusing_server: str) -> None:
+    assert no_answer(refusing_server) is None
+    assert no_answer(refusing_server.replace("//", "//ada:secret@")) is None
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9", "http://127.0.0.1:port", "http://[", "http://a b"])
@@ -82,9 +64,9 @@ def test_a_store_elsewhere_is_a_registry_and_the_projects_own_only_once_it_is_ma
 
 
 def test_mlflows_own_error_is_a_sentence_of_ours(
-    workspace: Workspace, refusing: str, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, refusing_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", refusing)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", refusing_server)
     connect(workspace)
     with pytest.raises(RegistryRefusedError, match="m: MLflow refused"), refusing_with_mlflow("m"):
         versions_of("m")
