@@ -11,7 +11,7 @@ from graftline.settings import Settings
 from graftline.tasks.checkup import Finding, look_at_project
 
 
-@plain_progress()
+@plain_progress("graftline.progress")  # what is found is said by the verb
 def check(root: Path, settings: Settings, say: Callable[[str], None] = lambda _: None) -> dict[str, JsonValue]:
     """One line for each thing that a run needs, said as soon as it is known.
 

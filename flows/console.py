@@ -26,28 +26,28 @@ def show_progress() -> Iterator[None]:
 
 
 @contextmanager
-def plain_progress() -> Iterator[None]:
-    """Send the lines of the `graftline` loggers to standard error: for verbs that are no flows, without Prefect."""
-    with _lines_to(logging.StreamHandler(sys.stderr)):
+def plain_progress(name: str = "graftline") -> Iterator[None]:
+    """Send the lines of our loggers below this one to standard error: for verbs that are no flows, without Prefect."""
+    with _lines_to(logging.StreamHandler(sys.stderr), name=name):
         yield
 
 
 @contextmanager
-def _lines_to(console: logging.Handler, *more: logging.Handler) -> Iterator[None]:
+def _lines_to(console: logging.Handler, *more: logging.Handler, name: str = "graftline") -> Iterator[None]:
     """Our own lines to these alone, and of the tools' only what is a warning."""
     from graftline.tasks.progress import clear, make_way
 
-    ours = logging.getLogger("graftline")
+    ours = logging.getLogger(name)
     console.setFormatter(logging.Formatter("%(asctime)s | %(message)s", "%H:%M:%S"))
     console.addFilter(make_way)
-    levels = {name: logging.getLogger(name).level for name in CHATTY}
+    levels = {tool: logging.getLogger(tool).level for tool in CHATTY}
     before = ours.level, ours.propagate
     ours.setLevel(logging.INFO)
     ours.propagate = False
     for handler in (console, *more):
         ours.addHandler(handler)
-    for name in CHATTY:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for tool in CHATTY:
+        logging.getLogger(tool).setLevel(logging.WARNING)
     try:
         yield
     finally:
@@ -56,8 +56,8 @@ def _lines_to(console: logging.Handler, *more: logging.Handler) -> Iterator[None
             ours.removeHandler(handler)
         ours.setLevel(before[0])
         ours.propagate = before[1]
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+        for tool, level in levels.items():
+            logging.getLogger(tool).setLevel(level)
 
 
 def hush_tools() -> None:

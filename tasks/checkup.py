@@ -15,7 +15,7 @@ from graftline.tasks.base_models.locking import locked_model
 from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.dvc_folder import objects_folder
 from graftline.tasks.data.findings import Findings, look_into
-from graftline.tasks.progress import duration
+from graftline.tasks.progress import duration, waiting
 from graftline.tasks.readiness import missing_things
 from graftline.tasks.steps.adapting import frozen_rate
 from graftline.tasks.steps.data_version import data_version
@@ -96,8 +96,9 @@ def _data(workspace: Workspace, settings: Settings, seen: list[Findings]) -> str
     findings = Findings()
     folder = workspace.root / settings.data.folder
     targets, cache = TASKS[settings.data.task].targets, objects_folder(workspace.root)
-    for findings in look_into(version.table, folder, settings.data, targets, cache=cache):  # noqa: B007 - the newest
-        pass
+    with waiting("looking at the data"):
+        for findings in look_into(version.table, folder, settings.data, targets, cache=cache):  # noqa: B007 - newest
+            pass
     if findings.refused:
         failed = [check for check in findings.checks if not check.success and check.expectation.level == "set"]
         raise DataRefusedError(
@@ -158,6 +159,7 @@ def _memory(model_bytes: int) -> str:
     return f"{free / 1e9:.1f} GB free, a training needs about {needed / 1e9:.1f}"
 
 
+@waiting("measuring how fast the base model is")
 def _time(workspace: Workspace, settings: Settings, findings: Findings, base: BaseModel) -> str:
     """The time of the training alone, from a few rows that ran through the base model just now."""
     began = time.monotonic()
