@@ -11,6 +11,7 @@ import yaml
 from graftline.data.first_look import Column, Look, few_valued, label_counts, name_column
 from graftline.pages.text import spelt_out
 from graftline.settings import DataSettings, Kind, Task
+from graftline.settings.by_kind import BY_KIND
 
 # More labels than a person would read in a file.
 MOST_LABELS = 60
@@ -67,7 +68,7 @@ def print_params(path: str, answers: Answers, seen: Seen) -> str:
         _line("uri", answers.uri, "its bytes are pinned in base_models.lock; after a change run `graftline lock`"),
         "adaptation:",
         *(_line(*line) for line in _adaptation_lines(answers, seen)),
-        "  # strategy: feature_extraction    # only the head: seconds in place of minutes, and a good first look",
+        _other_strategy(answers),
         "  # epochs: 3                       # more help where rows are few",
         "  # class_weights: balanced         # where rare labels matter as much as frequent ones"
         if answers.task != "regression"
@@ -185,6 +186,13 @@ def _adaptation_lines(answers: Answers, seen: Seen) -> Iterator[Line]:
         yield "max_seconds", longest, f"no sound is longer than {seen.seconds[1]:.1f} s"
     yield "device", "auto", "a GPU where PyTorch finds one, else the processor"
     yield "precision", "auto", "bfloat16 where the device has instructions for it"
+
+
+def _other_strategy(answers: Answers) -> str:
+    """The first thing to try beside the default of the kind, as a comment."""
+    if BY_KIND[answers.kind].get("strategy") == "feature_extraction":
+        return "  # strategy: probe_then_fine_tune  # the head first, then everything: minutes in place of seconds"
+    return "  # strategy: feature_extraction    # only the head: seconds in place of minutes, and a good first look"
 
 
 def _line(key: str, value: object, reason: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from graftline.settings import AdaptationSettings, Settings
-from graftline.settings.by_kind import BY_KIND
+from graftline.settings.by_kind import BESIDE_TRAINING, BY_KIND
 from graftline.settings.by_value import by_value
 from graftline.settings.data import Kind
 
@@ -30,15 +30,23 @@ def test_without_a_kind_or_a_section_those_of_texts_hold() -> None:
     assert Settings.model_validate(tree).adaptation == AdaptationSettings.model_validate(BY_KIND["text"])
 
 
-def test_what_is_written_stays_also_where_it_is_the_default_of_the_field(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_beside_the_training_stands_beside_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BY_KIND, "image", {"learning_rate": 3e-4, "epochs": 5})
-    assert settings("image", learning_rate=5e-5).adaptation.learning_rate == 5e-5
-    assert settings("image", learning_rate=5e-5).adaptation.epochs == 5
+    made = settings("image", seed=3, threads=1).adaptation
+    assert (made.learning_rate, made.epochs, made.seed, made.threads) == (3e-4, 5, 3, 1)
 
 
-def test_whoever_names_a_strategy_gets_no_value_that_was_measured_with_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(BY_KIND, "image", {"learning_rate": 3e-4})
-    assert settings("image", strategy="lora").adaptation == AdaptationSettings(device="cpu", strategy="lora")
+@pytest.mark.parametrize("name", sorted(BESIDE_TRAINING))
+def test_what_is_beside_the_training_is_the_name_of_a_setting(name: str) -> None:
+    assert name in AdaptationSettings.model_fields
+
+
+@pytest.mark.parametrize("written", [{"strategy": "lora"}, {"epochs": 3}, {"freeze_until": "3", "strategy": "partial"}])
+def test_whoever_writes_about_the_training_gets_no_value_that_was_measured_with_another(
+    monkeypatch: pytest.MonkeyPatch, written: dict[str, Any]
+) -> None:
+    monkeypatch.setitem(BY_KIND, "image", {"learning_rate": 3e-4, "strategy": "feature_extraction"})
+    assert settings("image", **written).adaptation == AdaptationSettings(device="cpu", **written)
 
 
 def test_keys_notice_the_default_of_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:
