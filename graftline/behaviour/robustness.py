@@ -1,6 +1,6 @@
 """How often a model does what it should where its input was changed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -26,13 +26,18 @@ def kept_under_changes(
     *,
     is_same: SameAnswer,
     seed: int,
+    passed: Callable[[int, int], None] = lambda _, __: None,
 ) -> list[Counted]:
-    """For each change, how many inputs get the answer that they got as they were, which is `predictions`."""
-    found = []
+    """For each change, how many inputs get the answer that they got as they were, which is `predictions`.
+
+    `passed` is told after each change how many inputs of how many were asked.
+    """
+    found: list[Counted] = []
     for name, change in changes.items():
         changed = [change(raw, np.random.default_rng([seed, place])) for place, raw in enumerate(raws)]
         kept = is_same(predictions, predictor.predict(changed), predictor.outputs.spread)
         found.append(counted(name, kept))
+        passed(len(found) * len(raws), len(changes) * len(raws))
     return found
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from graftline.settings import Settings
 from graftline.tasks.data.accepted_rows import ValidatedData, read_split
+from graftline.tasks.progress import Wait
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,6 +73,7 @@ def _changes(settings: Settings, data: ValidatedData, candidate: Examined) -> "l
         changes_of(data.kind),
         is_same=candidate.task_scores.is_same,
         seed=evaluation.seed,
+        passed=Wait("changed inputs").tell,
     )
 
 

@@ -90,7 +90,7 @@ def test_a_person_changes_settings_reads_the_verdict_rejects_one_model_and_appro
     assert decided(servers) == (None, [("verdict", "HOLD"), ("approval", "REJECT")])
     page.get_by_text("Artifacts", exact=True).first.click()
     screenshot(page, "5_artifacts")
-    newest = read_json(f"{servers.prefect}/api/artifacts/verdict/latest")["latest_id"]  # the run told of the HOLD before
+    newest = read_json(f"{servers.prefect}/api/artifacts/verdict/latest")["latest_id"]  # before, it told of HOLD
     page.goto(f"{servers.prefect}/artifacts/artifact/{newest}")
     expect(page.get_by_role("heading", name="reviews version 1: REJECT")).to_be_visible()
     expect(page.get_by_text("rejected by Grace: it was trained on last year's rows").first).to_be_visible()
