@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from pydantic import JsonValue
 
 from graftline.data.expectation import Expectation
-from graftline.data.team_expectations import are_numbers, from_suite, from_yaml
+from graftline.data.team_columns import are_numbers
+from graftline.data.team_expectations import from_suite, from_yaml
 from graftline.digests import file_sha256, json_sha256
 from graftline.errors import SettingsError
 from graftline.tasks.workspace import Workspace

@@ -15,7 +15,7 @@ from graftline.data.row_facts import Fact, RowFacts, named_columns, row_facts
 from graftline.data.row_names import printable
 from graftline.data.tables import Row, read_header, read_rows
 from graftline.data.target_kind import TargetKind
-from graftline.data.team_expectations import AS_NUMBER, columns_as_read, columns_of, present
+from graftline.data.team_columns import AS_NUMBER, columns_as_read, columns_of, present
 from graftline.settings import DataSettings
 from graftline.tasks.data.gx_checks import Validator
 from graftline.wording import did_you_mean, shown

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import JsonValue
 
 from graftline.data.expectation import Check, Expectation
-from graftline.data.team_expectations import NO_NUMBER, OURS, own_column
+from graftline.data.team_columns import NO_NUMBER, own_column
+from graftline.data.team_expectations import OURS
 from graftline.wording import ERROR_CHARACTERS, shortened, shown
 
 if TYPE_CHECKING:

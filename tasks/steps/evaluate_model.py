@@ -39,8 +39,9 @@ from graftline.tasks.steps.source_task import SourceTask, retention_of
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
+    from graftline.behaviour.findings import Behaviour
     from graftline.behaviour.held_out import HeldOut
-    from graftline.evaluation.comparison import Comparison
+    from graftline.evaluation.comparison import Comparison, Slice
     from graftline.evaluation.examples import Rows
     from graftline.evaluation.metrics import Floats
 
@@ -137,66 +138,103 @@ def _build(
     champion: Champion | None,
     source: SourceTask | None,
 ) -> None:
-    from graftline.answers.predicting import predictor_of
-    from graftline.evaluation.clusters import worst_clusters
     from graftline.evaluation.examples import Rows
 
     use_threads(settings.adaptation.threads)
-    task = TASKS[data.task]
     rows = read_split(data, "test", ["row_id", "target"])
-    targets = split_targets(data, "test").numpy()
-    predictor = predictor_of(checkpoint.model)
-    raws = raw_inputs(workspace, data, "test")
-    features = predictor.features(raws, Wait("held-out rows").tell)
-    predictions = predictor.answers(features.outputs)
-    without_temperature = replace(predictor.outputs, temperature=1.0)
-    uncalibrated = task.outputs.answers(without_temperature, features.outputs).numpy()
+    asked = _asked(workspace, data, checkpoint.model)
+    predictions, targets = asked.candidate.predictions, asked.candidate.targets
     logger.info(
         "scoring %d held-out rows, each interval from %d resamples", len(targets), settings.evaluation.bootstrap
     )
-    seen = task.scores.examine(Answers(predictions, uncalibrated, targets, data.labels, settings.data.target))
+    seen, found = _examined(settings, data, asked), _weak_clusters(settings, rows["row_id"], asked)
     slices = held_out_slices(data, settings.data.slices)
-    quality = task.scores.quality(predictions, targets)
-    found = worst_clusters(features.vectors.double().numpy(), quality, rows["row_id"], seed=settings.evaluation.seed)
-    scores = Scorer(task.scores, targets, settings.evaluation, [*slices, *class_slices(data, targets)])
-    candidate = Examined(predictor, raws, predictions, targets, task.scores)
-    behaviour = replace(
-        behaviour_on(settings, data, candidate, _frozen(settings, candidate, baselines)),
-        retention=retention_of(workspace, settings, predictor, source),
-    )
+    scores = Scorer(TASKS[data.task].scores, targets, settings.evaluation, [*slices, *class_slices(data, targets)])
     theirs, obstacle = _champions_predictions(workspace, settings, data, champion)
     named = f"champion version {champion.version}" if champion else ""
-    pictures = {title: f"{title.split()[0].lower()}.png" for title in seen.pictures}
+    shown = Rows(rows["row_id"], rows["target"], targets, data.labels)
     summary: dict[str, JsonValue] = {
         "task": data.task,
         "rows": len(targets),
         "labels": list(data.labels),
         "test_sha256": data.test_sha256,
         "scores": scores.of(predictions),
-        **_examined(seen, data, checkpoint, scores.of(uncalibrated)),
+        **_by_class(seen, data, checkpoint, scores.of(asked.uncalibrated)),
         "slices": slice_scores([*slices, *found], predictions, scores),
         **_against_baselines(baselines, predictions, scores),
-        "behaviour": behaviour.as_json(),
+        "behaviour": _behaviour(workspace, settings, data, asked.candidate, baselines, source).as_json(),
         "predictions_sha256": predictions_sha256(rows["row_id"], predictions),
-        "pictures": cast("JsonValue", pictures),
+        "pictures": _write_pictures(folder, seen),
         "comparison": None if theirs is None else scores.compare(predictions, theirs, named),
         "obstacle": obstacle,
-        "examples": _examples(
-            settings,
-            Rows(rows["row_id"], rows["target"], targets, data.labels),
-            predictions,
-            (named, theirs),
-            scores,
-            baselines,
-        ),
+        "examples": _examples(settings, shown, predictions, (named, theirs), scores, baselines),
     }
-    for title, name in pictures.items():
-        write_atomically(folder / name, seen.pictures[title])
     _write_predictions(folder, rows, data.labels, predictions)
     write_json(folder / SUMMARY, summary)
 
 
-def _examined(
+@dataclass(frozen=True)
+class _Asked:
+    """The candidate with its answers, and more of what it makes of the held-out rows."""
+
+    candidate: Examined
+    vectors: "Floats"
+    """What the head reads of each row: (rows, width)."""
+    uncalibrated: "Floats"
+    """The predictions without the temperature."""
+
+
+def _asked(workspace: Workspace, data: ValidatedData, model: Path) -> _Asked:
+    from graftline.answers.predicting import predictor_of
+
+    task, predictor, raws = TASKS[data.task], predictor_of(model), raw_inputs(workspace, data, "test")
+    features = predictor.features(raws, Wait("held-out rows").tell)
+    predictions, targets = predictor.answers(features.outputs), split_targets(data, "test").numpy()
+    without_temperature = replace(predictor.outputs, temperature=1.0)
+    return _Asked(
+        Examined(predictor, raws, predictions, targets, task.scores),
+        features.vectors.double().numpy(),
+        task.outputs.answers(without_temperature, features.outputs).numpy(),
+    )
+
+
+def _examined(settings: Settings, data: ValidatedData, asked: _Asked) -> Examination:
+    one = asked.candidate
+    answers = Answers(one.predictions, asked.uncalibrated, one.targets, data.labels, settings.data.target)
+    return one.task_scores.examine(answers)
+
+
+def _weak_clusters(settings: Settings, row_ids: list[str], asked: _Asked) -> "list[Slice]":
+    """Rows that lie together where the model does badly."""
+    from graftline.evaluation.clusters import worst_clusters
+
+    quality = asked.candidate.task_scores.quality(asked.candidate.predictions, asked.candidate.targets)
+    return worst_clusters(asked.vectors, quality, row_ids, seed=settings.evaluation.seed)
+
+
+def _behaviour(
+    workspace: Workspace,
+    settings: Settings,
+    data: ValidatedData,
+    candidate: Examined,
+    baselines: Baselines,
+    source: SourceTask | None,
+) -> "Behaviour":
+    return replace(
+        behaviour_on(settings, data, candidate, _frozen(settings, candidate, baselines)),
+        retention=retention_of(workspace, settings, candidate.predictor, source),
+    )
+
+
+def _write_pictures(folder: Path, seen: Examination) -> dict[str, JsonValue]:
+    """The file of each picture, by its title."""
+    names = {title: f"{title.split()[0].lower()}.png" for title in seen.pictures}
+    for title, name in names.items():
+        write_atomically(folder / name, seen.pictures[title])
+    return {**names}
+
+
+def _by_class(
     seen: Examination, data: ValidatedData, checkpoint: Checkpoint, scores_before: JsonValue
 ) -> dict[str, JsonValue]:
     """The numbers class by class, and how sure the model is of itself, before and after its temperature was set."""
