@@ -27,8 +27,11 @@ GAIN_DECIBELS, NOISE_DECIBELS = 6.0, 30.0
 RATE, LOWER_RATE = 16_000, 12_000
 
 
-def changes_of(kind: Kind) -> Mapping[str, Change]:
-    """The changes of inputs of a kind, by name. Those of media take what a preprocessor takes, and give bytes."""
+def changes_of(kind: Kind, *, sample_bits: int = 16) -> Mapping[str, Change]:
+    """The changes of inputs of a kind, by name. Those of media take what a preprocessor takes, and give bytes.
+
+    `sample_bits` as the model reads pictures with.
+    """
     if kind == "text":
         return {
             "lower case": lambda text, _: text.lower(),
@@ -38,10 +41,10 @@ def changes_of(kind: Kind) -> Mapping[str, Change]:
         }
     if kind == "image":
         return {
-            "darker": lambda raw, _: _relit(_content(raw), 1 - LIGHT),
-            "brighter": lambda raw, _: _relit(_content(raw), 1 + LIGHT),
-            "blurred": lambda raw, _: _blurred(_content(raw)),
-            "shifted": lambda raw, random: _shifted(_content(raw), random),
+            "darker": lambda raw, _: _relit(_picture(raw, sample_bits), 1 - LIGHT),
+            "brighter": lambda raw, _: _relit(_picture(raw, sample_bits), 1 + LIGHT),
+            "blurred": lambda raw, _: _blurred(_picture(raw, sample_bits)),
+            "shifted": lambda raw, random: _shifted(_picture(raw, sample_bits), random),
         }
     return {
         "softer": lambda raw, _: _with_gain(_content(raw), -GAIN_DECIBELS),
@@ -68,30 +71,29 @@ def _with_typos(text: str, random: np.random.Generator) -> str:
     return " ".join(words)
 
 
-def _relit(content: bytes, brightness: float) -> bytes:
+def _picture(raw: Raw, sample_bits: int) -> "Image":
+    from graftline.data.images import decode_image
+
+    return decode_image(_content(raw), sample_bits=sample_bits)
+
+
+def _relit(picture: "Image", brightness: float) -> bytes:
     from PIL import ImageEnhance
 
-    from graftline.data.images import decode_image
-
-    return _png(ImageEnhance.Brightness(decode_image(content)).enhance(brightness))
+    return _png(ImageEnhance.Brightness(picture).enhance(brightness))
 
 
-def _blurred(content: bytes) -> bytes:
+def _blurred(picture: "Image") -> bytes:
     from PIL import ImageFilter
 
-    from graftline.data.images import decode_image
-
-    picture = decode_image(content)
     return _png(picture.filter(ImageFilter.GaussianBlur(max(0.5, BLUR_SHARE * min(picture.size)))))
 
 
-def _shifted(content: bytes, random: np.random.Generator) -> bytes:
+def _shifted(picture: "Image", random: np.random.Generator) -> bytes:
     """Moved to one side and up or down; the edge is repeated where nothing was."""
     from PIL.Image import fromarray
 
-    from graftline.data.images import decode_image
-
-    pixels = np.asarray(decode_image(content))
+    pixels = np.asarray(picture)
     height, width = pixels.shape[:2]
     down, right = (int(random.choice([-1, 1])) * max(1, round(SHIFT_SHARE * side)) for side in (height, width))
     rows = np.clip(np.arange(height) - down, 0, height - 1)

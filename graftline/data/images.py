@@ -3,14 +3,23 @@
 import hashlib
 import io
 import re
-import struct
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
 import imagehash
 import numpy as np
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile
+
+from graftline.data.image_containers import (
+    FULL_BITS,
+    JPEG_END,
+    JPEG_START_OF_SCAN,
+    deep_pixels,
+    has_all_rows,
+    jpeg_parts,
+    longer_jpeg,
+    without_tags,
+)
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 # The pixels of large cameras; 150 MB in memory. Above 89 million pixels Pillow itself warns.
@@ -21,13 +30,12 @@ MAX_ASPECT = 20
 SHOWN_BYTES = 12
 # 256 bits tell the small and similar pictures of one class apart (MNIST digits), where the usual 64 do not.
 HASH_SIDE = 16
-# Any number of 0xFF may fill the space in front of a marker.
-JPEG_MARKER, JPEG_START_OF_SCAN, JPEG_END = re.compile(rb"\xff[^\xff]"), 0xDA, b"\xff\xd9"
-# The errors of Pillow's decoders on damaged content; its own errors are OSErrors.
-DECODER_ERRORS = (
-    OSError, SyntaxError, ValueError, TypeError, OverflowError, MemoryError, EOFError, LookupError, struct.error,
-    zlib.error,
-)  # fmt: skip
+ORIENTATION = 0x0112
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
 
 
 class UnreadableImageError(ValueError):
@@ -50,48 +58,108 @@ class ImageFacts:
     """256 bits, most of which survive another size or compression (pHash: signs of the low cosine frequencies)."""
     sha256: str
     """The digest of the size and of the decoded pixels: equal for the same picture in another lossless file."""
+    used_bits: int | None = None
+    """Of a picture of 16 bits a sample that does not say how many of them it uses: how many it uses, at least 8."""
 
 
-def decode_image(content: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The whole picture as RGB: rotated as EXIF asks, transparent parts on white, the high 8 bits of 16.
+def decode_image(content: bytes, *, max_pixels: int = MAX_PIXELS, sample_bits: int = FULL_BITS) -> Image.Image:
+    """The whole picture as RGB: rotated as EXIF asks, transparent parts on white, the upper 8 bits of what it uses.
 
-    Of an animation the first picture. Colour profiles are not applied: base models were trained without, too.
+    A PNG of 16 bits a sample uses as many of them as it says, else `sample_bits`, or more if it holds larger values. Of
+    an animation the first picture. Colour profiles are not applied: base models were trained without, too.
     Raises: UnreadableImageError if it is no PNG, JPEG or WebP, larger than `max_pixels`, narrower than any picture, or
     damaged.
     """
-    return _as_rgb(_decoded(content, max_pixels))
+    return _decoded(content, max_pixels, sample_bits).picture
 
 
-def image_facts(content: bytes, *, max_pixels: int = MAX_PIXELS) -> ImageFacts:
+def image_facts(content: bytes, *, max_pixels: int = MAX_PIXELS, sample_bits: int = FULL_BITS) -> ImageFacts:
     """The facts about an image. Raises: UnreadableImageError as `decode_image` does."""
-    stored = _decoded(content, max_pixels)
-    picture = _as_rgb(stored)
-    pixels = np.asarray(picture)
+    decoded = _decoded(content, max_pixels, sample_bits)
+    picture, pixels = decoded.picture, np.asarray(decoded.picture)
     return ImageFacts(
-        format="JPEG" if stored.format == "MPO" else stored.format or "",
-        mode=stored.mode,
+        format=decoded.format,
+        mode=decoded.mode,
         width=picture.width,
         height=picture.height,
         is_constant=bool((pixels == pixels[0, 0]).all()),
         perceptual_hash=_perceptual_hash(picture),
         sha256=_pixels_sha256(pixels),
+        used_bits=decoded.used_bits,
     )
 
 
-def _decoded(content: bytes, max_pixels: int) -> Image.Image:
+@dataclass(frozen=True)
+class _Decoded:
+    picture: Image.Image
+    format: str
+    mode: str
+    used_bits: int | None
+
+
+def _decoded(content: bytes, max_pixels: int, sample_bits: int) -> _Decoded:
+    try:
+        return _whole(content, max_pixels, sample_bits)
+    except UnreadableImageError:
+        # A profile of megabytes or a broken comment damages no pixel.
+        bare = without_tags(content)
+        if len(bare) == len(content):
+            raise
+        try:
+            return _whole(bare, max_pixels, sample_bits)
+        except UnreadableImageError:
+            pass
+        raise
+
+
+def _whole(content: bytes, max_pixels: int, sample_bits: int) -> _Decoded:
     image = _opened(content, max_pixels)
     try:
         if image.format == "PNG":
             # Pillow decodes it without its checksums; `verify` looks at them, and spoils the image for decoding.
             image.verify()
             image = Image.open(io.BytesIO(content), formats=FORMATS)
+            return _png(content, image, sample_bits)
         image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-    except DECODER_ERRORS as error:
+        if image.format == "WEBP":
+            return _Decoded(_upright(_as_rgb(image), image), "WEBP", image.mode, None)
+        _check_jpeg(content, image)
+        return _Decoded(_upright(_as_rgb(image), image), "JPEG", image.mode, None)
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - decoders raise anything, and one file may never end a run
         raise UnreadableImageError(f"damaged or cut off ({_one_line(error)})") from None
-    if image.format in ("JPEG", "MPO") and not _has_end(content):
+
+
+def _png(content: bytes, image: ImageFile.ImageFile, sample_bits: int) -> _Decoded:
+    how = str(image.tile[0].args) if image.tile else ""
+    image.load()
+    if not has_all_rows(content, image):
+        raise UnreadableImageError("cut off: its rows end before the picture does, what stands there instead is black")
+    deep = deep_pixels(content, image, how)
+    is_shifted = deep and (image.mode.startswith("I") or deep.bits(sample_bits) < FULL_BITS)
+    picture = _as_rgb(deep.shown(sample_bits) if deep and is_shifted else image)
+    used_bits = deep.used_bits if deep and deep.said_bits is None else None
+    return _Decoded(_upright(picture, image), "PNG", image.mode, used_bits)
+
+
+def _check_jpeg(content: bytes, image: ImageFile.ImageFile) -> None:
+    if not _has_end(content):
         raise UnreadableImageError("cut off: the JPEG has no end mark, what stands there instead decodes as grey")
-    return image
+    if (longer := longer_jpeg(content, image)) is None:
+        return
+    with Image.open(io.BytesIO(longer), formats=FORMATS) as again:
+        if again.tobytes() != image.tobytes():
+            raise UnreadableImageError("cut off: its pixels end before the picture does")
+
+
+def _upright(picture: Image.Image, image: ImageFile.ImageFile) -> Image.Image:
+    """The picture as its EXIF says; tags that nobody can read say nothing, as in every viewer."""
+    try:
+        how = UPRIGHT.get(image.getexif()[ORIENTATION])
+    except Exception:  # noqa: BLE001 - Pillow's own reader raises anything
+        how = None
+    return picture if how is None else picture.transpose(how)
 
 
 def _opened(content: bytes, max_pixels: int) -> ImageFile.ImageFile:
@@ -104,7 +172,7 @@ def _opened(content: bytes, max_pixels: int) -> ImageFile.ImageFile:
         # Its text begins "Image size (1600000000 pixels)"; the two sides are not to be had.
         pixels = int(re.findall(r"\d+", str(error))[0])
         raise UnreadableImageError(f"too large: {pixels:,} pixels, expected at most {max_pixels:,}") from None
-    except DECODER_ERRORS:
+    except Exception:  # noqa: BLE001 - decoders raise anything
         raise UnreadableImageError(
             f"no readable PNG, JPEG or WebP image: it begins with {content[:SHOWN_BYTES]!r}"
         ) from None
@@ -127,17 +195,12 @@ def _has_end(content: bytes) -> bool:
 
     A file that was cut and filled with zeros may decode without an error.
     """
-    place = 2
-    while (marker := JPEG_MARKER.search(content, place)) and marker.end() < len(content) - 2:
-        if content[marker.end() - 1] == JPEG_START_OF_SCAN:
-            return content.find(JPEG_END, marker.end()) >= 0
-        place = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2], "big")
-    return False
+    return any(
+        name == JPEG_START_OF_SCAN and content.find(JPEG_END, start) >= 0 for name, start, _ in jpeg_parts(content)
+    )
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
     opaque = Image.new("RGBA", image.size, "white")

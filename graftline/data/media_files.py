@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 # Ten minutes of stereo at 96 kHz and 32 bits; what is larger would fill the memory before it can be refused.
 MAX_FILE_BYTES = 512 * 2**20
+
+MOST_SAMPLE_BITS = 16
+# Raised whenever a file decodes to other pixels or samples than before: what lies in stores was computed of those.
+DECODING_VERSION = 2
 
 
 class UnreadableFileError(ValueError):
@@ -34,10 +39,16 @@ class MediaFile:
     facts: "ImageFacts | SoundFacts | None" = None
 
 
-def look_at(data: Path, name: str, settings: DataSettings, *, cache: Path | None = None) -> MediaFile:
-    """Read and decode the file `name` below the folder `data`, and keep what can be said of it; `cache` as there."""
+def look_at(
+    data: Path, name: str, settings: DataSettings, *, cache: Path | None = None, sample_bits: int = MOST_SAMPLE_BITS
+) -> MediaFile:
+    """Read and decode the file `name` below the folder `data`, and keep what can be said of it; `cache` as there.
+
+    `sample_bits` is how many bits a picture of 16 bits a sample uses, if neither it nor the settings say so.
+    """
     from graftline.data.images import UnreadableImageError, image_facts
-    from graftline.data.sounds import UnreadableSoundError, sound_facts
+    from graftline.data.sound_containers import UnreadableSoundError
+    from graftline.data.sounds import sound_facts
 
     try:
         content = read_below(data, name, cache=cache)
@@ -46,10 +57,27 @@ def look_at(data: Path, name: str, settings: DataSettings, *, cache: Path | None
     sha256 = hashlib.sha256(content).hexdigest()
     try:
         if settings.kind == "image":
-            return MediaFile(sha256=sha256, facts=image_facts(content, max_pixels=settings.max_pixels))
+            bits = settings.sample_bits or sample_bits
+            image = image_facts(content, max_pixels=settings.max_pixels, sample_bits=bits)
+            if 0 < settings.sample_bits < (image.used_bits or 0):
+                raise UnreadableImageError(
+                    f"its values need {image.used_bits} bits a sample, expected at most {settings.sample_bits} as"
+                    " data.sample_bits says"
+                )
+            return MediaFile(sha256=sha256, facts=image)
         return MediaFile(sha256=sha256, facts=sound_facts(content, silence=settings.silence_level))
     except (UnreadableImageError, UnreadableSoundError) as error:
         return MediaFile(sha256=sha256, undecodable=str(error))
+
+
+def sample_bits_of(files: Iterable[MediaFile], settings: DataSettings) -> int:
+    """How many bits a sample the pictures of a set use that do not say it themselves: as many as the largest value."""
+    return settings.sample_bits or max(map(used_bits, files), default=0) or MOST_SAMPLE_BITS
+
+
+def used_bits(file: MediaFile) -> int:
+    """How many bits a picture of 16 bits a sample uses that does not say so itself; 0 for every other file."""
+    return getattr(file.facts, "used_bits", None) or 0
 
 
 def read_below(data: Path, name: str, *, cache: Path | None = None) -> bytes:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import mmap
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 # A record that spans more than this is an unclosed quote, not a text: reading on would swallow the whole file.
 MAX_RECORD_CHARACTERS = 4_000_000
-PARQUET_BATCH_ROWS = 4096
+PARQUET_BATCH_ROWS, PARQUET_MARK = 4096, b"PAR1"
 TEXT_TYPES = ("text", "string", "large_string", "string_view", "dictionary<values=string, indices=int32, ordered=0>")
 NAME_TYPES = (*TEXT_TYPES, "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 NAME_TYPES_IN_WORDS = "text, whole numbers or true and false"
@@ -232,22 +233,21 @@ def _as_text(value: object) -> str | None:
 
 
 def _parquet_header(path: Path) -> list[tuple[str, str]]:
-    import pyarrow as pa
     from pyarrow import parquet
 
     try:
-        schema = parquet.read_schema(path)
-    except (pa.ArrowException, OSError) as error:
+        # Names and types are only now looked at whether they are any.
+        return [(field.name, str(field.type)) for field in parquet.read_schema(path)]
+    except Exception as error:  # noqa: BLE001 - of damaged bytes Arrow raises also what is none of its own errors
         raise DataRefusedError(f"{path}: not readable as Parquet ({error}); restore it with `dvc pull`") from None
-    return [(field.name, str(field.type)) for field in schema]
 
 
 def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    import pyarrow as pa
     from pyarrow import parquet
 
     number = 0
     try:
+        _check_one_table(path)
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(PARQUET_BATCH_ROWS, columns=list(dict.fromkeys(columns))):
                 # As bytes, because Arrow stops at the first text that is not UTF-8.
@@ -255,10 +255,34 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
                 for values in zip(*texts, strict=True):
                     number += 1
                     yield Row(number, tuple(None if v is None else _decoded(v) for v in values))
-    except (pa.ArrowException, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - of damaged bytes Arrow raises also what is none of its own errors
         raise DataRefusedError(
             f"{path}: not readable as Parquet after row {number} ({error}); restore it with `dvc pull`"
         ) from None
+
+
+def _check_one_table(path: Path) -> None:
+    """Of two tables in one file Arrow reads as many rows as the second one has, from the first."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        place = content.find(2 * PARQUET_MARK)
+        while place >= 0:
+            if _ends_a_table(content, place):
+                raise ValueError("it holds several tables, of which only one would be read")
+            place = content.find(2 * PARQUET_MARK, place + 1)
+
+
+def _ends_a_table(content: mmap.mmap, place: int) -> bool:
+    """Whether a description of rows stands in front of a mark, with its length; letters in a text have none."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    size = int.from_bytes(content[max(0, place - 4) : place], "little")
+    described = content[max(0, place - 4 - size) : place + len(PARQUET_MARK)]
+    try:
+        parquet.read_metadata(pa.BufferReader(PARQUET_MARK + described))
+    except Exception:  # noqa: BLE001 - of other bytes Arrow raises anything
+        return False
+    return True
 
 
 def _bytes(column: "pa.Array") -> list[bytes | None]:

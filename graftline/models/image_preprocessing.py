@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from graftline.data.images import UnreadableImageError, decode_image
+from graftline.data.media_files import MOST_SAMPLE_BITS
 from graftline.errors import BaseModelRefusedError
 from graftline.models.batching import sorted_batches
 from graftline.models.media import Medium, media_of
@@ -46,8 +47,10 @@ class ImagePreprocessor:
         return row
 
     def key(self, row: Medium) -> str:
-        """A digest of the file's bytes and of the view."""
-        return row_key(f"{BATCH_IMAGES} channels last", [row.digest()], row.view)
+        """A digest of the file's bytes, of how they are decoded, and of the view."""
+        bits = self.reading.sample_bits
+        deep = [] if bits == MOST_SAMPLE_BITS else [f"{bits} bits"]
+        return row_key(f"{BATCH_IMAGES} channels last", [row.digest(), *deep], row.view)
 
     def in_view(self, row: Medium, view: View) -> Medium:
         """The image, cropped and lit at random once it is decoded."""
@@ -71,7 +74,7 @@ class ImagePreprocessor:
 
     def _pixels(self, row: Medium) -> Tensor:
         try:
-            picture = decode_image(row.read())
+            picture = decode_image(row.read(), sample_bits=self.reading.sample_bits)
         except UnreadableImageError as error:
             raise row.unreadable("image", error) from None
         return self.transform(picture if row.view is None else augmented_image(picture, self.key(row)))

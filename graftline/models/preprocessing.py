@@ -25,6 +25,8 @@ class Reading:
     kind: Kind
     max_tokens: int = 128
     max_seconds: float = 30.0
+    sample_bits: int = 16
+    """Of pictures of 16 bits a sample that do not say how many of them they use."""
 
 
 class Preprocessor(Protocol):

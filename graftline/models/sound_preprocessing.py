@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from transformers import AutoFeatureExtractor
 
-from graftline.data.sounds import Samples, UnreadableSoundError, decode_sound, sound_seconds
+from graftline.data.sound_containers import UnreadableSoundError
+from graftline.data.sounds import Samples, decode_sound, sound_seconds
 from graftline.errors import BaseModelRefusedError
 from graftline.models.media import Medium, media_of
 from graftline.models.preprocessing import Reading, row_key

@@ -9,13 +9,13 @@ JPEG_QUALITY = 80
 SOUND_SECONDS, SOUND_RATE = 4.0, 16_000
 
 
-def image_address(content: bytes) -> str:
+def image_address(content: bytes, *, sample_bits: int = 16) -> str:
     """A small picture of an image, as a data address. Raises: ValueError if it cannot be decoded."""
     from PIL import Image
 
     from graftline.data.images import decode_image
 
-    picture = decode_image(content)
+    picture = decode_image(content, sample_bits=sample_bits)
     picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     # Pillow writes comments and profiles of the file into the new one as well.
     picture.info.clear()

@@ -37,6 +37,8 @@ class ValidationPage:
     classes: Sequence[Mapping[str, str | int | float | None]]
     rows: Sequence[QuarantinedRow]
     rows_file: str
+    sample_bits: int = 16
+    """How many bits a picture of 16 bits a sample uses, if it does not say so itself."""
 
 
 def render(page: ValidationPage) -> str:

@@ -34,6 +34,7 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
         "max_characters": 20000,
         "min_side": 16,
         "max_pixels": 50000000,
+        "sample_bits": 0,
         "min_seconds": 0.1,
         "max_seconds": 30.0,
         "silence_level": 0.001,

@@ -11,6 +11,7 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
     "data.near_duplicate_similarity": ("text",),
     "data.min_side": ("image",),
     "data.max_pixels": ("image",),
+    "data.sample_bits": ("image",),
     "data.near_duplicate_bits": ("image",),
     "data.min_seconds": ("audio",),
     "data.max_seconds": ("audio",),

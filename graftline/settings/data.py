@@ -52,6 +52,9 @@ class DataSettings(Section, title="Data"):
     """An image with a shorter side, in pixels, is a faulty row: smaller than any block that a base model looks at."""
     max_pixels: Annotated[int, Field(ge=1, le=50_000_000)] = 50_000_000
     """An image with more pixels is a faulty row, and never decoded. Training and serving decode no larger ones."""
+    sample_bits: Literal[0, 8, 9, 10, 11, 12, 13, 14, 15, 16] = 0
+    """How many bits a PNG of 16 bits a sample uses, if it does not say so itself: 12 for many cameras and scanners. 0:
+    as many as the largest value in the whole set needs. A picture with larger values is a faulty row."""
     min_seconds: Annotated[float, Field(ge=0, le=600)] = 0.1
     """A shorter sound is a faulty row: below 25 ms the speech models have nothing to read."""
     max_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0

@@ -47,6 +47,8 @@ class ValidatedData:
     sha256: str
     """The digest of all accepted rows and of what they mean: from equal ones equal results are made."""
     page: Path
+    sample_bits: int
+    """How many bits a picture of 16 bits a sample uses, if it does not say so itself."""
 
 
 def read_split(data: ValidatedData, split: str, columns: Sequence[str]) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ from graftline.data.class_folders import read_class_folders
 from graftline.data.classes import class_table
 from graftline.data.expectation import Asset, Check, Expectation
 from graftline.data.expectations import expectations_for
-from graftline.data.media_files import MediaFile, look_at
+from graftline.data.media_files import MOST_SAMPLE_BITS, MediaFile, look_at, sample_bits_of, used_bits
 from graftline.data.row_facts import Fact, RowFacts, named_columns, row_facts
 from graftline.data.row_names import printable
 from graftline.data.tables import Row, read_header, read_rows
@@ -31,6 +31,8 @@ CLASS_FOLDER_NAMES = ("file", "class folder")
 REASON_CHARACTERS = 200
 # Every few seconds, for pictures.
 FILES_PER_MESSAGE = 5_000
+# Where nine in ten pictures need so many bits fewer than the largest value does, they lose most of their grey levels.
+USUAL_SHARE, DARKER_BITS = 0.9, 2
 
 logger = logging.getLogger("graftline.validate_data")
 
@@ -48,6 +50,8 @@ class Findings:
     reasons: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """Of faulty rows, by their lines."""
     classes: tuple[Mapping[str, str | int | float | None], ...] = ()
+    sample_bits: int = MOST_SAMPLE_BITS
+    """How many bits a picture of 16 bits a sample uses, if it does not say so itself."""
 
     @property
     def refused(self) -> bool:
@@ -106,8 +110,9 @@ def look_into(
         findings = replace(findings, names=names, rows=tuple(read_rows(table, names)))
     logger.info("%d rows read", len(findings.rows))
     yield findings
-    facts = row_facts(findings.rows, settings, targets, _media_files(findings.rows, data, settings, cache))
-    findings = replace(findings, facts=facts)
+    files, sample_bits = _media_files(findings.rows, data, settings, cache)
+    facts = row_facts(findings.rows, settings, targets, files)
+    findings = replace(findings, facts=facts, sample_bits=sample_bits)
     as_read = columns_as_read(facts.rows, findings.names, team)
     for asset, frame in _row_frames(findings.rows, facts, as_read).items():
         findings = findings.add(*_row_checks(judge, asset, frame, len(findings.rows)))
@@ -135,15 +140,37 @@ def _look_at_header(
     return judge, findings
 
 
-def _media_files(rows: Sequence[Row], data: Path, settings: DataSettings, cache: Path | None) -> dict[int, MediaFile]:
-    """The facts about the files that the rows name, by the rows' lines."""
+def _media_files(
+    rows: Sequence[Row], data: Path, settings: DataSettings, cache: Path | None
+) -> tuple[dict[int, MediaFile], int]:
+    """The facts about the files that the rows name, by the rows' lines; and how many bits a sample they use."""
     files: dict[int, MediaFile] = {}
     for row in rows if settings.kind != "text" else ():
         if row.fault is None and row.values[0]:
             files[row.line] = look_at(data, row.values[0], settings, cache=cache)
             if len(files) % FILES_PER_MESSAGE == 0:
                 logger.info("%d files looked at", len(files))
-    return files
+    bits = sample_bits_of(files.values(), settings)
+    _tell_bits(files.values(), bits, is_seen=not settings.sample_bits)
+    for row in rows if bits < (settings.sample_bits or MOST_SAMPLE_BITS) else ():
+        # Only now is it known how bright they are.
+        if row.line in files and used_bits(files[row.line]):
+            files[row.line] = look_at(data, str(row.values[0]), settings, cache=cache, sample_bits=bits)
+    return files, bits
+
+
+def _tell_bits(files: Iterable[MediaFile], bits: int, *, is_seen: bool) -> None:
+    """What few pictures of larger values decide is said, too: a single damaged value is enough for it."""
+    used = sorted(filter(None, map(used_bits, files)))
+    if used and bits < MOST_SAMPLE_BITS:
+        logger.info("pictures of 16 bits a sample are read as %d bits, and so the model will read them", bits)
+    usual = used[int(USUAL_SHARE * (len(used) - 1))] if used else bits
+    if is_seen and usual + DARKER_BITS <= bits:
+        logger.warning(
+            "%d of %d pictures of 16 bits a sample need more than %d bits, so all are read as %d bits, and most become"
+            " dark; with data.sample_bits: %d those few are faulty rows",
+            sum(one > usual for one in used), len(used), usual, bits, usual,
+        )  # fmt: skip
 
 
 def _header_checks(judge: _Judge, header: Mapping[str, str], *, of_team: bool = False) -> Iterator[Check]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -36,29 +37,27 @@ def seen_in_folders(folder: Path, kind: Kind) -> Seen:
 
 
 def _seconds(paths: Sequence[Path], kind: Kind) -> tuple[float, float] | None:
-    import soundfile
+    from graftline.data.sound_containers import UnreadableSoundError
+    from graftline.data.sounds import sound_seconds
 
     if kind != "audio":
         return None
     lengths = []
     for path in paths:
-        try:
-            lengths.append(float(soundfile.info(path).duration))
-        except (soundfile.LibsndfileError, OSError):
-            continue  # validate_data says which files are no sounds
+        # validate_data says which files are no sounds
+        with suppress(UnreadableSoundError, OSError):
+            lengths.append(sound_seconds(path.read_bytes()))
     return (min(lengths), max(lengths)) if lengths else None
 
 
 def _side(paths: Iterable[Path], kind: Kind) -> int | None:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     if kind != "image":
         return None
     sides = []
     for path in paths:
-        try:
-            with Image.open(path) as picture:
-                sides.append(min(picture.size))
-        except (UnidentifiedImageError, Image.DecompressionBombError, OSError):
-            continue  # validate_data says which files are no pictures
+        # validate_data says which files are no pictures
+        with suppress(Exception), Image.open(path) as picture:
+            sides.append(min(picture.size))
     return min(sides, default=None)

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from graftline.answers.tasks import TASKS
 from graftline.compute.device import batch_on
 from graftline.compute.threads import thread_count, use_threads
+from graftline.data.media_files import DECODING_VERSION
 from graftline.evaluation.scoring import spelt
 from graftline.files import write_json
 from graftline.settings import Kind, Settings, Task
@@ -85,7 +86,7 @@ def adapt_base(
 
     use_threads(settings.threads)
     verify_base_model(base)
-    reading = Reading(data.kind, settings.max_tokens, settings.max_seconds)
+    reading = Reading(data.kind, settings.max_tokens, settings.max_seconds, data.sample_bits)
     preprocessor = load_preprocessor(base.path, reading)
     targets = {split: split_targets(data, split) for split in ("train", "validation")}
     outputs = TASKS[data.task].outputs.outputs_for(data.labels, targets["train"])
@@ -212,8 +213,12 @@ def _kept_under(base: BaseModel, point: "FreezePoint", settings: AdaptationSetti
         precision=settings.precision,
         feature_precision=settings.feature_precision,
         runtime=settings.runtime,
-        versions=tuple(version(name) for name in (*LIBRARIES, *libraries_for(settings, kind))),
+        versions=(*(version(name) for name in (*LIBRARIES, *libraries_for(settings, kind))), *_decoded_in(kind)),
     )
+
+
+def _decoded_in(kind: Kind) -> tuple[str, ...]:
+    return () if kind == "text" else (f"decoding {DECODING_VERSION}",)
 
 
 def libraries_for(settings: AdaptationSettings, kind: Kind) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ def _changes(settings: Settings, data: ValidatedData, candidate: Examined) -> "l
         candidate.predictor,
         [candidate.raws[row] for row in rows],
         candidate.predictions[rows],
-        changes_of(data.kind),
+        changes_of(data.kind, sample_bits=data.sample_bits),
         is_same=candidate.task_scores.is_same,
         seed=evaluation.seed,
         passed=Wait("changed inputs").tell,

@@ -1,12 +1,14 @@
 """The examples of a report: held-out rows with what they hold, found again by their names."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from graftline.errors import DataRefusedError
 from graftline.pages.answers_shown import AnswersShown
 from graftline.pages.media_shown import image_address, sound_address
 from graftline.pages.report import ExampleRow, ExampleRows
+from graftline.settings import Kind
 from graftline.tasks.data.accepted_rows import ValidatedData, raw_inputs, read_split
 from graftline.tasks.workspace import Workspace
 
@@ -26,7 +28,7 @@ def example_rows(
         return []
     ids = read_split(data, "test", ["row_id"])["row_id"]
     raws = dict(zip(ids, raw_inputs(workspace, data, "test"), strict=True))
-    media = _Media(data.kind, MOST_MEDIA_CHARACTERS)
+    media = _Media(data, MOST_MEDIA_CHARACTERS)
     return [
         ExampleRows(
             shown.groups[group.name],
@@ -41,8 +43,12 @@ def example_rows(
 class _Media:
     """Images and sounds for one page, which has only so much room."""
 
-    def __init__(self, kind: str, room_characters: int) -> None:
-        self._encode = {"image": image_address, "audio": sound_address}.get(kind)
+    def __init__(self, data: ValidatedData, room_characters: int) -> None:
+        encoders: dict[Kind, Callable[[bytes], str]] = {
+            "image": partial(image_address, sample_bits=data.sample_bits),
+            "audio": sound_address,
+        }
+        self._encode = encoders.get(data.kind)
         self._room_characters = room_characters
 
     def address(self, raw: "Raw") -> tuple[str | None, str | None]:

@@ -169,7 +169,7 @@ def _build(folder: Path, workspace: Workspace, settings: Settings, rows: Validat
     logger.info("probing the frozen base model on %s", NAME)
     use_threads(settings.adaptation.threads)
     verify_base_model(base)
-    reading = Reading(rows.kind, settings.adaptation.max_tokens, settings.adaptation.max_seconds)
+    reading = Reading(rows.kind, settings.adaptation.max_tokens, settings.adaptation.max_seconds, rows.sample_bits)
     model = load_base(base.path, Outputs("single_label", rows.labels), reading=reading, seed=0)
     save_classifier(model, load_preprocessor(base.path, reading), folder / MODEL)
     answers, vectors_sha256 = _probe(workspace, predictor_of(folder / MODEL), rows)

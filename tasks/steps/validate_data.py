@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from graftline.answers.tasks import TASKS
 from graftline.data.expectation import Check
+from graftline.data.media_files import MOST_SAMPLE_BITS
 from graftline.data.row_facts import RowFacts
 from graftline.data.row_names import printable
 from graftline.data.splitting import SPLITS, Split
@@ -135,6 +136,7 @@ def _write_findings(
         findings.classes,
         rows,
         QUARANTINE,
+        findings.sample_bits,
     )
     write_atomically(folder / QUARANTINE, "".join(_json_line(asdict(row)) for row in rows))
     if findings.expectations:
@@ -216,19 +218,22 @@ def _summary(facts: RowFacts, accepted: Sequence[int], findings: Findings) -> di
         "quarantined": len(findings.reasons),
         "reasons": dict(reasons),
         "labels": [str(row["label"]) for row in findings.classes],
+        "sample_bits": findings.sample_bits,
         "split_rows": {split: counts[split] for split in SPLITS},
         "split_sha256": lines_sha256(part for row in sides for part in row),
         "test_sha256": lines_sha256(part for row in test for part in row),
     }
 
 
-def _meaning(settings: DataSettings) -> list[JsonValue]:
+def _meaning(settings: DataSettings, sample_bits: int) -> list[JsonValue]:
     """How the columns of the accepted rows are to be understood."""
-    return [settings.kind, settings.task, settings.label_separator]
+    deep: list[JsonValue] = [] if sample_bits == MOST_SAMPLE_BITS else [sample_bits]
+    return [settings.kind, settings.task, settings.label_separator, *deep]
 
 
 def _record(folder: StepFolder, settings: DataSettings, version: DataVersion) -> ValidatedData:
     summary = cast(dict[str, JsonValue], folder.read_json(SUMMARY))
+    sample_bits = cast(int, summary["sample_bits"])
     logger.info(
         "%s: %s rows accepted, %s quarantined (%s)",
         STEP,
@@ -249,6 +254,7 @@ def _record(folder: StepFolder, settings: DataSettings, version: DataVersion) ->
         split_rows=cast(dict[str, int], summary["split_rows"]),
         split_sha256=cast(str, summary["split_sha256"]),
         test_sha256=cast(str, summary["test_sha256"]),
-        sha256=json_sha256([summary["accepted_sha256"], summary["labels"], *_meaning(settings)]),
+        sha256=json_sha256([summary["accepted_sha256"], summary["labels"], *_meaning(settings, sample_bits)]),
         page=folder.path / PAGE,
+        sample_bits=sample_bits,
     )

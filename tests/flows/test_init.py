@@ -7,7 +7,9 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import yaml
 
 from benchmarks.scores.projects import git
@@ -17,10 +19,12 @@ from graftline.errors import DataRefusedError, SettingsError
 from graftline.flows.init import init
 from graftline.settings import read_settings
 from graftline.tasks.projects.questions import Ask, Wishes
+from graftline.tasks.projects.seen import seen_in_folders
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.tracking.requirements import LOCK, installed_versions, read_requirements
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import POLICY, read_policy
+from tests.graftline.data.test_sounds import with_flac_samples
 from tests.support.tiers import sampled
 from tests.support.tiny_media_files import write_tiny_images, write_tiny_sounds
 from tests.support.tiny_models import BAD, FILLERS, GOOD, write_tiny_model
@@ -240,6 +244,14 @@ def test_folders_of_pictures_and_sounds_are_used_where_they_lie(root: Path) -> N
     assert (settings.data.path, settings.data.kind, settings.data.folder) == ("photos", "image", "photos")
     assert (settings.data.min_rows_per_class, settings.data.test_share) == (20, 0.3)
     assert read_policy(root / POLICY).baselines == ("frozen_head",)
+
+
+def test_a_sound_that_does_not_say_how_long_it_is_is_as_long_as_it_sounds(root: Path) -> None:
+    path = root / "tones" / "low" / "piped.flac"
+    path.parent.mkdir(parents=True)
+    soundfile.write(path, np.sin(np.arange(8000)), 16_000)
+    path.write_bytes(with_flac_samples(path.read_bytes(), 0))
+    assert seen_in_folders(root / "tones", "audio").seconds == (0.5, 0.5)
 
 
 @pytest.mark.parametrize("given", [".", ".."])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 from pydantic import ValidationError
 
+from graftline.data.image_containers import PNG_MARK
 from graftline.data.images import MAX_ASPECT, MAX_PIXELS, UnreadableImageError, _has_end, decode_image, image_facts
 from graftline.settings import DataSettings
 from tests.support.tiny_media_files import tiny_image
@@ -30,11 +31,8 @@ def stored(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 def png_of_nothing(width: int, height: int) -> bytes:
     """A few hundred bytes that claim to be a black and white picture of this size."""
 
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return PNG_MARK + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 KINDS = {
@@ -44,6 +42,35 @@ KINDS = {
     "webp": stored(PICTURE, "WEBP"),
     "lossless webp": stored(PICTURE, "WEBP", lossless=True),
 }
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    """A part of a PNG."""
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def png_of(
+    values: Any, *, said_bits: int = 0, rows: int | None = None, passes: bool = False, left_out: int = 0
+) -> bytes:
+    """A PNG of these values, of 8 or 16 bits a sample; `rows` of them are in it, or all passes but those left out."""
+    values = np.asarray(values)
+    channels = 1 if values.ndim == 2 else values.shape[2]
+    height, width = values.shape[:2]
+    depth = 8 * values.dtype.itemsize
+    header = struct.pack(">IIBBBBB", width, height, depth, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, passes)
+    steps = ((0, 0, 8), (4, 0, 8), (0, 4, 4), (2, 0, 4), (0, 2, 2), (1, 0, 2), (0, 1, 1))
+    downs = (8, 8, 8, 4, 4, 2, 2)
+    parts = [values[top::down, left::right] for (left, top, right), down in zip(steps, downs, strict=True)]
+    parts = [part for part in parts[: len(parts) - left_out] if part.size] if passes else [values[:rows]]
+    lines = b"".join(b"\0" + line.astype(f">u{depth // 8}").tobytes() for part in parts for line in part)
+    said = chunk(b"sBIT", bytes([said_bits] * channels)) if said_bits else b""
+    return PNG_MARK + chunk(b"IHDR", header) + said + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+
+
+def with_part(png: bytes, name: bytes, content: bytes) -> bytes:
+    """The PNG with one more part, in front of its pixels."""
+    place = png.index(b"IDAT") - 4
+    return png[:place] + chunk(name, content) + png[place:]
 
 
 def mean_difference(one: Image.Image, other: Image.Image) -> float:
@@ -167,6 +194,131 @@ def test_the_parts_of_a_picture_are_looked_through_once(kind: str, monkeypatch: 
     monkeypatch.setattr(Image, "open", counted)
     decode_image(KINDS[kind])
     assert opened == [kind]
+
+
+@pytest.mark.parametrize("share", [0.4, 0.7, 0.95])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 2, "quality": 40}])
+def test_a_jpeg_that_was_cut_off_and_closed_again_is_refused(options: dict[str, Any], share: float) -> None:
+    content = stored(PICTURE.resize((160, 120)), "JPEG", **options)
+    assert decode_image(content).size == (160, 120)
+    start = content.rindex(b"\xff\xda")
+    with pytest.raises(UnreadableImageError, match="cut off: its pixels end before the picture does"):
+        decode_image(content[: start + int(share * (len(content) - start))] + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("progressive", [True, False])
+def test_a_jpeg_that_is_grey_where_it_ends_is_a_picture(mode: str, progressive: bool) -> None:
+    grey = PICTURE.copy()
+    grey.paste((128, 128, 128), (0, grey.height // 2, *grey.size))
+    content = stored(grey.convert(mode), "JPEG", progressive=progressive)
+    assert decode_image(content).size == grey.size
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_a_png_without_its_last_rows_is_refused(passes: bool) -> None:
+    values = np.asarray(PICTURE)
+    assert np.array_equal(np.asarray(decode_image(png_of(values, passes=passes))), values)
+    short = png_of(values, passes=True, left_out=1) if passes else png_of(values, rows=len(values) - 1)
+    with pytest.raises(UnreadableImageError, match="cut off: its rows end before the picture does"):
+        decode_image(short)
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_a_png_that_is_black_where_it_ends_is_a_picture(passes: bool) -> None:
+    values = np.asarray(PICTURE).copy()
+    values[-3:] = 0
+    assert np.array_equal(np.asarray(decode_image(png_of(values, passes=passes))), values)
+
+
+PROFILE = b"profile\0\0" + zlib.compress(bytes(2_000_000))
+WORDS = b"Comment\0\0" + zlib.compress(b"word " * 400_000)
+
+
+@pytest.mark.parametrize("name", [b"iCCP", b"zTXt"])
+@pytest.mark.parametrize("at", ["in front of the pixels", "behind them"])
+def test_a_png_with_a_large_profile_or_text_is_a_picture(name: bytes, at: str) -> None:
+    part = PROFILE if name == b"iCCP" else WORDS
+    png = KINDS["png"]
+    content = with_part(png, name, part) if at.startswith("in") else png[:-12] + chunk(name, part) + png[-12:]
+    assert mean_difference(decode_image(content), PICTURE) == 0
+
+
+def test_a_broken_comment_damages_no_pixel() -> None:
+    content = with_part(KINDS["png"], b"tEXt", b"Comment\0some words")
+    assert mean_difference(decode_image(content.replace(b"some", b"none")), PICTURE) == 0
+
+
+def exif_of(*tags: tuple[int, int, int, int], order: str = ">") -> bytes:
+    """EXIF of these tags: number, type, count, and value or place of the value."""
+    entries = b"".join(struct.pack(f"{order}HHII", *tag) for tag in sorted(tags))
+    head = (b"MM\0*" if order == ">" else b"II*\0") + struct.pack(f"{order}IH", 8, len(tags))
+    return b"Exif\0\0" + head + entries + bytes(4) + struct.pack(f"{order}8I", 1, 0, 3, 7, 0, 0, 2, 1)
+
+
+# A type that does not belong to the tag, a place outside, a count without end: none of them says which side is up.
+ODD_TAGS = [
+    (0x010F, 5, 1, 38), (0x0110, 10, 2, 38), (0x011A, 2, 4, 0x61626300), (0x0128, 12, 3, 38), (0x8769, 2, 200, 38),
+    (0x0131, 5, 2**31, 38), (0x927C, 99, 1, 0), (0x8825, 5, 1, 2**32 - 1), (0x9286, 3, 0, 0),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("odd", ODD_TAGS)
+def test_an_odd_tag_damages_no_picture_and_turns_none(kind: str, odd: tuple[int, int, int, int]) -> None:
+    content = stored(PICTURE, kind, exif=exif_of((ORIENTATION, 3, 1, 6 << 16), odd))
+    assert decode_image(content).size == (PICTURE.height, PICTURE.width)
+    assert (image_facts(content).width, image_facts(content).height) == (PICTURE.height, PICTURE.width)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("value", [(2, 2, 0x36000000), (5, 1, 2**32 - 1), (3, 1, 99 << 16), (7, 4, 6), (3, 0, 6)])
+def test_which_side_is_up_is_not_read_from_what_nobody_can_read(value: tuple[int, int, int]) -> None:
+    assert decode_image(stored(PICTURE, "JPEG", exif=exif_of((ORIENTATION, *value)))).size == PICTURE.size
+
+
+@pytest.mark.parametrize("error", [AttributeError("no such tag"), RuntimeError(), RecursionError("deep")])
+def test_whatever_a_decoder_raises_is_the_fault_of_the_file(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", broken)
+    with pytest.raises(UnreadableImageError, match=r"damaged or cut off \((no such tag|RuntimeError|deep)\)"):
+        decode_image(KINDS["jpeg"])
+
+
+TWELVE_BITS = np.random.default_rng(0).integers(0, 2**12, (30, 40, 3)).astype(np.uint16)
+
+
+def levels(content: bytes, *, sample_bits: int = 16) -> int:
+    """How many of 256 grey levels a picture has once it is decoded."""
+    return len(np.unique(np.asarray(decode_image(content, sample_bits=sample_bits))))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_picture_of_16_bits_keeps_the_levels_of_the_bits_that_it_uses(channels: int) -> None:
+    values = np.concatenate([TWELVE_BITS, np.full((30, 40, 1), 2**16 - 1, np.uint16)], axis=2)
+    values = {1: values[..., 0], 2: values[..., 2:], 3: values[..., :3], 4: values}[channels]
+    assert image_facts(png_of(values)).used_bits == 12
+    assert levels(png_of(values), sample_bits=12) > 240 > 20 > levels(png_of(values))
+    for aligned in (values, np.minimum(values.astype(int) << 4, 2**16 - 1).astype(np.uint16)):
+        # It says so itself, in the manner that PNG asks for and in the other one.
+        assert levels(png_of(aligned, said_bits=12)) > 240
+        assert image_facts(png_of(aligned, said_bits=12)).used_bits is None
+
+
+def test_a_picture_of_larger_values_than_the_others_is_as_bright_as_these_say() -> None:
+    values = TWELVE_BITS << 2
+    assert np.array_equal(np.asarray(decode_image(png_of(values), sample_bits=12)), values >> 6)
+
+
+def test_8_bits_in_a_file_of_16_are_not_of_one_colour() -> None:
+    content = png_of((TWELVE_BITS >> 4)[..., 0])
+    assert image_facts(content).is_constant
+    facts = image_facts(content, sample_bits=8)
+    assert (facts.is_constant, facts.used_bits) == (False, 8)
+    assert facts.sha256 == image_facts(png_of((TWELVE_BITS >> 4)[..., 0].astype(np.uint8))).sha256
 
 
 def test_a_changed_byte_in_a_png_is_noticed() -> None:

@@ -99,3 +99,20 @@ def test_parquet_gives_text_nulls_and_its_types(tmp_path: Path) -> None:
 def test_a_broken_parquet_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataRefusedError, match="not readable as Parquet"):
         read_header(written(tmp_path, "t.parquet", b"PAR1 and no more"))
+
+
+def test_two_parquet_tables_in_one_file_are_refused_and_the_same_letters_in_a_text_are_not(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    parquet.write_table(pa.table({"text": ["PAR1PAR1", "b"]}), path, compression="none")
+    assert [row.values for row in read_rows(path, ["text"])] == [("PAR1PAR1",), ("b",)]
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(DataRefusedError, match="it holds several tables, of which only one would be read"):
+        list(read_rows(path, ["text"]))
+
+
+def test_a_parquet_file_whose_names_are_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    parquet.write_table(pa.table({"text": ["a"]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"text", b"te\x80t"))
+    with pytest.raises(DataRefusedError, match="not readable as Parquet"):
+        list(read_rows(path, list(read_header(path))))

@@ -95,6 +95,10 @@ def test_the_key_of_a_row_stays_as_it_is(preprocessor: Preprocessor, row: Encode
     assert row_keys(InputRows(preprocessor, [row], torch.zeros(1))) == [key]
 
 
+def test_pictures_that_are_read_as_of_other_bits_have_other_keys() -> None:
+    assert replace(IMAGES, reading=Reading("image", sample_bits=12)).key(image()) != IMAGES.key(image())
+
+
 def test_other_views_of_a_row_have_other_keys_and_equal_rows_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len({IMAGES.key(image(View("light", seed, number))) for seed in (0, 1) for number in (0, 1)}) == 4
     before = IMAGES.key(image(VIEW))

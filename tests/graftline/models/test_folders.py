@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -22,6 +23,7 @@ from graftline.models.media import Medium
 from graftline.models.outputs import Outputs
 from graftline.models.preprocessing import Reading
 from graftline.settings import parse_settings
+from tests.graftline.data.test_images import png_of
 from tests.support.tiers import sampled
 from tests.support.tiny_media import (
     AUDIO_ARCHITECTURES,
@@ -146,6 +148,20 @@ def test_bytes_base64_and_paths_are_the_same_input(tmp_path: Path, family: Media
     forms = [content, bytearray(content), base64.b64encode(content).decode(), str(path), path]
     # Each alone: in one batch, the place in it may decide the last bits.
     assert len({tuple(row) for form in forms for row in predictor.predict([form])}) == 1
+
+
+def test_a_picture_of_16_bits_is_read_with_the_bits_that_the_model_learned_with(tmp_path: Path) -> None:
+    base = write_tiny_image_model(tmp_path / "base", "timm resnet")
+    reading = Reading("image", sample_bits=12)
+    outputs = Outputs("single_label", ("a", "b"))
+    save_classifier(
+        load_base(base, outputs, reading=reading, seed=0), load_preprocessor(base, reading), tmp_path / "adapted"
+    )
+    adapted = load_preprocessor(tmp_path / "adapted")
+    grey = np.random.default_rng(0).integers(0, 2**8, (40, 40)).astype(np.uint16)
+    deep, plain = (png_of(values) for values in (grey << 4, grey.astype(np.uint8)))
+    pixels = [adapted.collate(adapted.encode([content]))["pixel_values"] for content in (deep, plain)]
+    assert torch.equal(*pixels)
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,49 @@ def paths_and_labels(folder: Path) -> list[list[str]]:
     return [[p.relative_to(folder.parent).as_posix(), p.parent.name] for p in sorted(folder.glob("*/*"))]
 
 
+@pytest.fixture
+def scans(pictures: Path, tmp_path: Path) -> Path:
+    """Pictures of 16 bits a sample: of each class half hold values of 12 bits, half of 8."""
+    folder = tmp_path / "project" / "data" / "scans"
+    for number, path in enumerate(sorted((pictures / "data" / "photos").glob("*/*"))):
+        grey = np.asarray(Image.open(path).convert("L")).astype(np.uint16)
+        target = folder / path.parent.name / f"{number:04}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(grey << (4 if number % 2 else 0)).save(target)
+    return folder
+
+
+def test_pictures_of_16_bits_are_read_as_of_the_bits_that_the_whole_set_uses(
+    scans: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="graftline.validate_data"):
+        result = run(scans, "image")
+    assert (result.accepted, result.sample_bits) == (ROWS, 12)
+    assert caplog.text.count("pictures of 16 bits a sample are read as 12 bits") == 1
+    assert "read as of 12 bits (data.sample_bits)" in result.page.read_text(encoding="utf-8")
+    full = run(scans, "image", sample_bits=16)
+    assert full.sample_bits == 16
+    assert full.sha256 != result.sha256
+
+
+def test_few_pictures_of_larger_values_that_darken_all_others_are_told(
+    scans: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Image.fromarray(np.full((32, 40), 2**16 - 1, np.uint16) * np.eye(32, 40).astype(np.uint16)).save(
+        next(scans.glob("*/0000.png"))
+    )
+    with caplog.at_level("INFO", logger="graftline.validate_data"):
+        assert run(scans, "image").sample_bits == 16
+    assert f"1 of {ROWS} pictures of 16 bits a sample need more than 12 bits, so all are read as 16 bits" in caplog.text
+
+
+def test_a_picture_that_needs_more_bits_than_the_setting_says_is_a_faulty_row(scans: Path) -> None:
+    result = run(scans, "image", sample_bits=8, max_quarantined=0.6)
+    assert (result.accepted, result.sample_bits) == (ROWS // 2, 8)
+    said = "input_decodable: 'its values need 12 bits a sample, expected at most 8 as data.sample_bits says'"
+    assert {reason for reasons in quarantine(result).values() for reason in reasons} == {said}
+
+
 def test_a_folder_of_class_folders_becomes_rows(photos: Path) -> None:
     result = run(photos, "image")
     rows = rows_of(result)
@@ -190,8 +233,8 @@ def test_each_unfit_sound_is_quarantined_with_its_reason(tones: Path) -> None:
         "empty.wav": (wav(samples[:0]), "input_decodable: 'holds no samples'"),
         "nothing.wav": (b"", "input_decodable: 'the file is empty'"),
         "lies.wav": (
-            with_data_size(wav(samples), 2**31),
-            "input_decodable: 'cut off: its header promises 2,147,483,648",
+            with_data_size(wav(samples), 2**30),
+            "input_decodable: 'cut off: its header promises 1,073,741,824",
         ),
         "rate.wav": (
             with_field(wav(samples), RATE, 8000),
