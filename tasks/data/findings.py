@@ -13,7 +13,7 @@ from graftline.data.expectations import expectations_for
 from graftline.data.media_files import MediaFile, look_at
 from graftline.data.row_facts import Fact, RowFacts, named_columns, row_facts
 from graftline.data.row_names import printable
-from graftline.data.tables import Row, read_header, read_rows
+from graftline.data.tables import Nested, Row, read_header, read_rows, refuse_nested
 from graftline.data.target_kind import TargetKind
 from graftline.data.team_columns import AS_NUMBER, columns_as_read, columns_of, present
 from graftline.settings import DataSettings
@@ -103,7 +103,7 @@ def look_into(
         return
     if not findings.names:
         names = tuple(dict.fromkeys([*named_columns(settings).values(), *columns_of(team)]))
-        findings = replace(findings, names=names, rows=tuple(read_rows(table, names)))
+        findings = replace(findings, names=names, rows=tuple(read_rows(table, names, nested=_lists(settings, targets))))
     logger.info("%d rows read", len(findings.rows))
     yield findings
     facts = row_facts(findings.rows, settings, targets, _media_files(findings.rows, data, settings, cache))
@@ -133,6 +133,17 @@ def _look_at_header(
     if team:
         findings = findings.add(_header_checks(judge, dict.fromkeys(CLASS_FOLDER_NAMES, "text"), of_team=True))
     return judge, findings
+
+
+def _lists(settings: DataSettings, targets: TargetKind) -> Nested:
+    """Lists are targets where these may be some."""
+
+    def nested(column: str, value: object) -> str | None:
+        if column == settings.target and isinstance(value, list):
+            return targets.from_list(value, settings)
+        return refuse_nested(column, value)
+
+    return nested
 
 
 def _media_files(rows: Sequence[Row], data: Path, settings: DataSettings, cache: Path | None) -> dict[int, MediaFile]:

@@ -206,7 +206,7 @@ def _require_paths_in(folder: Path, table: Path, media: str) -> None:
     if first and not (folder / first).exists():
         raise DataRefusedError(
             f"{table}: {first!r} in column {media} is no file below {folder.name}/, where paths of a table in"
-            f" {folder.name}/ start; correct the paths, or move the table"
+            f" {folder.name}/ start, with / between folders; correct the paths, or move the table"
         )
 
 
