@@ -7,7 +7,7 @@ from graftline.data.arrow_values import LIST_OF_LABELS
 from graftline.data.classes import expected_of_classes
 from graftline.data.expectation import NULL, Expectation, of_row
 from graftline.data.tables import LABEL_TYPES, LABEL_TYPES_IN_WORDS
-from graftline.data.target_kind import TargetKind
+from graftline.data.target_kind import TargetKind, known_label
 from graftline.data.targets import labels_in, target_of
 from graftline.settings import DataSettings
 
@@ -17,8 +17,9 @@ def labels(target: str, settings: DataSettings) -> tuple[str, ...]:
 
 
 def canonical(target: str, settings: DataSettings) -> str:
-    """The labels in the order of their names: each order is the same target."""
-    return settings.label_separator.join(sorted(labels(target, settings))) or settings.label_separator
+    """The labels in the order of their names: each order and spelling is the same target."""
+    meant = {known_label(label, settings) for label in labels(target, settings)}
+    return settings.label_separator.join(sorted(meant)) or settings.label_separator
 
 
 def from_list(values: Sequence[object], settings: DataSettings) -> str:

@@ -13,6 +13,11 @@ def as_it_stands(target: str, _settings: DataSettings) -> str:
     return target
 
 
+def known_label(label: str, settings: DataSettings) -> str:
+    """The label that the settings say is meant."""
+    return settings.label_aliases.get(label, label)
+
+
 def without_fault(_target: str, _settings: DataSettings) -> None:
     return None
 

@@ -25,6 +25,7 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
 TASKS: Mapping[str, tuple[Task, ...]] = {
     "data.label_separator": ("multi_label",),
     "data.labels": ("single_label", "multi_label"),
+    "data.label_aliases": ("single_label", "multi_label"),
     "data.min_rows_per_class": ("single_label", "multi_label"),
     "data.min_class_share": ("single_label", "multi_label"),
     "adaptation.class_weights": ("single_label", "multi_label"),

@@ -14,6 +14,8 @@ from graftline.settings.description import SettingDescription, described
 from graftline.wording import did_you_mean, nearest, shortened
 
 SHOWN_CHARACTERS = 80
+# What pydantic calls the place of a pair's key.
+KEY = "[key]"
 ARTICLES = {"whole number": "a ", "number": "a ", "list": "a "}
 # The keys that lead to a value; a number is a place in a list.
 Place = tuple[int | str, ...]
@@ -105,7 +107,7 @@ class _Wording:
 
     def of(self, fault: ErrorDetails) -> str:
         place = _place(fault)
-        setting = self.settings.get(key_of(place))
+        setting = self._setting_at(place)
         if _is_unknown(fault):
             return self._unknown(place)
         if setting is None and fault["type"] == "value_error":
@@ -118,11 +120,16 @@ class _Wording:
         if fault["type"] == "value_error" and setting.type != "choice":
             words = _own_words(fault)
             return words if words.startswith(shown) else f"{shown}: {words}"
-        if fault["type"] == "string_type" and (written := self.origin.written(place)):
+        if fault["type"] == "string_type" and (written := _written_at(place, self.origin)):
             read_as = _yaml_kind(fault["input"])
             return f"{written}: YAML reads it as {read_as}, expected text; {self._quoted(place, written)}"
         stands = "" if place in map(assigned_to, self.origin.assignments) else f"{shown}: "
         return f"{stands}expected {_expected(setting)}{_meant(setting, fault['input'])}"
+
+    def _setting_at(self, place: Place) -> SettingDescription | None:
+        """The setting that a place is or lies in, as keys of pairs do."""
+        outward = (self.settings.get(key_of(place[:end])) for end in range(len(place), 0, -1))
+        return next((setting for setting in outward if setting is not None), None)
 
     def _quoted(self, place: Place, written: str) -> str:
         assigned = any(assigned_to(one) == place[: len(assigned_to(one))] for one in self.origin.assignments)
@@ -147,9 +154,13 @@ class _Wording:
         return f"{_shown(fault)}: expected a section with keys such as {names}"
 
 
+def _written_at(place: Place, origin: Origin) -> str | None:
+    return str(place[-2]) if place[-1] == KEY else origin.written(place)
+
+
 def key_of(place: Place) -> str:
-    """adaptation.epochs; a place in a list belongs to the list."""
-    return ".".join(str(part) for part in place if isinstance(part, str))
+    """adaptation.epochs; a place in a list belongs to the list, and a key of a pair is the pair."""
+    return ".".join(str(part) for part in place if isinstance(part, str) and part != KEY)
 
 
 def _place(fault: ErrorDetails) -> Place:

@@ -1,5 +1,6 @@
 """The findings in a table: each unmet expectation, and the reasons of each faulty row."""
 
+import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graftline.data.class_folders import read_class_folders
-from graftline.data.classes import class_table
+from graftline.data.classes import ONE_SPELLING, class_table
 from graftline.data.expectation import Asset, Check, Expectation
 from graftline.data.expectations import expectations_for
 from graftline.data.media_files import MediaFile, look_at
@@ -18,7 +19,7 @@ from graftline.data.target_kind import TargetKind
 from graftline.data.team_columns import AS_NUMBER, columns_as_read, columns_of, present
 from graftline.settings import DataSettings
 from graftline.tasks.data.gx_checks import Validator
-from graftline.wording import did_you_mean, shown
+from graftline.wording import did_you_mean, shortened, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +32,7 @@ CLASS_FOLDER_NAMES = ("file", "class folder")
 REASON_CHARACTERS = 200
 # Every few seconds, for pictures.
 FILES_PER_MESSAGE = 5_000
+MOST_SPELLINGS, MOST_SETTING_CHARACTERS = 20, 2_000
 
 logger = logging.getLogger("graftline.validate_data")
 
@@ -220,9 +222,31 @@ def _with_set_checks(judge: _Judge, findings: Findings, facts: RowFacts) -> Find
     numbers = {**_numbers(findings), **judge.targets.set_facts(targets)}
     classes, whole = pd.DataFrame(table, dtype=object), pd.DataFrame([numbers], dtype=object)
     checks = judge.validator.decide("classes", classes, judge.of("classes"), index="label")
+    checks = [_with_aliases(check, table, judge.settings) for check in checks]
     checks += judge.validator.decide("set", whole, judge.of("set"))
     by_class = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
     return replace(findings.add(checks), classes=tuple(by_class))
+
+
+def _with_aliases(
+    check: Check, table: Mapping[str, Sequence[str | int | float | None]], settings: DataSettings
+) -> Check:
+    """The check of the labels' spellings with their rows, and with the setting that joins them."""
+    if check.expectation.name != ONE_SPELLING or check.success:
+        return check
+    rows = {str(label): rows for label, rows in zip(table["label"], table["rows"], strict=True)}
+    pairs = zip(rows, table["spelling_of"], strict=True)
+    meant = {label: str(one) for label, one in pairs if one is not None}
+    said = [f"{shown(label)} ({rows[label]:,} rows) for {shown(one)} ({rows[one]:,} rows)"
+            for label, one in meant.items()]  # fmt: skip
+    joined = {alias: meant.get(label, label) for alias, label in settings.label_aliases.items()}
+    # In ASCII: of two letters that look alike, the sentence has to show which.
+    setting = shortened(json.dumps({**joined, **meant}), MOST_SETTING_CHARACTERS)
+    seen = (
+        f"{len(meant):,} other spellings; set data.label_aliases to {setting} to join them, or write all labels into"
+        " data.labels if they differ"
+    )
+    return replace(check, seen=seen, examples=tuple(said[:MOST_SPELLINGS]))
 
 
 def _numbers(findings: Findings) -> dict[str, float]:

@@ -5,6 +5,7 @@ import datetime
 import io
 import json
 import os
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -148,6 +149,47 @@ def test_dates_are_no_labels(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"text": texts(), "label": [datetime.date(2024, 1, 1)] * 120}), sink)
     with pytest.raises(DataRefusedError, match=r"target_column_type .*such as 'date'"):
         run_file(tmp_path, sink.getvalue(), "t.parquet", "single_label")
+
+
+@pytest.mark.parametrize(
+    ("spelt", "task"),
+    [
+        (["0", "1", "0.0", "1.0"], "single_label"),
+        (["bad", "good", "B\u0430d", "good "], "single_label"),
+        (["0", "1", "0.0|1.0", "|"], "multi_label"),
+    ],
+)
+def test_spellings_of_one_label_are_refused_joined_or_taken_as_written(
+    tmp_path: Path, spelt: list[str], task: str
+) -> None:
+    rows = [(text, spelt[number % 4 if number % 8 < 4 else number % 2]) for number, text in enumerate(texts())]
+    with pytest.raises(
+        DataRefusedError, match=r"label_spelt_one_way .*2 other spellings; set data\.label_aliases"
+    ) as it:
+        run(tmp_path, rows, task)
+    proposed = str(it.value).partition("data.label_aliases to ")[2].partition(" to join them")[0]
+    joined = run(tmp_path, rows, task, label_aliases=json.loads(proposed))
+    assert joined.labels == tuple(sorted(spelt[:2]))
+    assert set(targets(joined)) <= {*spelt[:2], "|".join(spelt[:2]), "|"}
+    labels = sorted({label for one in spelt for label in one.split("|") if label})
+    assert run(tmp_path, rows, task, labels=labels, min_class_share=0.0).labels == tuple(labels)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"label_aliases": {"a": "b", "b": "c"}}, "'b' is an alias itself, expected the label that stays"),
+        ({"label_aliases": {"a": "a"}}, "'a' is an alias itself"),
+        ({"label_aliases": {"a": "b"}, "labels": ["a", "b"]}, "'a' is one of labels, too"),
+        ({"label_aliases": {"a": "b"}, "labels": ["c", "d"]}, "stands for 'b', which is none of labels"),
+        ({"label_aliases": {"a": "b|c"}, "task": "multi_label"}, "holds label_separator"),
+        ({"label_aliases": {"a": "b"}, "task": "regression"}, "leave label_aliases empty"),
+        ({"label_aliases": {1.0: "1"}}, "label_aliases"),
+    ],
+)
+def test_aliases_that_lead_nowhere_are_refused(settings: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        DataSettings.model_validate({"path": "data/t.csv", **settings})
 
 
 def test_the_same_labels_in_another_order_are_no_conflict_and_other_labels_are(tmp_path: Path) -> None:
