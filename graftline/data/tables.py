@@ -11,6 +11,7 @@ from typing import TextIO
 
 from graftline.data.arrow_values import DATE, DECIMAL, TIME, TIMESTAMP, as_json, text_of, type_name, values_of
 from graftline.data.json_objects import JsonObject, Unfit, json_objects
+from graftline.data.splitting import Split
 from graftline.errors import DataRefusedError, SettingsError
 
 # A record that spans more than this is an unclosed quote, not a text: reading on would swallow the whole file.
@@ -42,6 +43,8 @@ class Row:
     values: tuple[str | None, ...]
     fault: str | None = None
     raw: str = ""
+    side: Split | None = None
+    """The side of the split that its folder says."""
 
 
 # What becomes of a value in a column that is several: a list, a struct. A ValueError makes it a fault of its row.

@@ -37,6 +37,8 @@ class ValidationPage:
     classes: Sequence[Mapping[str, str | int | float | None]]
     rows: Sequence[QuarantinedRow]
     rows_file: str
+    split_from: str = "hash"
+    """Or the names of the folders that are the split."""
 
 
 def render(page: ValidationPage) -> str:

@@ -20,6 +20,7 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
     "data": {
         "kind": "text",
         "task": "single_label",
+        "split_folders": "use",
         "input": "text",
         "target": "label",
         "label_separator": "|",

@@ -9,6 +9,7 @@ from graftline.settings.tree import Settings
 KINDS: Mapping[str, tuple[Kind, ...]] = {
     "data.max_characters": ("text",),
     "data.near_duplicate_similarity": ("text",),
+    "data.split_folders": ("image", "audio"),
     "data.min_side": ("image",),
     "data.max_pixels": ("image",),
     "data.near_duplicate_bits": ("image",),

@@ -26,6 +26,9 @@ class DataSettings(Section, title="Data"):
     """The kind of input. image: PNG, JPEG or WebP; audio: WAV, FLAC, OGG or MP3."""
     task: Task = "single_label"
     """The kind of answer: one label per row, any number of labels, or a number."""
+    split_folders: Literal["use", "ignore"] = "use"
+    """What folders train/, val/ and test/ over the class folders are. use: the split; ignore: nothing, and one split is
+    drawn of all the files. Never labels."""
     input: str = "text"
     """The column that the model reads. For images and sounds it holds paths below data/, with / between folders."""
     target: str = "label"

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graftline.data.class_folders import read_class_folders
+from graftline.data.class_folders import read_class_folders, split_folders
 from graftline.data.classes import ONE_SPELLING, class_table
 from graftline.data.expectation import Asset, Check, Expectation
 from graftline.data.expectations import expectations_for
 from graftline.data.media_files import MediaFile, look_at
 from graftline.data.row_facts import Fact, RowFacts, named_columns, row_facts
 from graftline.data.row_names import printable
+from graftline.data.splitting import SPLITS
 from graftline.data.tables import Nested, Row, read_header, read_rows, refuse_nested
 from graftline.data.target_kind import TargetKind
 from graftline.data.team_columns import AS_NUMBER, columns_as_read, columns_of, present
@@ -50,6 +51,8 @@ class Findings:
     reasons: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """Of faulty rows, by their lines."""
     classes: tuple[Mapping[str, str | int | float | None], ...] = ()
+    split_from: str = "hash"
+    """What says on which side of the split a row lies: hash, or the names of folders."""
 
     @property
     def refused(self) -> bool:
@@ -130,8 +133,14 @@ def _look_at_header(
         judge = _Judge(Validator(), settings, targets, expectations)
         return judge, Findings(expectations, checks=tuple(_header_checks(judge, header)))
     rows = tuple(read_class_folders(table, data, settings.kind))
+    if settings.split_folders == "ignore":
+        rows = tuple(replace(row, side=None) for row in rows)
     judge = _Judge(Validator(), settings, targets, expectations)
     findings = Findings(expectations, names=CLASS_FOLDER_NAMES, rows=rows)
+    folders = ", ".join(split_folders(table))
+    if folders and settings.split_folders == "use":
+        logger.info("the folders %s are the split, and the class folders in them the labels", printable(folders))
+        findings = replace(findings, split_from=printable(folders))
     if team:
         findings = findings.add(_header_checks(judge, dict.fromkeys(CLASS_FOLDER_NAMES, "text"), of_team=True))
     return judge, findings
@@ -222,10 +231,18 @@ def _with_set_checks(judge: _Judge, findings: Findings, facts: RowFacts) -> Find
     numbers = {**_numbers(findings), **judge.targets.set_facts(targets)}
     classes, whole = pd.DataFrame(table, dtype=object), pd.DataFrame([numbers], dtype=object)
     checks = judge.validator.decide("classes", classes, judge.of("classes"), index="label")
-    checks = [_with_aliases(check, table, judge.settings) for check in checks]
+    checks = [_with_folders(_with_aliases(check, table, judge.settings), findings.split_from) for check in checks]
     checks += judge.validator.decide("set", whole, judge.of("set"))
     by_class = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
     return replace(findings.add(checks), classes=tuple(by_class))
+
+
+def _with_folders(check: Check, split_from: str) -> Check:
+    """The check of a side's rows with the way on where folders lack some."""
+    if check.success or split_from == "hash" or check.expectation.column not in SPLITS:
+        return check
+    way = "put some there, or draw one split of all the files with data.split_folders: ignore"
+    return replace(check, seen=f"{check.seen} in the folders {split_from} ({way})")
 
 
 def _with_aliases(

@@ -135,6 +135,7 @@ def _write_findings(
         findings.classes,
         rows,
         QUARANTINE,
+        split_from=findings.split_from,
     )
     write_atomically(folder / QUARANTINE, "".join(_json_line(asdict(row)) for row in rows))
     if findings.expectations:
@@ -217,6 +218,7 @@ def _summary(facts: RowFacts, accepted: Sequence[int], findings: Findings) -> di
         "reasons": dict(reasons),
         "labels": [str(row["label"]) for row in findings.classes],
         "split_rows": {split: counts[split] for split in SPLITS},
+        "split_from": findings.split_from,
         "split_sha256": lines_sha256(part for row in sides for part in row),
         "test_sha256": lines_sha256(part for row in test for part in row),
     }
@@ -247,6 +249,7 @@ def _record(folder: StepFolder, settings: DataSettings, version: DataVersion) ->
         labels=tuple(cast(list[str], summary["labels"])),
         label_separator=settings.label_separator,
         split_rows=cast(dict[str, int], summary["split_rows"]),
+        split_from=cast(str, summary["split_from"]),
         split_sha256=cast(str, summary["split_sha256"]),
         test_sha256=cast(str, summary["test_sha256"]),
         sha256=json_sha256([summary["accepted_sha256"], summary["labels"], *_meaning(settings)]),

@@ -328,6 +328,25 @@ def test_a_class_folder_with_one_file_is_refused_by_name(photos: Path) -> None:
         run(photos, "image")
 
 
+def test_folders_of_a_split_are_used_or_ignored_as_the_settings_say(photos: Path) -> None:
+    for label in ("disc", "stripes"):
+        for number, file in enumerate(sorted((photos / label).iterdir())):
+            side = ("train", "train", "val", "test")[number % 4]
+            (photos / side / label).mkdir(parents=True, exist_ok=True)
+            file.rename(photos / side / label / file.name)
+        (photos / label).rmdir()
+    used = run(photos, "image")
+    assert (used.labels, used.split_from) == (("disc", "stripes"), "test, train, val")
+    sides = {"train": "train", "val": "validation", "test": "test"}
+    rows = rows_of(used)
+    assert rows["split"] == [sides[name.split("/")[1]] for name in rows["input"]]
+    ignored = run(photos, "image", split_folders="ignore")
+    assert (ignored.labels, ignored.split_from) == (used.labels, "hash")
+    shutil.rmtree(photos / "val" / "disc")
+    with pytest.raises(DataRefusedError, match=r"in the folders test, train, val \(.*data\.split_folders: ignore"):
+        run(photos, "image")
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data" / "photos").mkdir(parents=True)
     with pytest.raises(DataRefusedError, match=r"has_rows"):
