@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from graftline.data.expectation import BETWEEN, NULL, Expectation
-from graftline.data.row_names import normalised, printable
+from graftline.data.label_spellings import other_spellings
+from graftline.data.row_names import printable
 from graftline.data.splitting import SPLITS, Split
 from graftline.settings import DataSettings
 
@@ -17,6 +18,7 @@ TYPO_SIMILARITY = 0.8
 TYPO_SHARE = 0.05
 # Every label is compared with every other: beyond this it would take minutes, and other expectations fail first.
 MOST_LABELS_COMPARED = 300
+ONE_SPELLING = "label_spelt_one_way"
 
 
 def expected_of_classes(settings: DataSettings, *, least: Literal[1, 2], most_share: float) -> list[Expectation]:
@@ -35,24 +37,23 @@ def expected_of_classes(settings: DataSettings, *, least: Literal[1, 2], most_sh
         *(Expectation(f"class_{split}_rows", "classes", "set", BETWEEN, f"every class has a {split} row", split,
                       {"min_value": MIN_ROWS_PER_SPLIT}) for split in SPLITS),
     ]  # fmt: skip
-    if not settings.labels:
-        expectations.append(
-            Expectation(
-                "no_misspelt_label",
-                "classes",
-                "set",
-                NULL,
-                "no label looks like a misspelling of another (declare data.labels if all are meant)",
-                "resembles",
-            )
-        )
-    return expectations
+    if settings.labels:
+        return expectations
+    return [
+        *expectations,
+        Expectation(ONE_SPELLING, "classes", "set", NULL,
+                    "no two labels are equal as numbers or apart from case, blanks, Unicode form or look-alike letters",
+                    "spelling_of"),
+        Expectation("no_misspelt_label", "classes", "set", NULL,
+                    "no label looks like a misspelling of another (declare data.labels if all are meant)",
+                    "resembles"),
+    ]  # fmt: skip
 
 
 def class_table(
     labels: Sequence[str], accepted: Iterable[tuple[str, Split]], *, accepted_rows: int
 ) -> dict[str, list[str | int | float | None]]:
-    """For every label the accepted rows, their share, their number on each side, and a label that it resembles.
+    """For every label the accepted rows, their share, their number on each side, and a label that it is or resembles.
 
     `accepted` holds one pair for each label of each accepted row.
     """
@@ -60,21 +61,20 @@ def class_table(
     rows = {label: sum(pairs[label, split] for split in SPLITS) for label in labels}
     total = max(1, accepted_rows)
     comparable = len(labels) <= MOST_LABELS_COMPARED
+    spellings = other_spellings(rows)
     return {
         "label": [printable(label) for label in labels],
         "rows": list(rows.values()),
         "share": [count / total for count in rows.values()],
         **{split: [pairs[label, split] for label in labels] for split in SPLITS},
-        "resembles": [likely_meant(label, rows) if comparable else None for label in labels],
+        "spelling_of": [spellings.get(label) for label in labels],
+        "resembles": [likely_meant(label, rows) if comparable and label not in spellings else None for label in labels],
     }
 
 
 def likely_meant(label: str, rows: Mapping[str, int]) -> str | None:
     """Another label of which this one looks like a misspelling, or None. `rows` counts each label's rows."""
     for other, count in rows.items():
-        rarer = (rows.get(label, 0), label) < (count, other)
-        if other != label and rarer and normalised(label) == normalised(other):
-            return f"{label!a}: did you mean {other!a}?"
         similar = difflib.SequenceMatcher(a=label, b=other).ratio() >= TYPO_SIMILARITY
         numbered = _without_digits(label) == _without_digits(other)
         if other != label and similar and not numbered and rows.get(label, 0) < count * TYPO_SHARE:

@@ -52,7 +52,8 @@ def _of_the_rows(settings: DataSettings, targets: TargetKind) -> list[Expectatio
     inputs = {"text": _of_texts, "image": _of_images, "audio": _of_sounds}[settings.kind](settings)
     return [
         Expectation("row_readable", "lines", "row", NULL, "every row can be read", "fault"),
-        *(of_row(f"{role}_present", role, NOT_NULL, f"no {role} is missing") for role in roles if role[:6] != "slice."),
+        *(of_row(f"{role}_present", role, NOT_NULL, f"no {role} is missing{_said_instead(role, settings)}")
+          for role in roles if role[:6] != "slice."),
         *inputs,
         *(of_row(f"{role}_clean", f"{role}.unclean", NULL,
                f"every {role} is valid Unicode without control characters or direction overrides") for role in roles),
@@ -63,6 +64,11 @@ def _of_the_rows(settings: DataSettings, targets: TargetKind) -> list[Expectatio
         of_row("no_straddling_duplicate", "twin", NULL,
                "no row repeats, or nearly repeats, a row on a better protected side of the split"),
     ]  # fmt: skip
+
+
+def _said_instead(role: str, settings: DataSettings) -> str:
+    is_list = role == "target" and settings.task == "multi_label"
+    return f" (a row that has none of the labels says {settings.label_separator!a} alone)" if is_list else ""
 
 
 def _of_texts(settings: DataSettings) -> list[Expectation]:

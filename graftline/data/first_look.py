@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from graftline.data.class_folders import SUFFIXES
-from graftline.data.tables import NUMBER, read_header, read_rows
+from graftline.data.tables import NUMBER, nested_as_json, read_header, read_rows
+from graftline.data.targets import target_of
 from graftline.settings import Kind, Task
 
 # In the order in which they are taken.
@@ -25,6 +26,8 @@ MOST_CLASSES = 100
 # Whole numbers with more values than this are numbers and no classes: ratings and grades have fewer.
 MOST_CLASSES_OF_NUMBERS = 20
 SEPARATORS = ("|", ";", ",")
+# Stands between the labels of a list, as data.label_separator does if nothing else is said.
+IN_LISTS = SEPARATORS[0]
 FEW_VALUES = 12
 
 
@@ -38,6 +41,8 @@ class Column:
     words: int = 0
     numbers: int = 0
     longest: int = 0
+    lists: int = 0
+    """The values that are lists of labels."""
     paths: dict[Kind, int] = field(default_factory=lambda: {"image": 0, "audio": 0})
     values: Counter[str] = field(default_factory=Counter)
 
@@ -76,8 +81,9 @@ def look_at_table(path: Path) -> Look:
     """Read the table's beginning. Raises: DataRefusedError if it is none."""
     names = list(read_header(path))
     columns = [Column(name) for name in names]
+    by_name = {column.name: column for column in columns}
     rows = 0
-    for row in read_rows(path, names):
+    for row in read_rows(path, names, nested=lambda name, value: _labels(by_name[name], value)):
         if row.fault is None:
             rows += 1
             for column, value in zip(columns, row.values, strict=True):
@@ -85,7 +91,16 @@ def look_at_table(path: Path) -> Look:
                     column.add(value)
         if rows >= MOST_ROWS:
             break
-    return Look(rows, {column.name: column for column in columns})
+    return Look(rows, by_name)
+
+
+def _labels(column: Column, value: object) -> str | None:
+    try:
+        target = target_of(value, IN_LISTS) if isinstance(value, list) else nested_as_json(column.name, value)
+    except ValueError:
+        return nested_as_json(column.name, value)
+    column.lists += isinstance(value, list)
+    return target
 
 
 def media_column(look: Look) -> tuple[str, Kind] | None:
@@ -123,6 +138,8 @@ def possible_targets(look: Look, used: str | None) -> list[str]:
 
 def task_of(column: Column) -> tuple[Task, str]:
     """The kind of answer that a column holds, and what stands between several labels."""
+    if column.lists:
+        return "multi_label", IN_LISTS
     whole = all(re.fullmatch(r"\s*[-+]?\d+\s*", value) for value in column.values)
     if column.holds_numbers and not (whole and len(column.values) <= MOST_CLASSES_OF_NUMBERS):
         return "regression", "|"

@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import re
 import stat
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -107,7 +109,21 @@ def read_below(data: Path, name: str, *, cache: Path | None = None) -> bytes:
             raise UnreadableFileError(f"{status.st_size:,} bytes large, expected at most {MAX_FILE_BYTES:,}")
         return real.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        inside = f"; paths start inside {data.name}/" if path.parts[:1] == (data.name,) else ""
-        raise UnreadableFileError(f"there is no such file below {data.name}/{inside}") from None
+        raise UnreadableFileError(f"there is no such file below {data.name}/{_hint(data, name)}") from None
     except OSError as error:
         raise UnreadableFileError(f"cannot be read ({error.strerror})") from None
+
+
+def _hint(data: Path, name: str) -> str:
+    """What the path of a file that is not there may have meant."""
+    if "\\" in name or re.match(r"[A-Za-z]:/", name):
+        return "; write / in place of Windows' \\, no drive"
+    if PurePosixPath(name).parts[:1] == (data.name,):
+        return f"; paths start inside {data.name}/"
+    for form in ("NFC", "NFD"):
+        if (data / unicodedata.normalize(form, name)).is_file():
+            return f", but one of that name in Unicode's form {form}; write the path so"
+    for other in (name.strip(), name.lower()):
+        if (data / other).is_file():
+            return f", but {other!a}; write the path so"
+    return ""

@@ -1,9 +1,14 @@
 """Targets that are any number of labels, with a separator between them."""
 
+import ast
+from collections.abc import Sequence
+
+from graftline.data.arrow_values import LIST_OF_LABELS
 from graftline.data.classes import expected_of_classes
 from graftline.data.expectation import NULL, Expectation, of_row
-from graftline.data.target_kind import TargetKind
-from graftline.data.targets import labels_in
+from graftline.data.tables import LABEL_TYPES, LABEL_TYPES_IN_WORDS
+from graftline.data.target_kind import TargetKind, known_label
+from graftline.data.targets import labels_in, target_of
 from graftline.settings import DataSettings
 
 
@@ -12,17 +17,33 @@ def labels(target: str, settings: DataSettings) -> tuple[str, ...]:
 
 
 def canonical(target: str, settings: DataSettings) -> str:
-    """The labels in the order of their names: each order is the same target."""
-    return settings.label_separator.join(sorted(labels(target, settings))) or settings.label_separator
+    """The labels in the order of their names: each order and spelling is the same target."""
+    meant = {known_label(label, settings) for label in labels(target, settings)}
+    return settings.label_separator.join(sorted(meant)) or settings.label_separator
+
+
+def from_list(values: Sequence[object], settings: DataSettings) -> str:
+    return target_of(values, settings.label_separator)
 
 
 def malformed(target: str, settings: DataSettings) -> str | None:
     """Which label is empty or stands there twice, or None."""
     found = labels(target, settings)
+    if _is_printed_list(target):
+        return f"a list as a program prints it, {target!a}; expected labels with the separator between them"
     doubled = sorted({label for label in found if found.count(label) > 1})
     if not all(found):
         return f"an empty label in {target!a}; the separator alone says that there is none"
     return f"the label {doubled[0]!a} twice" if doubled else None
+
+
+def _is_printed_list(target: str) -> bool:
+    if not (target.startswith("[") and target.endswith("]")):
+        return False
+    try:
+        return isinstance(ast.literal_eval(target), list)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False
 
 
 def expected(settings: DataSettings) -> list[Expectation]:
@@ -41,4 +62,12 @@ def expected(settings: DataSettings) -> list[Expectation]:
     ]
 
 
-TARGETS = TargetKind(expected, canonical, malformed, labels)
+TARGETS = TargetKind(
+    expected,
+    canonical,
+    malformed,
+    labels,
+    from_list=from_list,
+    column_types=(*LABEL_TYPES, LIST_OF_LABELS),
+    column_holds=f"{LABEL_TYPES_IN_WORDS}, or lists of these",
+)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from graftline.data.expectation import BETWEEN, NULL, Expectation, of_row
 from graftline.data.splitting import SPLITS, Split
-from graftline.data.tables import FLOAT_TYPES, NAME_TYPES, NUMBER
+from graftline.data.tables import FLOAT_TYPES, LABEL_TYPES, NUMBER
 from graftline.data.target_kind import TargetKind
 from graftline.settings import DataSettings
 
@@ -34,7 +34,7 @@ TARGETS = TargetKind(
     expected,
     malformed=malformed,
     set_facts=spreads,
-    column_types=(*NAME_TYPES, *FLOAT_TYPES),
+    column_types=(*LABEL_TYPES, *FLOAT_TYPES),
     column_holds="numbers or text",
     # Measured twice, a number differs.
     may_conflict=False,

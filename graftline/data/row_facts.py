@@ -10,7 +10,7 @@ from types import MappingProxyType
 from graftline.data.media_files import MediaFile
 from graftline.data.near_duplicates import straddling, straddling_equals, straddling_hashes
 from graftline.data.row_names import content_ids, normalised, printable
-from graftline.data.splitting import Split, split_of
+from graftline.data.splitting import Split, side_with_folders
 from graftline.data.tables import Row
 from graftline.data.target_kind import TargetKind
 from graftline.settings import DataSettings
@@ -57,10 +57,9 @@ def row_facts(
         inputs = _text_inputs(parts["input"])
     else:
         inputs = _media_inputs(parts["input"], [files.get(row.line, MediaFile()) for row in readable])
-    splits = [
-        split_of(group or content, test_share=settings.test_share, validation_share=settings.validation_share)
-        for group, content in zip(parts.get("group", [None] * len(readable)), inputs.contents, strict=True)
-    ]
+    groups = [group or content for group, content in
+              zip(parts.get("group", [None] * len(readable)), inputs.contents, strict=True)]  # fmt: skip
+    splits = _splits([row.side for row in readable], groups, settings)
     ids = parts["id"] if settings.id else list(content_ids(inputs.names))
     columns: dict[str, list[Fact]] = {role: [_safe(text) for text in texts] for role, texts in parts.items()}
     columns |= {f"{role}.unclean": [_unclean(text) for text in texts] for role, texts in parts.items()}
@@ -83,6 +82,14 @@ def row_facts(
     twins = _twins([index for index in fit if index not in conflicts], inputs, splits, readable, settings)
     columns["twin"] = [twins.get(index) for index in range(len(readable))]
     return RowFacts(readable, list(ids), splits, columns)
+
+
+def _splits(sides: Sequence[Split | None], groups: Sequence[str], settings: DataSettings) -> list[Split]:
+    given, test, validation = set(sides), settings.test_share, settings.validation_share
+    return [
+        side_with_folders(side, given, group, test_share=test, validation_share=validation)
+        for side, group in zip(sides, groups, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

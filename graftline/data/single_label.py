@@ -5,7 +5,7 @@ from pydantic import JsonValue
 from graftline.data.classes import expected_of_classes
 from graftline.data.expectation import IN_SET, Expectation, of_row
 from graftline.data.row_names import printable
-from graftline.data.target_kind import TargetKind
+from graftline.data.target_kind import TargetKind, known_label
 from graftline.settings import DataSettings
 
 
@@ -20,4 +20,4 @@ def expected(settings: DataSettings) -> list[Expectation]:
     return [*([known] if declared else []), *expected_of_classes(settings, least=2, most_share=1)]
 
 
-TARGETS = TargetKind(expected, labels=the_label, names_folders=True)
+TARGETS = TargetKind(expected, known_label, labels=the_label, names_folders=True)

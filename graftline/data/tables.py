@@ -1,26 +1,31 @@
 """Tables as streams of rows: CSV, JSON Lines and Parquet, every value as text, every row with its line."""
 
 import csv
-import json
 import mmap
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
+from graftline.data.arrow_values import DATE, DECIMAL, TIME, TIMESTAMP, as_json, text_of, type_name, values_of
+from graftline.data.json_objects import JsonObject, Unfit, json_objects
+from graftline.data.splitting import Split
 from graftline.errors import DataRefusedError, SettingsError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 # A record that spans more than this is an unclosed quote, not a text: reading on would swallow the whole file.
 MAX_RECORD_CHARACTERS = 4_000_000
 PARQUET_BATCH_ROWS, PARQUET_MARK = 4096, b"PAR1"
-TEXT_TYPES = ("text", "string", "large_string", "string_view", "dictionary<values=string, indices=int32, ordered=0>")
-NAME_TYPES = (*TEXT_TYPES, "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-NAME_TYPES_IN_WORDS = "text, whole numbers or true and false"
+# So many rows show how many cells a row of the table usually has.
+SAMPLE_RECORDS = 200
+TEXT_TYPES = ("text", "string", "large_string", "string_view")
+WHOLE_TYPES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+LABEL_TYPES = (*TEXT_TYPES, "bool", *WHOLE_TYPES, DECIMAL)
+LABEL_TYPES_IN_WORDS = "text, whole numbers, decimals or true and false"
+NAME_TYPES = (*LABEL_TYPES, DATE, TIME, TIMESTAMP)
+NAME_TYPES_IN_WORDS = "text, whole numbers, decimals, dates, times or true and false"
 FLOAT_TYPES = ("halffloat", "float", "double")
 # Python's own float() also takes "1_000", " 1 ", "infinity" and the digits of every script.
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -30,21 +35,38 @@ FOREIGN_MARKS = {b"\xff\xfe\x00\x00": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xf
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: its line (in Parquet: its number), the named columns' values, and why it could not be read, if so."""
+    """One row: its line, the named columns' values, and why it could not be read, if so.
+
+    In Parquet, and where JSON is no JSON Lines, its number stands for the line.
+    """
 
     line: int
     values: tuple[str | None, ...]
     fault: str | None = None
     raw: str = ""
+    side: Split | None = None
+    """The side of the split that its folder says."""
+
+
+# What becomes of a value in a column that is several: a list, a struct. A ValueError makes it a fault of its row.
+Nested = Callable[[str, object], str | None]
+
+
+def refuse_nested(_column: str, _value: object) -> str | None:
+    raise ValueError("holds a list or an object, expected text")
+
+
+def nested_as_json(_column: str, value: object) -> str | None:
+    return as_json(value)
 
 
 def read_header(path: Path) -> dict[str, str]:
-    """The table's columns and their types, in the table's order.
+    """The table's columns and their types, in the table's order. Columns without a name at its end are none.
 
     Raises: DataRefusedError if there is no such table, or no header in it, or one column twice.
     """
     names_and_types = list(_reader(path).header(path))
-    names = [name for name, _ in names_and_types]
+    names = [name for name, _ in names_and_types if name.strip()]
     if doubled := sorted({name for name in names if names.count(name) > 1}):
         raise DataRefusedError(
             f"{path}: the header holds {_shown(doubled)} twice, expected each column once; rename one of them"
@@ -52,18 +74,19 @@ def read_header(path: Path) -> dict[str, str]:
     return dict(names_and_types)
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    """The rows in the table's order, holding `columns`, which must be in its header; blank lines are no rows.
+def read_rows(path: Path, columns: Sequence[str], *, nested: Nested = refuse_nested) -> Iterator[Row]:
+    """The rows in the table's order, holding `columns`, which must be in its header.
 
+    Blank lines are no rows, nor are lines of nothing but empty cells, as spreadsheets write them.
     Bytes that are not UTF-8 become lone surrogates, so that a row is never lost.
     """
-    return _reader(path).rows(path, columns)
+    return _reader(path).rows(path, columns, nested)
 
 
 @dataclass(frozen=True)
 class _Reader:
     header: Callable[[Path], Iterable[tuple[str, str]]]
-    rows: Callable[[Path, Sequence[str]], Iterator[Row]]
+    rows: Callable[[Path, Sequence[str], Nested], Iterator[Row]]
 
 
 def _reader(path: Path) -> _Reader:
@@ -161,75 +184,94 @@ def _csv_header(path: Path) -> list[tuple[str, str]]:
         for line, cells, fault, _ in _csv_records(_Lines(file)):
             if fault:
                 raise DataRefusedError(f"{path}: line {line}, the header, is {fault}; mend it")
-            return [(name, "text") for name in cells]
+            if named := _without_empty_end(cells):
+                return [(name, "text") for name in named]
     raise DataRefusedError(f"{path}: holds only blank lines, expected a header; restore it with `dvc pull`")
 
 
-def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+def _csv_rows(path: Path, columns: Sequence[str], _nested: Nested) -> Iterator[Row]:
+    named, most = _widths(path)
     with _open_text(path) as file:
         records = _csv_records(_Lines(file))
-        header = next(records)[1]
+        header = next(cells for _, cells, _, _ in records if _without_empty_end(cells))
         places = [header.index(name) for name in columns]
         for line, cells, fault, raw in records:
-            if fault is None and len(cells) != len(header):
-                fault = f"{len(cells)} cells, expected {len(header)} as in the header"
+            if fault is None and len(cells) > 1 and not _without_empty_end(cells):
+                continue
+            if fault is None and (not named <= len(cells) <= most or len(_without_empty_end(cells)) > named):
+                fault = f"{len(cells)} cells, expected {named} as in the header"
             if fault:
                 yield Row(line, (None,) * len(columns), fault, raw)
             else:
                 yield Row(line, tuple(cells[place] for place in places))
 
 
+def _widths(path: Path) -> tuple[int, int]:
+    """How many cells have a name, and how many a row may have if those behind are empty.
+
+    More than the header has if most rows have as many: in one row alone a comma that is not quoted looks the same.
+    """
+    with _open_text(path) as file:
+        records = (cells for _, cells, fault, _ in _csv_records(_Lines(file)) if fault is None)
+        header = next(cells for cells in records if _without_empty_end(cells))
+        widths = [len(cells) for cells in islice(filter(_without_empty_end, records), SAMPLE_RECORDS)]
+    usual = max(widths, key=widths.count, default=0)
+    is_usual = widths.count(usual) > len(widths) / 2
+    return len(_without_empty_end(header)), max(len(header), usual if is_usual else 0)
+
+
+def _without_empty_end(cells: list[str]) -> list[str]:
+    """The cells up to the last one that holds something: a spreadsheet writes as many more as it once had columns."""
+    most = max((place for place, cell in enumerate(cells, start=1) if cell.strip()), default=0)
+    return cells[:most]
+
+
 def _json_header(path: Path) -> list[tuple[str, str]]:
     # Of all objects: a key that only the last one has is a column, too.
     names: dict[str, None] = {}
-    for _, content, fault, _ in _json_objects(path):
-        if fault is None:
-            names |= dict.fromkeys(content)
+    first: str | None = None
+    for one in _json_objects(path):
+        if one.fault is None:
+            names |= dict.fromkeys(one.content)
+        elif first is None:
+            first = f"{one.place} {one.fault}"
+    if not names:
+        raise DataRefusedError(
+            f"{path}: holds no JSON object with a key{f' (line {first})' if first else ''}; expected JSON Lines, one"
+            " object in each line with the columns as its keys, or one array of such objects"
+        )
     return [(name, "text") for name in names]
 
 
-def _json_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    for line, content, fault, raw in _json_objects(path):
-        if fault is None:
-            values = [content.get(name) for name in columns]
-            nested = [name for name, value in zip(columns, values, strict=True) if isinstance(value, list | dict)]
-            fault = f"{_shown(nested)} holds a list or an object, expected text" if nested else None
-        if fault:
-            yield Row(line, (None,) * len(columns), fault, raw)
+def _json_rows(path: Path, columns: Sequence[str], nested: Nested) -> Iterator[Row]:
+    for one in _json_objects(path):
+        if one.fault:
+            yield Row(one.place, (None,) * len(columns), one.fault, one.raw)
         else:
-            yield Row(line, tuple(_as_text(value) for value in values))
+            yield _row(one.place, columns, [one.content.get(name) for name in columns], nested)
 
 
-def _json_objects(path: Path) -> Iterator[tuple[int, dict[str, object], str | None, str]]:
+def _json_objects(path: Path) -> Iterator[JsonObject]:
     with _open_text(path) as file:
-        for line, text in enumerate(file, start=1):
-            raw = text.strip()
-            if not raw:
-                continue
-            try:
-                content = json.loads(raw, object_pairs_hook=_without_doubles, parse_constant=_no_constant)
-            except (ValueError, RecursionError) as error:
-                yield line, {}, f"not readable as JSON ({error})", raw
-                continue
-            if isinstance(content, dict):
-                yield line, content, None, raw
-            else:
-                yield line, {}, f"holds {type(content).__name__}, expected one JSON object per line", raw
+        yield from json_objects(file, path)
 
 
-def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    content = dict(pairs)
-    if len(content) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return content
+def _row(place: int, columns: Sequence[str], values: Sequence[object], nested: Nested) -> Row:
+    """A row of values of any type."""
+    texts: list[str | None] = []
+    for name, value in zip(columns, values, strict=True):
+        try:
+            texts.append(_as_text(name, value, nested))
+        except ValueError as error:
+            raw = as_json(dict(zip(columns, values, strict=True)))
+            return Row(place, (None,) * len(columns), f"{name!a} {error}", raw)
+    return Row(place, tuple(texts))
 
 
-def _no_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _as_text(value: object) -> str | None:
-    return value if isinstance(value, str) or value is None else json.dumps(value)
+def _as_text(name: str, value: object, nested: Nested) -> str | None:
+    if isinstance(value, list | dict | tuple | Unfit):
+        return nested(name, value)
+    return text_of(value)
 
 
 def _parquet_header(path: Path) -> list[tuple[str, str]]:
@@ -237,12 +279,12 @@ def _parquet_header(path: Path) -> list[tuple[str, str]]:
 
     try:
         # Names and types are only now looked at whether they are any.
-        return [(field.name, str(field.type)) for field in parquet.read_schema(path)]
+        return [(field.name, type_name(field.type)) for field in parquet.read_schema(path)]
     except Exception as error:  # noqa: BLE001 - of damaged bytes Arrow raises also what is none of its own errors
         raise DataRefusedError(f"{path}: not readable as Parquet ({error}); restore it with `dvc pull`") from None
 
 
-def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+def _parquet_rows(path: Path, columns: Sequence[str], nested: Nested) -> Iterator[Row]:
     from pyarrow import parquet
 
     number = 0
@@ -250,11 +292,9 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
         _check_one_table(path)
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(PARQUET_BATCH_ROWS, columns=list(dict.fromkeys(columns))):
-                # As bytes, because Arrow stops at the first text that is not UTF-8.
-                texts = [_bytes(batch.column(name)) for name in columns]
-                for values in zip(*texts, strict=True):
+                for values in zip(*(values_of(batch.column(name)) for name in columns), strict=True):
                     number += 1
-                    yield Row(number, tuple(None if v is None else _decoded(v) for v in values))
+                    yield _row(number, columns, values, nested)
     except Exception as error:  # noqa: BLE001 - of damaged bytes Arrow raises also what is none of its own errors
         raise DataRefusedError(
             f"{path}: not readable as Parquet after row {number} ({error}); restore it with `dvc pull`"
@@ -283,17 +323,6 @@ def _ends_a_table(content: mmap.mmap, place: int) -> bool:
     except Exception:  # noqa: BLE001 - of other bytes Arrow raises anything
         return False
     return True
-
-
-def _bytes(column: "pa.Array") -> list[bytes | None]:
-    import pyarrow as pa
-
-    texts: list[bytes | None] = column.cast(pa.string()).cast(pa.binary()).to_pylist()
-    return texts
-
-
-def _decoded(content: bytes) -> str:
-    return content.decode("utf-8", "surrogateescape")
 
 
 def _shown(names: Iterable[str]) -> str:

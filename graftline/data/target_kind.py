@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from graftline.data.expectation import Expectation
 from graftline.data.splitting import Split
-from graftline.data.tables import NAME_TYPES, NAME_TYPES_IN_WORDS
+from graftline.data.tables import LABEL_TYPES, LABEL_TYPES_IN_WORDS
 from graftline.settings import DataSettings
 
 
@@ -13,8 +13,17 @@ def as_it_stands(target: str, _settings: DataSettings) -> str:
     return target
 
 
+def known_label(label: str, settings: DataSettings) -> str:
+    """The label that the settings say is meant."""
+    return settings.label_aliases.get(label, label)
+
+
 def without_fault(_target: str, _settings: DataSettings) -> None:
     return None
+
+
+def refuse_list(_values: Sequence[object], _settings: DataSettings) -> str:
+    raise ValueError("holds a list: several labels belong to data.task multi_label")
 
 
 def without_labels(_target: str, _settings: DataSettings) -> tuple[str, ...]:
@@ -39,9 +48,11 @@ class TargetKind:
     """The classes that a row with this target belongs to."""
     set_facts: Callable[[Sequence[tuple[str, Split]]], Mapping[str, float]] = without_facts
     """The facts for the expectations of the set, from all accepted targets, each with its side of the split."""
-    column_types: tuple[str, ...] = NAME_TYPES
+    from_list: Callable[[Sequence[object], DataSettings], str] = refuse_list
+    """The target that a list in a table stands for. Raises: ValueError with the reason if it stands for none."""
+    column_types: tuple[str, ...] = LABEL_TYPES
     """Those that the target's column may have in a table."""
-    column_holds: str = NAME_TYPES_IN_WORDS
+    column_holds: str = LABEL_TYPES_IN_WORDS
     """These types in words."""
     may_conflict: bool = True
     """Whether one input with two targets is a fault."""

@@ -39,6 +39,8 @@ class ValidationPage:
     rows_file: str
     sample_bits: int = 16
     """How many bits a picture of 16 bits a sample uses, if it does not say so itself."""
+    split_from: str = "hash"
+    """Or the names of the folders that are the split."""
 
 
 def render(page: ValidationPage) -> str:

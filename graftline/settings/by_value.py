@@ -20,10 +20,12 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
     "data": {
         "kind": "text",
         "task": "single_label",
+        "split_folders": "use",
         "input": "text",
         "target": "label",
         "label_separator": "|",
         "labels": [],
+        "label_aliases": {},
         "id": None,
         "group": None,
         "licence": "unknown",

@@ -9,6 +9,7 @@ from graftline.settings.tree import Settings
 KINDS: Mapping[str, tuple[Kind, ...]] = {
     "data.max_characters": ("text",),
     "data.near_duplicate_similarity": ("text",),
+    "data.split_folders": ("image", "audio"),
     "data.min_side": ("image",),
     "data.max_pixels": ("image",),
     "data.sample_bits": ("image",),
@@ -26,6 +27,7 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
 TASKS: Mapping[str, tuple[Task, ...]] = {
     "data.label_separator": ("multi_label",),
     "data.labels": ("single_label", "multi_label"),
+    "data.label_aliases": ("single_label", "multi_label"),
     "data.min_rows_per_class": ("single_label", "multi_label"),
     "data.min_class_share": ("single_label", "multi_label"),
     "adaptation.class_weights": ("single_label", "multi_label"),

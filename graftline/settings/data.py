@@ -13,6 +13,9 @@ Task = Literal["single_label", "multi_label", "regression"]
 DATA_FOLDER = "data"
 
 
+Spelling = Annotated[str, Field(min_length=1)]
+
+
 class DataSettings(Section, title="Data"):
     """Which rows to learn from, and what makes a row fit to be learned from."""
 
@@ -23,6 +26,9 @@ class DataSettings(Section, title="Data"):
     """The kind of input. image: PNG, JPEG or WebP; audio: WAV, FLAC, OGG or MP3."""
     task: Task = "single_label"
     """The kind of answer: one label per row, any number of labels, or a number."""
+    split_folders: Literal["use", "ignore"] = "use"
+    """What folders train/, val/ and test/ over the class folders are. use: the split; ignore: nothing, and one split is
+    drawn of all the files. Never labels."""
     input: str = "text"
     """The column that the model reads. For images and sounds it holds paths below data/, with / between folders."""
     target: str = "label"
@@ -30,7 +36,9 @@ class DataSettings(Section, title="Data"):
     label_separator: Annotated[str, Field(min_length=1, max_length=3)] = "|"
     """Stands between the labels of a multi_label row. Alone it says that the row has none of them."""
     labels: list[str] = []
-    """The labels that may occur. Empty: every label that the data holds."""
+    """The labels that may occur, all different. Empty: every label that the data holds."""
+    label_aliases: dict[Spelling, Spelling] = {}
+    """Other spellings of labels, each with the label that it stands for: {'1.0': '1', 'True': 'true'}."""
     id: OptionalText = None
     """The column that names a row. Empty: a name made from the row's content."""
     group: OptionalText = None
@@ -88,6 +96,25 @@ class DataSettings(Section, title="Data"):
                 f"labels: {divided[0]!r} holds label_separator {self.label_separator!r}, which stands between labels;"
                 " choose another separator"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _aliases_lead_to_labels(self) -> "DataSettings":
+        aliases, labels = self.label_aliases, self.labels
+        if self.task == "regression" and aliases:
+            raise ValueError("task regression with label_aliases: its targets are numbers, leave label_aliases empty")
+        for alias, label in aliases.items():
+            if label in aliases:
+                raise ValueError(f"label_aliases: {label!r} is an alias itself, expected the label that stays")
+            if alias in labels:
+                raise ValueError(f"label_aliases: {alias!r} is one of labels, too; take it out of one of them")
+            if labels and label not in labels:
+                raise ValueError(f"label_aliases: {alias!r} stands for {label!r}, which is none of labels")
+            if self.task == "multi_label" and self.label_separator in alias + label:
+                raise ValueError(
+                    f"label_aliases: {alias!r} or {label!r} holds label_separator {self.label_separator!r}, which"
+                    " stands between labels"
+                )
         return self
 
     @model_validator(mode="after")

@@ -60,6 +60,8 @@ def _described(field: Schema, key: str, *, required: bool) -> SettingDescription
 def _type_of(value: Schema) -> str:
     if value.get("type") == "array":
         return f"list of {_type_of(cast('Schema', value['items']))}s"
+    if value.get("type") == "object":
+        return f"pairs of text: {_type_of(cast('Schema', value['additionalProperties']))}"
     return "choice" if "enum" in value else TYPES[cast("str", value["type"])]
 
 
@@ -89,7 +91,7 @@ def _number(bound: JsonValue) -> str:
 
 
 def _written(default: JsonValue) -> str:
-    if default in (None, "", []):
+    if default in (None, "", [], {}):
         return EMPTY
     text: str = yaml.safe_dump(default, default_flow_style=True, width=1000, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")

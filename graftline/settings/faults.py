@@ -1,5 +1,6 @@
 """The faults of a file of settings, each in words: where it stands, what was expected, what was probably meant."""
 
+import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from graftline.settings.description import SettingDescription, described
 from graftline.wording import did_you_mean, nearest, shortened
 
 SHOWN_CHARACTERS = 80
+# What pydantic calls the place of a pair's key.
+KEY = "[key]"
 ARTICLES = {"whole number": "a ", "number": "a ", "list": "a "}
 # The keys that lead to a value; a number is a place in a list.
 Place = tuple[int | str, ...]
@@ -41,6 +44,14 @@ class Origin:
             where += f" with {' '.join(inside)}"
         return f"{where}: {key_of(place)}" if place else where
 
+    def written(self, place: Place) -> str | None:
+        """What stands there for a single value, before YAML makes something of it; None of a form's."""
+        for assignment in reversed(self.assignments):
+            path = assigned_to(assignment)
+            if path == place[: len(path)]:
+                return _scalar_at(yaml.compose(assignment.partition("=")[2]), place[len(path) :])
+        return None if self.file is None else _scalar_at(yaml.compose(self.file.read_text(encoding="utf-8")), place)
+
     def _line_of(self, place: Place) -> int | None:
         """Counted from 1; of a key that is missing that of its section."""
         node = None if self.file is None else yaml.compose(self.file.read_text(encoding="utf-8"))
@@ -60,6 +71,15 @@ class Origin:
 def assigned_to(assignment: str) -> Place:
     """The keys of `section.key=value`."""
     return tuple(assignment.partition("=")[0].split("."))
+
+
+def _scalar_at(node: yaml.Node | None, place: Place) -> str | None:
+    for part in place:
+        if isinstance(node, yaml.MappingNode):
+            node = next((inside for key, inside in node.value if key.value == str(part)), None)
+        else:
+            node = node.value[part] if isinstance(node, yaml.SequenceNode) and isinstance(part, int) else None
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else None
 
 
 def refusal(error: ValidationError, model: type[BaseModel], origin: Origin, *, verb: str = "") -> SettingsError:
@@ -87,7 +107,7 @@ class _Wording:
 
     def of(self, fault: ErrorDetails) -> str:
         place = _place(fault)
-        setting = self.settings.get(key_of(place))
+        setting = self._setting_at(place)
         if _is_unknown(fault):
             return self._unknown(place)
         if setting is None and fault["type"] == "value_error":
@@ -100,8 +120,21 @@ class _Wording:
         if fault["type"] == "value_error" and setting.type != "choice":
             words = _own_words(fault)
             return words if words.startswith(shown) else f"{shown}: {words}"
+        if fault["type"] == "string_type" and (written := _written_at(place, self.origin)):
+            read_as = _yaml_kind(fault["input"])
+            return f"{written}: YAML reads it as {read_as}, expected text; {self._quoted(place, written)}"
         stands = "" if place in map(assigned_to, self.origin.assignments) else f"{shown}: "
         return f"{stands}expected {_expected(setting)}{_meant(setting, fault['input'])}"
+
+    def _setting_at(self, place: Place) -> SettingDescription | None:
+        """The setting that a place is or lies in, as keys of pairs do."""
+        outward = (self.settings.get(key_of(place[:end])) for end in range(len(place), 0, -1))
+        return next((setting for setting in outward if setting is not None), None)
+
+    def _quoted(self, place: Place, written: str) -> str:
+        assigned = any(assigned_to(one) == place[: len(assigned_to(one))] for one in self.origin.assignments)
+        shell = f" inside others that the shell takes: '...\"{written}\"...'" if assigned else f": '{written}'"
+        return f"write it in quotes{shell}"
 
     def _unknown(self, place: Place) -> str:
         *section, name = map(str, place)
@@ -121,9 +154,13 @@ class _Wording:
         return f"{_shown(fault)}: expected a section with keys such as {names}"
 
 
+def _written_at(place: Place, origin: Origin) -> str | None:
+    return str(place[-2]) if place[-1] == KEY else origin.written(place)
+
+
 def key_of(place: Place) -> str:
-    """adaptation.epochs; a place in a list belongs to the list."""
-    return ".".join(str(part) for part in place if isinstance(part, str))
+    """adaptation.epochs; a place in a list belongs to the list, and a key of a pair is the pair."""
+    return ".".join(str(part) for part in place if isinstance(part, str) and part != KEY)
 
 
 def _place(fault: ErrorDetails) -> Place:
@@ -136,6 +173,13 @@ def _is_unknown(fault: ErrorDetails) -> bool:
 
 def _shown(fault: ErrorDetails) -> str:
     return shortened(repr(fault["input"]), SHOWN_CHARACTERS)
+
+
+def _yaml_kind(value: object) -> str:
+    if value is None:
+        return "nothing"
+    kinds = {bool: "true or false", int: "a number", float: "a number", datetime.date: "a date"}
+    return next((words for kind, words in kinds.items() if isinstance(value, kind)), type(value).__name__)
 
 
 def _own_words(fault: ErrorDetails) -> str:

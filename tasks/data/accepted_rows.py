@@ -40,6 +40,8 @@ class ValidatedData:
     label_separator: str
     """Stands between the labels of a multi_label target."""
     split_rows: dict[str, int]
+    split_from: str
+    """What says on which side a row lies: hash, or the folders that the data came in."""
     split_sha256: str
     """The digest of every accepted row's name and side."""
     test_sha256: str

@@ -1,24 +1,26 @@
 """The findings in a table: each unmet expectation, and the reasons of each faulty row."""
 
+import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graftline.data.class_folders import read_class_folders
-from graftline.data.classes import class_table
+from graftline.data.class_folders import read_class_folders, split_folders
+from graftline.data.classes import ONE_SPELLING, class_table
 from graftline.data.expectation import Asset, Check, Expectation
 from graftline.data.expectations import expectations_for
 from graftline.data.media_files import MOST_SAMPLE_BITS, MediaFile, look_at, sample_bits_of, used_bits
 from graftline.data.row_facts import Fact, RowFacts, named_columns, row_facts
 from graftline.data.row_names import printable
-from graftline.data.tables import Row, read_header, read_rows
+from graftline.data.splitting import SPLITS
+from graftline.data.tables import Nested, Row, read_header, read_rows, refuse_nested
 from graftline.data.target_kind import TargetKind
 from graftline.data.team_columns import AS_NUMBER, columns_as_read, columns_of, present
 from graftline.settings import DataSettings
 from graftline.tasks.data.gx_checks import Validator
-from graftline.wording import did_you_mean, shown
+from graftline.wording import did_you_mean, shortened, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +35,7 @@ REASON_CHARACTERS = 200
 FILES_PER_MESSAGE = 5_000
 # Where nine in ten pictures need so many bits fewer than the largest value does, they lose most of their grey levels.
 USUAL_SHARE, DARKER_BITS = 0.9, 2
+MOST_SPELLINGS, MOST_SETTING_CHARACTERS = 20, 2_000
 
 logger = logging.getLogger("graftline.validate_data")
 
@@ -52,6 +55,8 @@ class Findings:
     classes: tuple[Mapping[str, str | int | float | None], ...] = ()
     sample_bits: int = MOST_SAMPLE_BITS
     """How many bits a picture of 16 bits a sample uses, if it does not say so itself."""
+    split_from: str = "hash"
+    """What says on which side of the split a row lies: hash, or the names of folders."""
 
     @property
     def refused(self) -> bool:
@@ -107,7 +112,7 @@ def look_into(
         return
     if not findings.names:
         names = tuple(dict.fromkeys([*named_columns(settings).values(), *columns_of(team)]))
-        findings = replace(findings, names=names, rows=tuple(read_rows(table, names)))
+        findings = replace(findings, names=names, rows=tuple(read_rows(table, names, nested=_lists(settings, targets))))
     logger.info("%d rows read", len(findings.rows))
     yield findings
     files, sample_bits = _media_files(findings.rows, data, settings, cache)
@@ -133,11 +138,28 @@ def _look_at_header(
         judge = _Judge(Validator(), settings, targets, expectations)
         return judge, Findings(expectations, checks=tuple(_header_checks(judge, header)))
     rows = tuple(read_class_folders(table, data, settings.kind))
+    if settings.split_folders == "ignore":
+        rows = tuple(replace(row, side=None) for row in rows)
     judge = _Judge(Validator(), settings, targets, expectations)
     findings = Findings(expectations, names=CLASS_FOLDER_NAMES, rows=rows)
+    folders = ", ".join(split_folders(table))
+    if folders and settings.split_folders == "use":
+        logger.info("the folders %s are the split, and the class folders in them the labels", printable(folders))
+        findings = replace(findings, split_from=printable(folders))
     if team:
         findings = findings.add(_header_checks(judge, dict.fromkeys(CLASS_FOLDER_NAMES, "text"), of_team=True))
     return judge, findings
+
+
+def _lists(settings: DataSettings, targets: TargetKind) -> Nested:
+    """Lists are targets where these may be some."""
+
+    def nested(column: str, value: object) -> str | None:
+        if column == settings.target and isinstance(value, list):
+            return targets.from_list(value, settings)
+        return refuse_nested(column, value)
+
+    return nested
 
 
 def _media_files(
@@ -236,9 +258,39 @@ def _with_set_checks(judge: _Judge, findings: Findings, facts: RowFacts) -> Find
     numbers = {**_numbers(findings), **judge.targets.set_facts(targets)}
     classes, whole = pd.DataFrame(table, dtype=object), pd.DataFrame([numbers], dtype=object)
     checks = judge.validator.decide("classes", classes, judge.of("classes"), index="label")
+    checks = [_with_folders(_with_aliases(check, table, judge.settings), findings.split_from) for check in checks]
     checks += judge.validator.decide("set", whole, judge.of("set"))
     by_class = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
     return replace(findings.add(checks), classes=tuple(by_class))
+
+
+def _with_folders(check: Check, split_from: str) -> Check:
+    """The check of a side's rows with the way on where folders lack some."""
+    if check.success or split_from == "hash" or check.expectation.column not in SPLITS:
+        return check
+    way = "put some there, or draw one split of all the files with data.split_folders: ignore"
+    return replace(check, seen=f"{check.seen} in the folders {split_from} ({way})")
+
+
+def _with_aliases(
+    check: Check, table: Mapping[str, Sequence[str | int | float | None]], settings: DataSettings
+) -> Check:
+    """The check of the labels' spellings with their rows, and with the setting that joins them."""
+    if check.expectation.name != ONE_SPELLING or check.success:
+        return check
+    rows = {str(label): rows for label, rows in zip(table["label"], table["rows"], strict=True)}
+    pairs = zip(rows, table["spelling_of"], strict=True)
+    meant = {label: str(one) for label, one in pairs if one is not None}
+    said = [f"{shown(label)} ({rows[label]:,} rows) for {shown(one)} ({rows[one]:,} rows)"
+            for label, one in meant.items()]  # fmt: skip
+    joined = {alias: meant.get(label, label) for alias, label in settings.label_aliases.items()}
+    # In ASCII: of two letters that look alike, the sentence has to show which.
+    setting = shortened(json.dumps({**joined, **meant}), MOST_SETTING_CHARACTERS)
+    seen = (
+        f"{len(meant):,} other spellings; set data.label_aliases to {setting} to join them, or write all labels into"
+        " data.labels if they differ"
+    )
+    return replace(check, seen=seen, examples=tuple(said[:MOST_SPELLINGS]))
 
 
 def _numbers(findings: Findings) -> dict[str, float]:

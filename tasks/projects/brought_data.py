@@ -11,6 +11,7 @@ from typing import Literal
 
 from graftline.data.class_folders import SUFFIXES
 from graftline.data.foreign_tables import TEXT_SUFFIXES, Manner, manner_of, rewrite
+from graftline.data.splitting import side_named
 from graftline.data.tables import read_rows
 from graftline.errors import DataRefusedError, SettingsError
 from graftline.files import files_below, write_atomically
@@ -88,7 +89,7 @@ def find_data(root: Path, source: Path) -> FoundData:
                 f"--data {source}: holds the project itself, expected a folder beside or below it that the class"
                 " folders lie in"
             )
-        parts = all(name.lower() in PARTS for name in counts) and all(any(d.iterdir()) for d in _folders(source))
+        parts = all(side_named(name) for name in counts) and all(any(d.iterdir()) for d in _folders(source))
         deep = parts and all(any(place.is_dir() for place in folder.iterdir()) for folder in _folders(source))
         return FoundData(source, "class folders of parts" if deep else "class folders", kind=kind, counts=counts)
     tables = _tables_in(source)
@@ -206,7 +207,7 @@ def _require_paths_in(folder: Path, table: Path, media: str) -> None:
     if first and not (folder / first).exists():
         raise DataRefusedError(
             f"{table}: {first!r} in column {media} is no file below {folder.name}/, where paths of a table in"
-            f" {folder.name}/ start; correct the paths, or move the table"
+            f" {folder.name}/ start, with / between folders; correct the paths, or move the table"
         )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from graftline.data.first_look import Column, Look, few_valued, label_counts, name_column
+from graftline.data.label_spellings import other_spellings
 from graftline.pages.text import spelt_out
 from graftline.settings import DataSettings, Kind, Task
 from graftline.settings.by_kind import BY_KIND
@@ -129,6 +130,15 @@ def _told_of_input(column: Column | None, kind: Kind) -> str:
 
 
 def _counts(answers: Answers, seen: Seen) -> Counter[str]:
+    """The rows of each label, those of its other spellings among them."""
+    written = _written_counts(answers, seen)
+    spellings, counts = other_spellings(written), Counter[str]()
+    for label, rows in written.items():
+        counts[spellings.get(label, label)] += rows
+    return counts
+
+
+def _written_counts(answers: Answers, seen: Seen) -> Counter[str]:
     target = seen.column(answers.target)
     if answers.task == "regression":
         return Counter()
@@ -145,6 +155,10 @@ def _label_lines(answers: Answers, seen: Seen) -> Iterator[Line]:
         shown = ", ".join(f"{label} {rows:,}" for label, rows in counts.most_common(6))
         without = f"; left out: {', '.join(f'{name} {rows}' for name, rows in rare.items())}" if rare else ""
         yield "labels", list(kept), f"{shown}{', ...' if len(counts) > 6 else ''}{without}; any other is a faulty row"
+    written = _written_counts(answers, seen)
+    if aliases := {alias: label for alias, label in other_spellings(written).items() if label in kept}:
+        told = ", ".join(f"{alias!a} {written[alias]:,}" for alias in list(aliases)[:6])
+        yield "label_aliases", aliases, f"other spellings, taken as the same: {told}; if not, write them into labels"
     fewest = min(kept.values())
     fields = DataSettings.model_fields
     if fewest < fields["min_rows_per_class"].default:

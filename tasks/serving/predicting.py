@@ -11,7 +11,7 @@ from typing import Any
 from graftline.compute.threads import thread_count
 from graftline.data.class_folders import SUFFIXES
 from graftline.data.media_files import UnreadableFileError, read_below
-from graftline.data.tables import Row, read_header, read_rows
+from graftline.data.tables import Nested, Row, nested_as_json, read_header, read_rows, refuse_nested
 from graftline.data.written_tables import Cell, Type, require_table_name, written_table
 from graftline.errors import DataRefusedError, SettingsError
 from graftline.files import files_below
@@ -102,7 +102,14 @@ def _table(source: Path, target: Path, trained_input: str, data: Path) -> _Sourc
             f" ({', '.join(map(ascii, columns))}); rename the one that is meant to {trained_input}, or keep it alone"
         )
     place = columns.index(trained_input) if trained_input in columns else 0
-    return _Source(columns, place, read_rows(source, columns), (source.parent.resolve(), data))
+    return _Source(
+        columns, place, read_rows(source, columns, nested=_as_json_but(columns[place])), (source.parent.resolve(), data)
+    )
+
+
+def _as_json_but(trained_input: str) -> Nested:
+    """What the model does not read is written as it is."""
+    return lambda column, value: (refuse_nested if column == trained_input else nested_as_json)(column, value)
 
 
 def _folder(source: Path, target: Path, kind: Kind) -> _Source:

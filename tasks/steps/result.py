@@ -40,6 +40,7 @@ def result_of(done: RunOutcome, report: Path, seconds: float, *, again: bool = F
         "base_model_sha256": base.digest,
         "weights_sha256": done.checkpoint.weights_sha256,
         "frozen_sha256": done.checkpoint.frozen_sha256,
+        "split_from": data.split_from,
         "split_sha256": data.split_sha256,
         "test_sha256": data.test_sha256,
         "predictions_sha256": done.evaluation.predictions_sha256,

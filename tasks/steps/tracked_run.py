@@ -150,7 +150,7 @@ def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | Non
     made |= {"probe_sha256": source.rows.data.sha256 if source else None}
     made |= {"base_model": base.uri, "base_model_revision": base.revision, "base_model_sha256": base.digest}
     made |= {"policy": policy.model_dump(mode="json"), "policy_sha256": policy.sha256}
-    made |= {"split_sha256": data.split_sha256, "test_sha256": data.test_sha256}
+    made |= {"split_from": data.split_from, "split_sha256": data.split_sha256, "test_sha256": data.test_sha256}
     server.log_dict(run_id, made, PROVENANCE)
     for name in ("git_commit", "git_clean", "data_version", "data_modified", "base_model", "base_model_sha256"):
         server.set_tag(run_id, f"graftline.{name}", str(made[name]))

@@ -136,7 +136,8 @@ def _write_findings(
         findings.classes,
         rows,
         QUARANTINE,
-        findings.sample_bits,
+        sample_bits=findings.sample_bits,
+        split_from=findings.split_from,
     )
     write_atomically(folder / QUARANTINE, "".join(_json_line(asdict(row)) for row in rows))
     if findings.expectations:
@@ -220,6 +221,7 @@ def _summary(facts: RowFacts, accepted: Sequence[int], findings: Findings) -> di
         "labels": [str(row["label"]) for row in findings.classes],
         "sample_bits": findings.sample_bits,
         "split_rows": {split: counts[split] for split in SPLITS},
+        "split_from": findings.split_from,
         "split_sha256": lines_sha256(part for row in sides for part in row),
         "test_sha256": lines_sha256(part for row in test for part in row),
     }
@@ -252,6 +254,7 @@ def _record(folder: StepFolder, settings: DataSettings, version: DataVersion) ->
         labels=tuple(cast(list[str], summary["labels"])),
         label_separator=settings.label_separator,
         split_rows=cast(dict[str, int], summary["split_rows"]),
+        split_from=cast(str, summary["split_from"]),
         split_sha256=cast(str, summary["split_sha256"]),
         test_sha256=cast(str, summary["test_sha256"]),
         sha256=json_sha256([summary["accepted_sha256"], summary["labels"], *_meaning(settings, sample_bits)]),

@@ -407,3 +407,14 @@ def test_the_demo_leaves_a_data_folder_with_other_things_alone(tmp_path: Path) -
     with pytest.raises(SettingsError, match="run `graftline init --demo` in an empty folder"):
         init(tmp_path, Wishes(), say=lambda _: None, demo=True)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_other_spellings_of_a_label_are_proposed_as_the_same(root: Path, tmp_path: Path) -> None:
+    repository(root)
+    table = tmp_path / "votes.csv"
+    labels = ["0", "1", "1", "0.0", "1.0", "0"]
+    rows = [f"{' '.join(GOOD[:3])} {number},{labels[number % 6]}" for number in range(120)]
+    table.write_text("\n".join(["text,label", *rows]))
+    begin(root, data=str(table), task="single_label")
+    data = read_settings(root / "params.yaml").data
+    assert (data.labels, data.label_aliases) == (["0", "1"], {"0.0": "0", "1.0": "1"})

@@ -7,6 +7,7 @@ import pytest
 from graftline.data import multi_label, regression, single_label
 from graftline.data.classes import class_table, likely_meant
 from graftline.data.expectations import expectations_for
+from graftline.data.label_spellings import other_spellings
 from graftline.data.row_facts import row_facts
 from graftline.data.row_names import content_ids
 from graftline.data.tables import Row
@@ -27,7 +28,6 @@ def test_names_are_unique_and_rows_and_sets_are_both_covered(kind: ModuleType) -
     [
         ("postive", {"postive": 2, "positive": 500}, True),
         ("Positive", {"Positive": 2, "positive": 500}, True),
-        ("positive ", {"positive ": 300, "positive": 500}, True),
         ("positive\u200b", {"positive\u200b": 1, "positive": 500}, True),
         ("ｐositive", {"ｐositive": 1, "positive": 500}, True),
         ("001", {"001": 5, "01": 500, "1": 500}, False),
@@ -38,6 +38,49 @@ def test_names_are_unique_and_rows_and_sets_are_both_covered(kind: ModuleType) -
 )
 def test_a_rare_label_that_resembles_a_frequent_one_is_a_slip(label: str, rows: dict[str, int], meant: bool) -> None:
     assert (likely_meant(label, rows) is not None) == meant
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("1", "1.0"), ("0", "-0.0"), ("1", "+1e0"), ("10", " 10 "), ("1", "001"), ("1.5", "1.50"), ("2", "\uff12"),
+        ("true", "True"), ("NO", "no"), ("stra\u00dfe", "STRASSE"), ("very good", "verygood"), ("a\u00a0b", "a b"),
+        ("caf\u00e9", "cafe\u0301"), ("ok", "ok\u200b"), ("pass", "p\u0430ss"), ("\u0410pple", "apple"), ("AI", "Al"),
+        ("\u0412\u041e\u0414\u0410", "\u0432\u043e\u0434\u0430"), ("e-mail", "e\u2013mail"), ("\ufb01ne", "fine"),
+    ],
+)  # fmt: skip
+def test_a_label_that_a_reader_takes_for_another_is_another_spelling_of_it(one: str, other: str) -> None:
+    assert other_spellings({other: 3, "else": 9, one: 5}) == {other: one}
+    assert other_spellings({one: 3, "else": 9, other: 5}) == {one: other}
+
+
+def test_labels_that_a_reader_tells_apart_are_no_spellings_of_one() -> None:
+    numbers = ["1", "10", "-1", "1.01", "1e99", "1e999999999999999999999", "inf", "nan"]
+    words = [
+        "a",
+        "b",
+        "B1",
+        "Bl",
+        "NIL",
+        "ALL",
+        "A.",
+        "no",
+        "non",
+        "x2",
+        "x 3",
+        "\u4e00",
+        "\u4e8c",
+        "\u0431",
+        "C",
+        "C#",
+    ]
+    labels = [*numbers, *words]
+    assert other_spellings(dict.fromkeys(labels, 7)) == {}
+
+
+def test_many_labels_are_compared_at_once() -> None:
+    rows = {f"class {number}": number for number in range(20_000)}
+    assert other_spellings({**rows, "CLASS 19999": 1}) == {"CLASS 19999": "class 19999"}
 
 
 def test_a_declared_label_without_rows_is_in_the_table() -> None:

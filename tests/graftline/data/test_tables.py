@@ -1,13 +1,15 @@
 """Reading tables: no row is lost, and nothing is made of a value but text."""
 
+import datetime
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from graftline.data.tables import Row, read_header, read_rows
+from graftline.data.tables import Row, nested_as_json, read_header, read_rows
 from graftline.errors import DataRefusedError, SettingsError
 
 
@@ -116,3 +118,125 @@ def test_a_parquet_file_whose_names_are_no_text_is_refused(tmp_path: Path) -> No
     path.write_bytes(path.read_bytes().replace(b"text", b"te\x80t"))
     with pytest.raises(DataRefusedError, match="not readable as Parquet"):
         list(read_rows(path, list(read_header(path))))
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("text,label,,", "a,b,,"),
+        ("text,label, ,", "a,b"),
+        ("text,label", "a,b,"),
+        ("text,label,", "a,b"),
+        ("\ufeff,,text,,label,", "1,2,a,3,b,"),
+    ],
+)
+def test_columns_without_a_name_and_rows_of_nothing_are_no_part_of_a_table(
+    tmp_path: Path, header: str, row: str
+) -> None:
+    path = written(tmp_path, "t.csv", f"{header}\r\n{row}\r\n{row}\r\n,,,,\r\n,\r\n")
+    assert {name for name in read_header(path) if name} == {"text", "label"}
+    assert [row.values for row in read_rows(path, ["text", "label"])] == [("a", "b"), ("a", "b")]
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "faulty"),
+    [
+        ("id,text,label,,", ["1,a,b,,", "2,no quote, a comma,b,", "3,a,b,,note"], [3, 4]),
+        ("text,label,note", ["a,b,", "no quote, a comma,b,", "a,b,c"], [3]),
+        ("text,label", ["a,b,", "c,d,", "no quote, a comma,b,"], [4]),
+    ],
+)
+def test_a_comma_that_is_not_quoted_is_a_fault_beside_empty_columns(
+    tmp_path: Path, header: str, rows: list[str], faulty: list[int]
+) -> None:
+    path = written(tmp_path, "t.csv", "\n".join([header, *rows]))
+    assert [row.line for row in read_rows(path, ["text", "label"]) if row.fault] == faulty
+
+
+OBJECTS = [{"text": "a\u2028b", "label": 1}, {"text": "c", "label": None}]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(OBJECTS),
+        "\ufeff" + json.dumps(OBJECTS, indent=2, ensure_ascii=False),
+        "\r\n".join(json.dumps(one, indent=1, ensure_ascii=False) for one in OBJECTS),
+        "\n \n".join(json.dumps(one) for one in OBJECTS),
+        "[\n" + ",\n".join(json.dumps(one) for one in OBJECTS) + "\n]\n",
+    ],
+)
+def test_objects_in_one_array_or_over_several_lines_are_rows(tmp_path: Path, content: str) -> None:
+    path = written(tmp_path, "t.jsonl", content)
+    assert list(read_header(path)) == ["text", "label"]
+    rows = list(read_rows(path, ["text", "label"]))
+    assert [row.values for row in rows] == [("a\u2028b", "1"), ("c", None)]
+    assert len({row.line for row in rows}) == 2
+
+
+def test_in_an_array_a_value_that_is_no_json_costs_the_row_that_needs_it(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, "t.jsonl", '[{"text": NaN, "more": NaN}, {"text": "b", "more": NaN}, 3, {"text": 1, "text": 2}]'
+    )
+    assert [(row.line, row.fault is None) for row in read_rows(path, ["text"])] == [
+        (1, False), (2, True), (3, False), (4, False),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('[{"text": "a"}, {"te', "begins like one JSON array, but is not readable as that"),
+        ('{\n "text": "a"\n}\n{\n "tex', "begins like JSON objects over several lines"),
+        ("[]", "holds no JSON object with a key; expected JSON Lines"),
+        ("text,label\na,b\n", r"holds no JSON object with a key \(line 1 not readable as JSON"),
+    ],
+)
+def test_a_file_that_is_no_json_lines_is_refused_with_the_form_that_it_seems_to_have(
+    tmp_path: Path, content: str, said: str
+) -> None:
+    with pytest.raises(DataRefusedError, match=said):
+        read_header(written(tmp_path, "t.jsonl", content))
+
+
+def test_a_broken_first_line_of_json_lines_is_a_row(tmp_path: Path) -> None:
+    path = written(tmp_path, "t.jsonl", '{"text": "a\n{"text": "b"}\n')
+    assert [row.fault is None for row in read_rows(path, ["text"])] == [False, True]
+
+
+DAY, NOON = datetime.date(2024, 2, 29), datetime.datetime(2024, 2, 29, 12, 0, 0, 250_000)
+COLUMNS: dict[str, tuple["pa.Array", str, str]] = {
+    "categories": (pa.array(["a"]).dictionary_encode(), "string", "a"),
+    "ordered": (pa.DictionaryArray.from_arrays(pa.array([0], pa.uint16()), ["a"], ordered=True), "string", "a"),
+    "large": (pa.array(["a"], pa.large_string()).dictionary_encode(), "string", "a"),
+    "whole categories": (pa.array([7]).dictionary_encode(), "int64", "7"),
+    "day": (pa.array([DAY]), "date", "2024-02-29"),
+    "day of milliseconds": (pa.array([DAY], pa.date64()), "date", "2024-02-29"),
+    "second": (pa.array([NOON], pa.timestamp("s")), "timestamp", "2024-02-29 12:00:00"),
+    "nanosecond": (pa.array([NOON], pa.timestamp("ns")), "timestamp", "2024-02-29 12:00:00.25"),
+    "zone": (pa.array([NOON], pa.timestamp("ms", "Asia/Tokyo")), "timestamp", "2024-02-29 12:00:00.25Z"),
+    "decimal": (pa.array([Decimal("-0.10")]), "decimal", "-0.10"),
+    "of a database": (pa.array([Decimal(12)], pa.decimal128(38, 0)), "decimal", "12"),
+    "time": (pa.array([NOON.time()]), "time", "12:00:00.250000"),
+    "labels": (pa.array([["a", "b"]], pa.large_list(pa.string())), "list of text", '["a", "b"]'),
+    "nested": (pa.array([{"x": [DAY], "y": b"\xff"}]), "struct", '{"x": ["2024-02-29"], "y": "1 bytes"}'),
+    "nothing": (pa.array([None]), "null", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_column_of_any_type_has_a_text_and_a_type_in_a_word(tmp_path: Path, name: str) -> None:
+    column, kind, text = COLUMNS[name]
+    path = tmp_path / "t.parquet"
+    parquet.write_table(pa.table({name: column, "text": ["a"]}), path)
+    assert read_header(path)[name].partition("<")[0] == kind
+    ((value, other),) = [row.values for row in read_rows(path, [name, "text"], nested=nested_as_json)]
+    assert ((value or ""), other) == (text, "a")
+
+
+def test_a_list_is_a_fault_of_its_row_where_nobody_wants_one(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    parquet.write_table(pa.table({"text": [["a"], None]}), path)
+    assert [row.fault for row in read_rows(path, ["text"])] == [
+        "'text' holds a list or an object, expected text", None,
+    ]  # fmt: skip

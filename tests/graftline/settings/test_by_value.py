@@ -30,7 +30,7 @@ def names_of(section: type[BaseModel]) -> dict[str, Any]:
 
 
 def shape_of(table: Any) -> Any:
-    return {name: shape_of(value) if isinstance(value, dict) else None for name, value in table.items()}
+    return {name: shape_of(value) if value and isinstance(value, dict) else None for name, value in table.items()}
 
 
 @pytest.mark.parametrize("root", ROOTS)

@@ -48,6 +48,21 @@ def test_an_assignment_is_named_as_it_was_written(tmp_path: Path, assignment: st
     assert str(said_of(tmp_path, PARAMS, assignment)) == f"--set {assignment}: {said}"
 
 
+@pytest.mark.parametrize("written", ["yes", "NO", "on", "010", "1.0", "2024-01-01", "~"])
+def test_a_text_of_which_yaml_makes_something_else_is_to_be_quoted(tmp_path: Path, written: str) -> None:
+    said = str(said_of(tmp_path, PARAMS, f"data.labels=[a, {written}]"))
+    assert f"data.labels: {written}: YAML reads it as " in said
+    assert said.endswith(
+        f"""expected text; write it in quotes inside others that the shell takes: '..."{written}"...'"""
+    )
+    text = PARAMS.replace("data:\n", f"data:\n  labels:\n    - a\n    - {written}\n")
+    assert f"line 4: data.labels: {written}: YAML reads it as" in str(said_of(tmp_path, text))
+    assert str(said_of(tmp_path, text)).endswith(f"expected text; write it in quotes: '{written}'")
+    read = tmp_path / "params.yaml"
+    read.write_text(text.replace(f"- {written}", f"- '{written}'"))
+    assert read_settings(read).data.labels == ["a", written]
+
+
 def test_all_faults_of_a_file_are_said_at_once_with_their_lines_and_causes_first(tmp_path: Path) -> None:
     text = PARAMS.replace("  path:", "  pth:").replace("epochs: 3", "epochs: 0").replace("uri: path:base", "uri: gpt2")
     error = said_of(tmp_path, text, "adaptation.strategy=lorra")

@@ -187,10 +187,10 @@ def test_a_misspelt_label_is_refused_when_no_labels_are_declared(tmp_path: Path)
 
 
 def test_labels_that_look_like_nothing_or_numbers_are_labels(tmp_path: Path) -> None:
-    names = ["NA", "None", "001", "01"]
+    names = ["NA", "None", "001", "02"]
     rows = [[*row[:2], names[n % 4], row[3]] for n, row in enumerate(fit_rows(160))]
     result = run(tmp_path, Table(rows).csv(), labels=[], min_rows_per_class=1)
-    assert result.labels == ("001", "01", "NA", "None")
+    assert result.labels == ("001", "02", "NA", "None")
 
 
 @pytest.mark.parametrize(

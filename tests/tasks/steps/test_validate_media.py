@@ -269,6 +269,9 @@ def test_each_unfit_sound_is_quarantined_with_its_reason(tones: Path) -> None:
         ("photos/link.png", "a link that leads out of data/"),
         ("photos/nobody.png", "there is no such file below data/"),
         ("data/photos/disc/0000.png", "there is no such file below data/; paths start inside data/"),
+        (r"photos\disc\0000.png", "there is no such file below data/; write / in place of Windows' \\\\, no drive"),
+        ("C:/photos/disc/0000.png", "there is no such file below data/; write / in place of Windows'"),
+        ("photos/LINK.png", "there is no such file below data/, but 'photos/link.png'; write the path so"),
         ("photos/disc", "a folder or device, expected a file"),
         ("photos/pipe", "a folder or device, expected a file"),
         ("x" * 300, "cannot be read (File name too long)"),
@@ -365,6 +368,25 @@ def test_a_class_folder_with_one_file_is_refused_by_name(photos: Path) -> None:
     (photos / "lonely").mkdir()
     tiny_image("disc", 999).save(photos / "lonely" / "one.png")
     with pytest.raises(DataRefusedError, match=r"class_rows .*at least 5 accepted rows.*label lonely: 1\)"):
+        run(photos, "image")
+
+
+def test_folders_of_a_split_are_used_or_ignored_as_the_settings_say(photos: Path) -> None:
+    for label in ("disc", "stripes"):
+        for number, file in enumerate(sorted((photos / label).iterdir())):
+            side = ("train", "train", "val", "test")[number % 4]
+            (photos / side / label).mkdir(parents=True, exist_ok=True)
+            file.rename(photos / side / label / file.name)
+        (photos / label).rmdir()
+    used = run(photos, "image")
+    assert (used.labels, used.split_from) == (("disc", "stripes"), "test, train, val")
+    sides = {"train": "train", "val": "validation", "test": "test"}
+    rows = rows_of(used)
+    assert rows["split"] == [sides[name.split("/")[1]] for name in rows["input"]]
+    ignored = run(photos, "image", split_folders="ignore")
+    assert (ignored.labels, ignored.split_from) == (used.labels, "hash")
+    shutil.rmtree(photos / "val" / "disc")
+    with pytest.raises(DataRefusedError, match=r"in the folders test, train, val \(.*data\.split_folders: ignore"):
         run(photos, "image")
 
 

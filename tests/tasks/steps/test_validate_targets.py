@@ -1,9 +1,12 @@
 """Several labels per row, and numbers: faulty targets are quarantined rows, what cannot be learned is refused."""
 
 import csv
+import datetime
 import io
 import json
 import os
+import re
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -80,6 +83,113 @@ def test_each_faulty_list_of_labels_is_quarantined_with_its_reasons(tmp_path: Pa
     rows += [(f"another text number {number}", target) for number, target in enumerate(faulty.values())]
     found = quarantine(run(tmp_path, rows, "multi_label", labels=list(LABELS)))
     assert found == {line: [reason] for line, reason in enumerate(faulty, start=122)}
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.parquet"])
+def test_lists_are_labels_where_there_may_be_several(tmp_path: Path, name: str) -> None:
+    lists: list[list[str] | None] = [[label for label in several(number).split("|") if label] for number in range(120)]
+    lists[5:8] = [None, ["sad|long"], ["sad", ""]]
+    result = run_file(tmp_path, table_of(name, lists), name, "multi_label")
+    assert targets(result)[:5] == ["|", "sad", "long", "long|sad", "loud"]
+    assert [reasons[0].partition(":")[0] for reasons in quarantine(result).values()] == [
+        "target_present", "row_readable", "row_readable",
+    ]  # fmt: skip
+    with pytest.raises(DataRefusedError, match=r"several labels belong to data.task multi_label|'list of text'"):
+        run_file(tmp_path, table_of(name, lists), name, "single_label")
+
+
+def table_of(name: str, lists: list[list[str] | None]) -> bytes:
+    if name.endswith(".jsonl"):
+        return "\n".join(json.dumps({"text": t, "label": one}) for t, one in zip(texts(), lists, strict=True)).encode()
+    sink = io.BytesIO()
+    parquet.write_table(pa.table({"text": texts(), "label": pa.array(lists, pa.list_(pa.string()))}), sink)
+    return sink.getvalue()
+
+
+def test_empty_cells_of_several_labels_and_printed_lists_name_the_way(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataRefusedError, match=r"target_present .*\(a row that has none of the labels says '\|' alone\)"
+    ):
+        run(tmp_path, [(text, "" if number % 3 else "sad") for number, text in enumerate(texts())], "multi_label")
+    rows = [(text, several(number)) for number, text in enumerate(texts())] + [("more", "['sad', 'loud']")]
+    (reasons,) = quarantine(run(tmp_path, rows, "multi_label")).values()
+    assert "a list as a program prints it" in reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("column", "settings", "task"),
+    [
+        (pa.array(["bad", "good"] * 60).dictionary_encode(), {}, "single_label"),
+        (pa.array([Decimal(number % 2) for number in range(120)]), {}, "single_label"),
+        (pa.array([Decimal(number) / 10 for number in range(120)]), {}, "regression"),
+        (
+            pa.array([datetime.date.fromordinal(738_886 + number // 2) for number in range(120)]),
+            {"group": "more"},
+            "single_label",
+        ),
+        (
+            pa.array([datetime.datetime(2024, 1, 1)] * 120, pa.timestamp("us", "UTC")),
+            {"slices": ["more"]},
+            "single_label",
+        ),
+        (pa.array([{"x": 1}] * 120), {}, None),
+    ],
+)
+def test_columns_of_programs_are_what_they_can_be_and_refuse_no_table_that_needs_them_not(
+    tmp_path: Path, column: pa.Array, settings: dict[str, object], task: str | None
+) -> None:
+    labels = column if task and not settings else pa.array(["bad", "good"] * 60)
+    sink = io.BytesIO()
+    parquet.write_table(pa.table({"text": texts(), "label": labels, "more": column}), sink)
+    assert run_file(tmp_path, sink.getvalue(), "t.parquet", task or "single_label", **settings).accepted == 120
+
+
+def test_dates_are_no_labels(tmp_path: Path) -> None:
+    sink = io.BytesIO()
+    parquet.write_table(pa.table({"text": texts(), "label": [datetime.date(2024, 1, 1)] * 120}), sink)
+    with pytest.raises(DataRefusedError, match=r"target_column_type .*such as 'date'"):
+        run_file(tmp_path, sink.getvalue(), "t.parquet", "single_label")
+
+
+@pytest.mark.parametrize(
+    ("spelt", "task"),
+    [
+        (["0", "1", "0.0", "1.0"], "single_label"),
+        (["bad", "good", "B\u0430d", "good "], "single_label"),
+        (["0", "1", "0.0|1.0", "|"], "multi_label"),
+    ],
+)
+def test_spellings_of_one_label_are_refused_joined_or_taken_as_written(
+    tmp_path: Path, spelt: list[str], task: str
+) -> None:
+    rows = [(text, spelt[number % 4 if number % 8 < 4 else number % 2]) for number, text in enumerate(texts())]
+    with pytest.raises(
+        DataRefusedError, match=r"label_spelt_one_way .*2 other spellings; set data\.label_aliases"
+    ) as it:
+        run(tmp_path, rows, task)
+    proposed = str(it.value).partition("data.label_aliases to ")[2].partition(" to join them")[0]
+    joined = run(tmp_path, rows, task, label_aliases=json.loads(proposed))
+    assert joined.labels == tuple(sorted(spelt[:2]))
+    assert set(targets(joined)) <= {*spelt[:2], "|".join(spelt[:2]), "|"}
+    labels = sorted({label for one in spelt for label in one.split("|") if label})
+    assert run(tmp_path, rows, task, labels=labels, min_class_share=0.0).labels == tuple(labels)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"label_aliases": {"a": "b", "b": "c"}}, "'b' is an alias itself, expected the label that stays"),
+        ({"label_aliases": {"a": "a"}}, "'a' is an alias itself"),
+        ({"label_aliases": {"a": "b"}, "labels": ["a", "b"]}, "'a' is one of labels, too"),
+        ({"label_aliases": {"a": "b"}, "labels": ["c", "d"]}, "stands for 'b', which is none of labels"),
+        ({"label_aliases": {"a": "b|c"}, "task": "multi_label"}, "holds label_separator"),
+        ({"label_aliases": {"a": "b"}, "task": "regression"}, "leave label_aliases empty"),
+        ({"label_aliases": {1.0: "1"}}, "label_aliases"),
+    ],
+)
+def test_aliases_that_lead_nowhere_are_refused(settings: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        DataSettings.model_validate({"path": "data/t.csv", **settings})
 
 
 def test_the_same_labels_in_another_order_are_no_conflict_and_other_labels_are(tmp_path: Path) -> None:
