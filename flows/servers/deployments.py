@@ -1,9 +1,11 @@
 """All that a Prefect server needs before its worker starts: a work pool, the deployments, and an end for lost runs."""
 
+import json
 import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -16,7 +18,7 @@ from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
-from graftline.flows.servers.commands import HEARTBEAT_SECONDS, WORK_POOL
+from graftline.flows.servers.commands import HEARTBEAT_SECONDS, POOL_TEMPLATE, WORK_POOL
 from graftline.flows.servers.forms import ADAPT, fill_in
 from graftline.settings import PARAMS
 from graftline.tasks.workspace import Workspace
@@ -37,7 +39,7 @@ def prepare(params: Path) -> None:
     """
     with get_client(sync_client=True) as client:
         switched_on = _switched_on(client)
-        _prefect("work-pool", "create", WORK_POOL, "--type", "process", "--overwrite")
+        _make_work_pool()
         _prefect("--no-prompt", "deploy", "--all")
         fill_in(client, Workspace(Path.cwd()), params)
         deployment = client.read_deployment_by_name(ADAPT)
@@ -46,6 +48,14 @@ def prepare(params: Path) -> None:
                 client.update_deployment_schedule(deployment.id, planned.id, active=True)
         _end_lost_runs(client)
         _set_end_of_lost_runs(client)
+
+
+def _make_work_pool() -> None:
+    with NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as template:
+        json.dump(POOL_TEMPLATE, template)
+        template.flush()
+        options = ("--type", "process", "--base-job-template", template.name, "--overwrite")
+        _prefect("work-pool", "create", WORK_POOL, *options)
 
 
 def _switched_on(client: SyncPrefectClient) -> list[SCHEDULE_TYPES]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graftline.errors import GraftlineError
+from graftline.tasks.tracking.addresses import as_basic
 
 POLL_SECONDS = 0.2
 PAGE_TIMEOUT_SECONDS = 5
@@ -84,10 +85,12 @@ def service(
         end_group(process)
 
 
-def wait_for_page(service: Service, address: str, stop: StopSignal, seconds: float, says: str = "") -> None:
+def wait_for_page(
+    service: Service, address: str, stop: StopSignal, seconds: float, *, says: str = "", password: str = ""
+) -> None:
     """Wait until `address` answers with `says` in it. Raises: GraftlineError if not, or the program ends before."""
     deadline = time.monotonic() + seconds
-    while not _answers(address, says):
+    while not _answers(address, says, password):
         require_alive([service])
         if time.monotonic() > deadline:
             raise GraftlineError(
@@ -139,9 +142,12 @@ def _group_ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
     return False
 
 
-def _answers(address: str, says: str) -> bool:
+def _answers(address: str, says: str, password: str) -> bool:
+    asked = urllib.request.Request(address)  # noqa: S310 - our own address
+    if password:
+        asked.add_header("Authorization", f"Basic {as_basic(password)}")
     try:
-        with urllib.request.urlopen(address, timeout=PAGE_TIMEOUT_SECONDS) as page:  # noqa: S310 - our own address
+        with urllib.request.urlopen(asked, timeout=PAGE_TIMEOUT_SECONDS) as page:  # noqa: S310
             return says.encode() in page.read()
     except OSError:  # refused, reset, too slow, or an HTTP error
         return False
