@@ -5,7 +5,6 @@ import logging
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pydantic import JsonValue
 
 from graftline.errors import RegistryRefusedError, ReproductionError
 from graftline.settings import DataSettings
+from graftline.tasks.children import run_child
 from graftline.tasks.data.dvc_folder import LOCAL_CONFIG, cache_folder, dvc_folder
 from graftline.tasks.own_code import PACKAGE, command_line_of
 from graftline.tasks.registry.versions import champion_of, get_version, open_model
@@ -205,9 +205,7 @@ def _run(command: list[str], folder: Path, original: Original, path: Path | None
     if path:
         # The code of that commit, not of the project that this process runs from.
         environment["PYTHONPATH"] = str(path)
-    done = subprocess.run(  # noqa: S603 - our own commands
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=False
-    )
+    done = run_child(command, folder=folder, environment=environment)
     if done.returncode != 0:
         raise ReproductionError(
             f"{original.model} version {original.version}: `{' '.join(command[:4])}` ended with exit code"

@@ -10,23 +10,22 @@ from tempfile import NamedTemporaryFile
 from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter
-from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.schedules import SCHEDULE_TYPES
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Crashed
 
 from graftline.flows.servers.commands import HEARTBEAT_SECONDS, POOL_TEMPLATE, WORK_POOL
 from graftline.flows.servers.forms import ADAPT, fill_in
+from graftline.flows.servers.lost_runs import UNDER_WAY, lost_state
 from graftline.settings import PARAMS
 from graftline.tasks.workspace import Workspace
 
 # Two lost heartbeats and a margin: a busy machine may delay one.
 LOST_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
 LOST_RUNS = "End lost runs"
-UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
 # It has no process and sends no heartbeats until someone answers.
 WAITING = "Suspended"
@@ -73,11 +72,8 @@ def _prefect(*arguments: str) -> None:
 
 def _end_lost_runs(client: SyncPrefectClient) -> None:
     under_way = FlowRunFilter.model_validate({"state": {"type": {"any_": UNDER_WAY}}})
-    lost: State[None] = Crashed(
-        message="Its machine or `graftline up` ended before it did; start it again: it resumes."
-    )
     for run in client.read_flow_runs(flow_run_filter=under_way):
-        client.set_flow_run_state(run.id, lost, force=True)
+        client.set_flow_run_state(run.id, lost_state(), force=True)
 
 
 def _set_end_of_lost_runs(client: SyncPrefectClient) -> None:

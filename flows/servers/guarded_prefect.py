@@ -16,6 +16,8 @@ from graftline.flows.servers.sign_in import PATH, Tickets, sign_in_app
 
 # In the environment of the server, which only its owner can read.
 TICKETS, PASSWORD = "GRAFTLINE_SIGN_IN_TICKETS", "PREFECT_SERVER_API_AUTH_STRING"
+# Who still listens to events when the server is stopped would hold it otherwise.
+LINGER_SECONDS = 3
 HOSTS = ("127.0.0.1", "localhost")
 NO_FRAME = (b"x-frame-options", b"DENY")
 
@@ -37,9 +39,14 @@ def guarded(prefect: ASGIApp, sign_in: ASGIApp) -> ASGIApp:
 
 def serve(host: str, port: int) -> None:
     """As `prefect server start` does, with the guard before it."""
-    tickets = Tickets(Path(os.environ[TICKETS]))
-    app = guarded(create_app(final=True), sign_in_app(tickets, os.environ[PASSWORD]))
-    uvicorn.run(app, host=host, port=port, log_level="warning")
+    prefect = create_app(final=True)
+    # A server without pages has no use for one that signs in.
+    sign_in = (
+        sign_in_app(Tickets(Path(os.environ[TICKETS])), os.environ[PASSWORD]) if TICKETS in os.environ else prefect
+    )
+    uvicorn.run(
+        guarded(prefect, sign_in), host=host, port=port, log_level="warning", timeout_graceful_shutdown=LINGER_SECONDS
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graftline.errors import GraftlineError
+from graftline.tasks.children import ending_with_us
 from graftline.tasks.tracking.addresses import as_basic
 
 POLL_SECONDS = 0.2
@@ -67,7 +68,10 @@ def stop_signal() -> Iterator[StopSignal]:
 def service(
     title: str, command: Sequence[str], *, folder: Path, environment: Mapping[str, str], log: Path
 ) -> Iterator[Service]:
-    """Start a program with its output in `log`; on leaving the block, end it and everything that it started."""
+    """Start a program with its output in `log`; on leaving the block, end it and everything that it started.
+
+    It ends as well if this process is killed.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - the command is ours
@@ -80,7 +84,8 @@ def service(
             start_new_session=True,
         )
     try:
-        yield Service(title, process, log)
+        with ending_with_us(-process.pid):
+            yield Service(title, process, log)
     finally:
         end_group(process)
 
