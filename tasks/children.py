@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# Reads until this process says that all is well, or is no more. `sleep` in the place of a wait: they are not its own.
+# Reads until this process says that all is well, or is no more. `sleep` in place of `wait`: they are not its children.
 KEEPER = """
 trap '' INT TERM HUP QUIT
 read -r done && exit
-kill -TERM -- "$1"
+kill -s TERM -- "$1"
 tries=75
-while [ $tries -gt 0 ] && kill -0 -- "$1" 2>/dev/null; do sleep 0.2; tries=$((tries - 1)); done
-kill -KILL -- "$1"
+while [ $tries -gt 0 ] && kill -s 0 -- "$1" 2>/dev/null; do sleep 0.2; tries=$((tries - 1)); done
+kill -s KILL -- "$1"
 """
 
 
