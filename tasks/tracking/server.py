@@ -103,8 +103,11 @@ def client() -> "MlflowClient":
     return MlflowClient()
 
 
-def experiment_of(workspace: Workspace, model: str) -> str:
-    """The id of the experiment that holds the runs of a registered model, under its name; made at its first use."""
+def experiment_of(workspace: Workspace, model: str, *, tags: dict[str, str] | None = None) -> str:
+    """The id of the experiment that holds the runs of a registered model, under its name; made at its first use.
+
+    With these `tags`, which an experiment that is there already does not get.
+    """
     from mlflow.exceptions import MlflowException
 
     server, uri = client(), tracking_uri(workspace)
@@ -113,7 +116,7 @@ def experiment_of(workspace: Workspace, model: str) -> str:
     own = not uri.startswith("http") or _own_store(workspace).exists()
     if server.get_experiment_by_name(model) is None:
         try:
-            return server.create_experiment(model, artifact_location=local.as_uri() if own else None)
+            return server.create_experiment(model, artifact_location=local.as_uri() if own else None, tags=tags)
         except MlflowException as error:  # another process was faster
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
