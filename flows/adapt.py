@@ -14,6 +14,7 @@ from graftline.flows.run_page import name_run_under_way, of_verdict, told
 from graftline.flows.waiting import wait_for_approval
 from graftline.settings import Settings
 from graftline.tasks.readiness import require_all
+from graftline.tasks.registry.ownership import require_own_history
 from graftline.tasks.step_uses import noting_uses
 from graftline.tasks.steps.baselines import baselines
 from graftline.tasks.steps.data_version import data_version
@@ -48,6 +49,7 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
     began = time.monotonic()
     workspace = Workspace(Path.cwd())
     require_all(workspace.root, settings)
+    require_own_history(workspace, settings.registry.model)
     beginning = beginning_of_run(workspace, settings)
     policy = read_policy(workspace.policy)
     policy.require_fit(settings.data.task, TASKS[settings.data.task].scores.scoring)

@@ -4,20 +4,25 @@ import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
+from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed, Failed
 from pydantic import JsonValue
 
 from graftline.errors import GraftlineError
 from graftline.flows.servers.forms import offer_versions
+from graftline.flows.servers.lost_runs import UNDER_WAY, lost_state
 from graftline.settings import Settings
 from graftline.tasks.data.files import DataVersion
+from graftline.tasks.living_runs import living, mend_lost
 from graftline.tasks.tracking.server import connect, has_registry, refusing_with_mlflow
 from graftline.tasks.workspace import Workspace
 
@@ -52,10 +57,14 @@ def told(tell: Callable[[Result], Told]) -> Callable[[Callable[P, Result]], Call
     def telling(function: Callable[P, Result]) -> Callable[P, Result]:
         @functools.wraps(function)
         def flow_function(*arguments: P.args, **named: P.kwargs) -> Result:
-            if own_run() is None:
+            run = own_run()
+            if run is None:
                 return function(*arguments, **named)
+            workspace = Workspace(Path.cwd())
+            _ask_server(lambda client: mend_lost(workspace, partial(_end_lost, client)), "the end of killed runs")
             try:
-                result = function(*arguments, **named)
+                with living(workspace, str(run.id)):
+                    result = function(*arguments, **named)
                 if isinstance(result, State):
                     return result  # another flow of ours has told it
             except GraftlineError as error:
@@ -129,6 +138,17 @@ def _offer_versions(client: SyncPrefectClient, model: str) -> None:
         with refusing_with_mlflow(model):
             connect(workspace)  # what was told may have been read without MLflow
             offer_versions(client, model)
+
+
+def _end_lost(client: SyncPrefectClient, run: str) -> bool:
+    """Tell Prefect that a run's process is gone. Returns: whether this server knows the run; another may."""
+    try:
+        found = client.read_flow_run(UUID(run))
+    except ObjectNotFound:
+        return False
+    if found.state_type in UNDER_WAY:
+        client.set_flow_run_state(found.id, lost_state(), force=True)
+    return True
 
 
 def own_run() -> FlowRun | None:

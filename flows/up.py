@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -13,9 +14,9 @@ from pydantic import JsonValue
 from graftline.errors import SettingsError
 from graftline.flows.servers.commands import (
     WORK_POOL,
-    address_options,
     prefect_command,
     prefect_environment,
+    prefect_server,
     tracking_server,
 )
 from graftline.flows.servers.services import (
@@ -28,6 +29,7 @@ from graftline.flows.servers.services import (
     wait_for_end,
     wait_for_page,
 )
+from graftline.flows.servers.sign_in import PASSWORD_FILE, Tickets, link, new_password
 from graftline.settings import PARAMS, read_settings
 
 LOOPBACK = "127.0.0.1"
@@ -40,6 +42,8 @@ WATCH_SECONDS = 0.5
 def up(root: Path, *, prefect_port: int, mlflow_port: int, say: Callable[[str], None]) -> dict[str, JsonValue]:
     """Start everything, `say` the two addresses, and wait; on Ctrl-C or SIGTERM end all of it and return.
 
+    That of Prefect signs one browser in; when it was used, `say` another one.
+
     Raises: SettingsError if a port is taken, the settings are wrong, or this project's servers run already;
     GraftlineError if a program does not start or ends by itself. Nothing is left running in any case.
     """
@@ -49,9 +53,15 @@ def up(root: Path, *, prefect_port: int, mlflow_port: int, say: Callable[[str], 
     began = time.monotonic()
     with _only_one(root), stop_signal() as stop, ExitStack() as stack:
         try:
-            services = _start(stack, stop, root, pages, say)
-            say(f"Prefect  {pages['prefect']}\nMLflow   {pages['mlflow']}\nCtrl-C stops both.")
-            _watch(services, stop)
+            tickets = Tickets(root / ".graftline" / "sign_in")
+            tickets.clear()
+            services = _start(stack, stop, root, pages, tickets, say)
+            ticket = tickets.issue()
+            say(f"Prefect  {link(pages['prefect'], ticket)}\nMLflow   {pages['mlflow']}\nCtrl-C stops both.")
+            while True:
+                _watch(services, stop, partial(tickets.is_used, ticket))
+                ticket = tickets.issue()
+                say(f"a browser has signed in; for another one:\nPrefect  {link(pages['prefect'], ticket)}")
         except StopRequested:
             say("stopping")
         stack.close()
@@ -61,11 +71,20 @@ def up(root: Path, *, prefect_port: int, mlflow_port: int, say: Callable[[str], 
 
 
 def _start(
-    stack: ExitStack, stop: StopSignal, root: Path, pages: dict[str, str], say: Callable[[str], None]
+    stack: ExitStack,
+    stop: StopSignal,
+    root: Path,
+    pages: dict[str, str],
+    tickets: Tickets,
+    say: Callable[[str], None],
 ) -> list[Service]:
     """Start the servers, prepare the deployments, start the worker; each ends with `stack`, the last one first."""
     logs = root / ".graftline" / "logs"
-    own = prefect_environment(root, pages["prefect"])
+    password_file = root / ".graftline" / PASSWORD_FILE
+    password = new_password(password_file)
+    stack.callback(password_file.unlink, missing_ok=True)
+    own = prefect_environment(root, pages["prefect"], password)
+    prefect_start, prefect_own = prefect_server(root, pages["prefect"], password, tickets.folder)
     tracking_command, tracking_own = tracking_server(root, pages["mlflow"])
 
     def run(title: str, command: list[str], environment: dict[str, str]) -> AbstractContextManager[Service]:
@@ -73,8 +92,7 @@ def _start(
         say(f"starting the {title} (log: {log})")
         return service(f"the {title}", command, folder=root, environment=environment, log=log)
 
-    prefect_start = prefect_command("server", "start", *address_options(pages["prefect"]))
-    prefect = stack.enter_context(run("Prefect server", prefect_start, own))
+    prefect = stack.enter_context(run("Prefect server", prefect_start, prefect_own))
     tracking = stack.enter_context(run("MLflow server", tracking_command, tracking_own))
     wait_for_page(prefect, f"{pages['prefect']}/api/health", stop, START_SECONDS)
     wait_for_page(tracking, f"{pages['mlflow']}/health", stop, START_SECONDS)
@@ -83,12 +101,13 @@ def _start(
         wait_for_end(deployments, stop, PREPARE_SECONDS)
     worker_start = prefect_command("worker", "start", "--pool", WORK_POOL, "--name", "this machine")
     worker = stack.enter_context(run("worker", worker_start, runs))
-    wait_for_page(worker, f"{pages['prefect']}/api/work_pools/{WORK_POOL}", stop, START_SECONDS, says='"READY"')
+    pool = f"{pages['prefect']}/api/work_pools/{WORK_POOL}"
+    wait_for_page(worker, pool, stop, START_SECONDS, says='"READY"', password=password)
     return [prefect, tracking, worker]
 
 
-def _watch(services: list[Service], stop: StopSignal) -> None:
-    while True:
+def _watch(services: list[Service], stop: StopSignal, until: Callable[[], bool]) -> None:
+    while not until():
         require_alive(services)
         stop.pause(WATCH_SECONDS)
 

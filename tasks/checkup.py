@@ -20,7 +20,8 @@ from graftline.tasks.readiness import missing_things
 from graftline.tasks.steps.adapting import frozen_rate
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.fetch_model import fetch_model
-from graftline.tasks.tracking.server import no_answer, without_password
+from graftline.tasks.tracking.addresses import without_password
+from graftline.tasks.tracking.server import no_answer
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import read_policy
 

@@ -5,7 +5,6 @@ import logging
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,13 +16,14 @@ from pydantic import JsonValue
 
 from graftline.errors import RegistryRefusedError, ReproductionError
 from graftline.settings import DataSettings
+from graftline.tasks.children import run_child
 from graftline.tasks.data.dvc_folder import LOCAL_CONFIG, cache_folder, dvc_folder
 from graftline.tasks.own_code import PACKAGE, command_line_of
 from graftline.tasks.registry.versions import champion_of, get_version, open_model
 from graftline.tasks.steps.data_version import named_version, pointer_of
 from graftline.tasks.steps.tracked_run import PROVENANCE
 from graftline.tasks.tracking.environment import build_environment, differing_from
-from graftline.tasks.tracking.git import git
+from graftline.tasks.tracking.git import git, refusal
 from graftline.tasks.tracking.provenance import gpu, processor
 from graftline.tasks.tracking.requirements import LOCK, installed_libraries, read_requirements
 from graftline.tasks.tracking.server import client
@@ -61,6 +61,11 @@ def original(workspace: Workspace, model: str, version: int | None) -> Original:
     registered = get_version(model, version)
     path = client().download_artifacts(str(registered.run_id), PROVENANCE)
     recorded = json.loads(Path(path).read_text(encoding="utf-8"))
+    if not recorded.get("git_commit") and (why := recorded.get("git_refusal")):
+        raise RegistryRefusedError(
+            f"{model} version {version}: its commit is not known, for when it was made {why}; then make another,"
+            " such as with `graftline adapt --set adaptation.seed=1`"
+        )
     if not recorded.get("git_commit"):
         raise RegistryRefusedError(
             f"{model} version {version}: there was no commit of the project to go back to when it was made; commit the"
@@ -143,6 +148,8 @@ def _check_out(root: Path, commit: str, folder: Path, original: Original) -> Non
 
     No clone: from a shallow repository, or of a commit that no branch holds any more, there is none.
     """
+    if why := refusal(root):
+        raise ReproductionError(f"{original.model} version {original.version}: {why}")
     if git(root, "cat-file", "-e", f"{commit}^{{commit}}") is None:
         is_shallow = git(root, "rev-parse", "--is-shallow-repository") == "true"
         fetch = "git fetch --unshallow" if is_shallow else "git fetch --all"
@@ -205,9 +212,7 @@ def _run(command: list[str], folder: Path, original: Original, path: Path | None
     if path:
         # The code of that commit, not of the project that this process runs from.
         environment["PYTHONPATH"] = str(path)
-    done = subprocess.run(  # noqa: S603 - our own commands
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=False
-    )
+    done = run_child(command, folder=folder, environment=environment)
     if done.returncode != 0:
         raise ReproductionError(
             f"{original.model} version {original.version}: `{' '.join(command[:4])}` ended with exit code"

@@ -32,9 +32,11 @@ def adapt(
         say("starting: loading Prefect, PyTorch and MLflow")
         from graftline.flows.adapt import adapt
         from graftline.flows.console import hush_tools
+        from graftline.flows.servers.temporary_prefect import use_prefect_server
 
         if not debug:
             hush_tools()
+        use_prefect_server(workspace)
         return adapt(settings)
 
     run_verb(call, as_json=as_json, debug=debug)

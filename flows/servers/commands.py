@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from pydantic import JsonValue
 
 # flows/servers/deployments.py creates it, prefect.yaml names it.
 WORK_POOL = "local"
@@ -12,12 +13,31 @@ WORK_POOL = "local"
 HEARTBEAT_SECONDS = 30
 
 
-def prefect_environment(root: Path, page: str) -> dict[str, str]:
-    """The surroundings of everything of Prefect's. The user's own profile and variables neither help nor hinder."""
+def prefect_environment(root: Path, page: str, password: str) -> dict[str, str]:
+    """The surroundings of who asks Prefect. The user's own profile and variables neither help nor hinder."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return others | {
         "PREFECT_HOME": str(root / ".graftline" / "prefect"),
         "PREFECT_API_URL": f"{page}/api",
+        # Not on a command line, which every user of the machine can read.
+        "PREFECT_API_AUTH_STRING": password,
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+        # How long a submitted run waits for the worker to look; the default of 10 s feels broken.
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+    }
+
+
+def prefect_server(root: Path, page: str, password: str, tickets: Path) -> tuple[list[str], dict[str, str]]:
+    """The command and the environment of Prefect's server."""
+    command = [
+        sys.executable,
+        "-m",
+        "graftline.flows.servers.guarded_prefect",
+        *page.removeprefix("http://").split(":"),
+    ]
+    return command, prefect_environment(root, page, password) | {
+        "PREFECT_SERVER_API_AUTH_STRING": password,
+        "GRAFTLINE_SIGN_IN_TICKETS": str(tickets),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         # The newer pages ask an outside host for their analytics even where analytics are off.
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
@@ -25,9 +45,6 @@ def prefect_environment(root: Path, page: str) -> dict[str, str]:
         # Otherwise any site that is open in the same browser may start a run.
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": page,
         "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
-        # How long a submitted run waits for the worker to look; the default of 10 s feels broken.
-        "PREFECT_WORKER_QUERY_SECONDS": "2",
     }
 
 
@@ -47,3 +64,11 @@ def tracking_server(root: Path, page: str) -> tuple[list[str], dict[str, str]]:
 def address_options(page: str) -> list[str]:
     host, port = page.removeprefix("http://").split(":")
     return ["--host", host, "--port", port]
+
+
+# What a worker does with a run, whoever asks for it: Prefect's own command in the project folder. The pool has no
+# variables, so no run and no deployment can bring another command, environment or folder.
+POOL_TEMPLATE: dict[str, JsonValue] = {
+    "job_configuration": {"stream_output": True},
+    "variables": {"type": "object", "properties": {}, "additionalProperties": False},
+}

@@ -1,30 +1,31 @@
 """All that a Prefect server needs before its worker starts: a work pool, the deployments, and an end for lost runs."""
 
+import json
 import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter
-from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.schedules import SCHEDULE_TYPES
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Crashed
 
-from graftline.flows.servers.commands import HEARTBEAT_SECONDS, WORK_POOL
+from graftline.flows.servers.commands import HEARTBEAT_SECONDS, POOL_TEMPLATE, WORK_POOL
 from graftline.flows.servers.forms import ADAPT, fill_in
+from graftline.flows.servers.lost_runs import UNDER_WAY, lost_state
 from graftline.settings import PARAMS
 from graftline.tasks.workspace import Workspace
 
 # Two lost heartbeats and a margin: a busy machine may delay one.
 LOST_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
 LOST_RUNS = "End lost runs"
-UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
 # It has no process and sends no heartbeats until someone answers.
 WAITING = "Suspended"
@@ -37,7 +38,7 @@ def prepare(params: Path) -> None:
     """
     with get_client(sync_client=True) as client:
         switched_on = _switched_on(client)
-        _prefect("work-pool", "create", WORK_POOL, "--type", "process", "--overwrite")
+        _make_work_pool()
         _prefect("--no-prompt", "deploy", "--all")
         fill_in(client, Workspace(Path.cwd()), params)
         deployment = client.read_deployment_by_name(ADAPT)
@@ -46,6 +47,14 @@ def prepare(params: Path) -> None:
                 client.update_deployment_schedule(deployment.id, planned.id, active=True)
         _end_lost_runs(client)
         _set_end_of_lost_runs(client)
+
+
+def _make_work_pool() -> None:
+    with NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as template:
+        json.dump(POOL_TEMPLATE, template)
+        template.flush()
+        options = ("--type", "process", "--base-job-template", template.name, "--overwrite")
+        _prefect("work-pool", "create", WORK_POOL, *options)
 
 
 def _switched_on(client: SyncPrefectClient) -> list[SCHEDULE_TYPES]:
@@ -63,11 +72,8 @@ def _prefect(*arguments: str) -> None:
 
 def _end_lost_runs(client: SyncPrefectClient) -> None:
     under_way = FlowRunFilter.model_validate({"state": {"type": {"any_": UNDER_WAY}}})
-    lost: State[None] = Crashed(
-        message="Its machine or `graftline up` ended before it did; start it again: it resumes."
-    )
     for run in client.read_flow_runs(flow_run_filter=under_way):
-        client.set_flow_run_state(run.id, lost, force=True)
+        client.set_flow_run_state(run.id, lost_state(), force=True)
 
 
 def _set_end_of_lost_runs(client: SyncPrefectClient) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graftline.errors import GraftlineError
+from graftline.tasks.children import ending_with_us
+from graftline.tasks.tracking.addresses import as_basic
 
 POLL_SECONDS = 0.2
 PAGE_TIMEOUT_SECONDS = 5
@@ -66,7 +68,10 @@ def stop_signal() -> Iterator[StopSignal]:
 def service(
     title: str, command: Sequence[str], *, folder: Path, environment: Mapping[str, str], log: Path
 ) -> Iterator[Service]:
-    """Start a program with its output in `log`; on leaving the block, end it and everything that it started."""
+    """Start a program with its output in `log`; on leaving the block, end it and everything that it started.
+
+    It ends as well if this process is killed.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - the command is ours
@@ -79,15 +84,18 @@ def service(
             start_new_session=True,
         )
     try:
-        yield Service(title, process, log)
+        with ending_with_us(-process.pid):
+            yield Service(title, process, log)
     finally:
         end_group(process)
 
 
-def wait_for_page(service: Service, address: str, stop: StopSignal, seconds: float, says: str = "") -> None:
+def wait_for_page(
+    service: Service, address: str, stop: StopSignal, seconds: float, *, says: str = "", password: str = ""
+) -> None:
     """Wait until `address` answers with `says` in it. Raises: GraftlineError if not, or the program ends before."""
     deadline = time.monotonic() + seconds
-    while not _answers(address, says):
+    while not _answers(address, says, password):
         require_alive([service])
         if time.monotonic() > deadline:
             raise GraftlineError(
@@ -139,9 +147,12 @@ def _group_ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
     return False
 
 
-def _answers(address: str, says: str) -> bool:
+def _answers(address: str, says: str, password: str) -> bool:
+    asked = urllib.request.Request(address)  # noqa: S310 - our own address
+    if password:
+        asked.add_header("Authorization", f"Basic {as_basic(password)}")
     try:
-        with urllib.request.urlopen(address, timeout=PAGE_TIMEOUT_SECONDS) as page:  # noqa: S310 - our own address
+        with urllib.request.urlopen(asked, timeout=PAGE_TIMEOUT_SECONDS) as page:  # noqa: S310
             return says.encode() in page.read()
     except OSError:  # refused, reset, too slow, or an HTTP error
         return False

@@ -5,11 +5,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from graftline.errors import DataRefusedError
+from graftline.errors import DataRefusedError, SettingsError
 from graftline.files import write_atomically
 from graftline.tasks.data.dvc_folder import CONFIG, LOCAL_CONFIG, dvc_folder, open_repo, private_site_cache
 from graftline.tasks.progress import waiting
-from graftline.tasks.tracking.git import git
+from graftline.tasks.tracking.git import git, refusal
 
 DVC_CONFIG = """[core]
     analytics = false
@@ -25,7 +25,12 @@ IGNORED_BY_GIT = ("/artifacts/", "/reports/", "/.graftline/", "/mlflow/mlflow.db
 
 
 def repository_of(root: Path) -> Path | None:
-    """The root of the git repository that the folder lies in, which may be a worktree."""
+    """The root of the git repository that the folder lies in, which may be a worktree.
+
+    Raises: SettingsError if git refuses to tell: a project that goes without it could never be reproduced.
+    """
+    if why := refusal(root):
+        raise SettingsError(f"{root}: {why}; then run `graftline init` again")
     answer = git(root, "rev-parse", "--show-toplevel")
     return Path(answer) if answer else None
 

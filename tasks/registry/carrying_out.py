@@ -17,6 +17,7 @@ from graftline.tasks.registry.history import (
     remove_drafts,
     write_record,
 )
+from graftline.tasks.registry.ownership import require_known
 from graftline.tasks.registry.records import FORM, Entry, Record
 from graftline.tasks.registry.signing import signer_for
 from graftline.tasks.registry.verification import Versions, note_faults
@@ -79,6 +80,7 @@ def settled(workspace: Workspace, model: str) -> list[Record]:
     versions = versions_of(model)
     notes = notes_of(model)
     if faults := note_faults(records, notes, versions):
+        require_known(workspace, model)
         raise RegistryRefusedError(
             f"{model}: {'; '.join(str(fault) for fault in faults)}; restore mlflow/history/{model} from a backup before"
             " deciding anything"

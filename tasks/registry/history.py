@@ -67,7 +67,7 @@ def next_record(after: list[Record], entry: Entry, signer: Signer | None = None)
         **{field.name: getattr(entry, field.name) for field in fields(Entry)},
         number=len(after) + 1,
         when=datetime.now(UTC).isoformat(timespec="seconds"),
-        who=f"{user()}@{platform.node()}",
+        who=who(),
         previous_sha256=after[-1].sha256 if after else None,
     )
     return record if signer is None else record.signed_by(signer)
@@ -165,6 +165,11 @@ def _check_marks(workspace: Workspace, model: str, records: list[Record]) -> Non
 
 def _mark(workspace: Workspace, model: str, number: int) -> Path:
     return history_folder(workspace, model) / f"{number:06d}.done"
+
+
+def who() -> str:
+    """Whoever runs this process, and where."""
+    return f"{user()}@{platform.node()}"
 
 
 def user() -> str:

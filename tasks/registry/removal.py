@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,10 +25,12 @@ from graftline.tasks.tracking.server import client
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
-    from mlflow.entities import LoggedModel
+    from mlflow.entities import LoggedModel, Run
     from mlflow.entities.model_registry import ModelVersion
 
 LOGGED_MODEL = "models:/"
+# The status of a run that came to its end.
+FINISHED = "FINISHED"
 
 logger = logging.getLogger("graftline.registry")
 
@@ -49,6 +51,7 @@ class Orphan:
     path: Path
     model_id: str
     run_key: str
+    run_status: str
 
 
 def models_decided_here(workspace: Workspace) -> list[str]:
@@ -106,17 +109,32 @@ def orphans(workspace: Workspace, gone: Collection[tuple[str, int]]) -> list[Orp
     return [orphan for orphan, run in found if orphan is not None and run not in kept_runs]
 
 
+def remove_unregistered(workspace: Workspace, run_key: str) -> None:
+    """Remove the orphans of runs that never came to their end: a kill left them. We hold the lock of run `run_key`."""
+    for orphan in orphans(workspace, ()):
+        if orphan.run_status == FINISHED:
+            continue  # of a version that somebody deleted: `graftline gc` is asked for that
+        if orphan.run_key == run_key:
+            _remove_files_of(orphan)
+        else:
+            remove_orphan(workspace, orphan)
+
+
 def remove_orphan(workspace: Workspace, orphan: Orphan) -> bool:
     """Remove an orphan's files, then what MLflow knows of it. Returns: False where its run goes on registering it."""
     try:
         with FileLock(_lock_of(workspace, orphan.run_key), timeout=0):
             if orphan.model_id in _model_ids(()):
                 return False
-            shutil.rmtree(orphan.path)
-            client().delete_logged_model(orphan.model_id)
+            _remove_files_of(orphan)
     except Timeout:
         return False
     return True
+
+
+def _remove_files_of(orphan: Orphan) -> None:
+    shutil.rmtree(orphan.path)
+    client().delete_logged_model(orphan.model_id)
 
 
 def versions_in_use(workspace: Workspace) -> dict[str, set[int]]:
@@ -132,7 +150,8 @@ def versions_in_use(workspace: Workspace) -> dict[str, set[int]]:
 def base_models_of(gone: Collection[tuple[str, int]]) -> set[str]:
     """The digests of the base models that the versions without those `gone` were made from."""
     runs = {version.run_id for version in _all_versions() if (version.name, int(version.version)) not in gone}
-    digests = (_run_tags(str(run)).get("graftline.base_model_sha256") for run in runs if run)
+    found = (_run(str(run)) for run in runs if run)
+    digests = (run.data.tags.get("graftline.base_model_sha256") for run in found if run)
     return {digest for digest in digests if digest}
 
 
@@ -180,11 +199,11 @@ def _orphan(workspace: Workspace, path: Path) -> tuple[Orphan | None, str | None
     logged = _logged_model(path.name)
     if logged is None or logged.source_run_id is None:
         return None, None
-    tags = _run_tags(logged.source_run_id)
-    run_key = tags.get(RUN_KEY)
-    if run_key is None or not _lock_of(workspace, run_key).exists():
+    run = _run(logged.source_run_id)
+    run_key = run.data.tags.get(RUN_KEY) if run else None
+    if run is None or run_key is None or not _lock_of(workspace, run_key).exists():
         return None, None
-    return Orphan(path, path.name, run_key), logged.source_run_id
+    return Orphan(path, path.name, run_key, run.info.status), logged.source_run_id
 
 
 def _lock_of(workspace: Workspace, run_key: str) -> Path:
@@ -208,13 +227,12 @@ def _logged_model(model_id: str) -> "LoggedModel | None":
         return None  # none of this store's
 
 
-def _run_tags(run_id: str) -> Mapping[str, str]:
+def _run(run_id: str) -> "Run | None":
     from mlflow.exceptions import MlflowException
 
     try:
-        tags: Mapping[str, str] = client().get_run(run_id).data.tags
+        return client().get_run(run_id)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        return {}
-    return tags
+        return None

@@ -6,7 +6,6 @@ import logging
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from graftline.errors import RegistryRefusedError
 from graftline.settings import Task
+from graftline.tasks.children import run_child
 from graftline.tasks.progress import waiting
+from graftline.tasks.scratch import scratch_folder
 from graftline.tasks.serving import fresh_process
 from graftline.tasks.serving.fresh_process import AFTERWARDS, OUTCOMES, REQUESTS, TIMED
 from graftline.tasks.serving.hostile_requests import HostileRequest, hostile_requests
@@ -72,8 +73,8 @@ def score_in_fresh_process(workspace: Workspace, uri: str, questions: list[str],
 
     Raises: RegistryRefusedError with the last line of what the process said if it cannot.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        return _ask(workspace, uri, questions, Path(scratch), threads=threads)
+    with scratch_folder(workspace) as folder:
+        return _ask(workspace, uri, questions, folder, threads=threads)
 
 
 def try_in_fresh_process(workspace: Workspace, uri: str, questions: list[str], *, threads: int) -> tuple[Scored, Trial]:
@@ -82,8 +83,7 @@ def try_in_fresh_process(workspace: Workspace, uri: str, questions: list[str], *
     Raises: RegistryRefusedError if it does not answer; not for what hostile requests do to it.
     """
     hostile = hostile_requests()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+    with scratch_folder(workspace) as folder:
         written = [{**asdict(request), "body": base64.b64encode(request.body).decode()} for request in hostile]
         (folder / REQUESTS).write_text(json.dumps(written), encoding="utf-8")
         scored = _ask(workspace, uri, questions, folder, threads=threads, trial=True)
@@ -102,14 +102,12 @@ def _ask(
     environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri(workspace), "TMPDIR": str(copies)}
     try:
         with waiting(f"{uri} in a fresh process"):
-            done = subprocess.run(  # noqa: S603 - our own interpreter and module
+            done = run_child(
                 [*command, *([str(folder)] if trial else [])],
-                cwd=workspace.root,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT_SECONDS,
-                check=False,
+                folder=workspace.root,
+                environment=environment,
+                seconds=TIMEOUT_SECONDS,
+                keep_errors=True,
             )
     except subprocess.TimeoutExpired:
         raise _failed(uri, f"no answer in {TIMEOUT_SECONDS} seconds") from None

@@ -35,6 +35,7 @@ from graftline.tasks.steps.report_examples import example_rows
 from graftline.tasks.steps.report_tables import tables_of
 from graftline.tasks.steps.tracked_run import log_results
 from graftline.tasks.tracking.pages import FOR_TRAINING, describe_model, describe_version, note_run, title_run
+from graftline.tasks.tracking.provenance import NO_COMMIT
 from graftline.tasks.tracking.server import run_page
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import Policy
@@ -101,7 +102,7 @@ def _report(workspace: Workspace, done: RunOutcome) -> RunReport:
         run_id=candidate.run_id,
         verdict=decision.verdict,
         sentence=headline(task.shown, data.kind, held_out.rows, evaluation.scores, other=other, axes=decision.axes),
-        cautions=_cautions(data),
+        cautions=_cautions(data, done.run.unrepeatable),
         reasons=decision.reasons,
         axes=decision.axes,
         policy_sha256=policy.sha256,
@@ -159,11 +160,13 @@ def _other(evaluation: Evaluation, primary: str) -> tuple[str, dict[str, dict[st
     return IN_PLAIN_WORDS.get(best, best), _plain(evaluation.baselines[best].scores)
 
 
-def _cautions(data: ValidatedData) -> list[str]:
+def _cautions(data: ValidatedData, unrepeatable: str | None) -> list[str]:
     cautions = []
     if data.data.modified:
         pointer = pointer_of(data.data.folder)
         cautions.append(f"the data are not the version that {pointer} names, so this model cannot be promoted")
+    if unrepeatable not in (None, NO_COMMIT):  # a project without git was meant so
+        cautions.append(f"this run cannot be reproduced: {unrepeatable}")
     return cautions
 
 
@@ -258,6 +261,7 @@ def _describe(done: RunOutcome, report: RunReport) -> None:
         f"{spelt(report.scoring.primary)} {primary['value']:.3f} (95 % interval {primary['low']:.3f} to"
         f" {primary['high']:.3f}) on {report.split_rows['test']:,} held-out rows.",
         f"{report.verdict}: {'; '.join(report.reasons)}.",
+        *(f"{caution[0].upper()}{caution[1:]}." for caution in report.cautions),
         *([f"Started because: {note}"] if note else []),
     ]
     note_run(run.run_id, model=model, version=version, lines=lines, files=files)
@@ -299,7 +303,7 @@ def _verdict_page(report: RunReport, files: str) -> str:
         [
             f"## {report.model} version {report.version}: {report.verdict}",
             "",
-            *(f"- {as_markdown(reason)}" for reason in report.reasons),
+            *(f"- {as_markdown(reason)}" for reason in (*report.reasons, *report.cautions)),
             "",
             files,
             "",

@@ -9,12 +9,12 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 import graftline
 from graftline.errors import GraftlineError
@@ -22,6 +22,7 @@ from graftline.settings import Kind, Task
 from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, questions, read_split
 from graftline.tasks.own_code import PACKAGE, is_in, modules_behind, path_of
 from graftline.tasks.registry.promotion import repair
+from graftline.tasks.registry.removal import remove_unregistered
 from graftline.tasks.registry.versions import (
     BARRED,
     CHALLENGER,
@@ -110,6 +111,7 @@ def register_model(
     Raises: GraftlineError if the registered model's predictions in a fresh process differ from the evaluated ones.
     """
     with FileLock(workspace.artifacts / "runs" / f".{question or run.run_key}.asked.lock"):
+        _remove_leftovers(workspace, run)
         version = _registered(model, run, question) or _register(workspace, model, run, data, checkpoint, question)
     run_id = version.run_id or run.run_id
     if run_id != run.run_id:
@@ -126,6 +128,15 @@ def register_model(
     trial = _check_answers(workspace, version, data, evaluation, threads=checkpoint.threads)
     _note(version, data, evaluation, trial)
     return Candidate(model, int(version.version), run_id, "ran", trial)
+
+
+def _remove_leftovers(workspace: Workspace, run: TrackedRun) -> None:
+    """Remove the copies of models that killed registrations left, those of this run, whose lock we hold, too."""
+    for folder in (workspace.artifacts / "runs").glob(f"*{REGISTERING}"):
+        lock = folder.with_name(f".{folder.name.removesuffix(REGISTERING)}.lock")
+        with suppress(Timeout), FileLock(lock, timeout=0):
+            shutil.rmtree(folder, ignore_errors=True)
+    remove_unregistered(workspace, run.run_key)
 
 
 def _registered(model: str, run: TrackedRun, question: str | None) -> "ModelVersion | None":

@@ -1,6 +1,7 @@
 """The MLflow run that belongs to a run of the line: one per run key, however often it is started."""
 
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ from graftline.verdict.policy import Policy
 
 PROVENANCE = "provenance.json"
 SOURCE_NAME = "graftline adapt"
+# The tag that says whether a run can be, and why not.
+REPRODUCIBLE, NOT = "graftline.reproducible", "no: "
 # MLflow takes no more.
 PARAMS_PER_REQUEST = 100
 # The modules that a version goes through until it is judged: other code there makes another version.
@@ -43,6 +46,8 @@ JUDGED_BY = (
     "graftline.tasks.serving.served_model",
     "graftline.tasks.steps.decide",
 )
+
+logger = logging.getLogger("graftline.tracked_run")
 
 
 @dataclass(frozen=True)
@@ -125,8 +130,9 @@ def _find_or_create(workspace: Workspace, inputs: RunInputs, run_key: str) -> Tr
         experiments_with_runs_of(workspace, settings.registry.model), f"tags.`{RUN_KEY}` = '{run_key}'"
     )
     if found and found[0].info.status == "FINISHED":
-        commit = found[0].data.tags.get("graftline.git_commit")
-        return TrackedRun(found[0].info.run_id, run_key, finished=True, unrepeatable=unrepeatable(commit))
+        tags = found[0].data.tags
+        why = unrepeatable(tags.get("graftline.git_commit"), tags.get(REPRODUCIBLE, "").removeprefix(NOT))
+        return TrackedRun(found[0].info.run_id, run_key, finished=True, unrepeatable=why)
     if found:
         run_id = found[0].info.run_id
         server.set_terminated(run_id, "RUNNING")
@@ -135,12 +141,12 @@ def _find_or_create(workspace: Workspace, inputs: RunInputs, run_key: str) -> Tr
         name = f"{settings.adaptation.strategy} {inputs.data.data.version[:6]}"
         run_id = server.create_run(experiment, tags={RUN_KEY: run_key}, run_name=name).info.run_id
     # Also for a run that an earlier start left unfinished: it may have been killed before all of this was written.
-    commit = _describe(workspace, inputs, run_id)
-    return TrackedRun(run_id, run_key, finished=False, unrepeatable=unrepeatable(commit))
+    why = _describe(workspace, inputs, run_id)
+    return TrackedRun(run_id, run_key, finished=False, unrepeatable=why)
 
 
 def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | None:
-    """Write down what it takes to repeat the run, and what it starts from. Returns: its commit."""
+    """Write down what it takes to repeat the run, and what it starts from. Returns: why it cannot be, if it cannot."""
     from mlflow.entities import Param
 
     server = client()
@@ -155,7 +161,10 @@ def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | Non
     for name in ("git_commit", "git_clean", "data_version", "data_modified", "base_model", "base_model_sha256"):
         server.set_tag(run_id, f"graftline.{name}", str(made[name]))
     commit = cast("str | None", made["git_commit"])
-    server.set_tag(run_id, "graftline.reproducible", f"no: {why}" if (why := unrepeatable(commit)) else "yes")
+    why = unrepeatable(commit, cast("str | None", made["git_refusal"]))
+    server.set_tag(run_id, REPRODUCIBLE, f"{NOT}{why}" if why else "yes")
+    if made["git_refusal"]:
+        logger.warning("the run cannot be reproduced: %s", why)
     who = {USER: user(), SOURCE: SOURCE_NAME, COMMIT: commit, NOTE: as_markdown(inputs.note)}
     for name, value in who.items():
         if value:
@@ -170,7 +179,7 @@ def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | Non
     _log_data(run_id, inputs)
     experiment = server.get_run(run_id).info.experiment_id
     note_experiment(experiment, model=settings.registry.model, score=TASKS[data.task].scores.scoring.primary)
-    return commit
+    return why
 
 
 def _log_data(run_id: str, inputs: RunInputs) -> None:

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from graftline.digests import file_sha256
 from graftline.settings import Settings
 from graftline.tasks.own_code import all_code_sha256
-from graftline.tasks.tracking.git import git
+from graftline.tasks.tracking.git import git, refusal
 from graftline.tasks.tracking.requirements import installed_libraries
 from graftline.tasks.workspace import Workspace
 
@@ -19,6 +19,7 @@ def provenance(workspace: Workspace, settings: Settings, *, threads: int) -> dic
     """Plain values, none of them secret, and no path of this machine."""
     return {
         "git_commit": git(workspace.root, "rev-parse", "HEAD"),
+        "git_refusal": refusal(workspace.root),
         "project_folder": git(workspace.root, "rev-parse", "--show-prefix"),
         "git_clean": git(workspace.root, "status", "--porcelain", "--", ".", *_REWRITTEN_BY_RUNS) == "",
         "code_sha256": all_code_sha256(),
@@ -37,9 +38,9 @@ def provenance(workspace: Workspace, settings: Settings, *, threads: int) -> dic
 NO_COMMIT = "there is no commit of the project to go back to"
 
 
-def unrepeatable(git_commit: str | None) -> str | None:
-    """Why a run cannot be reproduced, if it cannot; the commit as a run or its tag names it."""
-    return NO_COMMIT if git_commit in (None, "None") else None
+def unrepeatable(git_commit: str | None, refused: str | None = None) -> str | None:
+    """Why a run cannot be reproduced, if it cannot; the commit as a run or its tag names it, and why git `refused`."""
+    return (refused or NO_COMMIT) if git_commit in (None, "None") else None
 
 
 # `dvc repro` notes what it did in this file while the run goes on.

@@ -1,15 +1,14 @@
 """The same as stored_model.py, asked of an MLflow server by plain requests."""
 
-import base64
 import json
-import os
 import urllib.error
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
+from graftline.tasks.tracking.addresses import authorization
 from graftline.tasks.tracking.stored_model import StoredModel, StoredVersion
 
 CREDENTIALS_FILE = "~/.mlflow/credentials"
@@ -55,21 +54,13 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def _ask(uri: str, what: str, **question: str | int) -> dict[str, Any]:
     """The answer of MLflow's API. Raises: ValueError where MLflow would find credentials in some other place."""
-    if "@" in urlsplit(uri).netloc or Path(CREDENTIALS_FILE).expanduser().exists():
-        raise ValueError("credentials in the address, or in a file")
+    if Path(CREDENTIALS_FILE).expanduser().exists():
+        raise ValueError("credentials in a file")
     address = f"{uri.rstrip('/')}/api/2.0/mlflow/{what}?{urlencode(question)}"
-    request = urllib.request.Request(address, headers=_credentials())  # noqa: S310 - http(s) was checked
+    request = urllib.request.Request(address, headers=authorization())  # noqa: S310 - http(s) was checked
     with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT_SECONDS) as answer:
         value: dict[str, Any] = json.load(answer)
         return value
-
-
-def _credentials() -> dict[str, str]:
-    """The header that MLflow would send."""
-    name, password, token = (os.environ.get(f"MLFLOW_TRACKING_{part}") for part in ("USERNAME", "PASSWORD", "TOKEN"))
-    if name and password:
-        return {"Authorization": f"Basic {base64.standard_b64encode(f'{name}:{password}'.encode()).decode()}"}
-    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _named(answer: dict[str, Any], what: str, key: str, value: str = "value") -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Where MLflow keeps runs and models: a server that the environment names, otherwise a store in the project folder."""
 
 import os
-import re
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from graftline.errors import RegistryRefusedError
 from graftline.tasks.progress import waiting
+from graftline.tasks.tracking.addresses import credentials, without_password
 from graftline.tasks.workspace import Workspace
 from graftline.wording import ERROR_CHARACTERS, shortened
 
@@ -30,7 +30,6 @@ MAX_RETRIES = "3"
 NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 # The page of a server, MLflow's or Prefect's, that says that it lives.
 HEALTH = "/health"
-CREDENTIALS = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/]*@")
 
 Found = TypeVar("Found")
 
@@ -55,6 +54,8 @@ def connect(workspace: Workspace) -> str:
     uri = tracking_uri(workspace)
     if uri.startswith("http"):
         _check_health(uri)
+    # Where MLflow's client looks for them, here and in the processes that are started.
+    os.environ.update(credentials())
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", MAX_RETRIES)
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     import mlflow
@@ -65,19 +66,20 @@ def connect(workspace: Workspace) -> str:
 
 
 def tracking_uri(workspace: Workspace) -> str:
-    """`MLFLOW_TRACKING_URI` where it is set, otherwise a sqlite file below `mlflow/`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_own_store(workspace)}"
+    """`MLFLOW_TRACKING_URI` where it is set, otherwise a sqlite file below `mlflow/`.
+
+    Of a server without its password, which `credentials` has: MLflow would print it, and Prefect keep what is printed.
+    """
+    named = os.environ.get("MLFLOW_TRACKING_URI")
+    if not named:
+        return f"sqlite:///{_own_store(workspace)}"
+    return without_password(named) if named.startswith("http") else named
 
 
 def has_registry(workspace: Workspace) -> bool:
     """Whether there is one: to connect to the project's own would make it."""
     own = _own_store(workspace)
     return tracking_uri(workspace) != f"sqlite:///{own}" or own.exists()
-
-
-def without_password(address: str) -> str:
-    """An address without what stands before its @."""
-    return CREDENTIALS.sub(r"\1", address)
 
 
 def no_answer(address: str) -> str | None:
@@ -101,8 +103,11 @@ def client() -> "MlflowClient":
     return MlflowClient()
 
 
-def experiment_of(workspace: Workspace, model: str) -> str:
-    """The id of the experiment that holds the runs of a registered model, under its name; made at its first use."""
+def experiment_of(workspace: Workspace, model: str, *, tags: dict[str, str] | None = None) -> str:
+    """The id of the experiment that holds the runs of a registered model, under its name; made at its first use.
+
+    With these `tags`, which an experiment that is there already does not get.
+    """
     from mlflow.exceptions import MlflowException
 
     server, uri = client(), tracking_uri(workspace)
@@ -111,7 +116,7 @@ def experiment_of(workspace: Workspace, model: str) -> str:
     own = not uri.startswith("http") or _own_store(workspace).exists()
     if server.get_experiment_by_name(model) is None:
         try:
-            return server.create_experiment(model, artifact_location=local.as_uri() if own else None)
+            return server.create_experiment(model, artifact_location=local.as_uri() if own else None, tags=tags)
         except MlflowException as error:  # another process was faster
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -154,7 +159,7 @@ def run_page(workspace: Workspace, run_id: str) -> str | None:
     """The address of a run's page, where a server shows it."""
     import mlflow
 
-    uri = without_password(tracking_uri(workspace))
+    uri = tracking_uri(workspace)
     if not uri.startswith("http"):
         return None
     experiment = mlflow.get_run(run_id).info.experiment_id

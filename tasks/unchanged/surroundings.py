@@ -9,8 +9,9 @@ from pydantic import JsonValue
 from graftline.compute.threads import thread_count
 from graftline.digests import json_sha256
 from graftline.tasks.own_code import PACKAGE
+from graftline.tasks.tracking.addresses import without_password
 from graftline.tasks.tracking.provenance import processor
-from graftline.tasks.tracking.server import tracking_uri, without_password
+from graftline.tasks.tracking.server import tracking_uri
 from graftline.tasks.workspace import Workspace
 
 # The folders in which installed packages lie, besides those that PYTHONPATH names.

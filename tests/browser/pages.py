@@ -25,6 +25,12 @@ RUN_SECONDS = 300
 FADE_MILLISECONDS = 700
 
 
+def sign_in(page: Page, servers: Running) -> None:
+    """Click on the newest link that `graftline up` has printed."""
+    page.goto(next(servers.links))
+    page.wait_for_url(f"{servers.prefect}/dashboard*")
+
+
 def open_form(page: Page, servers: Running, deployment: str = "adapt", awaited: str = "Strategy") -> None:
     """Walk from the front page to the form, as a person does, until the field `awaited` is there."""
     page.goto(servers.prefect)

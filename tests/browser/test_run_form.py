@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, Response, Route, expect
+from playwright.sync_api import Browser, Page, Response, Route, expect
 from typer.testing import CliRunner
 
 from benchmarks.scores.projects import write_data_pointer
@@ -27,6 +27,7 @@ from tests.browser.pages import (
     open_form,
     options,
     screenshot,
+    sign_in,
     whole_page_screenshot,
 )
 from tests.support.running_project import (
@@ -64,6 +65,13 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     write_policy(project, **PROJECT_POLICY, approval_within_hours=1)
     with graftline_up(project) as running:
         yield running
+
+
+@pytest.fixture
+def page(page: Page, servers: Running) -> Page:
+    """A page of a browser that was signed in by one click."""
+    sign_in(page, servers)
+    return page
 
 
 def test_a_person_changes_settings_reads_the_verdict_rejects_one_model_and_approves_the_next(
@@ -149,6 +157,22 @@ def test_an_emptied_text_is_accepted_as_an_empty_setting(servers: Running, page:
     assert Settings.model_validate(created.json()["parameters"]["settings"]).data.id is None
 
 
+def test_a_link_that_was_used_signs_no_other_browser_in_and_says_so(
+    servers: Running, browser: Browser, page: Page
+) -> None:
+    used = next(servers.links)
+    page.goto(used)
+    page.wait_for_url(f"{servers.prefect}/dashboard*")
+    stranger = browser.new_page()
+    stranger.goto(used)
+    expect(stranger.get_by_role("status")).to_contain_text("This link was used already")
+    screenshot(stranger, "used_link")
+    assert stranger.evaluate("localStorage.length") == 0
+    stranger.close()
+    page.goto(used)  # in the first browser it only leads on
+    page.wait_for_url(f"{servers.prefect}/dashboard*")
+
+
 def test_a_server_that_dies_ends_the_rest_with_a_sentence(servers: Running) -> None:
     """The last one here, for nobody can use the servers any more; starting others would take half a minute."""
     second = subprocess.run(
@@ -205,7 +229,7 @@ def wait_for(page: Page, servers: Running, state: str) -> None:
     address = page.url
     run = urlsplit(address).path.rpartition("/")[2]
     page.goto("about:blank")
-    wait_until(lambda: state_of(servers.prefect, run) in (state, *BROKEN), RUN_SECONDS)
+    wait_until(lambda: state_of(servers, run) in (state, *BROKEN), RUN_SECONDS)
     page.goto(address)
     expect(page.locator(".page-heading-flow-run")).to_contain_text(state)
 

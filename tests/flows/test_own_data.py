@@ -1,6 +1,7 @@
 """From `graftline init` to a champion, for data of five kinds that no file of this repository speaks of."""
 
 import csv
+import html
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -10,15 +11,17 @@ import yaml
 from mlflow import MlflowClient
 
 from benchmarks.scores.projects import git
+from graftline.errors import RegistryRefusedError
 from graftline.flows.init import init
 from graftline.settings import read_settings
 from graftline.tasks.projects.questions import Wishes
 from graftline.tasks.registry.versions import champion_of
+from graftline.tasks.reproduction import original
 from graftline.tasks.steps.result import result_of
 from tests.support.tiny_media import write_tiny_audio_model, write_tiny_image_model
 from tests.support.tiny_media_files import write_tiny_images, write_tiny_sounds
 from tests.support.tiny_models import BAD, FILLERS, GOOD, write_tiny_model
-from tests.support.tiny_project import Line, connected, run_line
+from tests.support.tiny_project import Line, connected, run_line, write_project
 
 QUICK = [
     "adaptation.strategy=feature_extraction", "adaptation.max_tokens=32", "adaptation.threads=1",
@@ -127,6 +130,29 @@ def test_without_git_there_is_a_champion_whose_pages_say_that_it_cannot_be_repro
     assert f"Not possible: {why}." in line.report.read_text()
     assert f"Not possible: {why}." in line.report.with_name("model_card.md").read_text()
     assert MlflowClient().get_run(line.run.run_id).data.tags["graftline.reproducible"] == f"no: {why}"
+
+
+@pytest.mark.full
+def test_that_git_refuses_to_tell_the_commit_stands_on_every_page_with_gits_remedy(
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_project(tmp_path / "project")
+    connected(root, empty_store, monkeypatch)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # as in a container that mounts the project
+    for _ in range(2):  # the second finds the finished run
+        line = run_line(root)
+        tags = MlflowClient().get_run(line.run.run_id).data.tags
+        said = [
+            line.report.read_text(),
+            line.report.with_name("model_card.md").read_text(),
+            tags["mlflow.note.content"],
+            tags["graftline.reproducible"],
+            str(result_of(line.done, line.report, 0.0)["summary"]),
+        ]
+        shown = [html.unescape(one).replace("\\", "") for one in said]  # as HTML and Markdown show it
+        assert ["git config --global --add safe.directory" in one for one in shown] == [True] * 5
+    with pytest.raises(RegistryRefusedError, match=r"its commit is not known, for when it was made git refuses"):
+        original(line.workspace, "tiny", 1)
 
 
 def adapted(root: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Line:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from prefect.utilities.callables import parameter_schema
@@ -28,14 +29,15 @@ from graftline.flows.servers.services import (
 )
 from graftline.flows.up import up
 from graftline.settings import Settings, parse_settings, read_settings
+from graftline.tasks.tracking.addresses import as_basic
 from tests.support.running_project import (
     PROJECT,
     Running,
+    ask_prefect,
     copy_project,
     free_port,
     graftline_up,
     marked_processes,
-    read_json,
     state_of,
     wait_until,
 )
@@ -142,7 +144,7 @@ def test_one_port_for_both_servers_is_refused() -> None:
 
 def test_the_users_own_prefect_account_is_not_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_KEY", "secret")
-    environment = prefect_environment(tmp_path, "http://127.0.0.1:1")
+    environment = prefect_environment(tmp_path, "http://127.0.0.1:1", "name:secret")
     assert "PREFECT_API_KEY" not in environment
     assert environment["PREFECT_HOME"] == str(tmp_path / ".graftline" / "prefect")
 
@@ -180,20 +182,21 @@ def test_the_form_leaves_to_the_machine_that_runs_it_what_the_file_leaves_to_it(
 def test_either_signal_ends_everything_also_a_run_under_way_and_it_starts_again(tmp_path: Path) -> None:
     project = small_project(tmp_path)
     with graftline_up(project) as running:
-        check_that_the_forms_are_the_projects(project, running.prefect)
+        check_that_the_forms_are_the_projects(project, running)
+        check_that_no_stranger_starts_a_command(running)
         check_that_server_and_store_are_one_registry(project, running.mlflow)
         run = run_under_way(project, running)
         assert_ends(running, signal.SIGINT)
     with graftline_up(project) as again:
-        assert state_of(again.prefect, run) == "Crashed"
+        assert state_of(again, run) == "Crashed"
         run_under_way(project, again)
         assert_ends(again, signal.SIGTERM)
 
 
-def check_that_the_forms_are_the_projects(project: Path, prefect: str) -> None:
+def check_that_the_forms_are_the_projects(project: Path, running: Running) -> None:
     """What is filled in, and what can be chosen; the full form and the short one wait for each other's runs."""
     adapt, retrain, promote = (
-        deployment(prefect, name) for name in ("adapt/adapt", "retrain/retrain", "promote/promote")
+        deployment(running, name) for name in ("adapt/adapt", "retrain/retrain", "promote/promote")
     )
     assert adapt["parameters"] == {"settings": form_values(project / "params.yaml")}
     settings = read_settings(project / "params.yaml")
@@ -204,8 +207,26 @@ def check_that_the_forms_are_the_projects(project: Path, prefect: str) -> None:
     assert promote["parameter_openapi_schema"]["properties"]["version"]["enum"] == ["the challenger"]
 
 
-def deployment(prefect: str, name: str) -> dict[str, Any]:
-    return dict(read_json(f"{prefect}/api/deployments/name/{name}"))
+def check_that_no_stranger_starts_a_command(running: Running) -> None:
+    """Not without the password, not by another name of this machine, and with both not by what a run brings along."""
+    rollback = deployment(running, "rollback/rollback")["id"]
+    start = f"{running.prefect}/api/deployments/{rollback}/create_flow_run"
+    brought = {"parameters": {"name": "m"}, "job_variables": {"command": "touch started-by-a-stranger"}}
+    signed = {"Authorization": f"Basic {as_basic(running.password)}", "Prefect-Csrf-Client": "test"}
+    csrf = {"Prefect-Csrf-Token": str(ask_prefect(running, "csrf-token?client=test")["token"])}
+    for headers, status in (
+        ({}, 403),  # without what pages of other sites cannot send
+        ({"Prefect-Csrf-Client": "test", **csrf}, 401),
+        ({**signed, **csrf, "Host": "rebound.example"}, 400),
+        ({**signed, **csrf}, 422),
+    ):
+        assert httpx.post(start, json=brought, headers=headers).status_code == status
+    for pid in marked_processes(running.mark):
+        assert running.password.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def deployment(running: Running, name: str) -> dict[str, Any]:
+    return dict(ask_prefect(running, f"deployments/name/{name}"))
 
 
 def check_that_server_and_store_are_one_registry(project: Path, server: str) -> None:
@@ -266,8 +287,8 @@ def small_project(tmp_path: Path) -> Path:
 
 
 def run_under_way(project: Path, running: Running) -> str:
-    run = start_adapt(project, running.prefect)
-    wait_until(lambda: state_of(running.prefect, run) == "Running")
+    run = start_adapt(project, running)
+    wait_until(lambda: state_of(running, run) == "Running")
     return run
 
 
@@ -277,12 +298,12 @@ def assert_ends(running: Running, number: signal.Signals) -> None:
     assert marked_processes(running.mark) == []
 
 
-def start_adapt(project: Path, prefect: str) -> str:
+def start_adapt(project: Path, running: Running) -> str:
     """Start a run as a colleague with the command line does; return its id."""
     done = subprocess.run(
         python("-m", "prefect", "deployment", "run", "adapt/adapt"),
         cwd=project,
-        env=prefect_environment(project, prefect),
+        env=prefect_environment(project, running.prefect, running.password),
         capture_output=True,
         text=True,
         timeout=60,

@@ -13,9 +13,13 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from pydantic import JsonValue
+
+from graftline.flows.servers.sign_in import PASSWORD_FILE
+from graftline.tasks.tracking.addresses import as_basic
 
 PROJECT = Path(__file__).resolve().parents[2]
 MARK = "GRAFTLINE_TEST_MARK"
@@ -35,6 +39,13 @@ class Running:
     prefect: str
     mlflow: str
     mark: str
+    links: Iterator[str]
+    """Each signs one browser in; the next one is printed when that has happened."""
+
+    @property
+    def password(self) -> str:
+        """Of Prefect's API, as a command line of the same user finds it."""
+        return (self.project / ".graftline" / PASSWORD_FILE).read_text(encoding="utf-8")
 
     def stop(self, number: signal.Signals) -> str:
         """Send a signal, wait for the end, and return what it said."""
@@ -65,8 +76,10 @@ def graftline_up(project: Path) -> Iterator[Running]:
         text=True,
     )
     try:
-        _wait_until_up(process)
-        yield Running(project, process, f"http://127.0.0.1:{prefect_port}", f"http://127.0.0.1:{mlflow_port}", mark)
+        links = _links(process)
+        first = next(links)
+        prefect, mlflow = f"http://127.0.0.1:{prefect_port}", f"http://127.0.0.1:{mlflow_port}"
+        yield Running(project, process, prefect, mlflow, mark, chain([first], links))
     finally:
         for number in (signal.SIGTERM, signal.SIGKILL):
             for pid in marked_processes(mark):
@@ -103,13 +116,16 @@ def child_that_says(mark: str, words: str) -> int:
     raise AssertionError(f"no process of this test says {words}")
 
 
-def state_of(prefect: str, run: str) -> JsonValue:
+def state_of(running: Running, run: str) -> JsonValue:
     """The name of the state that a flow run is in, such as Running."""
-    return read_json(f"{prefect}/api/flow_runs/{run}")["state_name"]
+    return ask_prefect(running, f"flow_runs/{run}")["state_name"]
 
 
-def read_json(address: str) -> dict[str, JsonValue]:
-    with urllib.request.urlopen(address, timeout=30) as page:
+def ask_prefect(running: Running, what: str) -> dict[str, JsonValue]:
+    """An answer of Prefect's API."""
+    asked = urllib.request.Request(f"{running.prefect}/api/{what}")
+    asked.add_header("Authorization", f"Basic {as_basic(running.password)}")
+    with urllib.request.urlopen(asked, timeout=30) as page:
         value: dict[str, JsonValue] = json.load(page)
         return value
 
@@ -121,13 +137,13 @@ def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.2)
 
 
-def _wait_until_up(process: subprocess.Popen[str]) -> None:
+def _links(process: subprocess.Popen[str]) -> Iterator[str]:
     assert process.stdout is not None
     said = []
     for line in process.stdout:  # the test's own time limit bounds this
         said.append(line)
-        if line.startswith("Ctrl-C"):
-            return
+        if line.startswith("Prefect "):
+            yield line.split()[1]
     raise AssertionError("graftline up ended early:\n" + "".join(said))
 
 

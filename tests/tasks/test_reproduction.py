@@ -73,6 +73,15 @@ def test_of_a_shallow_repository_what_it_holds_is_laid_out(repository: Path, tmp
         laid_out(tmp_path / "shallow", first, tmp_path / "first")
 
 
+def test_a_repository_that_git_refuses_to_read_is_said_so(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = commit_of(repository)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(ReproductionError, match=r"'dubious ownership'\); run `git config --global --add safe"):
+        laid_out(repository, commit, tmp_path / "again")
+
+
 def test_a_base_model_that_git_does_not_hold_comes_along(tmp_path: Path) -> None:
     for name in ("base_models/tiny/config.json", "artifacts/base_models/abc/config.json"):
         (tmp_path / "here" / name).parent.mkdir(parents=True)

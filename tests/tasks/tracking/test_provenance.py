@@ -11,7 +11,8 @@ from benchmarks.scores.projects import git
 from graftline.digests import file_sha256
 from graftline.settings import read_settings
 from graftline.tasks.own_code import all_code_sha256
-from graftline.tasks.tracking.provenance import processor, provenance
+from graftline.tasks.tracking.git import refusal
+from graftline.tasks.tracking.provenance import processor, provenance, unrepeatable
 from graftline.tasks.workspace import Workspace
 from tests.support.tiny_project import write_project
 
@@ -88,3 +89,31 @@ def test_nothing_of_the_environment_and_no_path_of_this_machine_is_recorded(
     assert "s3cr3t-of-a-test" not in text
     assert str(project) not in text
     assert str(Path.home()) not in text
+
+
+def test_a_commit_that_git_refuses_to_tell_is_none_with_its_reason_and_gits_remedy(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert made(project)["git_refusal"] is None
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # as in a container that mounts it
+    found = made(project)
+    assert found["git_commit"] is None
+    why = unrepeatable(None, str(found["git_refusal"]))
+    assert why is not None
+    assert "dubious ownership" in why
+    assert "git config --global --add safe.directory" in why
+    assert str(project) not in why
+
+
+def test_whatever_keeps_git_from_telling_is_said_and_that_there_is_no_commit_yet_is_none_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert refusal(tmp_path) is None
+    (tmp_path / ".git").write_text(f"gitdir: {tmp_path}/gone/.git/worktrees/a\n")  # a worktree without its repository
+    assert "git refuses to tell the commit (not a git repository: ...)" in str(refusal(tmp_path))
+    (tmp_path / ".git").unlink()
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / "sub").mkdir()
+    assert refusal(tmp_path / "sub") is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "there is no git on this machine" in str(refusal(tmp_path / "sub"))

@@ -6,7 +6,8 @@ import pytest
 
 from graftline.errors import RegistryRefusedError
 from graftline.tasks.registry.versions import versions_of
-from graftline.tasks.tracking.server import connect, has_registry, no_answer, refusing_with_mlflow, without_password
+from graftline.tasks.tracking.addresses import without_password
+from graftline.tasks.tracking.server import connect, has_registry, no_answer, refusing_with_mlflow
 from graftline.tasks.workspace import Workspace
 from tests.support.refusing_server import refusing_server
 
@@ -19,7 +20,9 @@ __all__ = ["refusing_server"]
         ("https://ada:secret@host:5000/x", "https://host:5000/x"),
         ("https://ada:se#c?r@et@host", "https://host"),
         ("postgresql+psycopg2://ada:secret@host/runs", "postgresql+psycopg2://host/runs"),
+        ("https://ada:se/cr/et@host/x", "https://host/x"),
         ("https://host/@x", "https://host/@x"),
+        ("https://host:5000/@x", "https://host:5000/@x"),
         ("sqlite:////a/b@c/mlflow.db", "sqlite:////a/b@c/mlflow.db"),
     ],
 )

@@ -1,5 +1,6 @@
 """A registry that is read without MLflow holds what MLflow's client says of it, or nothing is said."""
 
+import base64
 import http.server
 import json
 import os
@@ -11,11 +12,12 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from graftline.tasks.tracking.server import tracking_uri
+from graftline.tasks.tracking.server import client, connect, tracking_uri
 from graftline.tasks.tracking.stored_model import UNUSUAL, StoredModel, StoredVersion, stored_model, stored_run
 from graftline.tasks.workspace import Workspace
 from tests.support.registered import MODEL, move_by_hand, register
@@ -170,6 +172,24 @@ def test_a_server_is_shown_the_credentials_that_mlflow_would_show(
     assert stored_model(uri, MODEL) == StoredModel({}, {}, {})
     assert len(credentials) == 3
     assert len(set(credentials)) == 1
+
+
+def test_a_password_in_the_address_reaches_the_server_and_nothing_else(
+    asked: tuple[str, list[str | None]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also not what MLflow prints, which Prefect's page keeps."""
+    uri, credentials = asked
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in CREDENTIALS:
+        monkeypatch.setenv(name, "of another server")  # so that what `connect` sets is put back
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.replace("//", "//ada:p%40ss@"))
+    workspace = Workspace(tmp_path)
+    assert stored_model(tracking_uri(workspace), MODEL) == StoredModel({}, {}, {})
+    assert connect(workspace) == tracking_uri(workspace) == mlflow.get_tracking_uri() == uri
+    client().get_registered_model(MODEL)
+    wanted = f"Basic {base64.b64encode(b'ada:p@ss').decode()}"
+    assert [one for one in credentials if one] == [wanted] * 3
+    assert os.environ["MLFLOW_TRACKING_URI"] == uri, "processes that are started find it there"
 
 
 def test_credentials_in_a_file_or_an_address_are_left_to_mlflow_and_follow_no_redirect(
