@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from graftline.errors import GraftlineError
 from graftline.flows.servers.forms import offer_versions
+from graftline.flows.stopping import stopped_as_prefect_does
 from graftline.settings import Settings
 from graftline.tasks.data.files import DataVersion
 from graftline.tasks.tracking.server import connect, has_registry, refusing_with_mlflow
@@ -55,7 +56,8 @@ def told(tell: Callable[[Result], Told]) -> Callable[[Callable[P, Result]], Call
             if own_run() is None:
                 return function(*arguments, **named)
             try:
-                result = function(*arguments, **named)
+                with stopped_as_prefect_does():
+                    result = function(*arguments, **named)
                 if isinstance(result, State):
                     return result  # another flow of ours has told it
             except GraftlineError as error:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from graftline.tasks.stopping import look
+
 # Shorter waits need no word.
 PATIENCE_SECONDS = 5.0
 # Seconds between two lines about progress: often enough to see it live, seldom enough to read.
@@ -84,7 +86,11 @@ class Wait:
         self._rate = RecentRate()
 
     def tell(self, done: int, total: int | None, more: str = "") -> None:
-        """So much of all is done, if that is known; `more` stands at the end of the line."""
+        """So much of all is done, if that is known; `more` stands at the end of the line.
+
+        Raises: Stopped if someone asked to stop: between two batches nothing is half done.
+        """
+        look()
         now = time.monotonic()
         over = total is not None and done >= total
         if not self._rate.marks or now - self._rate.marks[-1][0] >= DRAW_SECONDS / 2 or over:

@@ -8,6 +8,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.utilities.annotations import quote
 
+from graftline.tasks.stopping import look
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -20,7 +22,11 @@ class Step(Task[P, R]):
     """
 
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:  # type: ignore[override]  # none of Prefect's options
-        """The result of the step. Quoted arguments are not looked into for results of other tasks."""
+        """The result of the step. Quoted arguments are not looked into for results of other tasks.
+
+        Raises: Stopped if someone asked to stop.
+        """
+        look()
         quoted = {name: quote(value) for name, value in named.items()}
         return super().__call__(*map(quote, arguments), **quoted)  # type: ignore[arg-type]  # the function gets them bare
 

@@ -32,10 +32,12 @@ def adapt(
         say("starting: loading Prefect, PyTorch and MLflow")
         from graftline.flows.adapt import adapt
         from graftline.flows.console import hush_tools
+        from graftline.flows.stopping import prefect_looks
 
         if not debug:
             hush_tools()
-        return adapt(settings)
+        with prefect_looks():
+            return adapt(settings)
 
     run_verb(call, as_json=as_json, debug=debug)
 
