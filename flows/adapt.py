@@ -28,7 +28,7 @@ from graftline.tasks.steps.receipt import beginning_of_run, keep_receipt
 from graftline.tasks.steps.register_model import champion_to_beat, register_model
 from graftline.tasks.steps.result import result_of
 from graftline.tasks.steps.source_task import source_task
-from graftline.tasks.steps.tracked_run import RunInputs, tracked_run
+from graftline.tasks.steps.tracked_run import RunInputs, reopened_run, tracked_run
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import read_policy
@@ -71,8 +71,8 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
         ended_with(candidate.version)
         if decision.due:  # after the run's lock was given back: it may take days
             decision = wait_for_approval(workspace, candidate, evaluation, decision)
-            # What a person decides changes the run's pages.
-            done = replace(done, run=replace(run, finished=False), decision=decision)
-            report = publish(workspace, done)
+            with reopened_run(run) as again:  # what a person decides changes its pages
+                done = replace(done, run=again, decision=decision)
+                report = publish(workspace, done)
     keep_receipt(workspace, done, report, beginning)
     return result_of(done, report, time.monotonic() - began)

@@ -145,7 +145,7 @@ def _register(
 
     server = client()
     with (
-        mlflow.start_run(run_id=run.run_id),
+        _written_to(run),
         _temporary_files_in(workspace.artifacts / "runs" / f"{run.run_key}{REGISTERING}") as scratch,
         warnings.catch_warnings(),
     ):
@@ -170,6 +170,18 @@ def _register(
     version = server.create_model_version(name, logged.model_uri, run.run_id, tags=tags, model_id=logged.model_id)
     logger.info("registered %s version %s", name, version.version)
     return version
+
+
+@contextmanager
+def _written_to(run: TrackedRun) -> Iterator[None]:
+    """Log to the run, which goes on afterwards: MLflow's own block would say that it is finished."""
+    import mlflow
+
+    mlflow.start_run(run_id=run.run_id)
+    try:
+        yield
+    finally:
+        mlflow.end_run("FINISHED" if run.finished else "RUNNING")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -91,20 +91,34 @@ class RunInputs:
 def tracked_run(workspace: Workspace, inputs: RunInputs) -> Iterator[TrackedRun]:
     """The run that all results of the same run key belong to, however often and in how many processes it is started.
 
-    Another policy is another run: what was judged stays judged as it was.
+    Another policy is another run: what was judged stays judged as it was. The last write says that it is finished, so a
+    run that was killed before is written to its end by the next start.
     """
     run_key = inputs.key
     locks = workspace.artifacts / "runs"
     locks.mkdir(parents=True, exist_ok=True)
     with FileLock(locks / f".{run_key}.lock"):
         connect(workspace)
-        run = _find_or_create(workspace, inputs, run_key)
-        try:
+        with _written_to_its_end(_find_or_create(workspace, inputs, run_key)) as run:
             yield run
-        except BaseException:
-            _end(run, "FAILED")
-            raise
-        _end(run, "FINISHED")
+
+
+@contextmanager
+def reopened_run(run: TrackedRun) -> Iterator[TrackedRun]:
+    """The same run, for what changes in it after it was finished, as by what a person has decided."""
+    client().set_terminated(run.run_id, "RUNNING")
+    with _written_to_its_end(replace(run, finished=False)) as again:
+        yield again
+
+
+@contextmanager
+def _written_to_its_end(run: TrackedRun) -> Iterator[TrackedRun]:
+    try:
+        yield run
+    except BaseException:
+        _end(run, "FAILED")
+        raise
+    _end(run, "FINISHED")
 
 
 def log_results(run: TrackedRun, metrics: Mapping[str, float], files: Sequence[Path]) -> None:
