@@ -13,7 +13,9 @@ from graftline.flows.form_fields import Note
 from graftline.flows.run_page import name_run_under_way, of_verdict, told
 from graftline.flows.waiting import wait_for_approval
 from graftline.settings import Settings
+from graftline.tasks.patience import patient
 from graftline.tasks.readiness import require_all
+from graftline.tasks.step import require_prefect, require_servers
 from graftline.tasks.step_uses import noting_uses
 from graftline.tasks.steps.baselines import baselines
 from graftline.tasks.steps.data_version import data_version
@@ -48,10 +50,12 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
     began = time.monotonic()
     workspace = Workspace(Path.cwd())
     require_all(workspace.root, settings)
+    require_servers(workspace)
     beginning = beginning_of_run(workspace, settings)
     policy = read_policy(workspace.policy)
     policy.require_fit(settings.data.task, TASKS[settings.data.task].scores.scoring)
-    with show_progress(), noting_uses(workspace, settings.registry.model) as ended_with:
+    patience = patient(settings.registry.wait_for_servers)
+    with show_progress(), patience, noting_uses(workspace, settings.registry.model) as ended_with:
         version = data_version(workspace, settings.data)
         name_run_under_way(settings, version)
         data = validate_data(workspace, settings.data, version)
@@ -74,5 +78,6 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
             with reopened_run(run) as again:  # what a person decides changes its pages
                 done = replace(done, run=again, decision=decision)
                 report = publish(workspace, done)
+        require_prefect()  # which is told next how the run ended
     keep_receipt(workspace, done, report, beginning)
     return result_of(done, report, time.monotonic() - began)

@@ -11,6 +11,7 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Completed, Failed
 from pydantic import JsonValue
 
@@ -19,6 +20,7 @@ from graftline.flows.servers.forms import offer_versions
 from graftline.flows.stopping import stopped_as_prefect_does
 from graftline.settings import Settings
 from graftline.tasks.data.files import DataVersion
+from graftline.tasks.outside_faults import told_in_a_sentence
 from graftline.tasks.tracking.server import connect, has_registry, refusing_with_mlflow
 from graftline.tasks.workspace import Workspace
 
@@ -56,7 +58,7 @@ def told(tell: Callable[[Result], Told]) -> Callable[[Callable[P, Result]], Call
             if own_run() is None:
                 return function(*arguments, **named)
             try:
-                with stopped_as_prefect_does():
+                with stopped_as_prefect_does(), told_in_a_sentence():
                     result = function(*arguments, **named)
                 if isinstance(result, State):
                     return result  # another flow of ours has told it
@@ -109,10 +111,10 @@ def name_run(name: str, *tags: str) -> None:
 
 
 def _ask_server(ask: Callable[[SyncPrefectClient], object], what: str) -> None:
-    """Change something on the page, which is no reason for a run to fail."""
+    """Change something on the page, which is no reason for a run to fail, nor to wait for a server that is away."""
     for attempt in range(ATTEMPTS):
         try:
-            with get_client(sync_client=True) as client:
+            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}), get_client(sync_client=True) as client:
                 ask(client)
         except httpx.HTTPError as error:
             if attempt == ATTEMPTS - 1:

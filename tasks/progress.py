@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -35,14 +35,22 @@ class ProgressBar:
         self._artifact: UUID | None = None
 
     def show(self, share: float) -> None:
-        """Move the bar to `share`, 0 to 1."""
+        """Move the bar to `share`, 0 to 1. Where Prefect's server is away it stays as it is: the work goes on."""
         if not in_prefect():
             return
+        from httpx import HTTPError
+        from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+        # Each try would be waited for longer than the last, a minute in all.
+        with suppress(HTTPError), temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            self._move_to(100 * share)
+
+    def _move_to(self, progress: float) -> None:
         from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
         if self._artifact is None:
             self._artifact = create_progress_artifact(progress=0.0, key=self._key, description=self._description)  # type: ignore[assignment]
-        update_progress_artifact(artifact_id=self._artifact, progress=100 * share)  # type: ignore[arg-type]
+        update_progress_artifact(artifact_id=self._artifact, progress=progress)  # type: ignore[arg-type]
 
 
 def in_prefect() -> bool:

@@ -8,7 +8,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.utilities.annotations import quote
 
+from graftline.tasks.patience import Server, until_there
 from graftline.tasks.stopping import look
+from graftline.tasks.tracking.server import no_answer, require_tracking_server, without_password
+from graftline.tasks.workspace import Workspace
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,11 +27,33 @@ class Step(Task[P, R]):
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:  # type: ignore[override]  # none of Prefect's options
         """The result of the step. Quoted arguments are not looked into for results of other tasks.
 
-        Raises: Stopped if someone asked to stop.
+        Raises: Stopped if someone asked to stop; ServerAwayError if Prefect's server is away for too long.
         """
         look()
+        require_prefect()
         quoted = {name: quote(value) for name, value in named.items()}
         return super().__call__(*map(quote, arguments), **quoted)  # type: ignore[arg-type]  # the function gets them bare
+
+
+def require_servers(workspace: Workspace) -> None:
+    """Raises: ServerAwayError if MLflow's or Prefect's server is named and does not answer."""
+    require_tracking_server(workspace)
+    require_prefect()
+
+
+def require_prefect() -> None:
+    """Raises: ServerAwayError if the settings name a Prefect server that does not answer; in a run it is waited for."""
+    from prefect.settings import PREFECT_API_URL
+
+    if address := PREFECT_API_URL.value():
+        until_there(
+            Server(
+                "Prefect",
+                f"PREFECT_API_URL={without_password(address)}",
+                otherwise="to have a temporary one",
+                fault=lambda: no_answer(address),
+            )
+        )
 
 
 def step(

@@ -30,6 +30,9 @@ def adapt(
             return known
         settings = ready_settings(workspace.root, params, assignments)
         say("starting: loading Prefect, PyTorch and MLflow")
+        from graftline.tasks.step import require_servers
+
+        require_servers(workspace)
         from graftline.flows.adapt import adapt
         from graftline.flows.console import hush_tools
         from graftline.flows.stopping import prefect_looks

@@ -9,6 +9,7 @@ import typer
 from pydantic import JsonValue
 
 from graftline.errors import GraftlineError, Stopped
+from graftline.tasks.outside_faults import told_in_a_sentence
 from graftline.tasks.stopping import asked, hear, stoppable
 
 
@@ -37,7 +38,8 @@ def run_verb(call: Callable[[], dict[str, JsonValue]], *, as_json: bool, debug: 
 def _until_stopped(call: Callable[[], dict[str, JsonValue]]) -> dict[str, JsonValue]:
     """What the verb gives. Raises: Stopped, whatever it, or an orchestrator, has made of being asked to stop."""
     try:
-        return call()
+        with told_in_a_sentence():
+            return call()
     except BaseException:
         hear()
         if (number := asked()) is not None:

@@ -45,7 +45,7 @@ from graftline.tasks.steps.evaluate_model import Champion, Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.held_out import predictions_sha256
 from graftline.tasks.tracking.requirements import public_version
-from graftline.tasks.tracking.server import TrackedRun, client
+from graftline.tasks.tracking.server import TrackedRun, client, patiently_asked
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -110,7 +110,10 @@ def register_model(
     Raises: GraftlineError if the registered model's predictions in a fresh process differ from the evaluated ones.
     """
     with FileLock(workspace.artifacts / "runs" / f".{question or run.run_key}.asked.lock"):
-        version = _registered(model, run, question) or _register(workspace, model, run, data, checkpoint, question)
+        version = patiently_asked(
+            workspace,
+            lambda: _registered(model, run, question) or _register(workspace, model, run, data, checkpoint, question),
+        )
     run_id = version.run_id or run.run_id
     if run_id != run.run_id:
         logger.info(

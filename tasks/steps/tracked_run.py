@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from filelock import FileLock
 from pydantic import JsonValue
@@ -25,9 +25,19 @@ from graftline.tasks.registry.versions import RUN_KEY
 from graftline.tasks.steps.source_task import SourceTask
 from graftline.tasks.tracking.pages import COMMIT, NOTE, SOURCE, USER, artifact_address, note_experiment
 from graftline.tasks.tracking.provenance import provenance, unrepeatable
-from graftline.tasks.tracking.server import TrackedRun, client, connect, experiment_of, experiments_with_runs_of
+from graftline.tasks.tracking.server import (
+    TrackedRun,
+    client,
+    connect,
+    experiment_of,
+    experiments_with_runs_of,
+    patiently_asked,
+)
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import Policy
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 PROVENANCE = "provenance.json"
 SOURCE_NAME = "graftline adapt"
@@ -134,23 +144,28 @@ def log_results(run: TrackedRun, metrics: Mapping[str, float], files: Sequence[P
 
 
 def _find_or_create(workspace: Workspace, inputs: RunInputs, run_key: str) -> TrackedRun:
-    server, settings = client(), inputs.settings
-    found = server.search_runs(
-        experiments_with_runs_of(workspace, settings.registry.model), f"tags.`{RUN_KEY}` = '{run_key}'"
-    )
-    if found and found[0].info.status == "FINISHED":
-        commit = found[0].data.tags.get("graftline.git_commit")
-        return TrackedRun(found[0].info.run_id, run_key, finished=True, unrepeatable=unrepeatable(commit))
-    if found:
-        run_id = found[0].info.run_id
-        server.set_terminated(run_id, "RUNNING")
-    else:
-        experiment = experiment_of(workspace, settings.registry.model)
-        name = f"{settings.adaptation.strategy} {inputs.data.data.version[:6]}"
-        run_id = server.create_run(experiment, tags={RUN_KEY: run_key}, run_name=name).info.run_id
+    run = patiently_asked(workspace, lambda: _found(workspace, inputs, run_key) or _created(workspace, inputs, run_key))
+    if run.info.status == "FINISHED":
+        commit = run.data.tags.get("graftline.git_commit")
+        return TrackedRun(run.info.run_id, run_key, finished=True, unrepeatable=unrepeatable(commit))
+    if run.info.status != "RUNNING":
+        client().set_terminated(run.info.run_id, "RUNNING")
     # Also for a run that an earlier start left unfinished: it may have been killed before all of this was written.
-    commit = _describe(workspace, inputs, run_id)
-    return TrackedRun(run_id, run_key, finished=False, unrepeatable=unrepeatable(commit))
+    commit = _describe(workspace, inputs, run.info.run_id)
+    return TrackedRun(run.info.run_id, run_key, finished=False, unrepeatable=unrepeatable(commit))
+
+
+def _found(workspace: Workspace, inputs: RunInputs, run_key: str) -> "Run | None":
+    experiments = experiments_with_runs_of(workspace, inputs.settings.registry.model)
+    found = client().search_runs(experiments, f"tags.`{RUN_KEY}` = '{run_key}'")
+    return found[0] if found else None
+
+
+def _created(workspace: Workspace, inputs: RunInputs, run_key: str) -> "Run":
+    settings = inputs.settings
+    experiment = experiment_of(workspace, settings.registry.model)
+    name = f"{settings.adaptation.strategy} {inputs.data.data.version[:6]}"
+    return client().create_run(experiment, tags={RUN_KEY: run_key}, run_name=name)
 
 
 def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | None:
