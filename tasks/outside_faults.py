@@ -45,7 +45,13 @@ def told_in_a_sentence() -> Iterator[None]:
 
 
 def understood(error: Exception) -> GraftlineError | None:
-    """The sentence for an error that comes from outside of the program, if it does."""
+    """The sentence for an error that comes from outside of the program, if it does.
+
+    One of ours is told that an orchestrator could not write down, because its server is away, too.
+    """
+    ours = [one for one in chain_of(error) if isinstance(one, ServerAwayError | NoRoomError)]
+    if ours:
+        return ours[0]
     for tell in (_no_room, _no_memory, _broken_disk, _no_database, _lost_server):
         for one in chain_of(error):
             if (told := tell(one)) is not None:

@@ -83,7 +83,9 @@ def stoppable(last_words: Callable[[Stopped], None] = lambda _: None) -> Iterato
     os.set_blocking(writing, False)
     over = threading.Event()
     watch = threading.Thread(target=_watch, args=(reading, over, last_words), daemon=True)
-    handlers = {number: signal.signal(number, ask) for number in SIGNALS}
+    # What whoever started the process had it ignore stays ignored, as Ctrl-C in a shell's background job.
+    heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    handlers = {number: signal.signal(number, ask) for number in heeded}
     wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     _request.watched = True
     _leave_children_alone()

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count
 from graftline.digests import json_sha256
+from graftline.errors import ServerAwayError
 from graftline.pages.text import as_markdown
 from graftline.settings import Settings
 from graftline.settings.by_value import by_value
@@ -125,6 +126,8 @@ def reopened_run(run: TrackedRun) -> Iterator[TrackedRun]:
 def _written_to_its_end(run: TrackedRun) -> Iterator[TrackedRun]:
     try:
         yield run
+    except ServerAwayError:
+        raise  # there may be nobody to tell
     except BaseException:
         _end(run, "FAILED")
         raise

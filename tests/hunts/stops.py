@@ -38,6 +38,7 @@ END_SECONDS = 12.0
 LONGEST_SECONDS = 300
 # Before it handles them, a process ends by its signals as any other does.
 FIRST_SECONDS = 0.5
+STOPS_PER_TRAINING = 3
 MUCH_GARBAGE = (30, 3, 3)
 TRACEBACK = "Traceback (most recent call last)"
 
@@ -102,19 +103,24 @@ def hunt(project: Path, count: int, *, seed: int, prefect: str) -> list[Stop]:
     drawn = random.Random(seed)
     whole_seconds = _run(project, prefect, training=0).seconds
     stops: list[Stop] = []
+    training, used = 1, 0
     while (number := len(stops)) < count:
         after = drawn.uniform(0.0, whole_seconds)
         stop = _run(
-            project, prefect, training=1 + number // 3, send=drawn.choice(SIGNALS), after=after, greedy=number % 2 == 1
+            project, prefect, training=training, send=drawn.choice(SIGNALS), after=after, greedy=number % 2 == 1
         )
-        if not stop.number:  # it was over before
-            whole_seconds = min(whole_seconds, stop.seconds)
+        # Runs share a training, so that a signal also arrives late in the line; one that is over has no such place.
+        training, used = (
+            (training + 1, 0) if stop.exit_code == 0 or used == STOPS_PER_TRAINING else (training, used + 1)
+        )
+        if not stop.number:  # it was over before the signal
+            whole_seconds = 0.9 * whole_seconds
             continue
         stops.append(stop)
         print(f"{number}: {stop.number} after {after:.1f} s: {stop.exit_code} in {stop.seconds:.1f} s", flush=True)
         if stop.fault:
             print(f"FAULT {stop.fault}\n{stop.said}", flush=True)
-    last = _run(project, prefect, training=1 + (count - 1) // 3)
+    last = _run(project, prefect, training=training)
     assert last.exit_code == 0, last.said
     return stops
 
@@ -128,7 +134,7 @@ def _load() -> None:
 def _run(
     project: Path, prefect: str, *, training: int, send: int = 0, after: float = LONGEST_SECONDS, greedy: bool = False
 ) -> Stop:
-    """Adapt in a forked process. Three runs share a training, so that a signal also arrives late in the line."""
+    """Adapt in a forked process."""
     said, began = project / ".said", time.monotonic()
     child = os.fork()
     if child == 0:
@@ -150,6 +156,7 @@ def _adapt(project: Path, prefect: str, said: Path, training: int, *, greedy: bo
     code = 1
     try:
         os.chdir(project)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores
         with said.open("wb") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)

@@ -108,6 +108,16 @@ def test_the_handlers_are_as_before_afterwards() -> None:
     assert asked() is None
 
 
+def test_a_signal_that_the_process_was_started_to_ignore_is_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stoppable():
+            signal.raise_signal(signal.SIGINT)
+            assert asked() is None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_computation_that_never_lets_python_run_ends_with_last_words() -> None:
     code = """
         import ctypes, graftline.tasks.stopping as stopping
