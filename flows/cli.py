@@ -42,8 +42,8 @@ QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
-# Prefect gives its temporary server 20 seconds to start, which a busy machine with two cores may exceed. For one that is
-# away each step waits itself; a minute for each word that Prefect has for it only comes on top.
+# Prefect gives its temporary server 20 seconds to start, which a busy machine with two cores may exceed. For one that
+# is away each step waits itself; a minute for each word that Prefect has for it only comes on top.
 PATIENCE = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180", "PREFECT_CLIENT_MAX_RETRIES": "2"}
 
 
