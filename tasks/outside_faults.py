@@ -2,8 +2,12 @@
 
 import errno
 import re
+import resource
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
 
 from graftline.errors import GraftlineError, NoRoomError, ServerAwayError
 from graftline.tasks.patience import chain_of, is_lost_connection
@@ -13,7 +17,8 @@ from graftline.wording import ERROR_CHARACTERS, shortened
 FULL_DISK = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota of the disk is used up",
              errno.EFBIG: "a file may not become that large (`ulimit -f`, or the file system)"}  # fmt: skip
 FULL_DISK_WORDS = re.compile(
-    r"no space left on device|disk quota exceeded|database or disk is full|file too large|\(os error (28|122|27)\)",
+    r"no space left on device|disk quota exceeded|database or disk is full|file too large|\(os error (28|122|27)\)"
+    r"|\d+ requested and \d+ written|PytorchStreamWriter failed writing|inline_container.*unexpected pos",
     re.IGNORECASE,
 )
 FULL_MEMORY_WORDS = re.compile(
@@ -23,12 +28,17 @@ FULL_MEMORY_WORDS = re.compile(
 TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 # Of the disk itself, and of one that may only be read.
 BROKEN_DISK = (errno.EIO, errno.EROFS, errno.ESTALE)
+# What SQLite says where a file may not become larger, and of a broken disk.
+DATABASE_FAULT = "disk I/O error"
 NO_DATABASE = re.compile(
     r"database disk image is malformed|file is not a database|malformed database schema|disk I/O error"
     r"|attempt to write a readonly database|unable to open database file",
     re.IGNORECASE,
 )
 DATABASES = ("sqlite3", "sqlalchemy", "mlflow", "diskcache")
+NO_TEMPORARY_SERVER = "connect to ephemeral Prefect API server"
+# More than an empty database of Prefect's, and than a page of any.
+TRIAL_BYTES = 2 << 20
 
 
 @contextmanager
@@ -59,13 +69,48 @@ def understood(error: Exception) -> GraftlineError | None:
     return None
 
 
+def require_database(path: Path) -> None:
+    """Look whether a SQLite file, if there is one, can be read, and whether there is room beside it.
+
+    Raises: NoRoomError; GraftlineError if it is damaged.
+    """
+    with told_in_a_sentence():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _try_to_write_in(path.parent)
+        if path.exists() and (fault := _fault_of(path)):
+            raise GraftlineError(
+                f"{path}: this database is damaged ({fault}); bring it back from a copy, or put it aside to begin"
+                f" another, then {_AGAIN}"
+            )
+
+
+def _try_to_write_in(folder: Path) -> None:
+    with TemporaryFile(dir=folder, buffering=0) as trial:
+        try:
+            trial.write(bytes(TRIAL_BYTES))  # where it may not become that large, as far as it may
+            trial.write(b"0")
+        except OSError as error:
+            error.filename = str(folder)
+            raise
+
+
+def _fault_of(path: Path) -> str | None:
+    with closing(sqlite3.connect(path, timeout=1)) as database:
+        try:
+            (found,) = database.execute("pragma quick_check(1)").fetchone()
+        except sqlite3.DatabaseError as error:
+            return str(error) if NO_DATABASE.search(str(error)) else None  # such as one that is in use
+    return None if found == "ok" else shortened(" ".join(str(found).split()), ERROR_CHARACTERS)
+
+
 def _no_room(error: BaseException) -> NoRoomError | None:
     number = error.errno if isinstance(error, OSError) else None
     if number in TOO_MANY_FILES:
         return NoRoomError(f"{_where(error)}too many files are open (`ulimit -n`); raise the limit, then {_AGAIN}")
     if number in FULL_DISK:
         return NoRoomError(f"{_where(error)}{FULL_DISK[number]}; make room, then {_AGAIN}")
-    if FULL_DISK_WORDS.search(str(error)):
+    limited = DATABASE_FAULT in str(error) and resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
+    if limited or FULL_DISK_WORDS.search(str(error)):
         return NoRoomError(f"the disk is full, or a file would be larger than allowed ({_said(error)}); make room,"
                            f" then {_AGAIN}")  # fmt: skip
     return None
@@ -98,6 +143,11 @@ def _no_database(error: BaseException) -> GraftlineError | None:
 
 
 def _lost_server(error: BaseException) -> ServerAwayError | None:
+    if NO_TEMPORARY_SERVER in str(error):
+        return ServerAwayError(
+            "Prefect's temporary server did not start; see what it says above, or start one with `graftline up` and"
+            f" set PREFECT_API_URL, then {_AGAIN}"
+        )
     if not is_lost_connection(error):
         return None
     return ServerAwayError(

@@ -1,6 +1,7 @@
 """The steps of the line as Prefect's tasks."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task
@@ -8,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.utilities.annotations import quote
 
+from graftline.tasks.outside_faults import require_database
 from graftline.tasks.patience import Server, until_there
 from graftline.tasks.stopping import look
 from graftline.tasks.tracking.server import no_answer, require_tracking_server, without_password
@@ -39,6 +41,7 @@ def require_servers(workspace: Workspace) -> None:
     """Raises: ServerAwayError if MLflow's or Prefect's server is named and does not answer."""
     require_tracking_server(workspace)
     require_prefect()
+    _require_prefects_database()
 
 
 def require_prefect() -> None:
@@ -54,6 +57,16 @@ def require_prefect() -> None:
                 fault=lambda: no_answer(address),
             )
         )
+
+
+def _require_prefects_database() -> None:
+    """Where Prefect starts a temporary server: on a database that it cannot use it would begin again, for minutes."""
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
+    from sqlalchemy.engine import make_url
+
+    file = make_url(str(PREFECT_API_DATABASE_CONNECTION_URL.value())).database or ""
+    if not PREFECT_API_URL.value() and Path(file).is_absolute():  # no other kind of server, and none in memory
+        require_database(Path(file))
 
 
 def step(
