@@ -12,7 +12,7 @@ from prefect.utilities.annotations import quote
 from graftline.tasks.outside_faults import require_database
 from graftline.tasks.patience import Server, until_there
 from graftline.tasks.stopping import look
-from graftline.tasks.tracking.server import no_answer, require_tracking_server, without_password
+from graftline.tasks.tracking.server import no_answer, require_tracking_server, tracking_uri, without_password
 from graftline.tasks.workspace import Workspace
 
 P = ParamSpec("P")
@@ -38,10 +38,12 @@ class Step(Task[P, R]):
 
 
 def require_servers(workspace: Workspace) -> None:
-    """Raises: ServerAwayError if MLflow's or Prefect's server is named and does not answer."""
+    """Raises: ServerAwayError if MLflow's or Prefect's server is named and does not answer; what `require_database`
+    raises of their files where none is named.
+    """
     require_tracking_server(workspace)
     require_prefect()
-    _require_prefects_database()
+    _require_databases(workspace)
 
 
 def require_prefect() -> None:
@@ -59,14 +61,16 @@ def require_prefect() -> None:
         )
 
 
-def _require_prefects_database() -> None:
-    """Where Prefect starts a temporary server: on a database that it cannot use it would begin again, for minutes."""
+def _require_databases(workspace: Workspace) -> None:
+    """On a file that it cannot use, Prefect's temporary server would begin again and again, for minutes."""
     from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
     from sqlalchemy.engine import make_url
 
-    file = make_url(str(PREFECT_API_DATABASE_CONNECTION_URL.value())).database or ""
-    if not PREFECT_API_URL.value() and Path(file).is_absolute():  # no other kind of server, and none in memory
-        require_database(Path(file))
+    of_prefect = [] if PREFECT_API_URL.value() else [str(PREFECT_API_DATABASE_CONNECTION_URL.value())]
+    for address in [tracking_uri(workspace), *of_prefect]:
+        file = Path(make_url(address).database or "") if address.startswith("sqlite") else Path()
+        if file.is_absolute():  # and not in memory
+            require_database(file)
 
 
 def step(
