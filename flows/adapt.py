@@ -13,8 +13,10 @@ from graftline.flows.form_fields import Note
 from graftline.flows.run_page import name_run_under_way, of_verdict, told
 from graftline.flows.waiting import wait_for_approval
 from graftline.settings import Settings
+from graftline.tasks.patience import patient
 from graftline.tasks.readiness import require_all
 from graftline.tasks.registry.ownership import require_own_history
+from graftline.tasks.step import require_prefect, require_servers
 from graftline.tasks.step_uses import noting_uses
 from graftline.tasks.steps.baselines import baselines
 from graftline.tasks.steps.data_version import data_version
@@ -29,7 +31,7 @@ from graftline.tasks.steps.receipt import beginning_of_run, keep_receipt
 from graftline.tasks.steps.register_model import champion_to_beat, register_model
 from graftline.tasks.steps.result import result_of
 from graftline.tasks.steps.source_task import source_task
-from graftline.tasks.steps.tracked_run import RunInputs, tracked_run
+from graftline.tasks.steps.tracked_run import RunInputs, reopened_run, tracked_run
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import read_policy
@@ -49,11 +51,13 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
     began = time.monotonic()
     workspace = Workspace(Path.cwd())
     require_all(workspace.root, settings)
+    require_servers(workspace)
     require_own_history(workspace, settings.registry.model)
     beginning = beginning_of_run(workspace, settings)
     policy = read_policy(workspace.policy)
     policy.require_fit(settings.data.task, TASKS[settings.data.task].scores.scoring)
-    with show_progress(), noting_uses(workspace, settings.registry.model) as ended_with:
+    patience = patient(settings.registry.wait_for_servers)
+    with show_progress(), patience, noting_uses(workspace, settings.registry.model) as ended_with:
         version = data_version(workspace, settings.data)
         name_run_under_way(settings, version)
         data = validate_data(workspace, settings.data, version)
@@ -73,8 +77,9 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
         ended_with(candidate.version)
         if decision.due:  # after the run's lock was given back: it may take days
             decision = wait_for_approval(workspace, candidate, evaluation, decision)
-            # What a person decides changes the run's pages.
-            done = replace(done, run=replace(run, finished=False), decision=decision)
-            report = publish(workspace, done)
+            with reopened_run(run) as again:  # what a person decides changes its pages
+                done = replace(done, run=again, decision=decision)
+                report = publish(workspace, done)
+        require_prefect()  # which is told next how the run ended
     keep_receipt(workspace, done, report, beginning)
     return result_of(done, report, time.monotonic() - began)

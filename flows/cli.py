@@ -42,8 +42,15 @@ QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
-# Prefect gives its temporary server 20 seconds to start, which a busy machine with two cores may exceed.
-PATIENCE = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180"}
+# Prefect gives its temporary server 20 seconds to start, which a busy machine with two cores may exceed. For one that
+# is away each step waits itself; a minute for each word that Prefect has for it only comes on top.
+PATIENCE = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180", "PREFECT_CLIENT_MAX_RETRIES": "2"}
+
+EXIT_CODES = (
+    "Exit codes: 0 done, whatever the verdict; 2 settings or arguments, 3 data, 4 base model, 5 a reproduction differs,"
+    " 6 registry, 7 a server is away, 8 no room on the disk or in the memory, 143 (or 130) stopped by a signal, 1"
+    " anything else. After 7, 8, 143 and 130 the same command goes on where it stopped."
+)
 
 
 def _show_version(wanted: bool) -> None:
@@ -55,6 +62,7 @@ def _show_version(wanted: bool) -> None:
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    epilog=EXIT_CODES,
 )
 for panel, verbs in VERBS.items():
     for verb in verbs:

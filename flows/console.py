@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from graftline.errors import GraftlineError
 
 CHATTY = ("great_expectations", "httpx", "alembic", "mlflow", "dvc", "dvc_data", "dvc_objects", "transformers")
+# Their tries to reach a server that is away, of which our own line tells.
+AWAY = ("urllib3.connectionpool", "prefect.events", "prefect._internal")
 FLOW_AND_TASK_RUNS = ("prefect.flow_runs", "prefect.task_runs")
 
 
@@ -87,6 +89,6 @@ def _is_for_a_person(record: logging.LogRecord) -> bool:
         # Where a run is shown is worth a line, unless the page ends with the run.
         lasting = "View at " in said and "PREFECT_API_URL" in os.environ
         return lasting or (" - Retry " in said and "exhausted" not in said)
-    if record.name == "py.warnings":
+    if record.name == "py.warnings" or record.name.startswith(AWAY):
         return False
     return record.name.partition(".")[0] != "prefect" or record.levelno >= logging.WARNING

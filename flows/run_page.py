@@ -14,15 +14,18 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Completed, Failed
 from pydantic import JsonValue
 
 from graftline.errors import GraftlineError
 from graftline.flows.servers.forms import offer_versions
 from graftline.flows.servers.lost_runs import UNDER_WAY, lost_state
+from graftline.flows.stopping import stopped_as_prefect_does
 from graftline.settings import Settings
 from graftline.tasks.data.files import DataVersion
 from graftline.tasks.living_runs import living, mend_lost
+from graftline.tasks.outside_faults import told_in_a_sentence
 from graftline.tasks.tracking.server import connect, has_registry, refusing_with_mlflow
 from graftline.tasks.workspace import Workspace
 
@@ -63,7 +66,7 @@ def told(tell: Callable[[Result], Told]) -> Callable[[Callable[P, Result]], Call
             workspace = Workspace(Path.cwd())
             _ask_server(lambda client: mend_lost(workspace, partial(_end_lost, client)), "the end of killed runs")
             try:
-                with living(workspace, str(run.id)):
+                with living(workspace, str(run.id)), stopped_as_prefect_does(), told_in_a_sentence():
                     result = function(*arguments, **named)
                 if isinstance(result, State):
                     return result  # another flow of ours has told it
@@ -116,10 +119,10 @@ def name_run(name: str, *tags: str) -> None:
 
 
 def _ask_server(ask: Callable[[SyncPrefectClient], object], what: str) -> None:
-    """Change something on the page, which is no reason for a run to fail."""
+    """Change something on the page, which is no reason for a run to fail, nor to wait for a server that is away."""
     for attempt in range(ATTEMPTS):
         try:
-            with get_client(sync_client=True) as client:
+            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}), get_client(sync_client=True) as client:
                 ask(client)
         except httpx.HTTPError as error:
             if attempt == ATTEMPTS - 1:

@@ -47,3 +47,28 @@ class RegistryRefusedError(GraftlineError):
     """A registry operation was refused."""
 
     exit_code = 6
+
+
+class ServerAwayError(GraftlineError):
+    """A server that the work needs does not answer."""
+
+    exit_code = 7
+
+
+class NoRoomError(GraftlineError):
+    """The disk or the memory is full."""
+
+    exit_code = 8
+
+
+class Stopped(BaseException):
+    """A signal asked this process to stop."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+    @property
+    def exit_code(self) -> int:
+        """As shells tell it: 143 for SIGTERM, 130 for Ctrl-C."""
+        return 128 + self.number

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from graftline.answers.tasks import TASKS
-from graftline.errors import DataRefusedError, GraftlineError
+from graftline.errors import DataRefusedError, GraftlineError, NoRoomError, ServerAwayError
 from graftline.settings import Settings
 from graftline.tasks.base_models.locking import locked_model
 from graftline.tasks.base_models.store import BaseModel
@@ -129,7 +129,7 @@ def _server(variable: str) -> str:
     if not address.startswith(("http://", "https://")):
         return f"{shown or 'not set'}: no server is asked"
     if fault := no_answer(address):
-        raise GraftlineError(
+        raise ServerAwayError(
             f"{variable} {shown}: no server answers there ({fault}); start one with `graftline up`, or unset it"
         )
     return f"{shown} answers"
@@ -138,7 +138,7 @@ def _server(variable: str) -> str:
 def _disk(root: Path, model_bytes: int) -> str:
     free, needed = shutil.disk_usage(root).free, COPIES_ON_DISK * model_bytes + SPARE_BYTES
     if free < needed:
-        raise GraftlineError(
+        raise NoRoomError(
             f"{root}: {free / 1e9:.1f} GB are free, a run needs about {needed / 1e9:.1f}; make room, or put the project"
             " on another disk"
         )
@@ -153,7 +153,7 @@ def _memory(model_bytes: int) -> str:
     except (OSError, KeyError, ValueError):
         return f"a run needs about {needed / 1e9:.1f} GB; this machine does not say how much is free"
     if free < needed:
-        raise GraftlineError(
+        raise NoRoomError(
             f"memory: {free / 1e9:.1f} GB are free, a training needs about {needed / 1e9:.1f}; end other programs, or"
             " choose a smaller base model or adaptation.strategy=feature_extraction"
         )

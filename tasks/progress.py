@@ -7,9 +7,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from uuid import UUID
+
+from graftline.tasks.stopping import look
 
 # Shorter waits need no word.
 PATIENCE_SECONDS = 5.0
@@ -33,14 +35,22 @@ class ProgressBar:
         self._artifact: UUID | None = None
 
     def show(self, share: float) -> None:
-        """Move the bar to `share`, 0 to 1."""
+        """Move the bar to `share`, 0 to 1. Where Prefect's server is away it stays as it is: the work goes on."""
         if not in_prefect():
             return
+        from httpx import HTTPError
+        from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+        # Each try would be waited for longer than the last, a minute in all.
+        with suppress(HTTPError), temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            self._move_to(100 * share)
+
+    def _move_to(self, progress: float) -> None:
         from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
         if self._artifact is None:
             self._artifact = create_progress_artifact(progress=0.0, key=self._key, description=self._description)  # type: ignore[assignment]
-        update_progress_artifact(artifact_id=self._artifact, progress=100 * share)  # type: ignore[arg-type]
+        update_progress_artifact(artifact_id=self._artifact, progress=progress)  # type: ignore[arg-type]
 
 
 def in_prefect() -> bool:
@@ -84,7 +94,11 @@ class Wait:
         self._rate = RecentRate()
 
     def tell(self, done: int, total: int | None, more: str = "") -> None:
-        """So much of all is done, if that is known; `more` stands at the end of the line."""
+        """So much of all is done, if that is known; `more` stands at the end of the line.
+
+        Raises: Stopped if someone asked to stop: between two batches nothing is half done.
+        """
+        look()
         now = time.monotonic()
         over = total is not None and done >= total
         if not self._rate.marks or now - self._rate.marks[-1][0] >= DRAW_SECONDS / 2 or over:

@@ -30,14 +30,19 @@ def adapt(
             return known
         settings = ready_settings(workspace.root, params, assignments)
         say("starting: loading Prefect, PyTorch and MLflow")
+        from graftline.tasks.step import require_servers
+
+        require_servers(workspace)
         from graftline.flows.adapt import adapt
         from graftline.flows.console import hush_tools
         from graftline.flows.servers.temporary_prefect import use_prefect_server
+        from graftline.flows.stopping import prefect_looks
 
         if not debug:
             hush_tools()
         use_prefect_server(workspace)
-        return adapt(settings)
+        with prefect_looks():
+            return adapt(settings)
 
     run_verb(call, as_json=as_json, debug=debug)
 

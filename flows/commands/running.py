@@ -1,19 +1,25 @@
 """Running a verb: its result on standard output, an error as one sentence with an exit code."""
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
 import typer
 from pydantic import JsonValue
 
-from graftline.errors import GraftlineError
+from graftline.errors import GraftlineError, Stopped
+from graftline.tasks.outside_faults import told_in_a_sentence
+from graftline.tasks.stopping import asked, hear, stoppable
 
 
 def run_verb(call: Callable[[], dict[str, JsonValue]], *, as_json: bool, debug: bool) -> None:
     """Run a verb, print its result's summary or all of it as JSON, and make an error one sentence and an exit code."""
     try:
-        result = call()
+        with stoppable(lambda stopped: _tell(_sentence_of(stopped), stopped.exit_code, as_json)):
+            result = _until_stopped(call)
+    except Stopped as stopped:
+        _fail(_sentence_of(stopped), stopped.exit_code, as_json)
     except GraftlineError as error:
         if debug:
             raise
@@ -27,6 +33,22 @@ def run_verb(call: Callable[[], dict[str, JsonValue]], *, as_json: bool, debug: 
         # A verb that only looks says by it what it found.
         if exit_code := result.get("exit_code"):
             raise typer.Exit(int(str(exit_code)))
+
+
+def _until_stopped(call: Callable[[], dict[str, JsonValue]]) -> dict[str, JsonValue]:
+    """What the verb gives. Raises: Stopped, whatever it, or an orchestrator, has made of being asked to stop."""
+    try:
+        with told_in_a_sentence():
+            return call()
+    except BaseException:
+        hear()
+        if (number := asked()) is not None:
+            raise Stopped(number) from None
+        raise
+
+
+def _sentence_of(stopped: Stopped) -> str:
+    return f"stopped by {signal.Signals(stopped.number).name}; what was done is kept: start the same again to go on"
 
 
 def say(message: str) -> None:
@@ -44,12 +66,16 @@ def ask_in_terminal(question: str, proposed: str | None, among: Sequence[str]) -
 
 
 def _fail(sentence: str, exit_code: int, as_json: bool, *, causes: Sequence[str] = ()) -> None:
+    _tell(sentence, exit_code, as_json, causes=causes)
+    raise typer.Exit(exit_code)
+
+
+def _tell(sentence: str, exit_code: int, as_json: bool, *, causes: Sequence[str] = ()) -> None:
     said = [f"graftline: {_in_one_line(sentence)}", *(f"  - {_in_one_line(cause)}" for cause in causes)]
     print("\n".join(said), file=sys.stderr)
     if as_json:
         message = "\n".join([sentence, *(f"  - {cause}" for cause in causes)])
         print(json.dumps({"error": message, "exit_code": exit_code}, ensure_ascii=False))
-    raise typer.Exit(exit_code)
 
 
 def _in_one_line(text: str) -> str:

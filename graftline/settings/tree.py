@@ -34,6 +34,9 @@ class RegistrySettings(Section, title="Registry"):
 
     model: RegistryName
     """Name of the registered model: letters, digits, - and _."""
+    wait_for_servers: Annotated[float, Field(ge=0, le=1440)] = 10
+    """Minutes that a run waits for MLflow's or Prefect's server when one goes away in its middle. At its beginning they
+    have to be there."""
 
 
 class Settings(Section):

@@ -17,7 +17,7 @@ from graftline.compute.device import CPU, device_of, moved
 from graftline.compute.embedding_gradients import recycle_gradients
 from graftline.compute.fast_training import fast_training
 from graftline.compute.precision import autocast
-from graftline.errors import GraftlineError
+from graftline.errors import GraftlineError, Stopped
 from graftline.frozen.freezing import learned, statistics, train_mode, trainable
 from graftline.models.batching import shuffled_batches
 from graftline.models.parts import HEAD
@@ -62,8 +62,9 @@ class _Clock:
 def train(training: Training, folder: Path, *, epochs_before: int = 0) -> list[Epoch]:
     """Train the model in place and leave it with the weights of its best epoch (highest score, then lowest loss).
 
-    Checkpoints go to `folder`; a training that finds one there goes on from it and ends with the same weights. The
-    views of the rows go on from those that `epochs_before` this training have shown.
+    Checkpoints go to `folder`; a training that finds one there goes on from it and ends with the same weights. One
+    that its listener stops leaves one. The views of the rows go on from those that `epochs_before` this training have
+    shown.
     """
     model, point, plan = training.model, training.point, training.plan
     optimizer = optimizer_for(model, plan, depths=point.depths)
@@ -83,7 +84,11 @@ def train(training: Training, folder: Path, *, epochs_before: int = 0) -> list[E
                 loss = training_step(seen, group, optimizer=optimizer, origin=origin)
                 state.step, state.loss_sum = state.step + 1, state.loss_sum + loss
                 speed = clock.steps_per_second(state.step) * plan.batch_size * plan.accumulation
-                training.listener.progress(Progress(epoch + 1, state.step, len(groups) * plan.epochs, loss, speed))
+                try:
+                    training.listener.progress(Progress(epoch + 1, state.step, len(groups) * plan.epochs, loss, speed))
+                except Stopped:
+                    pace.write(save)
+                    raise
                 if pace.is_due:
                     pace.write(save)
             _finish_epoch(training, state, steps=len(groups))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from graftline.base_models.lock import LockedFile, LockedModel, check_file, check_folder, list_files
+from graftline.base_models.lock import LockedFile, LockedModel, check_file, check_folder
 from graftline.digests import file_sha256
 from graftline.errors import BaseModelRefusedError
 from graftline.files import sync_folder
@@ -43,7 +43,7 @@ class BaseModel:
 
 def verify_base_model(model: BaseModel) -> None:
     """Check every byte of a stored model: to be called right before it is loaded. Raises: BaseModelRefusedError."""
-    next_step = f"the stored copy was changed: delete {model.path} and run again"
+    next_step = "the stored copy was changed: run again, which fetches what is damaged anew"
     check_folder(model.path, model.uri, files=model.files, next_step=next_step)
     logger.info("verified %s: %d files, %.1f MB, %s", model.uri, len(model.files), model.bytes / 1e6, model.digest[:12])
 
@@ -74,22 +74,28 @@ def keep(workspace: Workspace, partial: Path, locked: LockedModel, folder: Path)
     sync_folder(folder.parent)
 
 
-def put_back(folder: Path, locked: LockedModel) -> bool:
-    """Make a stored model with damaged files an unfinished download, which lacks them.
+def put_back(folder: Path, locked: LockedModel) -> None:
+    """Make the whole files of a damaged stored model an unfinished download, which lacks the others.
 
-    A fault in a file that a step shares with it reaches it, too. Returns: False, and does nothing, where none is
-    damaged, or something else lies in the folder: that is not for us to remove.
+    What else lies in the folder, such as a file that somebody put there, is set aside: it is not for us to remove.
     """
-    files = {folder / file.path: file.sha256 for file in locked.files}
-    damaged = [path for path, sha256 in files.items() if not path.exists() or file_sha256(path) != sha256]
-    if not damaged or set(list_files(folder, folder.name)) - {file.path for file in locked.files}:
-        return False
-    for path in damaged:
-        logger.warning("%s: was damaged since it was stored; it is fetched again", path)
-        path.unlink(missing_ok=True)
-    shutil.rmtree(partial_of(folder), ignore_errors=True)
-    folder.rename(partial_of(folder))
-    return True
+    aside, partial = folder.with_name(f".{folder.name}.damaged"), partial_of(folder)
+    for old in (aside, partial):
+        shutil.rmtree(old, ignore_errors=True)
+    folder.rename(aside)
+    for file in locked.files:
+        path = aside / file.path
+        if not path.is_symlink() and path.is_file() and file_sha256(path) == file.sha256:
+            (partial / file.path).parent.mkdir(parents=True, exist_ok=True)
+            path.rename(partial / file.path)
+        else:
+            logger.warning("%s: was damaged since it was stored; it is fetched again", folder / file.path)
+            if path.is_symlink() or path.is_file():
+                path.unlink()
+    if any(path.is_symlink() or not path.is_dir() for path in [aside, *aside.rglob("*")]):
+        logger.warning("%s: what does not belong to the base model is set aside here", aside)
+    else:
+        shutil.rmtree(aside)
 
 
 def partial_of(folder: Path) -> Path:

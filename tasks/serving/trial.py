@@ -19,7 +19,7 @@ from graftline.tasks.scratch import scratch_folder
 from graftline.tasks.serving import fresh_process
 from graftline.tasks.serving.fresh_process import AFTERWARDS, OUTCOMES, REQUESTS, TIMED
 from graftline.tasks.serving.hostile_requests import HostileRequest, hostile_requests
-from graftline.tasks.tracking.server import tracking_uri
+from graftline.tasks.tracking.server import patiently_asked, tracking_uri
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.behaviour_axes import ANSWERED, REFUSED
 from graftline.wording import shortened
@@ -93,12 +93,21 @@ def try_in_fresh_process(workspace: Workspace, uri: str, questions: list[str], *
 def _ask(
     workspace: Workspace, uri: str, questions: list[str], folder: Path, *, threads: int, trial: bool = False
 ) -> Scored:
+    """What the process answers, which reads the model from MLflow's server if there is one."""
+    return patiently_asked(
+        workspace, lambda: _asked_once(workspace, uri, questions, folder, threads=threads, trial=trial)
+    )
+
+
+def _asked_once(
+    workspace: Workspace, uri: str, questions: list[str], folder: Path, *, threads: int, trial: bool
+) -> Scored:
     asked, answers = folder / "questions.json", folder / "answers.json"
     asked.write_text(json.dumps(questions), encoding="utf-8")
     # As a file and not as a module, with no folder of ours on the path: graftline is the model's to import.
     command = [sys.executable, "-P", fresh_process.__file__, uri, str(asked), str(answers), str(threads)]
     # Where MLflow puts the copy of a model that lies on a server, which it does not remove.
-    (copies := folder / "copies").mkdir()
+    (copies := folder / "copies").mkdir(exist_ok=True)
     environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri(workspace), "TMPDIR": str(copies)}
     try:
         with waiting(f"{uri} in a fresh process"):

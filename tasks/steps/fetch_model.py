@@ -43,9 +43,8 @@ def fetch_model(workspace: Workspace, uri: str) -> BaseModel:
         if folder.exists():
             try:
                 return _verified(uri, locked, folder, "reused")
-            except BaseModelRefusedError:
-                if not put_back(folder, locked):
-                    raise
+            except (BaseModelRefusedError, NotADirectoryError, IsADirectoryError):
+                put_back(folder, locked)
         download(workspace, uri, locked, folder)
     return _verified(uri, locked, folder, "ran")
 

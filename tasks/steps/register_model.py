@@ -46,7 +46,7 @@ from graftline.tasks.steps.evaluate_model import Champion, Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.held_out import predictions_sha256
 from graftline.tasks.tracking.requirements import public_version
-from graftline.tasks.tracking.server import TrackedRun, client
+from graftline.tasks.tracking.server import TrackedRun, client, patiently_asked
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -112,7 +112,10 @@ def register_model(
     """
     with FileLock(workspace.artifacts / "runs" / f".{question or run.run_key}.asked.lock"):
         _remove_leftovers(workspace, run)
-        version = _registered(model, run, question) or _register(workspace, model, run, data, checkpoint, question)
+        version = patiently_asked(
+            workspace,
+            lambda: _registered(model, run, question) or _register(workspace, model, run, data, checkpoint, question),
+        )
     run_id = version.run_id or run.run_id
     if run_id != run.run_id:
         logger.info(
@@ -156,7 +159,7 @@ def _register(
 
     server = client()
     with (
-        mlflow.start_run(run_id=run.run_id),
+        _written_to(run),
         _temporary_files_in(workspace.artifacts / "runs" / f"{run.run_key}{REGISTERING}") as scratch,
         warnings.catch_warnings(),
     ):
@@ -181,6 +184,18 @@ def _register(
     version = server.create_model_version(name, logged.model_uri, run.run_id, tags=tags, model_id=logged.model_id)
     logger.info("registered %s version %s", name, version.version)
     return version
+
+
+@contextmanager
+def _written_to(run: TrackedRun) -> Iterator[None]:
+    """Log to the run, which goes on afterwards: MLflow's own block would say that it is finished."""
+    import mlflow
+
+    mlflow.start_run(run_id=run.run_id)
+    try:
+        yield
+    finally:
+        mlflow.end_run("FINISHED" if run.finished else "RUNNING")
 
 
 @contextmanager

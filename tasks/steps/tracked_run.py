@@ -5,9 +5,9 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from filelock import FileLock
 from pydantic import JsonValue
@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count
 from graftline.digests import json_sha256
+from graftline.errors import ServerAwayError
 from graftline.pages.text import as_markdown
 from graftline.settings import Settings
 from graftline.settings.by_value import by_value
@@ -26,9 +27,19 @@ from graftline.tasks.registry.versions import RUN_KEY
 from graftline.tasks.steps.source_task import SourceTask
 from graftline.tasks.tracking.pages import COMMIT, NOTE, SOURCE, USER, artifact_address, note_experiment
 from graftline.tasks.tracking.provenance import provenance, unrepeatable
-from graftline.tasks.tracking.server import TrackedRun, client, connect, experiment_of, experiments_with_runs_of
+from graftline.tasks.tracking.server import (
+    TrackedRun,
+    client,
+    connect,
+    experiment_of,
+    experiments_with_runs_of,
+    patiently_asked,
+)
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import Policy
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 PROVENANCE = "provenance.json"
 SOURCE_NAME = "graftline adapt"
@@ -96,20 +107,36 @@ class RunInputs:
 def tracked_run(workspace: Workspace, inputs: RunInputs) -> Iterator[TrackedRun]:
     """The run that all results of the same run key belong to, however often and in how many processes it is started.
 
-    Another policy is another run: what was judged stays judged as it was.
+    Another policy is another run: what was judged stays judged as it was. The last write says that it is finished, so a
+    run that was killed before is written to its end by the next start.
     """
     run_key = inputs.key
     locks = workspace.artifacts / "runs"
     locks.mkdir(parents=True, exist_ok=True)
     with FileLock(locks / f".{run_key}.lock"):
         connect(workspace)
-        run = _find_or_create(workspace, inputs, run_key)
-        try:
+        with _written_to_its_end(_find_or_create(workspace, inputs, run_key)) as run:
             yield run
-        except BaseException:
-            _end(run, "FAILED")
-            raise
-        _end(run, "FINISHED")
+
+
+@contextmanager
+def reopened_run(run: TrackedRun) -> Iterator[TrackedRun]:
+    """The same run, for what changes in it after it was finished, as by what a person has decided."""
+    client().set_terminated(run.run_id, "RUNNING")
+    with _written_to_its_end(replace(run, finished=False)) as again:
+        yield again
+
+
+@contextmanager
+def _written_to_its_end(run: TrackedRun) -> Iterator[TrackedRun]:
+    try:
+        yield run
+    except ServerAwayError:
+        raise  # there may be nobody to tell
+    except BaseException:
+        _end(run, "FAILED")
+        raise
+    _end(run, "FINISHED")
 
 
 def log_results(run: TrackedRun, metrics: Mapping[str, float], files: Sequence[Path]) -> None:
@@ -125,24 +152,29 @@ def log_results(run: TrackedRun, metrics: Mapping[str, float], files: Sequence[P
 
 
 def _find_or_create(workspace: Workspace, inputs: RunInputs, run_key: str) -> TrackedRun:
-    server, settings = client(), inputs.settings
-    found = server.search_runs(
-        experiments_with_runs_of(workspace, settings.registry.model), f"tags.`{RUN_KEY}` = '{run_key}'"
-    )
-    if found and found[0].info.status == "FINISHED":
-        tags = found[0].data.tags
+    run = patiently_asked(workspace, lambda: _found(workspace, inputs, run_key) or _created(workspace, inputs, run_key))
+    if run.info.status == "FINISHED":
+        tags = run.data.tags
         why = unrepeatable(tags.get("graftline.git_commit"), tags.get(REPRODUCIBLE, "").removeprefix(NOT))
-        return TrackedRun(found[0].info.run_id, run_key, finished=True, unrepeatable=why)
-    if found:
-        run_id = found[0].info.run_id
-        server.set_terminated(run_id, "RUNNING")
-    else:
-        experiment = experiment_of(workspace, settings.registry.model)
-        name = f"{settings.adaptation.strategy} {inputs.data.data.version[:6]}"
-        run_id = server.create_run(experiment, tags={RUN_KEY: run_key}, run_name=name).info.run_id
+        return TrackedRun(run.info.run_id, run_key, finished=True, unrepeatable=why)
+    if run.info.status != "RUNNING":
+        client().set_terminated(run.info.run_id, "RUNNING")
     # Also for a run that an earlier start left unfinished: it may have been killed before all of this was written.
-    why = _describe(workspace, inputs, run_id)
-    return TrackedRun(run_id, run_key, finished=False, unrepeatable=why)
+    why = _describe(workspace, inputs, run.info.run_id)
+    return TrackedRun(run.info.run_id, run_key, finished=False, unrepeatable=why)
+
+
+def _found(workspace: Workspace, inputs: RunInputs, run_key: str) -> "Run | None":
+    experiments = experiments_with_runs_of(workspace, inputs.settings.registry.model)
+    found = client().search_runs(experiments, f"tags.`{RUN_KEY}` = '{run_key}'")
+    return found[0] if found else None
+
+
+def _created(workspace: Workspace, inputs: RunInputs, run_key: str) -> "Run":
+    settings = inputs.settings
+    experiment = experiment_of(workspace, settings.registry.model)
+    name = f"{settings.adaptation.strategy} {inputs.data.data.version[:6]}"
+    return client().create_run(experiment, tags={RUN_KEY: run_key}, run_name=name)
 
 
 def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | None:

@@ -7,12 +7,14 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from graftline.errors import RegistryRefusedError
+from graftline.tasks.patience import Server, patiently, until_there
 from graftline.tasks.progress import waiting
 from graftline.tasks.tracking.addresses import credentials, without_password
 from graftline.tasks.workspace import Workspace
@@ -25,7 +27,11 @@ if TYPE_CHECKING:
 FIRST_EXPERIMENT = "graftline"
 # MLflow's own retries notice a dead server only after minutes.
 HEALTH_TIMEOUT_SECONDS = 5
-MAX_RETRIES = "3"
+MAX_RETRIES = "1"
+# One that hangs would be noticed only after two minutes for each try.
+REQUEST_TIMEOUT_SECONDS = "60"
+# A request whose answer was lost may have made one: another would make a second.
+ASKED_ONCE = ("create_run", "create_model_version")
 # The answers of MLflow where something does not exist; anything else is trouble, not an answer.
 NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 # The page of a server, MLflow's or Prefect's, that says that it lives.
@@ -49,20 +55,31 @@ class TrackedRun:
 def connect(workspace: Workspace) -> str:
     """Point MLflow's client at the tracking server of this project and return its address.
 
-    Raises: RegistryRefusedError if the environment names a server that does not answer.
+    Raises: ServerAwayError if the environment names a server that does not answer.
     """
     uri = tracking_uri(workspace)
-    if uri.startswith("http"):
-        _check_health(uri)
     # Where MLflow's client looks for them, here and in the processes that are started.
     os.environ.update(credentials())
+    require_tracking_server(workspace)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", MAX_RETRIES)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", REQUEST_TIMEOUT_SECONDS)
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     import mlflow
 
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     return uri
+
+
+def require_tracking_server(workspace: Workspace) -> None:
+    """Raises: ServerAwayError if the environment names a server that does not answer; in a run it is waited for."""
+    if server := _server(tracking_uri(workspace)):
+        until_there(server)
+
+
+def patiently_asked(workspace: Workspace, ask: Callable[[], Found]) -> Found:
+    """The answer of what needs MLflow, asked again if its server was away meanwhile."""
+    return _patiently_at(tracking_uri(workspace), ask)
 
 
 def tracking_uri(workspace: Workspace) -> str:
@@ -97,10 +114,33 @@ def no_answer(address: str) -> str | None:
 
 @waiting("opening MLflow's store")  # the first to ask makes its tables
 def client() -> "MlflowClient":
-    """MLflow's client, for runs and models where `connect` has found them."""
-    from mlflow import MlflowClient
+    """MLflow's client, for runs and models where `connect` has found them.
 
-    return MlflowClient()
+    It waits for a server that is away. What may not be asked twice is for the caller to ask `patiently_asked`, in one
+    with a look whether it is there.
+    """
+    from mlflow import MlflowClient, get_tracking_uri
+
+    found = MlflowClient()
+    server = _server(get_tracking_uri())
+    return found if server is None else cast("MlflowClient", _PatientClient(found, server))
+
+
+class _PatientClient:
+    """MLflow's client, each request of which waits for its server."""
+
+    def __init__(self, client: "MlflowClient", server: Server) -> None:
+        self._client, self._server = client, server
+
+    def __getattr__(self, name: str) -> object:
+        asked = getattr(self._client, name)
+        if name in ASKED_ONCE or not callable(asked):
+            return asked
+
+        def ask(*arguments: object, **named: object) -> object:
+            return patiently(self._server, lambda: asked(*arguments, **named))
+
+        return ask
 
 
 def experiment_of(workspace: Workspace, model: str, *, tags: dict[str, str] | None = None) -> str:
@@ -157,12 +197,10 @@ def refusing_with_mlflow(what: str) -> Iterator[None]:
 
 def run_page(workspace: Workspace, run_id: str) -> str | None:
     """The address of a run's page, where a server shows it."""
-    import mlflow
-
     uri = tracking_uri(workspace)
     if not uri.startswith("http"):
         return None
-    experiment = mlflow.get_run(run_id).info.experiment_id
+    experiment = client().get_run(run_id).info.experiment_id
     return f"{uri}/#/experiments/{experiment}/runs/{run_id}"
 
 
@@ -184,8 +222,10 @@ def model_folder(uri: str) -> Iterator[Path]:
     import mlflow
 
     with TemporaryDirectory() as copy:
-        place = copy if mlflow.get_registry_uri().startswith("http") else None
-        yield Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=place))
+        server = mlflow.get_registry_uri()
+        place = copy if server.startswith("http") else None
+        load = partial(mlflow.artifacts.download_artifacts, artifact_uri=uri, dst_path=place)
+        yield Path(_patiently_at(server, load))
 
 
 def log_epoch(run_id: str, epoch: Mapping[str, float]) -> None:
@@ -202,9 +242,18 @@ def _own_store(workspace: Workspace) -> Path:
     return workspace.root / "mlflow" / "mlflow.db"
 
 
-def _check_health(uri: str) -> None:
-    if fault := no_answer(uri):
-        raise RegistryRefusedError(
-            f"MLFLOW_TRACKING_URI={without_password(uri)}: no MLflow server answers there ({fault});"
-            " start it with `graftline up`, or unset the variable to use the store in the project folder"
-        )
+def _patiently_at(uri: str, ask: Callable[[], Found]) -> Found:
+    server = _server(uri)
+    return ask() if server is None else patiently(server, ask)
+
+
+def _server(uri: str) -> Server | None:
+    """The server at this address; none where it is a store in a folder or a database."""
+    if not uri.startswith("http"):
+        return None
+    return Server(
+        "MLflow",
+        f"MLFLOW_TRACKING_URI={without_password(uri)}",
+        otherwise="to use the store in the project folder",
+        fault=lambda: no_answer(uri),
+    )

@@ -200,9 +200,9 @@ def test_the_page_says_whether_the_history_is_unbroken(prefect_server: None, reg
         history_page.history("tiny", verify=True)
 
 
-def test_a_server_that_does_not_answer_ends_with_6(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer_ends_with_7(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    assert "no MLflow server answers there" in refused(["history", "tiny"], 6)
+    assert "no MLflow server answers there" in refused(["history", "tiny"], 7)
 
 
 def test_what_nobody_foresaw_ends_with_1_and_one_sentence(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

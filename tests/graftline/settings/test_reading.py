@@ -95,7 +95,7 @@ def test_a_section_that_is_missing_or_a_single_value_is_named(tmp_path: Path) ->
     error = said_of(tmp_path, "data: 5\nbase_model: {uri: 'path:base'}\n")
     assert [cause.rpartition("params.yaml")[2] for cause in error.causes] == [
         ", line 1: data: 5: expected a section with keys such as path, kind, task",
-        ": registry: the section must be given, with model",
+        ": registry: the section must be given, with model, wait_for_servers",
     ]
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
 from graftline.digests import tensors_sha256
-from graftline.errors import GraftlineError
+from graftline.errors import GraftlineError, Stopped
 from graftline.frozen.freezing import freeze
 from graftline.frozen.rows import InputRows
 from graftline.models.parts import HEAD
@@ -158,6 +158,20 @@ def test_without_a_checkpoint_inside_of_an_epoch_it_goes_on_from_the_epochs_end(
     cut_off(base, tmp_path / "cut", STEPS_PER_EPOCH + 2)
     assert [path.name for path in (tmp_path / "cut").iterdir()] == [f"step-{STEPS_PER_EPOCH:09d}"]
     assert trained(base, tmp_path / "cut").sha256 == whole.sha256
+
+
+def test_a_training_that_is_asked_to_stop_leaves_a_checkpoint_of_the_step_it_has_taken(
+    base: Path, tmp_path: Path
+) -> None:
+    def ask_at_step_5(progress: Progress) -> None:
+        if progress.step == 5:
+            raise Stopped(signal.SIGTERM)
+
+    whole = trained(base, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        train(replace(training_of(base), listener=Listener(ask_at_step_5)), tmp_path / "stopped")
+    assert sorted(path.name for path in (tmp_path / "stopped").iterdir())[-1] == "step-000000005"
+    assert trained(base, tmp_path / "stopped").sha256 == whole.sha256
 
 
 def test_a_training_cut_off_twice_ends_with_the_same_weights(

@@ -4,10 +4,11 @@ import json
 import logging
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -137,7 +138,7 @@ def test_a_changed_byte_in_the_store_is_refused_at_every_load_and_fetched_again(
     model = fetch(workspace)
     verify_base_model(model)
     flip_byte(model.path / "model.safetensors")
-    expected = r"model\.safetensors has sha256 \w{12}, expected \w{12} as locked; the stored copy was changed: delete "
+    expected = r"model\.safetensors has sha256 \w{12}, expected \w{12} as locked; the stored copy was changed: run"
     with pytest.raises(BaseModelRefusedError, match=expected):
         verify_base_model(model)
     assert fetch(workspace).outcome == "ran"
@@ -152,14 +153,43 @@ def test_a_changed_byte_in_the_store_is_refused_where_the_source_cannot_mend_it(
     assert stored(workspace) == []
 
 
-def test_a_missing_file_in_the_store_is_fetched_again_and_an_extra_one_refused(workspace: Workspace) -> None:
+def lost(folder: Path) -> None:
+    (folder / "vocab.txt").unlink()
+
+
+def a_folder_instead(folder: Path) -> None:
+    lost(folder)
+    (folder / "vocab.txt").mkdir()
+
+
+def a_link_out_of_the_folder(folder: Path) -> None:
+    lost(folder)
+    (folder / "vocab.txt").symlink_to(folder.parents[2] / "model" / "vocab.txt")
+
+
+def a_file_instead_of_all(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.write_text("no folder")
+
+
+@pytest.mark.parametrize("damage", [lost, a_folder_instead, a_link_out_of_the_folder, a_file_instead_of_all])
+def test_a_stored_model_that_was_damaged_is_fetched_again_while_its_source_is_at_hand(
+    damage: Callable[[Path], None], workspace: Workspace
+) -> None:
+    lock_model(workspace, URI)
+    damage(folder := fetch(workspace).path)
+    assert fetch(workspace).outcome == "ran"
+    assert (folder / "vocab.txt").read_bytes() == (workspace.root / "model" / "vocab.txt").read_bytes()
+    assert fetch(workspace).outcome == "reused"
+
+
+def test_a_file_that_somebody_put_into_a_stored_model_is_set_aside(workspace: Workspace) -> None:
     lock_model(workspace, URI)
     folder = fetch(workspace).path
-    (folder / "vocab.txt").rename(folder / "vocab2.txt")
-    assert "'vocab2.txt' is extra, expected only what the lock names; the stored copy was changed" in refused(workspace)
-    (folder / "vocab2.txt").unlink()
+    (folder / "notes.txt").write_text("not ours to remove")
     assert fetch(workspace).outcome == "ran"
-    assert (folder / "vocab.txt").exists()
+    aside = folder.with_name(f".{folder.name}.damaged")
+    assert [path.name for path in files_below(aside)] == ["notes.txt"]
 
 
 def test_a_pickle_in_the_folder_refuses_the_model_and_writes_no_lock(workspace: Workspace) -> None:

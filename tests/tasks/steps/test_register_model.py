@@ -134,6 +134,8 @@ def test_a_registration_killed_before_the_check_is_gone_on_with_and_checked(
             with pytest.raises(KeyboardInterrupt):
                 register(line, run)
         assert aliases("killed") == {}
+        # Nothing of its results is written: a kill here must leave no run that says it is finished.
+        assert MlflowClient().get_run(run.run_id).info.status == "RUNNING"
         asked = answers(adapted.evaluation, monkeypatch)
         assert register(line, run) == step.Candidate("killed", 1, run.run_id, "ran", TRIAL)
     assert asked == ["models:/killed/1"]

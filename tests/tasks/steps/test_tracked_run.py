@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from graftline.errors import DataRefusedError
 from graftline.settings import Settings, read_settings
 from graftline.tasks.registry.versions import RUN_KEY
 from graftline.tasks.steps import tracked_run as step
-from graftline.tasks.steps.tracked_run import PROVENANCE, RunInputs, tracked_run
+from graftline.tasks.steps.tracked_run import PROVENANCE, RunInputs, reopened_run, tracked_run
 from graftline.tasks.tracking.server import TrackedRun
 from graftline.verdict.policy import Policy, read_policy
 from tests.support.tiny_project import ROWS, Line
@@ -91,6 +92,14 @@ def test_a_run_that_fails_is_failed_and_is_gone_on_with(adapted: Line) -> None:
         assert (again.run_id, again.finished) == (failed.run_id, False)
         assert logged(again.run_id).info.status == "RUNNING"
     assert logged(failed.run_id).info.status == "FINISHED"
+
+
+def test_a_reopened_run_is_finished_only_by_the_end_of_its_writing(adapted: Line) -> None:
+    with another_run(adapted, seed=96) as run:
+        pass
+    with reopened_run(replace(run, finished=True)) as again:
+        assert (logged(run.run_id).info.status, again.finished) == ("RUNNING", False)
+    assert logged(run.run_id).info.status == "FINISHED"
 
 
 def test_a_run_killed_before_it_was_described_is_described_by_the_next_start(

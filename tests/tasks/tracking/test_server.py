@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from graftline.errors import RegistryRefusedError
+from graftline.errors import RegistryRefusedError, ServerAwayError
 from graftline.tasks.registry.versions import versions_of
 from graftline.tasks.tracking.addresses import without_password
 from graftline.tasks.tracking.server import connect, has_registry, no_answer, refusing_with_mlflow
@@ -44,7 +44,7 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:secret@127.0.0.1:9")
-    with pytest.raises(RegistryRefusedError, match=r"MLFLOW_TRACKING_URI=http://127\.0\.0\.1:9: no") as refused:
+    with pytest.raises(ServerAwayError, match=r"MLFLOW_TRACKING_URI=http://127\.0\.0\.1:9: no") as refused:
         connect(Workspace(tmp_path))
     assert "secret" not in str(refused.value)
 

@@ -1,0 +1,16 @@
+"""The hunt for signals that are lost, in its small form."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.full
+def test_a_run_that_is_signalled_at_random_moments_stops_and_is_gone_on_with() -> None:
+    """In a process of its own, for it forks, and this one has threads."""
+    hunt = [sys.executable, "-m", "tests.hunts.stops", "--stops", "3", "--seed", "3"]
+    done = subprocess.run(hunt, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 signals: exit codes" in done.stdout
+    assert ", 0 faults" in done.stdout
