@@ -62,6 +62,14 @@ def decode_image(content: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image
     return _as_rgb(_decoded(content, max_pixels))
 
 
+def image_pixels(content: bytes, *, max_pixels: int = MAX_PIXELS) -> int:
+    """How many pixels it has, as its header says. Raises: UnreadableImageError as `decode_image` does, but not yet for
+    damage behind the header.
+    """
+    width, height = _opened(content, max_pixels).size
+    return width * height
+
+
 def image_facts(content: bytes, *, max_pixels: int = MAX_PIXELS) -> ImageFacts:
     """The facts about an image. Raises: UnreadableImageError as `decode_image` does."""
     stored = _decoded(content, max_pixels)

@@ -33,6 +33,9 @@ SHOWN_CHARACTERS = 300
 # Statuses of HTTP: from the first on it is an error; with the other MLflow's server gives a request up.
 CLIENT_ERROR, TIMED_OUT = 400, 504
 
+# Texts, or the paths of files.
+Questions = list[str] | list[Path]
+
 logger = logging.getLogger("graftline.serving")
 
 
@@ -67,7 +70,7 @@ class Trial:
         return {"p95_milliseconds": self.p95_milliseconds, **memory}
 
 
-def score_in_fresh_process(workspace: Workspace, uri: str, questions: list[str], *, threads: int) -> Scored:
+def score_in_fresh_process(workspace: Workspace, uri: str, questions: Questions, *, threads: int) -> Scored:
     """Load the registered model `uri` in a new process and have it predict; of files it is told the paths.
 
     Raises: RegistryRefusedError with the last line of what the process said if it cannot.
@@ -76,7 +79,7 @@ def score_in_fresh_process(workspace: Workspace, uri: str, questions: list[str],
         return _ask(workspace, uri, questions, Path(scratch), threads=threads)
 
 
-def try_in_fresh_process(workspace: Workspace, uri: str, questions: list[str], *, threads: int) -> tuple[Scored, Trial]:
+def try_in_fresh_process(workspace: Workspace, uri: str, questions: Questions, *, threads: int) -> tuple[Scored, Trial]:
     """The same, and before it single requests that are timed, and after it hostile ones.
 
     Raises: RegistryRefusedError if it does not answer; not for what hostile requests do to it.
@@ -91,10 +94,11 @@ def try_in_fresh_process(workspace: Workspace, uri: str, questions: list[str], *
 
 
 def _ask(
-    workspace: Workspace, uri: str, questions: list[str], folder: Path, *, threads: int, trial: bool = False
+    workspace: Workspace, uri: str, questions: Questions, folder: Path, *, threads: int, trial: bool = False
 ) -> Scored:
     asked, answers = folder / "questions.json", folder / "answers.json"
-    asked.write_text(json.dumps(questions), encoding="utf-8")
+    form = "files" if questions and isinstance(questions[0], Path) else "texts"
+    asked.write_text(json.dumps({form: list(map(str, questions))}), encoding="utf-8")
     # As a file and not as a module, with no folder of ours on the path: graftline is the model's to import.
     command = [sys.executable, "-P", fresh_process.__file__, uri, str(asked), str(answers), str(threads)]
     # Where MLflow puts the copy of a model that lies on a server, which it does not remove.
