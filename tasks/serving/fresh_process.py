@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 WARM_UP, SINGLE_REQUESTS = 5, 100
 # In the folder of a trial.
 REQUESTS, TIMED, OUTCOMES = "requests.json", "timed.json", "outcomes.jsonl"
+# Beside the answers of a model of an earlier release, which declares its input (earlier_forms.py).
+EARLIER = "earlier"
 AFTERWARDS = "an ordinary request afterwards"
 
 
@@ -31,6 +33,8 @@ def main() -> None:
 
     torch.set_num_threads(int(threads))
     model = mlflow.pyfunc.load_model(uri)
+    if model.metadata.get_input_schema() is not None:
+        Path(answers).with_name(EARLIER).touch()
     asked = _asked(Path(questions))
     if trial:
         with _server(model) as client:

@@ -16,7 +16,8 @@ from graftline.errors import RegistryRefusedError
 from graftline.settings import Task
 from graftline.tasks.progress import waiting
 from graftline.tasks.serving import fresh_process
-from graftline.tasks.serving.fresh_process import AFTERWARDS, OUTCOMES, REQUESTS, TIMED
+from graftline.tasks.serving.earlier_forms import warn_of_earlier_forms
+from graftline.tasks.serving.fresh_process import AFTERWARDS, EARLIER, OUTCOMES, REQUESTS, TIMED
 from graftline.tasks.serving.hostile_requests import HostileRequest, hostile_requests
 from graftline.tasks.tracking.server import tracking_uri
 from graftline.tasks.workspace import Workspace
@@ -120,6 +121,8 @@ def _ask(
     # After its answers, a process on trial may have died of a hostile request.
     if (done.returncode != 0 and not trial) or not answers.exists():
         raise _failed(uri, (done.stderr.strip().splitlines() or ["no message"])[-1])
+    if (folder / EARLIER).exists():
+        warn_of_earlier_forms(uri.removeprefix("models:/"))
     return _scored(uri, json.loads(answers.read_text(encoding="utf-8")))
 
 

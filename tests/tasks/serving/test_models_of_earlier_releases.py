@@ -15,6 +15,8 @@ from mlflow import MlflowClient
 import graftline
 from graftline.tasks.registry.history import history_folder, read_history
 from graftline.tasks.registry.verification import verify
+from graftline.tasks.registry.versions import WEIGHTS
+from graftline.tasks.serving.answering import open_registered
 from graftline.tasks.serving.trial import Scored, try_in_fresh_process
 from graftline.tasks.steps.evaluate_model import Champion
 from graftline.tasks.tracking.server import connect, tracking_uri
@@ -118,10 +120,23 @@ def test_whoever_has_imported_this_release_can_load_it(earlier: Workspace) -> No
 
 
 @pytest.mark.full
-def test_it_answers_in_a_fresh_process_as_it_did_and_stands_its_trial_as_a_server(earlier: Workspace) -> None:
+def test_it_answers_in_a_fresh_process_as_it_did_and_stands_its_trial_as_a_server(
+    earlier: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
     scored, trial = try_in_fresh_process(earlier, URI, INPUTS, threads=1)
     check_scored(scored)
-    assert set(trial.hostile.values()) == {"refused", "answered"}
+    misread = {name for name, became in trial.hostile.items() if became not in ("refused", "answered")}
+    assert misread == {"ragged lists", "two cells in a row", "several columns", "many rows"}
+    assert {trial.hostile[name] for name in misread} == {"answered, expected an error"}
+    assert f"{MODEL}/1 was registered by an earlier release: of a table with several columns it answers" in caplog.text
+
+
+def test_whoever_predicts_with_it_is_told_what_it_would_misread(
+    earlier: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, digest = earlier.root / "mlflow" / "artifacts" / "earlier", REGISTERED["version_tags"][WEIGHTS]
+    assert open_registered("tiny version 1", folder, digest).labels == LABELS
+    assert "tiny version 1 was registered by an earlier release" in caplog.text
 
 
 @pytest.mark.full
