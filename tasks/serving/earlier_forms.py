@@ -21,4 +21,4 @@ def has_earlier_forms(folder: Path) -> bool:
     """Whether a registered version is of an earlier release: those declare one input without a name."""
     from mlflow.models import Model
 
-    return Model.load(str(folder)).get_input_schema() is not None
+    return Model.load(str(folder)).get_input_schema() is not None  # type: ignore[no-untyped-call]
