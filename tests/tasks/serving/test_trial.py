@@ -164,6 +164,7 @@ def test_a_model_that_a_hostile_request_ends_has_answered_before_and_is_told_fro
         "    def predict(self, context, model_input, params=None):\n"
         "        values = list(model_input)\n"
         "        if 7 in values:\n            os._exit(3)\n"
+        "        if not values:\n            raise ValueError('no rows')\n"
         "        return pd.DataFrame({'value': [float(len(str(value))) for value in values]})\n\n\n"
         "set_model(Fragile())\n"
     )
