@@ -73,6 +73,17 @@ def decode_image(content: bytes, *, max_pixels: int = MAX_PIXELS, sample_bits: i
     return _decoded(content, max_pixels, sample_bits).picture
 
 
+def image_pixels(content: bytes, *, max_pixels: int = MAX_PIXELS) -> int:
+    """How many pixels it has, as its header says. Raises: UnreadableImageError as `decode_image` does, but not yet for
+    damage behind the header.
+    """
+    try:
+        width, height = _opened(content, max_pixels).size
+    except UnreadableImageError:
+        width, height = _opened(without_tags(content), max_pixels).size  # as it is decoded then
+    return width * height
+
+
 def image_facts(content: bytes, *, max_pixels: int = MAX_PIXELS, sample_bits: int = FULL_BITS) -> ImageFacts:
     """The facts about an image. Raises: UnreadableImageError as `decode_image` does."""
     decoded = _decoded(content, max_pixels, sample_bits)

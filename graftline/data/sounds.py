@@ -73,6 +73,12 @@ def sound_seconds(content: bytes) -> float:
         return float(sound.frames / sound.samplerate)
 
 
+def sound_samples(content: bytes) -> int:
+    """How many samples all its channels have, as its header says. Raises: UnreadableSoundError as `sound_seconds`."""
+    with _opened(content, MAX_SECONDS) as sound:
+        return int(sound.frames * sound.channels)
+
+
 def sound_facts(content: bytes, *, max_seconds: float = MAX_SECONDS, silence: float = SILENCE) -> SoundFacts:
     """The facts about a sound. Raises: UnreadableSoundError as `decode_sound` does."""
     sound = _decoded(content, max_seconds)

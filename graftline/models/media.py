@@ -3,18 +3,23 @@
 import base64
 import binascii
 import hashlib
-import os
+import re
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from graftline.data.media_files import MAX_FILE_BYTES
 from graftline.errors import DataRefusedError
 from graftline.models.views import View
-from graftline.wording import shortened
+from graftline.wording import shown
 
 # Enough of a client's text to recognise it by.
 SHOWN_CHARACTERS = 60
+# What a browser puts in front of base64 text, and what others put between its lines.
+DATA_URI = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
+WHITE_SPACE = str.maketrans("", "", " \t\r\n\v\f")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +44,14 @@ class Medium:
         if isinstance(self.source, bytes):
             return self.source
         try:
-            if (size_bytes := self.source.stat().st_size) > MAX_FILE_BYTES:
-                raise ValueError(f"{self.name}: the file has {size_bytes:,} bytes, expected at most {MAX_FILE_BYTES:,}")
+            # Before it is opened: a pipe or a device may never end.
+            status = self.source.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError(f"{self.name}: is a folder or device, expected a file; leave it out")
+            if status.st_size > MAX_FILE_BYTES:
+                raise ValueError(
+                    f"{self.name}: the file has {status.st_size:,} bytes, expected at most {MAX_FILE_BYTES:,}"
+                )
             content = self.source.read_bytes()
         except OSError as error:
             raise ValueError(f"{self.name}: the file cannot be read ({error.strerror}); give a readable one") from None
@@ -66,9 +77,10 @@ class Medium:
 
 
 def media_of(raws: Sequence[object], what: str) -> list[Medium]:
-    """Media as clients and tables hold them: bytes, their base64 text, paths of readable files, or media.
+    """Media as clients and tables hold them: bytes, their base64 text, or media; and files as `pathlib.Path`.
 
-    Raises: ValueError naming the first that is none of these; `what` is what was asked for ("image", "sound").
+    No text is ever taken for a path: whoever may send one could otherwise have any file opened.
+    Raises: ValueError naming the first that is none of these; `what` is what was asked for ("an image", "a sound").
     """
     return [raw if isinstance(raw, Medium) else _medium(place, raw, what) for place, raw in enumerate(raws)]
 
@@ -77,14 +89,23 @@ def _medium(place: int, raw: object, what: str) -> Medium:
     name = f"input {place}"
     if isinstance(raw, bytes | bytearray | memoryview):
         return Medium(name, bytes(raw))
-    if isinstance(raw, Path | str) and os.path.isfile(raw):  # noqa: PTH113 - also of what is too long for a path
-        return Medium(name, Path(raw))
-    if isinstance(raw, str) and raw:
-        try:
-            return Medium(name, base64.b64decode(raw, validate=True))
-        except (binascii.Error, ValueError):
-            pass  # neither a file nor base64
+    if isinstance(raw, Path):
+        return Medium(name, raw)
+    if isinstance(raw, str) and (content := _from_base64(raw)):
+        return Medium(name, content)
     raise ValueError(
-        f"{name} is {shortened(repr(raw), SHOWN_CHARACTERS)}, expected the bytes of {what}, their base64 text, or the"
-        " path of a readable file; leave it out or mend it"
+        f"{name} is {shown(raw, SHOWN_CHARACTERS)}, expected the bytes of {what} or their base64 text (a Python program"
+        " may also give a pathlib.Path); leave it out or mend it"
     )
+
+
+def _from_base64(text: str) -> bytes | None:
+    """The bytes of a base64 text, also of one in lines or of a data URI; None of any other."""
+    prefix = DATA_URI.match(text)
+    body = text[prefix.end() :] if prefix else text
+    if prefix and "%" in body:
+        body = unquote(body)
+    try:
+        return base64.b64decode(body.translate(WHITE_SPACE), validate=True)
+    except (binascii.Error, ValueError):
+        return None

@@ -35,6 +35,8 @@ class ValidatedData:
     quarantined: int
     kind: Kind
     task: Task
+    input: str
+    """The column that the model reads; its kind where the rows are the files of class folders."""
     labels: tuple[str, ...]
     """In the order of the model's outputs; none for regression."""
     label_separator: str
@@ -83,7 +85,7 @@ def raw_inputs(workspace: Workspace, data: ValidatedData, split: str) -> "list[R
     ]
 
 
-def questions(workspace: Workspace, data: ValidatedData, split: str) -> list[str]:
+def questions(workspace: Workspace, data: ValidatedData, split: str) -> list[str] | list[Path]:
     """The inputs as a registered model in another process is asked them: texts, or the paths of the files."""
     inputs = read_split(data, split, ["input"])["input"]
-    return inputs if data.kind == "text" else [str(workspace.root / data.data.folder / name) for name in inputs]
+    return inputs if data.kind == "text" else [workspace.root / data.data.folder / name for name in inputs]

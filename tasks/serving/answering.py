@@ -14,6 +14,7 @@ from graftline.digests import tensors_sha256
 from graftline.errors import RegistryRefusedError
 from graftline.settings import Kind, Task
 from graftline.tasks.serving import answering_process
+from graftline.tasks.serving.earlier_forms import has_earlier_forms, warn_of_earlier_forms
 from graftline.wording import shortened
 
 # Where MLflow puts the adapted model inside of a registered one.
@@ -57,6 +58,8 @@ def open_registered(what: str, folder: Path, weights_sha256: str | None) -> Regi
             f"{what}: its weights have digest {found[:12]}, expected {weights_sha256[:12]} as registered: they were"
             f" changed since; restore {folder} from a backup, or use another version"
         )
+    if has_earlier_forms(folder):
+        warn_of_earlier_forms(what)
     return RegisteredModel(what, folder, reading.kind, model.outputs.task, tuple(model.outputs.labels))
 
 

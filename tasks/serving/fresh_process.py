@@ -8,8 +8,10 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 WARM_UP, SINGLE_REQUESTS = 5, 100
 # In the folder of a trial.
 REQUESTS, TIMED, OUTCOMES = "requests.json", "timed.json", "outcomes.jsonl"
+# Beside the answers of a model of an earlier release, which declares its input (earlier_forms.py).
+EARLIER = "earlier"
 AFTERWARDS = "an ordinary request afterwards"
 
 
@@ -29,7 +33,9 @@ def main() -> None:
 
     torch.set_num_threads(int(threads))
     model = mlflow.pyfunc.load_model(uri)
-    asked = json.loads(Path(questions).read_text(encoding="utf-8"))
+    if model.metadata.get_input_schema() is not None:
+        Path(answers).with_name(EARLIER).touch()
+    asked = _asked(Path(questions))
     if trial:
         with _server(model) as client:
             _time_single_requests(client, asked, Path(trial[0]))
@@ -38,24 +44,40 @@ def main() -> None:
     if trial:
         # What these do to the process, and that may be to end it, is told apart from the answers.
         with _server(model) as client:
-            _ask_hostile_requests(client, asked[0], Path(trial[0]))
+            _ask_hostile_requests(client, _as_sent(asked[0]), Path(trial[0]))
             # Not the usual way: that would wait for a request that hangs.
             os._exit(0)
 
 
-def _server(model: "PyFuncModel") -> "TestClient":
+def _asked(questions: Path) -> list[Any]:
+    """Texts, or paths, which no text is."""
+    read: dict[str, Any] = json.loads(questions.read_text(encoding="utf-8"))
+    return [Path(name) for name in read["files"]] if "files" in read else list(read["texts"])
+
+
+@contextmanager
+def _server(model: "PyFuncModel") -> "Iterator[TestClient]":
     """MLflow's scoring server around the model, without a network."""
     from fastapi.testclient import TestClient
+    from mlflow.environment_variables import _MLFLOW_IS_IN_SERVING_ENVIRONMENT as SERVED
     from mlflow.pyfunc import scoring_server
 
-    return TestClient(scoring_server.init(model), raise_server_exceptions=False)
+    with TestClient(scoring_server.init(model), raise_server_exceptions=False) as client:
+        yield client
+    # The server sets it for good, and the model then limits what it is asked at once.
+    os.environ.pop(SERVED.name, None)
 
 
-def _time_single_requests(client: "TestClient", questions: list[str], folder: Path) -> None:
+def _as_sent(question: str | Path) -> str:
+    """A question as a client sends it."""
+    return base64.b64encode(question.read_bytes()).decode() if isinstance(question, Path) else question
+
+
+def _time_single_requests(client: "TestClient", questions: Sequence[str | Path], folder: Path) -> None:
     """How long requests with one input take, one after the other, and the most memory that the process had by then."""
     milliseconds = []
     for number in range(WARM_UP + SINGLE_REQUESTS):
-        question = {"inputs": [questions[number % len(questions)]]}
+        question = {"inputs": [_as_sent(questions[number % len(questions)])]}
         began = time.perf_counter()
         client.post("/invocations", json=question).raise_for_status()
         milliseconds.append(1000 * (time.perf_counter() - began))

@@ -10,6 +10,8 @@ JSON = "application/json"
 HUGE_CHARACTERS = 2_000_000
 # Deeper than Python's parser can follow.
 DEEP = 100_000
+# More than a request may have.
+MANY_ROWS = 2_000
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,7 @@ class HostileRequest:
     body: bytes
     content_type: str = JSON
     may_be_answered: bool = False
-    """Whether an answer is as good as an error: the input is odd, but it is one. Of several columns, and of lists in
-    lists, MLflow hands the first on and drops the others."""
+    """Whether an answer is as good as an error: the input is odd, but it is one."""
 
 
 def hostile_requests() -> list[HostileRequest]:
@@ -46,15 +47,21 @@ def hostile_requests() -> list[HostileRequest]:
         HostileRequest("not a number", b'{"inputs": [NaN]}'),
         HostileRequest("infinity", b'{"inputs": [Infinity]}'),
         HostileRequest("null beside a text", b'{"dataframe_split": {"columns": ["a"], "data": [["a text"], [null]]}}'),
-        _inputs("a mapping", [{"text": "a text"}]),
+        _inputs("a mapping", [{"a": {"b": "a text"}}]),
         _inputs("nested lists", [[["a text"], ["another"]]]),
-        _inputs("ragged lists", [["a text"], ["another", ["third"]]], may_be_answered=True),
+        _inputs("ragged lists", [["a text"], ["another", ["third"]]]),
+        _inputs("two cells in a row", [["a text", "another"]]),
         HostileRequest("lists of great depth", b'{"inputs": ' + b"[" * DEEP + b"]" * DEEP + b"}"),
         HostileRequest(
             "several columns",
             b'{"dataframe_split": {"columns": ["a", "b"], "data": [["x", "y"]]}}',
-            may_be_answered=True,
         ),
+        HostileRequest("CSV with several columns", b"a,b\nx,y\n", "text/csv"),
+        HostileRequest("half of CSV", b'a\n"x', "text/csv"),
+        # A model of texts takes it for a text.
+        _inputs("the path of a file", [__file__], may_be_answered=True),
+        _inputs("the path of a device", ["/dev/zero"], may_be_answered=True),
+        _inputs("many rows", ["a"] * MANY_ROWS),
         _inputs("a huge text", ["word " * (HUGE_CHARACTERS // 5)]),
     ]
 

@@ -17,7 +17,8 @@ from graftline.tasks.children import run_child
 from graftline.tasks.progress import waiting
 from graftline.tasks.scratch import scratch_folder
 from graftline.tasks.serving import fresh_process
-from graftline.tasks.serving.fresh_process import AFTERWARDS, OUTCOMES, REQUESTS, TIMED
+from graftline.tasks.serving.earlier_forms import warn_of_earlier_forms
+from graftline.tasks.serving.fresh_process import AFTERWARDS, EARLIER, OUTCOMES, REQUESTS, TIMED
 from graftline.tasks.serving.hostile_requests import HostileRequest, hostile_requests
 from graftline.tasks.tracking.server import patiently_asked, tracking_uri
 from graftline.tasks.workspace import Workspace
@@ -33,6 +34,9 @@ TIMEOUT_SECONDS = 3600
 SHOWN_CHARACTERS = 300
 # Statuses of HTTP: from the first on it is an error; with the other MLflow's server gives a request up.
 CLIENT_ERROR, TIMED_OUT = 400, 504
+
+# Texts, or the paths of files.
+Questions = list[str] | list[Path]
 
 logger = logging.getLogger("graftline.serving")
 
@@ -68,7 +72,7 @@ class Trial:
         return {"p95_milliseconds": self.p95_milliseconds, **memory}
 
 
-def score_in_fresh_process(workspace: Workspace, uri: str, questions: list[str], *, threads: int) -> Scored:
+def score_in_fresh_process(workspace: Workspace, uri: str, questions: Questions, *, threads: int) -> Scored:
     """Load the registered model `uri` in a new process and have it predict; of files it is told the paths.
 
     Raises: RegistryRefusedError with the last line of what the process said if it cannot.
@@ -77,7 +81,7 @@ def score_in_fresh_process(workspace: Workspace, uri: str, questions: list[str],
         return _ask(workspace, uri, questions, folder, threads=threads)
 
 
-def try_in_fresh_process(workspace: Workspace, uri: str, questions: list[str], *, threads: int) -> tuple[Scored, Trial]:
+def try_in_fresh_process(workspace: Workspace, uri: str, questions: Questions, *, threads: int) -> tuple[Scored, Trial]:
     """The same, and before it single requests that are timed, and after it hostile ones.
 
     Raises: RegistryRefusedError if it does not answer; not for what hostile requests do to it.
@@ -91,7 +95,7 @@ def try_in_fresh_process(workspace: Workspace, uri: str, questions: list[str], *
 
 
 def _ask(
-    workspace: Workspace, uri: str, questions: list[str], folder: Path, *, threads: int, trial: bool = False
+    workspace: Workspace, uri: str, questions: Questions, folder: Path, *, threads: int, trial: bool = False
 ) -> Scored:
     """What the process answers, which reads the model from MLflow's server if there is one."""
     return patiently_asked(
@@ -100,10 +104,11 @@ def _ask(
 
 
 def _asked_once(
-    workspace: Workspace, uri: str, questions: list[str], folder: Path, *, threads: int, trial: bool
+    workspace: Workspace, uri: str, questions: Questions, folder: Path, *, threads: int, trial: bool
 ) -> Scored:
     asked, answers = folder / "questions.json", folder / "answers.json"
-    asked.write_text(json.dumps(questions), encoding="utf-8")
+    form = "files" if questions and isinstance(questions[0], Path) else "texts"
+    asked.write_text(json.dumps({form: list(map(str, questions))}), encoding="utf-8")
     # As a file and not as a module, with no folder of ours on the path: graftline is the model's to import.
     command = [sys.executable, "-P", fresh_process.__file__, uri, str(asked), str(answers), str(threads)]
     # Where MLflow puts the copy of a model that lies on a server, which it does not remove.
@@ -123,6 +128,8 @@ def _asked_once(
     # After its answers, a process on trial may have died of a hostile request.
     if (done.returncode != 0 and not trial) or not answers.exists():
         raise _failed(uri, (done.stderr.strip().splitlines() or ["no message"])[-1])
+    if (folder / EARLIER).exists():
+        warn_of_earlier_forms(uri.removeprefix("models:/"))
     return _scored(uri, json.loads(answers.read_text(encoding="utf-8")))
 
 

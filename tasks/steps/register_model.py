@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from filelock import FileLock, Timeout
 
@@ -68,6 +68,18 @@ SERVED_MODEL = "graftline.tasks.serving.served_model"
 REGISTERING = ".registering"
 
 logger = logging.getLogger("graftline.register_model")
+
+
+class ServedParts(TypedDict):
+    """What MLflow is given to make a registered model of."""
+
+    python_model: str
+    artifacts: dict[str, str]
+    model_config: dict[str, str]
+    code_paths: list[str]
+    signature: "ModelSignature"
+    input_example: list[str]
+    pip_requirements: list[str]
 
 
 @dataclass(frozen=True)
@@ -165,16 +177,8 @@ def _register(
     ):
         # It would like annotations on `predict`, which would forbid some input forms (served_model.py).
         warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")
-        logged = mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(path_of(SERVED_MODEL)),
-            artifacts={"model": str(checkpoint.model)},
-            model_config=dict(AS_EVALUATED),
-            code_paths=[str(_library_for_prediction(scratch))],
-            signature=_signature(data.task),
-            input_example=[_example(data.kind)],
-            pip_requirements=requirements(data.kind),
-        )
+        parts = served_parts(checkpoint.model, data.kind, data.task, column=data.input, scratch=scratch)
+        logged = mlflow.pyfunc.log_model(name="model", **parts)
     try:
         server.create_registered_model(name)
     except MlflowException as error:
@@ -184,6 +188,19 @@ def _register(
     version = server.create_model_version(name, logged.model_uri, run.run_id, tags=tags, model_id=logged.model_id)
     logger.info("registered %s version %s", name, version.version)
     return version
+
+
+def served_parts(model: Path, kind: Kind, task: Task, *, column: str, scratch: Path) -> ServedParts:
+    """The registered model of the adapted one in a folder; in `scratch` its code is collected."""
+    return {
+        "python_model": str(path_of(SERVED_MODEL)),
+        "artifacts": {"model": str(model)},
+        "model_config": {**AS_EVALUATED, "column": column},
+        "code_paths": [str(_library_for_prediction(scratch))],
+        "signature": _signature(task),
+        "input_example": [_example(kind)],
+        "pip_requirements": requirements(kind),
+    }
 
 
 @contextmanager
@@ -225,7 +242,7 @@ def _library_for_prediction(folder: Path) -> Path:
 def _signature(task: Task) -> "ModelSignature":
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
-    from mlflow.types.schema import AnyType, Array, Map
+    from mlflow.types.schema import Array, Map
 
     from graftline.answers.tasks import TASKS
 
@@ -237,11 +254,9 @@ def _signature(task: Task) -> "ModelSignature":
     }
     columns = TASKS[task].outputs.columns
     answers: list[ColSpec | TensorSpec] = [ColSpec(types[column], name) for name, column in columns.items()]
-    # Of any type, so that the model itself refuses what is none of its inputs: where texts are declared, MLflow's
-    # server makes the text "nan" of a missing value, and its binary takes paths for base64. The input has no name, so
-    # that a list and a column of any name are welcome.
-    question = ColSpec(AnyType())  # type: ignore[no-untyped-call]
-    return ModelSignature(Schema([question]), Schema(answers))
+    # Nothing is declared of what it takes. MLflow would keep the first column of a table without a name and drop the
+    # others, and with a name refuse a plain list; the model itself looks at what it is given (answers/requests.py).
+    return ModelSignature(outputs=Schema(answers))
 
 
 def _example(kind: Kind) -> str:

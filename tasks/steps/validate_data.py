@@ -251,6 +251,7 @@ def _record(folder: StepFolder, settings: DataSettings, version: DataVersion) ->
         quarantined=cast(int, summary["quarantined"]),
         kind=settings.kind,
         task=settings.task,
+        input=settings.kind if version.table.is_dir() else settings.input,
         labels=tuple(cast(list[str], summary["labels"])),
         label_separator=settings.label_separator,
         split_rows=cast(dict[str, int], summary["split_rows"]),

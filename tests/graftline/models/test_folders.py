@@ -141,11 +141,11 @@ def test_an_input_gets_the_probabilities_that_it_gets_in_other_company(
 
 
 @pytest.mark.parametrize("family", ["timm resnet", "wav2vec2"])
-def test_bytes_base64_and_paths_are_the_same_input(tmp_path: Path, family: MediaArchitecture) -> None:
+def test_bytes_base64_and_files_are_the_same_input(tmp_path: Path, family: MediaArchitecture) -> None:
     predictor, (content,) = predictor_of(saved(tmp_path, family)), files(family, 1)
     path = tmp_path / "a file"
     path.write_bytes(content)
-    forms = [content, bytearray(content), base64.b64encode(content).decode(), str(path), path]
+    forms = [content, bytearray(content), base64.b64encode(content).decode(), path]
     # Each alone: in one batch, the place in it may decide the last bits.
     assert len({tuple(row) for form in forms for row in predictor.predict([form])}) == 1
 
@@ -167,7 +167,10 @@ def test_a_picture_of_16_bits_is_read_with_the_bits_that_the_model_learned_with(
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("nowhere.png", r"input 1 is 'nowhere\.png', expected the bytes of an image, their base64 text, or the path"),
+        ("nowhere.png", r"input 1 is 'nowhere\.png', expected the bytes of an image or their base64 text"),
+        (__file__, r"input 1 is '/.*, expected the bytes of an image or their base64 text \(a Python program may also"),
+        (Path("nowhere.png"), r"input 1: the file cannot be read \(No such file"),
+        (Path(), r"input 1: is a folder or device, expected a file"),
         (None, "input 1 is None, expected"),
         ("", "input 1 is '', expected"),
         (7, "input 1 is 7, expected"),
@@ -181,7 +184,7 @@ def test_what_is_no_image_is_named_by_its_place(tmp_path: Path, wrong: object, s
 
 
 @pytest.mark.parametrize("family", ["timm resnet", "hubert"])
-def test_nothing_is_told_of_a_file_that_a_client_names_and_that_is_something_else(
+def test_nothing_is_told_of_a_file_that_a_program_names_and_that_is_something_else(
     tmp_path: Path, family: MediaArchitecture
 ) -> None:
     predictor = predictor_of(saved(tmp_path, family))
@@ -189,7 +192,7 @@ def test_nothing_is_told_of_a_file_that_a_client_names_and_that_is_something_els
     with pytest.raises(
         ValueError, match=r"input 0: no (image|sound) that can be read \(of another format, dam"
     ) as caught:
-        predictor.predict([str(tmp_path / "secret")])
+        predictor.predict([tmp_path / "secret"])
     assert "password" not in str(caught.value)
 
 

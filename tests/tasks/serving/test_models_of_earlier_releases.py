@@ -1,14 +1,11 @@
 """A model that an earlier release registered loads, is served and is compared with as champion, by its own code."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +15,13 @@ from mlflow import MlflowClient
 import graftline
 from graftline.tasks.registry.history import history_folder, read_history
 from graftline.tasks.registry.verification import verify
+from graftline.tasks.registry.versions import WEIGHTS
+from graftline.tasks.serving.answering import open_registered
 from graftline.tasks.serving.trial import Scored, try_in_fresh_process
 from graftline.tasks.steps.evaluate_model import Champion
 from graftline.tasks.tracking.server import connect, tracking_uri
 from graftline.tasks.workspace import Workspace
-from tests.support.running_project import free_port, wait_until
+from tests.support.served import served
 from tests.support.tiny_project import (
     LABELS,
     MODEL,
@@ -41,7 +40,6 @@ INPUTS = [row["input"] for row in EXPECTED]
 REGISTERED: dict[str, Any] = json.loads((KEPT / "registered.json").read_text(encoding="utf-8"))
 # Another processor or another number of threads rounds otherwise. Labels stay: no probability here is near one half.
 TOLERANCE = 1e-5
-STOP_SECONDS = 20
 
 
 @pytest.fixture(scope="module")
@@ -122,49 +120,32 @@ def test_whoever_has_imported_this_release_can_load_it(earlier: Workspace) -> No
 
 
 @pytest.mark.full
-def test_it_answers_in_a_fresh_process_as_it_did_and_stands_its_trial_as_a_server(earlier: Workspace) -> None:
+def test_it_answers_in_a_fresh_process_as_it_did_and_stands_its_trial_as_a_server(
+    earlier: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
     scored, trial = try_in_fresh_process(earlier, URI, INPUTS, threads=1)
     check_scored(scored)
-    assert set(trial.hostile.values()) == {"refused", "answered"}
+    misread = {name for name, became in trial.hostile.items() if became not in ("refused", "answered")}
+    assert misread == {"ragged lists", "two cells in a row", "several columns", "many rows"}
+    assert {trial.hostile[name] for name in misread} == {"answered, expected an error"}
+    assert f"{MODEL}/1 was registered by an earlier release: of a table with several columns it answers" in caplog.text
+
+
+def test_whoever_predicts_with_it_is_told_what_it_would_misread(
+    earlier: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, digest = earlier.root / "mlflow" / "artifacts" / "earlier", REGISTERED["version_tags"][WEIGHTS]
+    assert open_registered("tiny version 1", folder, digest).labels == LABELS
+    assert "tiny version 1 was registered by an earlier release" in caplog.text
 
 
 @pytest.mark.full
 def test_the_served_model_answers_a_request(earlier: Workspace) -> None:
-    with served(earlier) as address:
+    with served(URI, earlier.root / "served.log", MLFLOW_TRACKING_URI=tracking_uri(earlier)) as address:
         body = json.dumps({"inputs": INPUTS}).encode()
         request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=60) as answer:
             check(json.load(answer)["predictions"])
-
-
-@contextmanager
-def served(workspace: Workspace) -> Iterator[str]:
-    """The README's command, in a folder that has this release's library."""
-    port = str(free_port())
-    command = ["models", "serve", "-m", URI, "--env-manager", "local", "--host", "127.0.0.1", "-p", port]
-    # MLflow starts another command of this environment.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    with (workspace.root / "served.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *command], cwd=Path(graftline.__file__).parents[1], stdout=log, stderr=log,
-            env=surroundings(MLFLOW_TRACKING_URI=tracking_uri(workspace), PATH=path), start_new_session=True,
-        )  # fmt: skip
-    try:
-        wait_until(lambda: process.poll() is not None or is_up(f"http://127.0.0.1:{port}/ping"))
-        assert process.poll() is None, (workspace.root / "served.log").read_text(encoding="utf-8")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait(STOP_SECONDS)
-
-
-def is_up(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5):
-            return True
-    except OSError:
-        return False
 
 
 @pytest.mark.full

@@ -9,18 +9,14 @@ from typing import Any
 
 import mlflow
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from fastapi.testclient import TestClient
-from mlflow.exceptions import MlflowException
-from mlflow.pyfunc import PyFuncModel, scoring_server
+from mlflow.pyfunc import PyFuncModel
 
 from graftline.answers.predicting import predictor_of
 from graftline.errors import RegistryRefusedError
 from graftline.tasks.serving.fresh_process import AFTERWARDS, OUTCOMES, TIMED
 from graftline.tasks.serving.hostile_requests import HostileRequest
-from graftline.tasks.serving.served_model import inputs_of
 from graftline.tasks.serving.trial import score_in_fresh_process, trial_of, try_in_fresh_process
 from graftline.tasks.steps.register_model import _signature
 from graftline.tasks.tracking.server import tracking_uri
@@ -65,62 +61,6 @@ def test_whoever_loads_it_may_choose_a_faster_way(adapted: Line) -> None:
         mlflow.pyfunc.load_model(URI, model_config={"precision": "int8"})
 
 
-@pytest.mark.parametrize(
-    "form",
-    [TEXTS, np.array(TEXTS), pd.Series(TEXTS), pd.Series(TEXTS, name="review"), pd.DataFrame({"text": TEXTS}),
-     pd.DataFrame({"any name": TEXTS}), pd.DataFrame(TEXTS), pd.DataFrame({"text": TEXTS}, index=[7, 3, 5])],
-    ids=["list", "array", "series", "named series", "column", "column of any name", "unnamed column", "other index"],
-)  # fmt: skip
-def test_every_usual_form_gives_one_label_and_its_probabilities_per_text(
-    adapted: Line, model: PyFuncModel, form: object
-) -> None:
-    assert predict(model, form) == expected(adapted)
-
-
-def test_a_single_text_is_a_list_of_one(adapted: Line, model: PyFuncModel) -> None:
-    assert predict(model, TEXTS[0]) == expected(adapted, TEXTS[:1])
-
-
-@pytest.mark.parametrize(
-    "form",
-    [{"inputs": TEXTS}, {"dataframe_split": {"columns": ["review"], "data": [[text] for text in TEXTS]}},
-     {"dataframe_records": [{"review": text} for text in TEXTS]}],
-    ids=["inputs", "dataframe_split", "dataframe_records"],
-)  # fmt: skip
-def test_the_scoring_server_answers_raw_text(adapted: Line, model: PyFuncModel, form: dict[str, Any]) -> None:
-    answer = TestClient(scoring_server.init(model)).post("/invocations", json=form)
-    assert (answer.status_code, answer.json()) == (200, {"predictions": expected(adapted)})
-
-
-@pytest.mark.parametrize("form", [None, []], ids=str)
-def test_what_holds_nothing_is_refused(model: PyFuncModel, form: object) -> None:
-    with pytest.raises(MlflowException, match="Failed to enforce schema"):
-        predict(model, form)
-
-
-@pytest.mark.parametrize(
-    ("form", "message"),
-    [([1, 2], "input 0 is 1, expected a text"), (["a", True], "input 1 is True, expected a text"),
-     (pd.DataFrame({"text": []}), "got no rows")],
-    ids=["numbers", "true", "no rows"],
-)  # fmt: skip
-def test_what_holds_no_text_is_refused(model: PyFuncModel, form: object, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        predict(model, form)
-
-
-@pytest.mark.parametrize("missing", [None, float("nan")])
-def test_a_missing_text_is_refused_with_its_place(model: PyFuncModel, missing: object) -> None:
-    with pytest.raises(ValueError, match="input 1 is nan, expected a text; leave it out or give a text"):
-        predict(model, ["a good film", missing])
-
-
-def test_several_columns_are_refused_unless_one_is_called_text() -> None:
-    with pytest.raises(ValueError, match=r"got the columns \['a', 'b'\], expected one column, or one called text"):
-        inputs_of(pd.DataFrame({"a": TEXTS, "b": TEXTS}), "text")
-    assert inputs_of(pd.DataFrame({"id": ["1", "2", "3"], "text": TEXTS}), "text") == TEXTS
-
-
 def test_no_file_of_the_model_is_a_pickle(files: Path) -> None:
     names = {path.relative_to(files).as_posix() for path in files.rglob("*") if path.is_file()}
     assert {"MLmodel", "served_model.py", "requirements.txt", "artifacts/model/model.safetensors"} <= names
@@ -138,7 +78,7 @@ def _is_pickle(content: bytes) -> bool:
 
 def test_signature_example_and_exact_requirements_stand_beside_the_model(files: Path) -> None:
     described = mlflow.models.Model.load(str(files))
-    assert described.signature.inputs.to_dict() == [{"type": "any", "required": True}]
+    assert described.signature.inputs is None
     assert [column["name"] for column in described.signature.outputs.to_dict()] == ["label", "probabilities"]
     assert json.loads((files / "input_example.json").read_text()) == ["An example text."]
     required = (files / "requirements.txt").read_text().splitlines()
@@ -222,8 +162,9 @@ def test_a_model_that_a_hostile_request_ends_has_answered_before_and_is_told_fro
         "from mlflow.pyfunc.model import PythonModel\n\n\n"
         "class Fragile(PythonModel):\n"
         "    def predict(self, context, model_input, params=None):\n"
-        "        values = model_input.iloc[:, 0].tolist()\n"
+        "        values = list(model_input)\n"
         "        if 7 in values:\n            os._exit(3)\n"
+        "        if not values:\n            raise ValueError('no rows')\n"
         "        return pd.DataFrame({'value': [float(len(str(value))) for value in values]})\n\n\n"
         "set_model(Fragile())\n"
     )
