@@ -8,7 +8,7 @@ from typing import Literal
 from graftline.data.expectation import BETWEEN, NULL, Expectation
 from graftline.data.label_spellings import other_spellings
 from graftline.data.row_names import printable
-from graftline.data.splitting import SPLITS, Split
+from graftline.data.splitting import SPLITS, TWIN, Side
 from graftline.settings import DataSettings
 
 # Without one held-out row of a class nothing can be said about it.
@@ -51,14 +51,14 @@ def expected_of_classes(settings: DataSettings, *, least: Literal[1, 2], most_sh
 
 
 def class_table(
-    labels: Sequence[str], accepted: Iterable[tuple[str, Split]], *, accepted_rows: int
+    labels: Sequence[str], accepted: Iterable[tuple[str, Side]], *, accepted_rows: int
 ) -> dict[str, list[str | int | float | None]]:
     """For every label the accepted rows, their share, their number on each side, and a label that it is or resembles.
 
     `accepted` holds one pair for each label of each accepted row.
     """
     pairs = Counter(accepted)
-    rows = {label: sum(pairs[label, split] for split in SPLITS) for label in labels}
+    rows = {label: sum(pairs[label, side] for side in (*SPLITS, TWIN)) for label in labels}
     total = max(1, accepted_rows)
     comparable = len(labels) <= MOST_LABELS_COMPARED
     spellings = other_spellings(rows)
@@ -67,6 +67,7 @@ def class_table(
         "rows": list(rows.values()),
         "share": [count / total for count in rows.values()],
         **{split: [pairs[label, split] for label in labels] for split in SPLITS},
+        "twins": [pairs[label, TWIN] for label in labels],
         "spelling_of": [spellings.get(label) for label in labels],
         "resembles": [likely_meant(label, rows) if comparable and label not in spellings else None for label in labels],
     }

@@ -8,6 +8,8 @@ from graftline.data.target_kind import TargetKind
 from graftline.settings import DataSettings
 from graftline.wording import shown
 
+TWINS_SHARE = "twins_share"
+
 
 def expectations_for(settings: DataSettings, targets: TargetKind) -> tuple[Expectation, ...]:
     """Everything that must hold of data with these settings, whose targets are of this kind."""
@@ -61,8 +63,6 @@ def _of_the_rows(settings: DataSettings, targets: TargetKind) -> list[Expectatio
         of_row("id_unique", "id", "ExpectColumnValuesToBeUnique", "no two rows have the same id"),
         *([of_row("no_conflict", "conflict", NULL, "no input stands there twice with different labels")]
           if targets.may_conflict else []),
-        of_row("no_straddling_duplicate", "twin", NULL,
-               "no row repeats, or nearly repeats, a row on a better protected side of the split"),
     ]  # fmt: skip
 
 
@@ -110,6 +110,10 @@ def _of_the_set(settings: DataSettings) -> list[Expectation]:
         Expectation("quarantined_share", "set", "set", BETWEEN,
                     f"at most {settings.max_quarantined:.2%} of the rows are faulty (data.max_quarantined)",
                     "quarantined_share", {"max_value": settings.max_quarantined}),
+        Expectation(TWINS_SHARE, "set", "set", BETWEEN,
+                    f"at most {settings.max_twins:.2%} of the held-out rows repeat, or nearly repeat, a row that a"
+                    " model learns from (data.max_twins)",
+                    TWINS_SHARE, {"max_value": settings.max_twins}),
     ]  # fmt: skip
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from graftline.data.media_files import MediaFile
-from graftline.data.near_duplicates import straddling, straddling_equals, straddling_hashes
 from graftline.data.row_names import content_ids, normalised, printable
 from graftline.data.splitting import Split, side_with_folders
 from graftline.data.tables import Row
@@ -30,6 +29,10 @@ class RowFacts:
     ids: list[str | None]
     splits: list[Split]
     columns: dict[str, list[Fact]]
+    contents: list[str]
+    """Equal where two inputs are the same."""
+    hashes: list[int]
+    """The perceptual hashes of images."""
 
 
 def named_columns(settings: DataSettings) -> dict[str, str]:
@@ -79,9 +82,7 @@ def row_facts(
     ]
     conflicts = _conflicts(fit, inputs.contents, written, readable) if targets.may_conflict else {}
     columns["conflict"] = [conflicts.get(index) for index in range(len(readable))]
-    twins = _twins([index for index in fit if index not in conflicts], inputs, splits, readable, settings)
-    columns["twin"] = [twins.get(index) for index in range(len(readable))]
-    return RowFacts(readable, list(ids), splits, columns)
+    return RowFacts(readable, list(ids), splits, columns, inputs.contents, inputs.hashes)
 
 
 def _splits(sides: Sequence[Split | None], groups: Sequence[str], settings: DataSettings) -> list[Split]:
@@ -174,21 +175,3 @@ def _conflicts(
             other = next(other for other in indices if labels[other] != labels[index])
             conflicts[index] = f"line {rows[other].line} has the same input with label {labels[other]!a}"
     return conflicts
-
-
-def _twins(
-    indices: Sequence[int], inputs: _Inputs, splits: Sequence[Split], rows: Sequence[Row], settings: DataSettings
-) -> dict[int, str]:
-    contents, sides = [inputs.contents[index] for index in indices], [splits[index] for index in indices]
-    if settings.kind == "text":
-        shared, found = "word triples", straddling(contents, sides, similarity=settings.near_duplicate_similarity)
-    elif settings.kind == "image":
-        hashes = [inputs.hashes[index] for index in indices]
-        shared, found = "hash bits", straddling_hashes(hashes, sides, most_bits=settings.near_duplicate_bits)
-    else:
-        shared, found = "samples", straddling_equals(contents, sides)
-    return {
-        indices[place]: f"line {rows[indices[twin.index]].line}, a {twin.split} row, shares {twin.similarity:.2f}"
-        f" of its {shared} with this {splits[indices[place]]} row"
-        for place, twin in found.items()
-    }

@@ -10,6 +10,9 @@ from typing import Literal
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+# Where an accepted row is used: on its side of the split, or on none, for a held-out row with a twin before it.
+Side = Split | Literal["twin"]
+TWIN: Literal["twin"] = "twin"
 
 # Part of every hash. Another value would be another split, and scores of before and after could not be compared.
 SPLIT_VERSION = b"graftline split 1\0"

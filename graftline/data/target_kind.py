@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from graftline.data.expectation import Expectation
-from graftline.data.splitting import Split
+from graftline.data.splitting import Side
 from graftline.data.tables import LABEL_TYPES, LABEL_TYPES_IN_WORDS
 from graftline.settings import DataSettings
 
@@ -30,7 +30,7 @@ def without_labels(_target: str, _settings: DataSettings) -> tuple[str, ...]:
     return ()
 
 
-def without_facts(_accepted: Sequence[tuple[str, Split]]) -> dict[str, float]:
+def without_facts(_accepted: Sequence[tuple[str, Side]]) -> dict[str, float]:
     return {}
 
 
@@ -46,7 +46,7 @@ class TargetKind:
     """Why a text is no such target, or None."""
     labels: Callable[[str, DataSettings], tuple[str, ...]] = without_labels
     """The classes that a row with this target belongs to."""
-    set_facts: Callable[[Sequence[tuple[str, Split]]], Mapping[str, float]] = without_facts
+    set_facts: Callable[[Sequence[tuple[str, Side]]], Mapping[str, float]] = without_facts
     """The facts for the expectations of the set, from all accepted targets, each with its side of the split."""
     from_list: Callable[[Sequence[object], DataSettings], str] = refuse_list
     """The target that a list in a table stands for. Raises: ValueError with the reason if it stands for none."""

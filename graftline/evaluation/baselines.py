@@ -14,6 +14,8 @@ from graftline.evaluation.task_scores import TaskScores
 WORD, PAIRS = r"(?u)\w+", (1, 2)
 # So many words and pairs at most, the most frequent ones: enough for any gain, and bounded in memory.
 MOST_TERMS = 200_000
+# Fewer where there are many labels, each with a weight for each term: the solver needs 400 bytes for one.
+MOST_WEIGHTS = 5_000_000
 # Inverses of the L2 penalty that are tried, from a strong one to a weak one.
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
@@ -34,7 +36,8 @@ def bag_of_words(
     Returns: (rows, outputs), as the task's metrics read them.
     """
     # A word that is frequent in one text counts with its logarithm: Manning et al. 2008, section 6.4.1.
-    weigh = TfidfVectorizer(token_pattern=WORD, ngram_range=PAIRS, sublinear_tf=True, max_features=MOST_TERMS)
+    most = min(MOST_TERMS, max(1, MOST_WEIGHTS // max(1, len(labels))))
+    weigh = TfidfVectorizer(token_pattern=WORD, ngram_range=PAIRS, sublinear_tf=True, max_features=most)
     analyse = weigh.build_analyzer()
     if not any(analyse(text) for text in texts["train"]):
         return task_scores.without_model(targets["train"], len(texts["test"]), labels)[1]

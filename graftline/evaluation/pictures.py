@@ -2,7 +2,10 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from graftline.evaluation.metrics import Floats, Integers
 from graftline.wording import shortened
@@ -12,10 +15,17 @@ if TYPE_CHECKING:
 
 INK, ACCENT, FAINT = "#1f2933", "#0b7285", "#ced4da"
 LABEL_CHARACTERS = 16
+# Of more labels a heat map has cells that nobody can read, and with a thousand a million of them.
+MOST_LABELS = 20
 
 
 def confusion_picture(table: Integers, labels: Sequence[str]) -> bytes:
-    """The confusion table as a heat map; rows are true labels, shades are shares of the row."""
+    """The confusion table as a heat map; of more labels than anybody reads there, the largest confusions."""
+    return _confusion_bars(table, labels) if len(labels) > MOST_LABELS else _confusion_map(table, labels)
+
+
+def _confusion_map(table: Integers, labels: Sequence[str]) -> bytes:
+    """Rows are true labels, shades are shares of the row."""
     from matplotlib.figure import Figure
 
     shares = table / table.sum(1, keepdims=True).clip(1)
@@ -33,6 +43,48 @@ def confusion_picture(table: Integers, labels: Sequence[str]) -> bytes:
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     return _png(figure)
+
+
+def _confusion_bars(table: Integers, labels: Sequence[str]) -> bytes:
+    """One bar for each of the largest confusions: how many rows, and what share of those with the true label."""
+    from matplotlib.figure import Figure
+
+    found = largest_confusions(table, MOST_LABELS)
+    figure = Figure(figsize=(7.2, 1.2 + 0.3 * max(4, len(found))), layout="constrained")
+    axes = figure.add_subplot()
+    bars = axes.barh(range(len(found)), [one.rows for one in found], color=FAINT)
+    axes.bar_label(bars, [f"{one.rows:,} ({one.share:.1%})" for one in found], padding=3, color=INK)
+    names = [f"{_plain(labels[one.actual])} → {_plain(labels[one.predicted])}" for one in found]
+    axes.set_yticks(range(len(found)), names)
+    axes.set_ylabel("true → predicted")
+    axes.invert_yaxis()
+    axes.margins(x=0.3)
+    drawn, wrong = sum(one.rows for one in found), int(table.sum() - np.trace(table))
+    axes.set_xlabel(f"rows (share of the true label's): {drawn:,} of {wrong:,} wrong ones")
+    return _png(figure)
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Rows of one label that were predicted as another."""
+
+    actual: int
+    predicted: int
+    rows: int
+    share: float
+    """Of the rows that have the label."""
+
+
+def largest_confusions(table: Integers, most: int) -> list[Confusion]:
+    """The largest ones of a confusion table, without the answers that are right."""
+    wrong = table - np.diag(np.diag(table))
+    actual, predicted = np.nonzero(wrong)
+    rows, totals = wrong[actual, predicted], table.sum(1)
+    order = np.lexsort((predicted, actual, -rows))[:most]
+    return [
+        Confusion(int(actual[at]), int(predicted[at]), int(rows[at]), float(rows[at] / totals[actual[at]]))
+        for at in order
+    ]
 
 
 def reliability_picture(
@@ -62,9 +114,12 @@ def reliability_picture(
 
 
 def label_picture(classes: Sequence[Mapping[str, float]], labels: Sequence[str]) -> bytes:
-    """F1 of each label as a bar, with its precision and recall."""
+    """F1 of each label as a bar, with its precision and recall; of many labels those with the lowest F1."""
     from matplotlib.figure import Figure
 
+    few = weakest_labels(classes, MOST_LABELS)
+    said = "share" if len(few) == len(labels) else f"share; the {len(few)} of {len(labels):,} labels with the lowest F1"
+    classes, labels = [classes[place] for place in few], [labels[place] for place in few]
     figure = Figure(figsize=(4.8, max(2.4, 1.2 + 0.4 * len(labels))), layout="constrained")
     axes = figure.add_subplot()
     places = range(len(labels))
@@ -74,9 +129,16 @@ def label_picture(classes: Sequence[Mapping[str, float]], labels: Sequence[str])
     axes.set_yticks(places, [_plain(label) for label in labels])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.02)
-    axes.set_xlabel("share")
+    axes.set_xlabel(said)
     axes.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
     return _png(figure)
+
+
+def weakest_labels(classes: Sequence[Mapping[str, float]], most: int) -> list[int]:
+    """The places of those that are predicted worst, in order; of a few labels all, as they stand."""
+    if len(classes) <= most:
+        return list(range(len(classes)))
+    return sorted(sorted(range(len(classes)), key=lambda place: classes[place]["f1"])[:most])
 
 
 def number_picture(predictions: Floats, targets: Floats, name: str) -> bytes:

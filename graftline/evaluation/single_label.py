@@ -1,7 +1,7 @@
 """Scores of one label per row."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from graftline.evaluation.pictures import confusion_picture, reliability_picture
 from graftline.evaluation.scoring import HIGHER, LOWER, Scoring
 from graftline.evaluation.task_scores import Said, TaskScores
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
 
 def metrics_of(probabilities: Floats, targets: Integers) -> dict[str, Metric]:
     """The metrics of (rows, classes) probabilities, as functions of how often each row counts.
@@ -36,13 +39,13 @@ def metrics_of(probabilities: Floats, targets: Integers) -> dict[str, Metric]:
     predicted = probabilities.argmax(1)
     hit = (predicted == targets).astype(float)
     loss = -np.log(np.clip(probabilities[np.arange(rows), targets], EPSILON, 1.0))
-    cells = _one_hot(targets * classes + predicted, classes * classes)
+    of_target, of_answer = _one_hot(targets, classes), _one_hot(predicted, classes)
+    right, either = of_target.multiply(hit[:, None]).tocsr(), of_target + of_answer
     confidence = probabilities.max(1)
-    bins = _one_hot(calibration_bins(confidence), CALIBRATION_BINS)
+    bins = np.eye(CALIBRATION_BINS)[calibration_bins(confidence)]
 
     def macro_f1(counts: Floats) -> Floats:
-        table = (counts @ cells).reshape(-1, classes, classes)
-        return np.asarray(_f1(table).mean(1))
+        return np.asarray(_f1(counts @ right, counts @ either).mean(1))
 
     def calibration_error(counts: Floats) -> Floats:
         # Per bin |hits - confidence| summed over its rows; the mean over all rows is the expected error.
@@ -70,7 +73,7 @@ def per_class(table: Integers) -> list[dict[str, float]]:
     recall = right / np.maximum(table.sum(1), 1)
     return [
         {"precision": float(p), "recall": float(r), "f1": float(f), "rows": int(n)}
-        for p, r, f, n in zip(precision, recall, _f1(table[None].astype(float))[0], table.sum(1), strict=True)
+        for p, r, f, n in zip(precision, recall, _f1(right, table.sum(0) + table.sum(1)), table.sum(1), strict=True)
     ]
 
 
@@ -139,15 +142,16 @@ def said(probabilities: Floats, labels: Sequence[str]) -> Said:
     return labels[place], float(probabilities[place])
 
 
-def _one_hot(values: NDArray[Any], size: int) -> Floats:
-    return np.asarray(np.eye(size)[values])
+def _one_hot(values: NDArray[Any], size: int) -> "csr_matrix":
+    """A one in each row. Without its zeros: for a thousand classes these would not fit into memory."""
+    from scipy.sparse import csr_matrix
+
+    return csr_matrix((np.ones(len(values)), (np.arange(len(values)), values)), shape=(len(values), size))
 
 
-def _f1(table: Floats) -> Floats:
-    """F1 of each class, from (resamples, classes, classes) confusion tables: (resamples, classes)."""
-    right = np.diagonal(table, axis1=1, axis2=2)
-    total = table.sum(1) + table.sum(2)
-    return np.asarray(np.divide(2 * right, total, out=np.zeros_like(right), where=total > 0))
+def _f1(right: Floats, either: "Floats | Integers") -> Floats:
+    """F1 of each class, from its rows that are right, and its rows and answers together."""
+    return np.asarray(np.divide(2 * right, either, out=np.zeros_like(right), where=either > 0))
 
 
 SCORES = TaskScores(

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from huggingface_hub.errors import OfflineModeIsEnabled
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
@@ -17,7 +18,16 @@ from graftline.models.batching import sorted_batches
 from graftline.models.family import Family
 from graftline.models.pooling import Pooling, pool
 from graftline.models.preprocessing import Reading, row_key
-from graftline.models.transformers_backbones import is_of_transformers, load_transformers, save_transformers
+from graftline.models.transformers_backbones import (
+    BUILDING_ERRORS,
+    is_of_transformers,
+    is_timm,
+    load_transformers,
+    offline,
+    quiet_transformers,
+    save_transformers,
+    transformers_config,
+)
 from graftline.models.views import View
 
 Tokenizer = Any  # transformers' tokenizers carry no usable annotations
@@ -151,8 +161,8 @@ def load_text_preprocessor(folder: Path, reading: Reading) -> TextPreprocessor:
     Raises: BaseModelRefusedError if there is none.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, TypeError):
+        tokenizer = _load_tokenizer(folder)
+    except BUILDING_ERRORS:
         raise BaseModelRefusedError(
             f"{folder.name}: holds no tokenizer that transformers can load, expected the files that the publisher of a"
             " text model wrote beside its weights; choose a base model of that kind"
@@ -162,6 +172,21 @@ def load_text_preprocessor(folder: Path, reading: Reading) -> TextPreprocessor:
         # Decoders are trained without padding; the mask hides whatever token stands there.
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     return TextPreprocessor(tokenizer, reading)
+
+
+def _load_tokenizer(folder: Path) -> Tokenizer:
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+
+
+def described_vocabulary(folder: Path) -> tuple[Tokenizer, int] | None:
+    """The tokenizer, and how many tokens its model's configuration says that it knows; None where one is not said."""
+    try:
+        with quiet_transformers(), offline():
+            config = None if is_timm(folder) else transformers_config(folder)
+            embedded = getattr(config, "vocab_size", None)
+            return (_load_tokenizer(folder), embedded) if isinstance(embedded, int) else None
+    except (*BUILDING_ERRORS, OfflineModeIsEnabled):
+        return None
 
 
 def _load_backbone(folder: Path, *, scratch: bool = False) -> nn.Module:
@@ -177,12 +202,25 @@ class _NoPooler(nn.Module):
         """Nothing is pooled."""
 
 
+def require_known_tokens(tokenizer: Tokenizer, embedded: int, where: str) -> None:
+    """Raises: BaseModelRefusedError if the tokenizer gives ids that a model with so many `embedded` tokens lacks."""
+    token, largest = max(tokenizer.get_vocab().items(), key=lambda entry: entry[1], default=("", -1))
+    if largest >= embedded:
+        raise BaseModelRefusedError(
+            f"{where}: its tokenizer has {largest + 1:,} tokens, the last {token!a}, its embedding {embedded:,} rows,"
+            " expected one for each: no text with such a token could be read; choose a checkpoint whose embedding"
+            " was enlarged with its tokenizer (transformers: resize_token_embeddings), and run `graftline lock`"
+        )
+
+
 def _check_reading(backbone: nn.Module, folder: Path, reading: Reading) -> None:
-    """Try the longest text that the settings allow.
+    """Try the longest text that the settings allow, and that there is room for every token.
 
     Raises: BaseModelRefusedError if the model cannot read tokens; SettingsError if it cannot read so many.
     """
     _hidden(backbone, folder, 2)
+    embedded = cast("Any", backbone).get_input_embeddings().num_embeddings
+    require_known_tokens(load_text_preprocessor(folder, reading).tokenizer, embedded, folder.name)
     try:
         _hidden(backbone, folder, reading.max_tokens)
     except BaseModelRefusedError:

@@ -1,8 +1,12 @@
 """Figures in words: what somebody sees in them who can see them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+import numpy as np
 
 from graftline.behaviour.held_out import HeldOut
+from graftline.evaluation.pictures import MOST_LABELS, largest_confusions, weakest_labels
 
 # A longer text is read by nobody; the tables below the figures hold every number.
 MOST_NAMED = 6
@@ -33,6 +37,10 @@ def training_alt_text(train: Sequence[float], validation: Sequence[float], loss:
 
 def _confusion(held_out: HeldOut) -> str:
     names = held_out.confusion_names
+    if len(names) > MOST_LABELS:
+        found = largest_confusions(np.array(held_out.confusion), MOST_NAMED)
+        said = [f"{one.rows:,} rows that are {names[one.actual]} as {names[one.predicted]}" for one in found]
+        return f"the largest of {len(names):,} labels, {'; '.join(said) or 'none'}"
     rows = [
         f"of {sum(counts):,} rows that are {actual}, {_predicted(names, counts)}"
         for actual, counts in zip(names, held_out.confusion, strict=True)
@@ -55,7 +63,10 @@ def _reliability(held_out: HeldOut) -> str:
 
 
 def _labels(held_out: HeldOut) -> str:
-    return _some([f"{one['label']} F1 {float(one['f1']):.2f}" for one in held_out.classes])
+    classes = cast("Sequence[Mapping[str, float]]", held_out.classes)
+    shown = [held_out.classes[place] for place in weakest_labels(classes, MOST_LABELS)]
+    weakest = "the weakest, " if len(shown) < len(classes) else ""
+    return weakest + _some([f"{one['label']} F1 {float(one['f1']):.2f}" for one in shown])
 
 
 def _numbers(held_out: HeldOut) -> str:

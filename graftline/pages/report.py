@@ -124,6 +124,7 @@ class RunReport:
     rows_read: int
     rows_accepted: int
     rows_quarantined: int
+    rows_twins: int
     split_rows: Mapping[str, int]
     strategy: str
     frozen: str
@@ -178,6 +179,8 @@ def facts(run: RunReport) -> list[tuple[str, str]]:
     """How the model was made, as names and values."""
     modified = ", modified (bars promotion)" if run.data_modified else ""
     sides = ", ".join(f"{rows:,} {split}" for split, rows in run.split_rows.items())
+    if run.rows_twins:
+        sides += f", {run.rows_twins:,} twins (held-out rows that nearly are a row to learn from) on no side"
     return [
         ("base model", f"{run.base_model}, revision {run.base_model_revision}, sha256 {run.base_model_sha256}"),
         ("licence of the base model", run.base_model_licence),

@@ -7,6 +7,7 @@ from typing import Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from graftline.data.expectation import Check
+from graftline.data.twins import TwinRow
 from graftline.pages.text import visible
 
 SHOWN_ROWS = 200
@@ -41,6 +42,8 @@ class ValidationPage:
     """How many bits a picture of 16 bits a sample uses, if it does not say so itself."""
     split_from: str = "hash"
     """Or the names of the folders that are the split."""
+    twins: Sequence[TwinRow] = ()
+    twins_file: str = ""
 
 
 def render(page: ValidationPage) -> str:
@@ -49,7 +52,11 @@ def render(page: ValidationPage) -> str:
     meanings = {check.expectation.name: check.expectation.meaning for check in page.checks}
     environment.filters |= {"visible": visible, "in_words": lambda reason: _in_words(reason, meanings)}
     return environment.get_template("validation.html").render(
-        page=page, shown_rows=page.rows[:SHOWN_ROWS], hidden_rows=max(0, len(page.rows) - SHOWN_ROWS)
+        page=page,
+        shown_rows=page.rows[:SHOWN_ROWS],
+        hidden_rows=max(0, len(page.rows) - SHOWN_ROWS),
+        shown_twins=page.twins[:SHOWN_ROWS],
+        other_targets=sum(twin.has_other_target for twin in page.twins),
     )
 
 

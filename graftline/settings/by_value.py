@@ -33,6 +33,7 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
         "test_share": 0.15,
         "validation_share": 0.15,
         "max_quarantined": 0.01,
+        "max_twins": 0.2,
         "max_characters": 20000,
         "min_side": 16,
         "max_pixels": 50000000,

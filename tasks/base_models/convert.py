@@ -12,6 +12,7 @@ from filelock import FileLock
 
 from graftline.base_models.allowed_files import TEXT_SUFFIXES, TOKENIZER_SUFFIXES, check_content
 from graftline.base_models.lock import MODEL_CARD, UNKNOWN_LICENCE, LockedModel, card_licence, list_files
+from graftline.base_models.vocabulary import check_vocabulary
 from graftline.digests import file_sha256, folder_sha256
 from graftline.errors import BaseModelRefusedError, SettingsError
 from graftline.files import sync_folder, write_atomically
@@ -84,6 +85,7 @@ def convert_model(
             if architecture is None:
                 _copy_description(weights, folder, partial)
             conversion = _convert(weights, partial, architecture, entry)
+            check_vocabulary(partial, source)
             known = licence or card_licence(weights.path.parent) or UNKNOWN_LICENCE
             write_atomically(partial / MODEL_CARD, _card(folder.name, weights, conversion, known))
             outcome = _move(partial, folder, output)

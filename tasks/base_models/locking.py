@@ -8,6 +8,7 @@ from filelock import FileLock
 
 from graftline.base_models.allowed_files import check_names
 from graftline.base_models.lock import LockedModel, describe_folder, parse_lock, print_lock
+from graftline.base_models.vocabulary import check_vocabulary
 from graftline.errors import BaseModelRefusedError
 from graftline.files import write_atomically
 from graftline.tasks.base_models.sources import open_source, parse_uri
@@ -66,13 +67,15 @@ def _take_stock(workspace: Workspace, uri: str, partial: Path) -> LockedModel:
         for file in offered:
             read_on(source, file, partial / file.path, where=uri, told=fetched.tell)
             fetched.add(file.bytes)
-        return describe_folder(
+        described = describe_folder(
             partial,
             uri,
             revision=source.revision,
             licence=source.licence,
             versions={file.path: file.version for file in offered},
         )
+    check_vocabulary(partial, uri)
+    return described
 
 
 def _keep(workspace: Workspace, partial: Path, locked: LockedModel, folder: Path) -> None:

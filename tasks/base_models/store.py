@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graftline.base_models.lock import LockedFile, LockedModel, check_file, check_folder
+from graftline.base_models.vocabulary import check_vocabulary
 from graftline.digests import file_sha256
 from graftline.errors import BaseModelRefusedError
 from graftline.files import sync_folder
@@ -61,6 +62,7 @@ def download(workspace: Workspace, uri: str, locked: LockedModel, folder: Path) 
                 _fetch_file(source, file, partial / file.path, where=uri, told=fetched.tell)
                 fetched.add(file.bytes)
         check_folder(partial, uri, files=locked.files, next_step=SOURCE_DIFFERS)
+        check_vocabulary(partial, uri)
     except BaseModelRefusedError:
         shutil.rmtree(partial, ignore_errors=True)
         raise

@@ -33,6 +33,8 @@ class ValidatedData:
     read: int
     accepted: int
     quarantined: int
+    twins: int
+    """Accepted rows that are on no side: held-out ones that nearly are a row to learn from."""
     kind: Kind
     task: Task
     input: str
@@ -56,7 +58,7 @@ class ValidatedData:
 
 
 def read_split(data: ValidatedData, split: str, columns: Sequence[str]) -> dict[str, list[str]]:
-    """The accepted rows on one side of the split, in file order, by column."""
+    """The accepted rows on one side of the split, in file order, by column. Twins are on none."""
     from pyarrow import parquet
 
     table = parquet.read_table(data.folder.path / ACCEPTED, columns=list(columns), filters=[("split", "=", split)])

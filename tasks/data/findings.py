@@ -4,13 +4,14 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graftline.data.class_folders import read_class_folders, split_folders
 from graftline.data.classes import ONE_SPELLING, class_table
 from graftline.data.expectation import Asset, Check, Expectation
-from graftline.data.expectations import expectations_for
+from graftline.data.expectations import TWINS_SHARE, expectations_for
 from graftline.data.media_files import MOST_SAMPLE_BITS, MediaFile, look_at, sample_bits_of, used_bits
 from graftline.data.row_facts import Fact, RowFacts, named_columns, row_facts
 from graftline.data.row_names import printable
@@ -18,8 +19,9 @@ from graftline.data.splitting import SPLITS
 from graftline.data.tables import Nested, Row, read_header, read_rows, refuse_nested
 from graftline.data.target_kind import TargetKind
 from graftline.data.team_columns import AS_NUMBER, columns_as_read, columns_of, present
+from graftline.data.twins import TwinRow, side_of, twins_of, twins_share
 from graftline.settings import DataSettings
-from graftline.tasks.data.gx_checks import Validator
+from graftline.tasks.data.gx_checks import EXAMPLES, Validator
 from graftline.wording import did_you_mean, shortened, shown
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ class Findings:
     facts: RowFacts | None = None
     reasons: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """Of faulty rows, by their lines."""
+    twins: Mapping[int, TwinRow] = field(default_factory=dict)
+    """Accepted held-out rows that are not scored, by their places among the readable rows."""
     classes: tuple[Mapping[str, str | int | float | None], ...] = ()
     sample_bits: int = MOST_SAMPLE_BITS
     """How many bits a picture of 16 bits a sample uses, if it does not say so itself."""
@@ -122,6 +126,7 @@ def look_into(
     for asset, frame in _row_frames(findings.rows, facts, as_read).items():
         findings = findings.add(*_row_checks(judge, asset, frame, len(findings.rows)))
         yield findings
+    findings = replace(findings, twins=twins_of(facts, findings.accepted, settings))
     yield _with_set_checks(judge, findings, facts)
 
 
@@ -251,15 +256,17 @@ def _with_set_checks(judge: _Judge, findings: Findings, facts: RowFacts) -> Find
     """The findings with the classes, and with the checks of these and of the whole set."""
     import pandas as pd
 
-    targets = [(str(facts.columns["target"][index]), facts.splits[index]) for index in findings.accepted]
+    accepted, twins = findings.accepted, findings.twins
+    targets = [(str(facts.columns["target"][index]), side_of(index, facts.splits, twins)) for index in accepted]
     pairs = [(label, split) for target, split in targets for label in judge.targets.labels(target, judge.settings)]
     labels = judge.settings.labels or sorted({label for label, _ in pairs})
     table = class_table(labels, pairs, accepted_rows=len(targets))
     numbers = {**_numbers(findings), **judge.targets.set_facts(targets)}
+    numbers[TWINS_SHARE] = twins_share(facts.splits, accepted, twins)
     classes, whole = pd.DataFrame(table, dtype=object), pd.DataFrame([numbers], dtype=object)
     checks = judge.validator.decide("classes", classes, judge.of("classes"), index="label")
     checks = [_with_folders(_with_aliases(check, table, judge.settings), findings.split_from) for check in checks]
-    checks += judge.validator.decide("set", whole, judge.of("set"))
+    checks += [_with_twins(check, findings) for check in judge.validator.decide("set", whole, judge.of("set"))]
     by_class = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
     return replace(findings.add(checks), classes=tuple(by_class))
 
@@ -291,6 +298,14 @@ def _with_aliases(
         " data.labels if they differ"
     )
     return replace(check, seen=seen, examples=tuple(said[:MOST_SPELLINGS]))
+
+
+def _with_twins(check: Check, findings: Findings) -> Check:
+    """The check of their share with their number, and a few of them."""
+    if check.expectation.name != TWINS_SHARE or not findings.twins:
+        return check
+    some = tuple(f"line {row.line}: {row.said}" for row in islice(findings.twins.values(), EXAMPLES))
+    return replace(check, seen=f"{len(findings.twins):,} twins", examples=some)
 
 
 def _numbers(findings: Findings) -> dict[str, float]:

@@ -123,6 +123,7 @@ def _report(workspace: Workspace, done: RunOutcome) -> RunReport:
         rows_read=data.read,
         rows_accepted=data.accepted,
         rows_quarantined=data.quarantined,
+        rows_twins=data.twins,
         split_rows=data.split_rows,
         strategy=settings.adaptation.strategy,
         frozen=checkpoint.frozen,
@@ -324,6 +325,7 @@ def _counts(data: ValidatedData) -> dict[str, int]:
         "read": data.read,
         "accepted": data.accepted,
         "quarantined": data.quarantined,
+        "twins, accepted and not scored": data.twins,
         **{f"{split} side": rows for split, rows in data.split_rows.items()},
     }
 

@@ -34,7 +34,12 @@ def result_of(done: RunOutcome, report: Path, seconds: float, *, again: bool = F
             name: {"against": rival.against, **rival.scores[primary].as_json()}
             for name, rival in done.evaluation.baselines.items()
         },
-        "rows": {"read": data.read, "accepted": data.accepted, "quarantined": data.quarantined},
+        "rows": {
+            "read": data.read,
+            "accepted": data.accepted,
+            "quarantined": data.quarantined,
+            "twins": data.twins,
+        },
         "data_version": data.data.version,
         "data_modified": data.data.modified,
         "base_model_sha256": base.digest,
@@ -55,9 +60,10 @@ def result_of(done: RunOutcome, report: Path, seconds: float, *, again: bool = F
 def _summary(done: RunOutcome, report: Path, primary: str, *, unchanged: bool) -> str:
     data, base, checkpoint = done.inputs.data, done.inputs.base, done.checkpoint
     score = done.evaluation.scores[primary]
+    twins = f"; {data.twins:,} accepted held-out rows are twins of others, not scored" if data.twins else ""
     lines = {
         "data": f"version {data.data.version}{' (modified)' if data.data.modified else ''}",
-        "rows": f"{data.read:,} read = {data.accepted:,} accepted + {data.quarantined:,} quarantined",
+        "rows": f"{data.read:,} read = {data.accepted:,} accepted + {data.quarantined:,} quarantined{twins}",
         "base model": f"{base.uri} ({base.digest[:12]})",
         "frozen": checkpoint.frozen,
         "training": f"{len(checkpoint.epochs)} epochs, {kept(checkpoint.kept_epochs)}, {checkpoint.seconds:.0f} s",

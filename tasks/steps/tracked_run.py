@@ -203,6 +203,7 @@ def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | Non
             server.set_tag(run_id, name, str(value))
     # Not metrics, for MLflow draws a chart of each, and these never change.
     rows: dict[str, JsonValue] = {"read": data.read, "accepted": data.accepted, "quarantined": data.quarantined}
+    rows["twins"] = data.twins
     given = {**settings.model_dump(mode="json"), "policy": policy.model_dump(mode="json"), "rows": rows}
     params = [Param(name, str(value)) for name, value in _flat(given)]
     for first in range(0, len(params), PARAMS_PER_REQUEST):
@@ -223,7 +224,7 @@ def _log_data(run_id: str, inputs: RunInputs) -> None:
     # The page links `url` where the type is http. That of the validation page tells most about these rows.
     page = artifact_address(experiment, run_id, data.page.name)
     source = {"url": page, "path": settings.path, "dvc": data.data.version}
-    profile = {"num_rows": data.accepted, "quarantined": data.quarantined, **data.split_rows}
+    profile = {"num_rows": data.accepted, "quarantined": data.quarantined, "twins": data.twins, **data.split_rows}
     columns = [{"name": name, "type": "string"} for name in (settings.input, settings.target)]
     logged = Dataset(
         name=settings.path,

@@ -15,8 +15,9 @@ from graftline.data.expectation import Check
 from graftline.data.media_files import MOST_SAMPLE_BITS
 from graftline.data.row_facts import RowFacts
 from graftline.data.row_names import printable
-from graftline.data.splitting import SPLITS, Split
+from graftline.data.splitting import SPLITS, Side
 from graftline.data.target_kind import TargetKind
+from graftline.data.twins import side_of
 from graftline.digests import file_sha256, json_sha256, lines_sha256
 from graftline.errors import DataRefusedError
 from graftline.files import write_atomically, write_json
@@ -38,13 +39,14 @@ from graftline.tasks.workspace import Workspace
 STEP = "validate_data"
 LIBRARIES = ("great-expectations", "pandas", "pyarrow", "numpy")
 CHECKING_LIBRARIES: dict[Kind, tuple[str, ...]] = {
-    "text": ("datasketch",),
+    "text": ("scipy",),
     "image": ("pillow", "imagehash", "scipy"),
     "audio": ("soundfile",),
 }
 
 SUITE, CHECKPOINT = "suite.json", "checkpoint.json"
-QUARANTINE, PAGE, CHECKS, SUMMARY = "quarantine.jsonl", "validation.html", "validation.json", "summary.json"
+QUARANTINE, TWINS, PAGE = "quarantine.jsonl", "twins.jsonl", "validation.html"
+CHECKS, SUMMARY = "validation.json", "summary.json"
 
 logger = logging.getLogger("graftline.validate_data")
 
@@ -138,8 +140,11 @@ def _write_findings(
         QUARANTINE,
         sample_bits=findings.sample_bits,
         split_from=findings.split_from,
+        twins=tuple(findings.twins.values()),
+        twins_file=TWINS,
     )
     write_atomically(folder / QUARANTINE, "".join(_json_line(asdict(row)) for row in rows))
+    write_atomically(folder / TWINS, "".join(_json_line(asdict(row)) for row in findings.twins.values()))
     if findings.expectations:
         write_json(folder / SUITE, suite_of(findings.expectations))
         write_json(folder / CHECKPOINT, checkpoint_of(findings.expectations))
@@ -187,7 +192,7 @@ def _write_accepted(folder: Path, findings: Findings, settings: DataSettings) ->
         "line": pa.array([facts.rows[index].line for index in accepted], pa.int64()),
         "input": pa.array([facts.columns["input"][index] for index in accepted], pa.string()),
         "target": pa.array([facts.columns["target"][index] for index in accepted], pa.string()),
-        "split": pa.array([facts.splits[index] for index in accepted], pa.string()),
+        "split": pa.array([side_of(index, facts.splits, findings.twins) for index in accepted], pa.string()),
     }
     if settings.kind != "text":
         digests = facts.columns["input.sha256"]
@@ -209,14 +214,15 @@ def _summary(facts: RowFacts, accepted: Sequence[int], findings: Findings) -> di
     test = sorted(
         (str(facts.ids[index]), str(inputs[index]), str(facts.columns["target"][index]))
         for index in accepted
-        if facts.splits[index] == "test"
+        if side_of(index, facts.splits, findings.twins) == "test"
     )
-    counts: Counter[Split] = Counter(facts.splits[index] for index in accepted)
+    counts: Counter[Side] = Counter(side_of(index, facts.splits, findings.twins) for index in accepted)
     reasons = Counter(reason.partition(":")[0] for reasons in findings.reasons.values() for reason in reasons)
     return {
         "read": len(findings.rows),
         "accepted": len(accepted),
         "quarantined": len(findings.reasons),
+        "twins": len(findings.twins),
         "reasons": dict(reasons),
         "labels": [str(row["label"]) for row in findings.classes],
         "sample_bits": findings.sample_bits,
@@ -237,9 +243,10 @@ def _record(folder: StepFolder, settings: DataSettings, version: DataVersion) ->
     summary = cast(dict[str, JsonValue], folder.read_json(SUMMARY))
     sample_bits = cast(int, summary["sample_bits"])
     logger.info(
-        "%s: %s rows accepted, %s quarantined (%s)",
+        "%s: %s rows accepted, %s of them twins that are not scored, %s quarantined (%s)",
         STEP,
         summary["accepted"],
+        summary["twins"],
         summary["quarantined"],
         folder.outcome,
     )
@@ -249,6 +256,7 @@ def _record(folder: StepFolder, settings: DataSettings, version: DataVersion) ->
         read=cast(int, summary["read"]),
         accepted=cast(int, summary["accepted"]),
         quarantined=cast(int, summary["quarantined"]),
+        twins=cast(int, summary["twins"]),
         kind=settings.kind,
         task=settings.task,
         input=settings.kind if version.table.is_dir() else settings.input,

@@ -9,6 +9,7 @@ from graftline.data.classes import class_table
 from graftline.data.expectation import Check
 from graftline.data.expectations import expectations_for
 from graftline.data.single_label import TARGETS
+from graftline.data.twins import TwinRow
 from graftline.pages.validation_page import SHOWN_ROWS, QuarantinedRow, ValidationPage, render
 from graftline.settings import DataSettings
 
@@ -46,6 +47,7 @@ def page(rows: int) -> str:
             "refused", HOSTILE[0], HOSTILE[1], True, 900, 900 - rows, rows, checks,
             [dict(zip(classes, row, strict=True)) for row in zip(*classes.values(), strict=True)],
             quarantined, "quarantine.jsonl",
+            twins=[TwinRow(1, one, "test", one, 2, one, "train", one, 0.9, one, one, one) for one in HOSTILE],
         )
     )  # fmt: skip
 

@@ -2,61 +2,119 @@
 
 import itertools
 import random
+from collections import Counter
 
-from graftline.data.near_duplicates import PROTECTION, straddling, straddling_equals, straddling_hashes
+import pytest
+
+from graftline.data.near_duplicates import ORDER, straddling, straddling_equals, straddling_hashes
 from graftline.data.row_names import normalised
 from graftline.data.splitting import Split, split_of
 
 WORDS = [f"word{number}" for number in range(300)]
+CODE = [f"{name}({one}) {sign} {two}" for name in ("f", "g") for one in range(6) for sign in "+-<" for two in range(6)]
 
 
-def triples(text: str) -> set[tuple[str, ...]]:
-    words = text.split()
-    return {tuple(words[start : start + 3]) for start in range(len(words) - 2)}
+def pieces(text: str) -> Counter[str]:
+    around = f"{'_' * 4}{text}{'_' * 4}"
+    return Counter(around[start : start + 5] for start in range(len(around) - 4))
+
+
+def share(one: str, other: str) -> float:
+    ours, theirs = pieces(one), pieces(other)
+    return (ours & theirs).total() / (ours | theirs).total()
 
 
 def texts_with_near_duplicates(seed: int) -> list[str]:
     source = random.Random(seed)
-    texts = [" ".join(source.choices(WORDS, k=25)) for _ in range(120)]
+    texts = [" ".join(source.choices(WORDS, k=source.randrange(3, 30))) for _ in range(150)]
+    texts += ["".join(source.choices("坏好咖啡天气ดีมาก", k=source.randrange(4, 120))) for _ in range(60)]
     for text in list(texts):
-        words = text.split()
-        words[-source.randrange(1, 4)] = "changed"
-        texts.append(" ".join(words))
-    return texts
+        marks = list(text)
+        for _ in range(source.randrange(1, 4)):
+            marks[source.randrange(len(marks))] = source.choice("aeβ不 ")
+        texts.append(normalised("".join(marks)))
+    return list(dict.fromkeys(texts))
 
 
-def test_it_finds_what_comparing_every_pair_finds() -> None:
+@pytest.mark.parametrize("similarity", [0.5, 0.75, 0.85])
+def test_it_finds_what_comparing_every_pair_finds(similarity: float) -> None:
     texts = texts_with_near_duplicates(seed=1)
     splits: list[Split] = [split_of(text, test_share=0.3, validation_share=0.2) for text in texts]
-    sets = [triples(text) for text in texts]
-    expected = {
-        one
-        for one in range(len(texts))
-        for other in range(len(texts))
-        if PROTECTION[splits[other]] > PROTECTION[splits[one]]
-        and len(sets[one] & sets[other]) / len(sets[one] | sets[other]) >= 0.75
-    }
+    expected: dict[int, float] = {}
+    for one, other in itertools.product(range(len(texts)), repeat=2):
+        if ORDER[splits[other]] < ORDER[splits[one]] and (alike := share(texts[one], texts[other])) >= similarity:
+            expected[one] = max(alike, expected.get(one, 0))
+    found = straddling(texts, splits, similarity=similarity)
     assert len(expected) > 20
-    assert set(straddling(texts, splits, similarity=0.75)) == expected
+    assert {one: twin.similarity for one, twin in found.items()} == pytest.approx(expected)
 
 
-def test_the_row_on_the_less_protected_side_is_the_faulty_one() -> None:
+def test_the_held_out_row_is_the_twin_and_names_the_row_before_it() -> None:
     text = "the same nine words stand here and there again"
     found = straddling([text, text + "!", text], ["test", "validation", "train"], similarity=0.85)
-    assert {index: (twin.index, twin.split) for index, twin in found.items()} == {1: (0, "test"), 2: (0, "test")}
+    assert {index: (twin.index, twin.split) for index, twin in found.items()} == {0: (2, "train"), 1: (2, "train")}
 
 
 def test_every_copy_of_a_straddling_text_is_found() -> None:
-    assert set(straddling(["a b c d"] * 4, ["train", "train", "test", "test"], similarity=1)) == {0, 1}
+    assert set(straddling(["a b c d"] * 4, ["train", "train", "test", "test"], similarity=1)) == {2, 3}
 
 
-def test_short_texts_are_compared_whole() -> None:
-    assert straddling(["good film", "bad film"], ["train", "test"], similarity=0.5) == {}
-    assert set(straddling(["good film.", "good film"], ["train", "test"], similarity=0.5)) == {0}
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("@anonymous :) :)", "@anonymous :'( :'("),
+        ("coffee and traffic today :-D", "coffee and traffic today :-("),
+        ("坏咖啡:(", "坏咖啡:)"),
+        ("这家咖啡店的服务很好", "这家咖啡店的服务不好"),
+        ("อาหารดีมาก", "อาหารดุมาก"),
+        ("-15.2", "15.2"),
+        ("1,5 or 2", "1.5 or 2"),
+        ("if a == b: return 1", "if a != b: return 1"),
+        ("total = price + tax - 1", "total = price - tax + 1"),
+        ("good film.", "good film?"),
+        ("😀 😀 😀", "😀"),
+        ("ha ha ha ha ha ha", "ha ha"),
+        ("?!", ":-)"),
+        ("!", "\udce9"),
+        ("are you coming to the party tonight?", "are you coming to the party tonight!"),
+    ],
+)
+def test_what_differs_in_few_marks_is_no_twin_where_they_say_much(one: str, other: str) -> None:
+    assert straddling([normalised(one), normalised(other)], ["train", "test"], similarity=0.85) == {}
 
 
-def test_texts_without_words_and_with_broken_unicode_are_compared() -> None:
-    assert set(straddling(["?!", "\udce9", ":-)"], ["train", "train", "test"], similarity=0.85)) == set()
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Damn, running late sucks!", "damn running late sucks!!!"),
+        ("昨天我们在这家咖啡店喝了咖啡，服务员非常热情，环境也很安静，价格也比较合理，只是位置有点难找，下次还会带朋友一起来这里坐坐。",
+         "昨天我们在这家咖啡店喝了咖啡，服务员非常热情，环境也很安静，价格也比较合理，只是位置有点难找，下次还会带朋友一起来这里坐。"),
+        ("เมื่อวานฉันไปกินข้าวที่ร้านนี้กับเพื่อน อาหารอร่อยมากและพนักงานก็บริการดีมากด้วย",
+         "เมื่อวานฉันไปกินข้าวที่ร้านนี้กับเพื่อน อาหารอร่อยมากและพนักงานก็บริการดีมาก"),
+        ("for index, value in enumerate(sorted(values, key=lambda value: value.rank)): print(index)",
+         "for index, value in enumerate(sorted(values, key=lambda value: value.rank)):  print(index);"),
+    ],
+)  # fmt: skip
+def test_a_small_edit_of_a_long_text_is_a_twin(one: str, other: str) -> None:
+    assert set(straddling([normalised(one), normalised(other)], ["train", "test"], similarity=0.85)) == {1}
+
+
+def test_lines_of_code_that_differ_in_a_sign_or_a_number_are_no_twins() -> None:
+    splits: list[Split] = ["test" if number % 2 else "train" for number in range(len(CODE))]
+    assert straddling(CODE, splits, similarity=0.85) == {}
+
+
+def test_of_thousands_made_from_one_template_equal_ones_are_found() -> None:
+    texts = [f"your order {number} was sent to the address that you gave us on day {number}" for number in range(900)]
+    splits: list[Split] = ["test" if number % 3 == 0 else "train" for number in range(900)]
+    found = straddling([*texts, texts[1]], [*splits, "test"], similarity=0.99)
+    assert {index: twin.index for index, twin in found.items()} == {900: 1}
+
+
+def test_no_texts_have_no_twins() -> None:
+    assert straddling([], [], similarity=0.85) == {}
+    assert straddling(["a", "b"], ["train", "train"], similarity=0.85) == {}
+    assert straddling(["a", "b"], ["test", "test"], similarity=0.85) == {}
 
 
 def test_case_width_and_invisible_marks_make_no_other_content() -> None:
@@ -77,14 +135,14 @@ def test_hashes_across_the_split_are_compared_pair_by_pair() -> None:
     splits: list[Split] = [split_of(str(number), test_share=0.3, validation_share=0.2) for number in hashes]
     expected: dict[int, list[int]] = {}
     for one, other in itertools.product(range(len(hashes)), repeat=2):
-        better = PROTECTION[splits[other]] > PROTECTION[splits[one]]
-        if better and (hashes[one] ^ hashes[other]).bit_count() <= 12:
+        before = ORDER[splits[other]] < ORDER[splits[one]]
+        if before and (hashes[one] ^ hashes[other]).bit_count() <= 12:
             expected.setdefault(one, []).append(other)
     found = straddling_hashes(hashes, splits, most_bits=12)
     assert len(expected) > 20
     assert found.keys() == expected.keys()
     for one, twin in found.items():
-        assert PROTECTION[twin.split] == max(PROTECTION[splits[other]] for other in expected[one])
+        assert ORDER[twin.split] == min(ORDER[splits[other]] for other in expected[one])
         assert twin.similarity == 1 - (hashes[one] ^ hashes[twin.index]).bit_count() / 256
 
 
@@ -94,7 +152,7 @@ def test_hashes_on_one_side_have_no_twin_across() -> None:
     assert straddling_hashes([5, 5], ["test", "test"], most_bits=12) == {}
 
 
-def test_equal_contents_stay_on_their_best_protected_side() -> None:
+def test_equal_contents_are_twins_of_the_earliest_one() -> None:
     splits: list[Split] = ["train", "validation", "test", "train", "train"]
     found = straddling_equals(["a", "a", "a", "b", "a"], splits)
-    assert {index: (twin.index, twin.split) for index, twin in found.items()} == dict.fromkeys((0, 1, 4), (2, "test"))
+    assert {index: (twin.index, twin.split) for index, twin in found.items()} == dict.fromkeys((1, 2), (0, "train"))

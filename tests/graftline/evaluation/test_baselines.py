@@ -102,3 +102,12 @@ def test_words_of_one_character_count() -> None:
     texts = [["好 片"] * 10 + ["烂 片"] * 10, ["好 片", "烂 片"], ["好", "烂"]]
     found = predicted("single_label", (np.repeat([1, 0], 10), np.array([1, 0])), 2, texts)
     assert found.argmax(1).tolist() == [1, 0]
+
+
+def test_of_many_labels_only_the_most_frequent_words_are_weighed(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [["the good", "the bad"] * 60, ["the good", "the bad"] * 20, ["the good", "the bad"]]
+    told_apart = predicted("single_label", (alternating(120), alternating(40)), 2, texts)
+    monkeypatch.setattr("graftline.evaluation.baselines.MOST_WEIGHTS", 2)
+    only_the = predicted("single_label", (alternating(120), alternating(40)), 2, texts)
+    assert told_apart[0] != pytest.approx(told_apart[1])
+    assert only_the[0] == pytest.approx(only_the[1])

@@ -219,3 +219,9 @@ def test_a_champion_of_nan_is_refused_as_well() -> None:
 def test_no_rows_are_refused() -> None:
     with pytest.raises(GraftlineError, match="no rows to score"):
         scores(np.zeros((0, 2)), np.zeros(0, dtype=np.int64), of=metrics_of, resamples=100, seed=0)
+
+
+def test_a_thousand_classes_are_scored_as_scikit_learn_does() -> None:
+    probabilities, targets = random_rows(rows=300, classes=1000)
+    wanted = f1_score(targets, probabilities.argmax(1), average="macro", labels=range(1000), zero_division=0)
+    assert whole(probabilities, targets, "macro_f1") == pytest.approx(wanted)

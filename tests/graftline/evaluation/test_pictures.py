@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from graftline.evaluation.pictures import confusion_picture, reliability_picture, training_picture
+from graftline.evaluation.pictures import (
+    confusion_picture,
+    label_picture,
+    largest_confusions,
+    reliability_picture,
+    training_picture,
+    weakest_labels,
+)
 
 TABLE = np.array([[5, 1], [0, 0]])
 
@@ -25,3 +32,31 @@ def test_a_reliability_picture_can_be_drawn_of_a_single_bin_and_shows_what_was_b
 
 def test_a_training_picture_can_be_drawn_of_a_single_epoch() -> None:
     assert training_picture([0.7], [0.6]) != training_picture([0.7], [0.5])
+
+
+def test_the_largest_confusions_are_named_without_the_right_answers() -> None:
+    table = np.array([[9, 3, 0], [1, 5, 4], [0, 0, 7]])
+    found = largest_confusions(table, 2)
+    assert [(one.actual, one.predicted, one.rows, one.share) for one in found] == [(1, 2, 4, 0.4), (0, 1, 3, 0.25)]
+    assert largest_confusions(np.diag([3, 4]), 5) == []
+
+
+def size_of(png: bytes) -> tuple[int, int]:
+    return int.from_bytes(png[16:20]), int.from_bytes(png[20:24])
+
+
+@pytest.mark.parametrize("labels", [40, 77, 1000])
+def test_pictures_of_many_labels_are_no_larger_than_those_of_a_few(labels: int) -> None:
+    source, names = np.random.default_rng(0), [f"label ${number}" for number in range(labels)]
+    confusion = confusion_picture(source.integers(0, 9, (labels, labels)), names)
+    numbers = [{"f1": one, "precision": one, "recall": one} for one in source.random(labels)]
+    assert max(*size_of(confusion), *size_of(label_picture(numbers, names))) < 1500
+
+
+def test_a_model_of_many_labels_that_is_always_right_can_be_drawn() -> None:
+    assert confusion_picture(np.eye(30, dtype=int), [f"{number}" for number in range(30)]).startswith(b"\x89PNG")
+
+
+def test_of_many_labels_the_weakest_are_drawn_in_their_order() -> None:
+    classes = [{"f1": value} for value in (0.9, 0.1, 0.8, 0.3)]
+    assert (weakest_labels(classes, 2), weakest_labels(classes, 4)) == ([1, 3], [0, 1, 2, 3])

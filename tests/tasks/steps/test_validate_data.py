@@ -15,11 +15,11 @@ from pyarrow import parquet
 # Read when Great Expectations is imported.
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
-from graftline.data.splitting import split_of
+from graftline.data.splitting import SPLITS, split_of
 from graftline.digests import file_sha256
 from graftline.errors import DataRefusedError
 from graftline.settings import DataSettings
-from graftline.tasks.data.accepted_rows import ValidatedData
+from graftline.tasks.data.accepted_rows import ValidatedData, read_split
 from graftline.tasks.data.files import DataVersion
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
@@ -144,25 +144,72 @@ def test_all_rows_with_one_id_and_all_rows_of_a_conflict_are_quarantined(tmp_pat
     }  # fmt: skip
 
 
-def test_a_repeated_row_in_another_group_may_not_straddle_the_split(tmp_path: Path) -> None:
+def twins(result: ValidatedData) -> dict[int, str]:
+    lines = (result.folder.path / "twins.jsonl").read_text(encoding="utf-8").splitlines()
+    return {row["line"]: row["said"] for row in map(json.loads, lines)}
+
+
+def kept_sides(result: ValidatedData) -> dict[int, str]:
+    table = parquet.read_table(result.folder.path / "accepted.parquet")
+    return dict(zip(table["line"].to_pylist(), table["split"].to_pylist(), strict=True))
+
+
+def test_a_repeated_row_in_another_group_is_a_twin_on_no_side(tmp_path: Path) -> None:
     shares = {"test_share": 0.15, "validation_share": 0.15}
     sides = {split_of(f"g{n}", **shares): f"g{n}" for n in range(100)}
     rows = [[*row[:3], f"g{n}"] for n, row in enumerate(fit_rows())]
     repeats = [[f"x{split}", "these words stand on all three sides", "bad", sides[split]] for split in sorted(sides)]
-    found = quarantine(run(tmp_path, Table(rows + repeats).csv(), group="source"))
-    # In the order test, train, validation: the test row stays.
-    assert list(found) == [123, 124]
-    assert "line 122, a test row, shares 1.00 of its word triples with this train row" in found[123][0]
+    result = run(tmp_path, Table(rows + repeats).csv(), group="source")
+    # In the order test, train, validation.
+    assert list(twins(result)) == [122, 124]
+    assert {line: side for line, side in kept_sides(result).items() if line > 121} == {
+        122: "twin",
+        123: "train",
+        124: "twin",
+    }
+    assert (
+        "line 123, a train row, shares 1.00 of its pieces of five characters with this test row" in twins(result)[122]
+    )
+    assert (result.accepted, result.quarantined, result.twins) == (123, 0, 2)
+    assert sum(result.split_rows.values()) == 121
 
 
-def test_a_near_duplicate_of_a_held_out_row_is_taken_out_of_training(tmp_path: Path) -> None:
+def near_pair(labels: tuple[str, str] = ("bad", "bad")) -> list[list[str]]:
     base = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
-    variants = [f"{base} {n}" for n in range(100)]
-    by_side = {split_of(text, test_share=0.15, validation_share=0.15): text for text in variants}
-    pair = [["x1", by_side["train"], "bad", "s"], ["x2", by_side["test"], "bad", "s"]]
-    found = quarantine(run(tmp_path, Table(fit_rows() + pair).csv()))
-    assert list(found) == [122]
-    assert found[122][0].startswith("no_straddling_duplicate: 'line 123, a test row, shares 0.86")
+    by_side = {
+        split_of(text, test_share=0.15, validation_share=0.15): text for text in (f"{base} {n}" for n in range(100))
+    }
+    return [["x1", by_side["test"], labels[0], "s"], ["x2", by_side["train"], labels[1], "s"]]
+
+
+def test_a_held_out_row_with_a_near_duplicate_to_learn_from_is_never_scored(tmp_path: Path) -> None:
+    alone = run(tmp_path, Table(fit_rows()).csv(), max_quarantined=0)
+    result = run(tmp_path, Table(fit_rows() + near_pair()).csv(), max_quarantined=0)
+    assert [row for side in SPLITS for row in read_split(result, side, ["row_id"])["row_id"] if row[0] == "x"] == ["x2"]
+    assert (result.test_sha256, result.split_rows["test"]) == (alone.test_sha256, alone.split_rows["test"])
+    assert result.split_sha256 != alone.split_sha256
+    page = result.page.read_text(encoding="utf-8")
+    assert "Twins across the split" in page
+    assert "another target" not in page
+
+
+def test_a_twin_with_another_label_is_said_to_have_one(tmp_path: Path) -> None:
+    result = run(tmp_path, Table(fit_rows() + near_pair(("good", "bad"))).csv())
+    assert "has another target: 'bad', not 'good'" in twins(result)[122]
+    assert "1 of them has another target than that row" in result.page.read_text(encoding="utf-8")
+
+
+def test_more_twins_than_allowed_refuse_the_data(tmp_path: Path) -> None:
+    text = r"twins_share .*at most 1.00% of the held-out rows repeat, or nearly repeat, .*data.max_twins"
+    sentence = refused(tmp_path, Table(fit_rows() + near_pair()).csv(), text, max_twins=0.01)
+    assert "such as line 122: line 123, a train row" in sentence
+
+
+def test_a_row_set_aside_has_no_twin(tmp_path: Path) -> None:
+    (held_out, learned), fit = near_pair(), fit_rows()
+    learned[0] = fit[0][0]
+    result = run(tmp_path, Table([*fit, held_out, learned]).csv())
+    assert (list(quarantine(result)), result.twins) == ([2, 123], 0)
 
 
 def test_two_hundred_corrupt_rows_are_refused_with_count_and_examples(tmp_path: Path) -> None:

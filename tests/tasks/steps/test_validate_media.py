@@ -86,6 +86,11 @@ def quarantine(result: ValidatedData) -> dict[str, list[str]]:
     return {_name(record["values"]): record["reasons"] for record in records}
 
 
+def twins(result: ValidatedData) -> list[str]:
+    lines = (result.folder.path / "twins.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["said"] for line in lines]
+
+
 def _name(values: dict[str, str]) -> str:
     """The file: of a folder, of a table, or of a row that could not be read."""
     return values.get("file") or values.get("text") or values["raw"]
@@ -337,31 +342,32 @@ def test_one_picture_under_two_labels_is_a_conflict_however_it_is_stored(photos:
     assert "has the same input with label 'stripes'" in found["photos/disc/one.png"][0]
 
 
-def test_a_picture_that_was_saved_again_may_not_straddle_the_split(photos: Path) -> None:
+def test_a_picture_that_was_saved_again_is_a_twin_where_it_is_held_out(photos: Path) -> None:
     picture = tiny_image("disc", 999).resize((200, 150))
-    for quality in range(60, 96, 3):
+    for quality in range(84, 96):
         picture.save(photos / "disc" / f"{quality}.jpg", quality=quality)
-    result = run(photos, "image")
-    rows, found = rows_of(result), quarantine(result)
-    kept = {split for name, split in zip(rows["input"], rows["split"], strict=True) if name[-6:-4].isdigit()
-            and name[-7] == "/"}  # fmt: skip
-    assert kept == {"test"}
-    assert {reasons[0].partition(":")[0] for reasons in found.values()} == {"no_straddling_duplicate"}
-    assert all("a test row, shares 0.9" in reasons[0] or "shares 1.00" in reasons[0] for reasons in found.values())
+    result = run(photos, "image", max_twins=1)
+    rows = rows_of(result)
+    saved = {str(quality) for quality in range(60, 96, 3)}
+    again = {split for name, split in zip(rows["input"], rows["split"], strict=True) if Path(name).stem in saved}
+    assert again == {"train", "twin"}
+    assert (result.quarantined, result.twins) == (0, rows["split"].count("twin"))
+    assert all("a train row, shares 0.9" in said or "shares 1.00" in said for said in twins(result))
 
 
-def test_the_same_recording_in_two_groups_may_not_straddle_the_split(tones: Path) -> None:
+def test_the_same_recording_in_two_groups_is_a_twin_where_it_is_held_out(tones: Path) -> None:
     samples = tiny_sound("low", 999)
     rows = [[*row, f"speaker {number}"] for number, row in enumerate(paths_and_labels(tones))]
     for number in range(20):
         soundfile.write(tones / "low" / f"same {number}.wav", samples, SOUND_RATE)
         rows.append([f"tones/low/same {number}.wav", "low", f"other speaker {number}"])
-    result = run(write_table(tones, rows, ("text", "label", "speaker")), "audio", group="speaker")
+    table = write_table(tones, rows, ("text", "label", "speaker"))
+    result = run(table, "audio", group="speaker", max_twins=1)
     kept = {
         split for name, split in zip(rows_of(result)["input"], rows_of(result)["split"], strict=True) if "same" in name
     }
-    assert kept == {"test"}
-    assert all("shares 1.00 of its samples" in reasons[0] for reasons in quarantine(result).values())
+    assert kept == {"train", "twin"}
+    assert all("shares 1.00 of its samples" in said for said in twins(result))
 
 
 def test_a_class_folder_with_one_file_is_refused_by_name(photos: Path) -> None:

@@ -1,0 +1,82 @@
+"""The twins of a table: accepted held-out rows that nearly are a row that a model learns from, whatever their kind."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from graftline.data.near_duplicates import Twin, straddling, straddling_equals, straddling_hashes
+from graftline.data.row_facts import RowFacts
+from graftline.data.splitting import TWIN, Side, Split
+from graftline.settings import DataSettings
+from graftline.settings.data import Kind
+
+SHARED: Mapping[Kind, str] = {"text": "pieces of five characters", "image": "hash bits", "audio": "samples"}
+
+
+@dataclass(frozen=True)
+class TwinRow:
+    """A held-out row that is not scored, and why."""
+
+    line: int
+    row_id: str | None
+    split: Split
+    target: str
+    twin_line: int
+    twin_id: str | None
+    twin_split: Split
+    twin_target: str
+    similarity: float
+    input: str
+    twin_input: str
+    said: str
+    """All of that in words."""
+
+    @property
+    def has_other_target(self) -> bool:
+        return self.target != self.twin_target
+
+
+def twins_of(facts: RowFacts, accepted: Sequence[int], settings: DataSettings) -> dict[int, TwinRow]:
+    """The twins among the accepted rows, by index."""
+    sides = [facts.splits[index] for index in accepted]
+    if settings.kind == "image":
+        hashes = [facts.hashes[index] for index in accepted]
+        found = straddling_hashes(hashes, sides, most_bits=settings.near_duplicate_bits)
+    elif settings.kind == "audio":
+        found = straddling_equals([facts.contents[index] for index in accepted], sides)
+    else:
+        contents = [facts.contents[index] for index in accepted]
+        found = straddling(contents, sides, similarity=settings.near_duplicate_similarity)
+    shared = SHARED[settings.kind]
+    return {accepted[at]: _told(facts, accepted[at], accepted[twin.index], twin, shared) for at, twin in found.items()}
+
+
+def _told(facts: RowFacts, index: int, other: int, twin: Twin, shared: str) -> TwinRow:
+    targets, inputs = facts.columns["target"], facts.columns["input"]
+    split, theirs = facts.splits[index], f"line {facts.rows[other].line}, a {twin.split} row"
+    said = f"{theirs}, shares {twin.similarity:.2f} of its {shared} with this {split} row"
+    if targets[index] != targets[other]:
+        said += f", and has another target: {targets[other]!a}, not {targets[index]!a}"
+    return TwinRow(
+        facts.rows[index].line,
+        facts.ids[index],
+        split,
+        str(targets[index]),
+        facts.rows[other].line,
+        facts.ids[other],
+        twin.split,
+        str(targets[other]),
+        twin.similarity,
+        str(inputs[index]),
+        str(inputs[other]),
+        said,
+    )
+
+
+def side_of(index: int, splits: Sequence[Split], twins: Collection[int]) -> Side:
+    """Where an accepted row is used."""
+    return TWIN if index in twins else splits[index]
+
+
+def twins_share(splits: Sequence[Split], accepted: Sequence[int], twins: Collection[int]) -> float:
+    """The share of the held-out rows, validation and test, that are twins."""
+    return len(twins) / max(1, sum(splits[index] != "train" for index in accepted))
