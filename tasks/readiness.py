@@ -16,6 +16,7 @@ from graftline.tasks.base_models.locking import locked_model
 from graftline.tasks.base_models.sources import installed_package, parse_uri
 from graftline.tasks.base_models.store import LOCK_FILE
 from graftline.tasks.data.dvc_folder import dvc_folder, objects_folder
+from graftline.tasks.data.dvc_pointers import how_to_version
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import POLICY, read_policy
 from graftline.wording import did_you_mean, shown
@@ -106,8 +107,8 @@ def _missing_of_data(workspace: Workspace, settings: Settings) -> Iterator[Missi
         if not pointer.is_file():
             yield Missing(
                 "data",
-                f"{pointer.name}: there is no such file, so the data has no version; make one with `dvc add"
-                f" {data.folder}` and commit it (or, for a trial: --set data.allow_modified=true)",
+                f"{pointer.name}: there is no such file, so the data has no version;"
+                f" {how_to_version(root, data.folder, table)} (or, for a trial: --set data.allow_modified=true)",
             )
     # With a version, the run itself brings a table that is not there.
     if not table.exists() and not pointer.is_file():

@@ -33,6 +33,11 @@ def cache_folder(root: Path) -> Path:
     return next((path for path in named if path is not None), folder / "cache")
 
 
+def names_remote(root: Path) -> bool:
+    """Whether DVC knows a place from which data can be fetched."""
+    return any(_configuration(path).has_option("core", "remote") for path in _config_files(dvc_folder(root)))
+
+
 def objects_folder(root: Path) -> Path:
     """The folder in which the cache keeps files by their MD5."""
     return cache_folder(root) / "files" / "md5"
@@ -64,6 +69,11 @@ def _config_files(folder: Path) -> list[Path]:
 
 def _cache_in(path: Path) -> Path | None:
     """The cache that a file of the configuration names; a relative path starts where the file lies."""
+    named = _configuration(path).get("cache", "dir", fallback="").strip().strip("\"'")
+    return (path.parent / Path(named).expanduser()).resolve() if named else None
+
+
+def _configuration(path: Path) -> configparser.ConfigParser:
     parser = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=("#",))
     try:
         parser.read(path, encoding="utf-8")
@@ -71,5 +81,4 @@ def _cache_in(path: Path) -> Path | None:
         raise DataRefusedError(
             f"{path}: not readable as DVC's configuration ({' '.join(str(error).split())}); mend the file"
         ) from None
-    named = parser.get("cache", "dir", fallback="").strip().strip("\"'")
-    return (path.parent / Path(named).expanduser()).resolve() if named else None
+    return parser

@@ -1,6 +1,7 @@
 """The data on disk: which files a run reads, and their digests."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,13 @@ def leads_to(path: Path, folder: Path) -> bool:
 def files_with_md5(folder: Path) -> dict[str, str]:
     """The files in a folder by relative path, each with its MD5."""
     return {path.relative_to(folder).as_posix(): md5_of(path) for path in files_below(folder) if path.is_file()}
+
+
+def version_of_files(found: Mapping[str, str]) -> str:
+    """The version that DVC would give a folder of these files."""
+    # As DVC digests a folder: entries by path, as json.dumps writes them.
+    entries = [{"md5": found[name], "relpath": name} for name in sorted(found)]
+    return hashlib.md5(json.dumps(entries).encode(), usedforsecurity=False).hexdigest()
 
 
 def md5_of(path: Path) -> str:

@@ -11,8 +11,17 @@ import yaml
 
 from graftline.errors import DataRefusedError
 from graftline.settings import DataSettings
-from graftline.tasks.data.dvc_folder import objects_folder, open_repo
-from graftline.tasks.data.files import DataVersion, digest_of_rows, files_with_md5, leads_to, md5_of, table_path
+from graftline.tasks.data.dvc_folder import names_remote, objects_folder, open_repo
+from graftline.tasks.data.dvc_pointers import how_to_restore, how_to_version
+from graftline.tasks.data.files import (
+    DataVersion,
+    digest_of_rows,
+    files_with_md5,
+    leads_to,
+    md5_of,
+    table_path,
+    version_of_files,
+)
 from graftline.tasks.progress import waiting
 from graftline.tasks.step import step
 from graftline.tasks.workspace import Workspace
@@ -61,13 +70,13 @@ def data_version(workspace: Workspace, settings: DataSettings) -> DataVersion:
     """
     table = table_path(workspace, settings)
     folder = _Folder(workspace.root, settings.folder, objects_folder(workspace.root))
-    version, found, differing = _bring_version(folder, allow_modified=settings.allow_modified)
+    version, found, differing = _bring_version(folder, table, allow_modified=settings.allow_modified)
     differing += _outside_the_version(folder, table)
     if differing and not settings.allow_modified:
         shown = ", ".join(differing[:SHOWN_FILES]) + (", ..." if len(differing) > SHOWN_FILES else "")
         raise DataRefusedError(
             f"{folder.name}/: {len(differing)} files differ from version {version} that {folder.pointer} names:"
-            f" {shown}; discard the changes with `dvc checkout {folder.pointer}`, make a new version with `dvc add"
+            f" {shown}; discard the changes with {_discard(folder, version)}, make a new version with `dvc add"
             f" {folder.name}`, or run all the same with --set data.allow_modified=true (recorded; bars promotion)"
         )
     if not table.is_file() and not table.is_dir():
@@ -76,19 +85,29 @@ def data_version(workspace: Workspace, settings: DataSettings) -> DataVersion:
     return DataVersion(version, bool(differing), tuple(differing), sha256, table, folder.name)
 
 
-def _bring_version(folder: _Folder, *, allow_modified: bool) -> tuple[str, dict[str, str], list[str]]:
+def _discard(folder: _Folder, version: str) -> str:
+    """The command that puts the version's files back; DVC removes others first, so it must have them."""
+    checkout = f"dvc checkout --force {folder.pointer}"
+    listing = _listing(folder, version) or {}
+    has_all = listing and all(folder.cached(md5).is_file() for md5 in listing.values())
+    return f"`{checkout}`" if has_all else f"`dvc fetch {folder.pointer} && {checkout}`"
+
+
+def _bring_version(folder: _Folder, table: Path, *, allow_modified: bool) -> tuple[str, dict[str, str], list[str]]:
     """The version, the files in the folder with their MD5s, and those that differ."""
     pointer = folder.root / folder.pointer
     if not pointer.is_file():
         if allow_modified:
             return UNVERSIONED, files_with_md5(folder.path), [f"{folder.pointer} (missing)"]
         raise DataRefusedError(
-            f"{pointer}: there is no such file, so the data has no version; make one with `dvc add {folder.name}` and"
-            f" commit {folder.pointer}, or use --set data.allow_modified=true"
+            f"{pointer}: there is no such file, so the data has no version;"
+            f" {how_to_version(folder.root, folder.name, table)}, or use --set data.allow_modified=true"
         )
     version = named_version(pointer, folder.name)
     found = files_with_md5(folder.path)
     wanted = _listing(folder, version)
+    if wanted is None and version_of_files(found) == version:
+        return version, found, []  # neither the cache nor a remote is needed where the data are right
     if wanted is None or (wanted != found and _may_be_replaced(folder, wanted, found)):
         wanted = _fetch(folder, version)
         found = files_with_md5(folder.path)
@@ -99,7 +118,7 @@ def _bring_version(folder: _Folder, *, allow_modified: bool) -> tuple[str, dict[
             if wanted != found:
                 raise DataRefusedError(
                     f"{folder.name}/: after a checkout of version {version} these files still differ:"
-                    f" {', '.join(_differences(wanted, found))}; remove {folder.objects} and run `dvc pull`"
+                    f" {', '.join(_differences(wanted, found))}; see what `dvc status {folder.pointer}` says"
                 )
     return version, found, _differences(wanted, found)
 
@@ -114,7 +133,7 @@ def named_version(pointer: Path, folder: str) -> str:
     if not isinstance(md5, str) or not re.fullmatch(r"[0-9a-f]{32}\.dir", md5):
         raise DataRefusedError(
             f"{pointer}: names no version of the folder {folder}/, expected what `dvc add {folder}` writes;"
-            f" restore it with `git checkout {pointer.name}`"
+            f" {how_to_restore(pointer, folder)}"
         )
     return md5.removesuffix(".dir")
 
@@ -164,9 +183,13 @@ def _call_dvc(folder: _Folder, verb: Literal["fetch", "checkout"], version: str)
 
 
 def _not_to_be_had(folder: _Folder, version: str, why: str) -> DataRefusedError:
+    advice = "run `dvc push` where the version was made, then again here"
+    if not names_remote(folder.root):
+        advice = "no remote is named: run `dvc remote add --default NAME ADDRESS` on both sides, and `dvc push` there"
+    files = f", or keep what lies there as a new version with `dvc add {folder.name}`" if folder.path.is_dir() else ""
     return DataRefusedError(
-        f"{folder.pointer}: version {version} is not to be had ({why}); expected it unharmed in the cache or the"
-        " remote; try `dvc pull`, or `dvc push` where the version was made"
+        f"{folder.pointer}: version {version} is not to be had ({' '.join(why.split())}); expected it unharmed in the"
+        f" cache ({folder.objects}) or the remote; {advice}{files}"
     )
 
 

@@ -1,7 +1,5 @@
 """After step 7, the receipt: everything that a run rests on, so that the next one sees at once if nothing changed."""
 
-import hashlib
-import json
 import logging
 import os
 import time
@@ -16,7 +14,7 @@ from graftline.errors import GraftlineError
 from graftline.settings import Settings
 from graftline.tasks.base_models.store import LOCK_FILE
 from graftline.tasks.data.expectation_files import FILES as EXPECTATIONS
-from graftline.tasks.data.files import digest_of_rows, files_with_md5
+from graftline.tasks.data.files import digest_of_rows, files_with_md5, version_of_files
 from graftline.tasks.own_code import PACKAGE
 from graftline.tasks.registry.carrying_out import questions, read_settled
 from graftline.tasks.registry.versions import verdict_of
@@ -158,10 +156,7 @@ def _holds_the_version(workspace: Workspace, done: RunOutcome) -> bool:
     if data.modified:
         return False
     found = files_with_md5(workspace.root / settings.folder)
-    # As DVC digests a folder: entries by path, as json.dumps writes them.
-    entries = [{"md5": found[name], "relpath": name} for name in sorted(found)]
-    version = hashlib.md5(json.dumps(entries).encode(), usedforsecurity=False).hexdigest()
-    return version == data.version and digest_of_rows(data.table, settings.kind, found) == data.sha256
+    return version_of_files(found) == data.version and digest_of_rows(data.table, settings.kind, found) == data.sha256
 
 
 def _as_made(workspace: Workspace, folder: StepFolder) -> dict[str, Noted] | None:

@@ -1,5 +1,7 @@
 """data/ holds what data.dvc names, or the run says what differs."""
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,8 +48,6 @@ def versioned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def root(versioned: Path, tmp_path: Path) -> Path:
-    import shutil
-
     return Path(shutil.copytree(versioned, tmp_path / "project"))
 
 
@@ -69,8 +69,6 @@ def test_the_named_version_is_accepted_without_dvc(root: Path, monkeypatch: pyte
 
 
 def test_a_fresh_clone_fetches_the_version(root: Path) -> None:
-    import shutil
-
     shutil.rmtree(root / ".dvc" / "cache")
     shutil.rmtree(root / "data")
     assert version(root) == (False, ())
@@ -123,8 +121,6 @@ def test_a_damaged_listing_in_the_cache_is_refused(root: Path) -> None:
 
 
 def test_a_damaged_object_in_the_remote_is_refused(root: Path) -> None:
-    import shutil
-
     remote = cached(root / "remote", "text,label\nrow 1,a\n")
     remote.chmod(0o644)
     remote.write_text("text,label\nrow 1,b\n")
@@ -140,6 +136,87 @@ def test_data_without_a_version_is_refused(root: Path) -> None:
     with pytest.raises(DataRefusedError, match=r"data\.dvc: there is no such file.*dvc add data"):
         data_version.fn(Workspace(root), SETTINGS)
     assert data_version.fn(Workspace(root), ALLOWING).differing == ("data.dvc (missing)",)
+
+
+@pytest.mark.parametrize(
+    ("pointers", "path", "way"),
+    [
+        (["data/table.csv.dvc"], "data/table.csv", "DVC has it as data/table.csv.dvc, .*`dvc remove data/table"),
+        (["data/a.csv.dvc", "data/b/c.csv.dvc"], "data/a.csv", r"remove` of each \(data/a.csv.dvc, data/b/c.csv.dvc\)"),
+        (["table.csv.dvc"], "table.csv", "DVC has it as table.csv.dvc, .*move table.csv into data/ and name it"),
+        (["elsewhere/other.csv.dvc", "artifacts/data.dvc"], "data/table.csv", "make one with `dvc add data`,"),
+    ],
+)
+def test_what_dvc_holds_in_place_of_the_folder_is_named_with_what_to_do(
+    tmp_path: Path, pointers: list[str], path: str, way: str
+) -> None:
+    for pointer in pointers:
+        (tmp_path / pointer).parent.mkdir(parents=True, exist_ok=True)
+        name = Path(pointer).name.removesuffix(".dvc")
+        (tmp_path / pointer).write_text(f"outs:\n- md5: {'0' * 32}\n  path: {name}\n")
+    (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / path).write_text("text,label\n")
+    with pytest.raises(DataRefusedError, match=way):
+        data_version.fn(Workspace(tmp_path), DataSettings(path=path))
+
+
+def test_one_file_added_to_dvc_becomes_the_folders_by_the_commands_that_are_named(tmp_path: Path) -> None:
+    dvc(tmp_path, "init", "--no-scm", "--quiet")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "table.csv").write_text("text,label\nrow,a\n")
+    dvc(tmp_path, "add", "data/table.csv")
+    with pytest.raises(DataRefusedError) as refused:
+        data_version.fn(Workspace(tmp_path), SETTINGS)
+    commands = re.findall("`dvc ([^`]*)`", str(refused.value))
+    assert commands == ["remove data/table.csv.dvc", "add data"]
+    for command in commands:
+        dvc(tmp_path, *command.split())
+    assert version(tmp_path) == (False, ())
+
+
+@pytest.mark.parametrize("outs", ["[data]", "[{data: {cache: true}}]", "[data/table.csv]"])
+def test_data_that_a_stage_makes_are_told_to_leave_it(tmp_path: Path, outs: str) -> None:
+    (tmp_path / "dvc.yaml").write_text(f"stages: {{fetch: {{cmd: 'true', outs: {outs}}}}}")
+    with pytest.raises(DataRefusedError, match=r"output of the stage fetch in dvc\.yaml; take it out"):
+        data_version.fn(Workspace(tmp_path), SETTINGS)
+
+
+def test_right_data_need_neither_cache_nor_remote(root: Path) -> None:
+    for place in (root / ".dvc" / "cache", root / "remote", root.parent / "remote"):
+        shutil.rmtree(place, ignore_errors=True)
+    assert version(root) == (False, ())
+
+
+def test_a_version_that_nothing_holds_names_the_remote_that_is_missing(root: Path) -> None:
+    (root / ".dvc" / "config").write_text("[core]\n  no_scm = true\n")
+    shutil.rmtree(root / ".dvc" / "cache")
+    shutil.rmtree(root / "data")
+    with pytest.raises(
+        DataRefusedError, match=r"is not to be had .*no remote is named: run `dvc remote add"
+    ) as refused:
+        version(root)
+    assert "keep what lies there" not in str(refused.value)
+
+
+def test_changes_are_discarded_by_the_command_that_is_named(root: Path) -> None:
+    (root / "data" / "table.csv").write_text("mine")
+    with pytest.raises(DataRefusedError, match=r"discard the changes with `dvc checkout --force data\.dvc`"):
+        version(root)
+    dvc(root, "checkout", "--force", "data.dvc")
+    assert version(root) == (False, ())
+    (root / "data" / "table.csv").write_text("mine")
+    cached(root / ".dvc" / "cache", "text,label\nrow 1,a\n").unlink()
+    with pytest.raises(DataRefusedError, match=r"`dvc fetch data\.dvc && dvc checkout --force data\.dvc`"):
+        version(root)
+
+
+@pytest.mark.parametrize(("kept", "way"), [(True, "git checkout data.dvc"), (False, "restore it from a backup, or")])
+def test_git_is_named_only_where_there_is_a_repository(tmp_path: Path, kept: bool, way: str) -> None:
+    (tmp_path / "data.dvc").write_text("")
+    if kept:
+        (tmp_path / ".git").mkdir()
+    with pytest.raises(DataRefusedError, match=way):
+        data_version.fn(Workspace(tmp_path), SETTINGS)
 
 
 @pytest.mark.parametrize("content", ["", "outs: 1", "outs:\n- path: data\n  md5: ../../etc.dir", ": {"])
