@@ -69,6 +69,8 @@ def hush_tools() -> None:
     """
     from graftline.tasks.progress import make_way
 
+    # Otherwise a line that a server which is away could not take is told in the middle of ours.
+    logging.raiseExceptions = False
     for name in FLOW_AND_TASK_RUNS:
         logging.getLogger(name).addFilter(_without_traceback)
     for handler in logging.getLogger().handlers:

@@ -1,6 +1,7 @@
 """Texts that share nearly all of their pieces, each of a few characters: the likest of many, without comparing all."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -38,7 +39,7 @@ def without_sentence_marks(text: str) -> str:
 
 
 def likest_below(texts: Sequence[str], ranks: Sequence[int], *, similarity: float) -> Iterator[tuple[int, int, float]]:
-    """For each text the one of a lower rank that is most like it, and the share of their pieces that both have.
+    """For each text the one of a lower rank that is most like it, and the share of pieces that both have in one order.
 
     Only such as are at least so similar (Jaccard). Two of that kind share some of their rarest pieces (the prefix
     filter of Chaudhuri et al. 2006), so few pairs have to be looked at.
@@ -55,7 +56,7 @@ def likest_below(texts: Sequence[str], ranks: Sequence[int], *, similarity: floa
             others, common = shared.indices[first:last], shared.data[first:last]
             lower = rank[others] < rank[row]
             near = _promising(sizes, int(row), others[lower], common[lower], similarity)
-            alike = _shares([texts[row], *(texts[other] for other in near)])
+            alike = _shares([texts[row], *(texts[other] for other in near)], similarity)
             if len(near) and alike.max() >= similarity:
                 yield int(row), int(near[alike.argmax()]), float(alike.max())
 
@@ -77,12 +78,30 @@ def _rare(sizes: "Integers | np.int64", similarity: float) -> Integers:
     return np.asarray(sizes - np.ceil(similarity * sizes - 1e-9).astype(np.int64) + 1)
 
 
-def _shares(texts: Sequence[str]) -> NDArray[np.float64]:
-    """The share of pieces that the first text has in common with each of the others."""
+def _shares(texts: Sequence[str], similarity: float) -> NDArray[np.float64]:
+    """The share of pieces that the first text has in common with each of the others, or less than `similarity`.
+
+    In one order: "not the shop but the blog" has nearly the pieces of "not the blog but the shop".
+    """
     cut = _cut(texts)
+    starts = np.cumsum(cut.sizes) - cut.sizes
     shared = np.bincount(cut.rows[np.isin(cut.pieces, cut.pieces[cut.rows == 0])], minlength=len(texts))
+    for row in np.flatnonzero(shared >= similarity * (cut.sizes[0] + cut.sizes - shared)):
+        own, theirs = (slice(starts[at], starts[at] + cut.sizes[at]) for at in (0, row))
+        _, here, there = np.intersect1d(cut.pieces[own], cut.pieces[theirs], return_indices=True)
+        order = np.argsort(cut.places[own][here])
+        shared[row] = _longest_rise(cut.places[theirs][there][order])
     shares: NDArray[np.float64] = shared / (cut.sizes[0] + cut.sizes - shared)
     return shares[1:]
+
+
+def _longest_rise(places: Integers) -> int:
+    """How many of the numbers rise from the first to the last, if the others are left out (patience sorting)."""
+    ends: list[int] = []
+    for place in places.tolist():
+        at = bisect_left(ends, place)
+        ends[at : at + 1] = [place]
+    return len(ends)
 
 
 def _rarest_pieces(texts: Sequence[str], similarity: float) -> "tuple[csr_matrix, Integers]":
@@ -113,13 +132,15 @@ class _Pieces:
     """Of which text each piece is."""
     sizes: Integers
     """How many pieces each text has."""
+    places: Integers
+    """Where each piece stands, counted through all texts."""
 
 
 def _rarest(cut: _Pieces, counts: Integers, similarity: float) -> _Pieces:
     order = np.lexsort((cut.pieces, counts[_boxes(cut.pieces)], cut.rows))
     places = np.arange(len(order)) - np.repeat(np.cumsum(cut.sizes) - cut.sizes, cut.sizes)
     kept = places < np.repeat(_rare(cut.sizes, similarity), cut.sizes)
-    return _Pieces(cut.pieces[order][kept], cut.rows[kept], cut.sizes)
+    return _Pieces(cut.pieces[order][kept], cut.rows[kept], cut.sizes, cut.places[order][kept])
 
 
 def _cut(texts: Sequence[str]) -> _Pieces:
@@ -135,11 +156,12 @@ def _cut(texts: Sequence[str]) -> _Pieces:
     for place, factor in enumerate(PLACES):
         hashes += line[place : place + len(rows)] * factor
     hashes = _mixed(hashes)
-    hashes = hashes[np.lexsort((hashes, rows))]
+    order = np.lexsort((hashes, rows))
+    hashes = hashes[order]
     first = np.append(True, (hashes[1:] != hashes[:-1]) | (rows[1:] != rows[:-1]))
     starts = np.flatnonzero(first)
     times = np.arange(len(rows)) - starts[np.cumsum(first) - 1]
-    return _Pieces(_mixed(hashes + times.astype(np.uint64)), rows, sizes)
+    return _Pieces(_mixed(hashes + times.astype(np.uint64)), rows, sizes, order)
 
 
 def _mixed(hashes: Hashes) -> Hashes:

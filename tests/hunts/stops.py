@@ -74,10 +74,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stops", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--within", type=float, help="seconds; otherwise those that a whole run takes, which is tried")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, prefect_at(Path(scratch)) as page:
         project = write_project(Path(scratch) / "project")
-        stops = hunt(project, options.stops, seed=options.seed, prefect=page)
+        stops = hunt(project, options.stops, seed=options.seed, prefect=page, within=options.within)
     faults = [stop for stop in stops if stop.fault]
     ends = Counter(stop.exit_code for stop in stops)
     slowest = max(stop.seconds for stop in stops)
@@ -97,11 +98,11 @@ def prefect_at(folder: Path) -> Iterator[str]:
         yield page
 
 
-def hunt(project: Path, count: int, *, seed: int, prefect: str) -> list[Stop]:
+def hunt(project: Path, count: int, *, seed: int, prefect: str, within: float | None = None) -> list[Stop]:
     """Send so many signals, each to a run of its own in the project; the last run is left to its end."""
     _load()
     drawn = random.Random(seed)
-    whole_seconds = _run(project, prefect, training=0).seconds
+    whole_seconds = within or _run(project, prefect, training=0).seconds
     stops: list[Stop] = []
     training, used = 1, 0
     while (number := len(stops)) < count:

@@ -2,7 +2,6 @@
 
 import itertools
 import random
-from collections import Counter
 
 import pytest
 
@@ -11,17 +10,31 @@ from graftline.data.row_names import normalised
 from graftline.data.splitting import Split, split_of
 
 WORDS = [f"word{number}" for number in range(300)]
+SWAPPED = (
+    "what was said there, please note it for me, is about the bakery and not at all, as you wrote, about the cinema now"
+)
 CODE = [f"{name}({one}) {sign} {two}" for name in ("f", "g") for one in range(6) for sign in "+-<" for two in range(6)]
 
 
-def pieces(text: str) -> Counter[str]:
+def pieces(text: str) -> dict[tuple[str, int], int]:
+    """Where each piece of five characters stands; the second that is equal is another."""
     around = f"{'_' * 4}{text}{'_' * 4}"
-    return Counter(around[start : start + 5] for start in range(len(around) - 4))
+    cut = [around[start : start + 5] for start in range(len(around) - 4)]
+    return {(piece, cut[:place].count(piece)): place for place, piece in enumerate(cut)}
 
 
 def share(one: str, other: str) -> float:
     ours, theirs = pieces(one), pieces(other)
-    return (ours & theirs).total() / (ours | theirs).total()
+    in_one_order = longest_rise([theirs[piece] for piece in ours if piece in theirs])
+    return in_one_order / (len(ours) + len(theirs) - in_one_order)
+
+
+def longest_rise(places: list[int]) -> int:
+    """By comparing all pairs."""
+    longest: list[int] = []
+    for at, place in enumerate(places):
+        longest.append(1 + max((longest[before] for before in range(at) if places[before] < place), default=0))
+    return max(longest, default=0)
 
 
 def texts_with_near_duplicates(seed: int) -> list[str]:
@@ -77,6 +90,7 @@ def test_every_copy_of_a_straddling_text_is_found() -> None:
         ("?!", ":-)"),
         ("!", "\udce9"),
         ("are you coming to the party tonight?", "are you coming to the party tonight!"),
+        (SWAPPED, SWAPPED.replace("bakery", "-").replace("cinema", "bakery").replace("-", "cinema")),
     ],
 )
 def test_what_differs_in_few_marks_is_no_twin_where_they_say_much(one: str, other: str) -> None:
