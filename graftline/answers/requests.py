@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -193,8 +194,9 @@ def _require_small(raws: Sequence[Raw], kind: Kind, limits: Limits) -> None:
 
 
 def _require_sum(parts: Iterable[int], most: int, unit: str) -> None:
-    if (found := sum(parts)) > most:
-        raise ValueError(f"got {found:,} {unit} in all, expected at most {most:,} in one request; send several")
+    for found in accumulate(parts):  # no further than needed: to measure takes a while, too
+        if found > most:
+            raise ValueError(f"got {found:,} {unit} or more, expected at most {most:,} in one request; send several")
 
 
 def _bytes(raw: object) -> int:

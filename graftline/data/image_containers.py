@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,10 @@ PNG_TAGS = (
 )  # fmt: skip
 # Any number of 0xFF may fill the space in front of a marker.
 JPEG_MARK, JPEG_MARKER, JPEG_START_OF_SCAN = b"\xff\xd8", re.compile(rb"\xff[^\xff]"), 0xDA
+# Pixels hold 0xFF with a zero behind it, and marks that they go on.
+JPEG_BEHIND_PIXELS, JPEG_MOST_SCANS = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]"), 100
+# So many of them take Pillow as long as a part.
+JPEG_FILL_BYTES = 10
 # Comments, and what applications write, but for Adobe's, which says how the colours are stored.
 JPEG_TAGS = (*range(0xE1, 0xEE), 0xEF, 0xFE)
 JPEG_PROGRESSIVE, JPEG_END = (0xC2, 0xC6, 0xCA, 0xCE), b"\xff\xd9"
@@ -87,6 +92,34 @@ def without_tags(content: bytes) -> bytes:
             content[start:end] for name, start, end in jpeg_parts(content) if name not in JPEG_TAGS
         )
     return content
+
+
+def image_parts(content: bytes) -> Iterator[object]:
+    """One for each part of a picture, and one for each few bytes that fill the space in front of a part."""
+    if content.startswith(PNG_MARK):
+        yield from png_parts(content)
+    if content.startswith(JPEG_MARK):
+        place = len(JPEG_MARK)
+        for part in jpeg_parts(content):
+            yield part
+            yield from range((part[1] - place) // JPEG_FILL_BYTES)
+            place = part[2]
+        yield from _jpeg_parts_behind_pixels(content)
+
+
+def has_too_many_scans(content: bytes) -> bool:
+    """Whether a JPEG draws over itself more often than any encoder makes it: each time takes as long as the picture."""
+    scans = (name for name in _jpeg_parts_behind_pixels(content) if name == JPEG_START_OF_SCAN)
+    return sum(1 for _ in islice(scans, JPEG_MOST_SCANS)) == JPEG_MOST_SCANS
+
+
+def _jpeg_parts_behind_pixels(content: bytes) -> Iterator[int]:
+    """The marker of each part behind the start of the first pixels: more scans, and what these need."""
+    *_, (_, place, _) = [(0, len(content), 0), *jpeg_parts(content)]
+    place += len(JPEG_MARK)
+    while (marker := JPEG_BEHIND_PIXELS.search(content, place)) and marker.group() != JPEG_END:
+        yield content[marker.end() - 1]
+        place = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2], "big")
 
 
 def png_parts(content: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -10,12 +10,16 @@ import imagehash
 import numpy as np
 from PIL import Image, ImageFile
 
+from graftline.data.file_parts import has_too_many
 from graftline.data.image_containers import (
     FULL_BITS,
     JPEG_END,
+    JPEG_MARK,
     JPEG_START_OF_SCAN,
     deep_pixels,
     has_all_rows,
+    has_too_many_scans,
+    image_parts,
     jpeg_parts,
     longer_jpeg,
     without_tags,
@@ -77,6 +81,7 @@ def image_pixels(content: bytes, *, max_pixels: int = MAX_PIXELS) -> int:
     """How many pixels it has, as its header says. Raises: UnreadableImageError as `decode_image` does, but not yet for
     damage behind the header.
     """
+    _check_parts(content)
     try:
         width, height = _opened(content, max_pixels).size
     except UnreadableImageError:
@@ -109,6 +114,7 @@ class _Decoded:
 
 
 def _decoded(content: bytes, max_pixels: int, sample_bits: int) -> _Decoded:
+    _check_parts(content)
     try:
         return _whole(content, max_pixels, sample_bits)
     except UnreadableImageError:
@@ -189,6 +195,14 @@ def _opened(content: bytes, max_pixels: int) -> ImageFile.ImageFile:
         ) from None
     _check_size(*image.size, max_pixels)
     return image
+
+
+def _check_parts(content: bytes) -> None:
+    """Pillow looks at each part, and at each byte between two, before the size of the picture is known."""
+    if has_too_many(image_parts(content), content):
+        raise UnreadableImageError("holds more parts, or bytes between them, than any picture needs")
+    if content.startswith(JPEG_MARK) and has_too_many_scans(content):
+        raise UnreadableImageError("draws over itself more often than any JPEG needs")
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

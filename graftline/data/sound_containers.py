@@ -5,6 +5,9 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+
+from graftline.data.file_parts import has_too_many, most_parts
 
 # Libraries that read tags believe the header, too; those that bring FFmpeg decode MP3 to other samples than libsndfile,
 # which registered models learned from. So the parts are counted here, and libsndfile alone decodes.
@@ -43,13 +46,18 @@ MP3_VERSION_1, MP3_LAYER_1, MP3_LAYER_3, MP3_MONO = 3, 3, 1, 3
 MP3_PADDING_BYTES = 4
 # So many headers in a row are no accident of other bytes.
 MP3_RUN = 3
-# Other bytes, such as a cover in a tag, are looked through so far; beyond it nothing is found in time.
-MP3_MISSES = 200_000
 # Encoders count the frame that holds the count, or do not; a few hundredths of a second.
 MP3_SPARE_FRAMES = 2
 # Room for the count in a frame without sound.
 MP3_COUNT_BYTES = 64
 MP3_TAGS = (b"TAG", b"APETAGEX", b"LYRICS", b"ID3", b"3DI")
+# Ten minutes at the highest rate that recorders have; half a gigabyte of samples.
+MAX_FRAMES = 600 * 192_000
+# Ten minutes at MP3's highest rate, in its shortest frames.
+MP3_MOST_FRAMES = 75_000
+# Any encoder writes longer frames on the average.
+FLAC_USUAL_SAMPLES = 100
+TOO_MANY_PARTS = "holds more parts, or bytes that look like one, than any sound needs"
 SEVERAL = "holds several sounds, of which only one would be read; expected one per file"
 
 
@@ -77,7 +85,9 @@ def whole(content: bytes) -> bytes:
 def _behind_tags(content: bytes) -> int:
     """Where the sound begins: ID3 tags may stand in front of each format."""
     place = 0
-    while content[place : place + 3] == b"ID3" and place + 10 <= len(content):
+    for _ in range(most_parts(content)):
+        if content[place : place + 3] != b"ID3" or place + 10 > len(content):
+            break
         # Seven bits in each byte, and ten bytes more if there is a footer.
         size = sum((byte & 0x7F) << 7 * power for power, byte in enumerate(reversed(content[place + 6 : place + 10])))
         place += 10 + size + (10 if content[place + 5] & 0x10 else 0)
@@ -92,6 +102,8 @@ def _whole_wav(content: bytes) -> bytes:
     if order is None:
         # libsndfile leaves out tags of MP3 in front.
         raise UnreadableSoundError(f"a WAV sound behind other bytes: it begins with {content[:SHOWN_BYTES]!r}")
+    if has_too_many(_wav_parts(content, order), content):
+        raise UnreadableSoundError(TOO_MANY_PARTS)
     samples = None
     for name, place, size in _wav_parts(content, order):
         rest = len(content) - place
@@ -160,7 +172,7 @@ def _check_ogg(content: bytes) -> None:
         if len(header) < OGG_HEADER_BYTES:
             raise UnreadableSoundError(f"cut off inside the OGG page at byte {place:,}")
         if place and header[5] & OGG_FIRST_PAGE:
-            raise UnreadableSoundError("holds several sounds, of which only one would be read; expected one per file")
+            raise UnreadableSoundError(SEVERAL)
         sizes = content[place + OGG_HEADER_BYTES : place + OGG_HEADER_BYTES + header[26]]
         page = content[place : place + OGG_HEADER_BYTES + len(sizes) + sum(sizes)]
         checksum = int.from_bytes(page[22:26], "little")
@@ -212,7 +224,9 @@ def _whole_flac(content: bytes, start: int) -> bytes:
 def _flac_samples(content: bytes, start: int) -> int:
     """How many samples of each channel the frames hold, counted by their headers."""
     total, first, next_number = 0, None, 0
-    for match in FLAC_FRAME.finditer(content, start):
+    for looked, match in enumerate(FLAC_FRAME.finditer(content, start)):
+        if looked > most_parts(content) + min(total, MAX_FRAMES) // FLAC_USUAL_SAMPLES:
+            raise UnreadableSoundError(TOO_MANY_PARTS)
         frame = _flac_frame(content, match.start())
         if frame is None or (first and (frame.kind != first.kind or frame.number != next_number)):
             continue
@@ -271,9 +285,11 @@ class _Mp3Frame:
 
 def _whole_mp3(content: bytes, start: int) -> bytes:
     """mpg123 hears as many frames as the first one says, and guesses from the bitrate of that one if it says none."""
-    frames = list(_mp3_frames(content, start))
+    frames = list(islice(_mp3_frames(content, start), MP3_MOST_FRAMES + 1))
     if not frames:
         return content
+    if len(frames) > MP3_MOST_FRAMES:
+        raise UnreadableSoundError(f"too long: it holds more than {MP3_MOST_FRAMES:,} MP3 frames")
     counted = [place for place, frame in enumerate(frames) if _mp3_count(content, frame) is not None]
     if len({frame.kind for frame in frames}) > 1 or counted not in ([], [0]):
         raise UnreadableSoundError(SEVERAL)
@@ -288,7 +304,9 @@ def _whole_mp3(content: bytes, start: int) -> bytes:
 def _mp3_frames(content: bytes, start: int) -> Iterator[_Mp3Frame]:
     """The whole frames, also those behind other bytes if several stand in a row."""
     place, kind, misses = start, None, 0
-    while misses < MP3_MISSES:
+    while True:
+        if misses > most_parts(content):
+            raise UnreadableSoundError(TOO_MANY_PARTS)
         frame = _mp3_frame(content, place)
         if frame and (frame.kind == kind or _is_in_a_row(content, frame)):
             if frame.end > len(content):

@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from graftline.data.sound_containers import SHOWN_BYTES, UnreadableSoundError, whole
+from graftline.data.sound_containers import MAX_FRAMES, SHOWN_BYTES, UnreadableSoundError, whole
 
 Samples = np.ndarray[tuple[int], np.dtype[np.float32]]
 
@@ -19,8 +19,6 @@ Samples = np.ndarray[tuple[int], np.dtype[np.float32]]
 FORMATS = ("WAV", "WAVEX", "FLAC", "OGG", "MP3")
 # Ten minutes at 48 kHz are 115 MB of samples.
 MAX_SECONDS = 600.0
-# Ten minutes at the highest rate that recorders have; half a gigabyte of samples.
-MAX_FRAMES = 600 * 192_000
 # -60 dB of full scale: below the noise of a quiet room in any recording that holds something.
 SILENCE = 0.001
 # 60 dB above full scale: further than any headroom of a recording in floats. Integers written as floats lie there, and

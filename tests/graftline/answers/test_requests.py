@@ -57,8 +57,8 @@ def test_a_text_that_reads_as_a_number_is_a_text() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "words"),
-    [(["a"] * 4, "got 4 rows, expected at most 3"), (["aaaa"] * 3, "got 12 bytes in all, expected at most 10"),
-     (["é" * 6], "got 12 bytes in all"), ("a" * 11, "got 11 bytes in all"),
+    [(["a"] * 4, "got 4 rows, expected at most 3"), (["aaaa"] * 3, "got 12 bytes or more, expected at most 10"),
+     (["é" * 6], "got 12 bytes or more"), ("a" * 11, "got 11 bytes or more"),
      (pd.DataFrame({"id": [1] * 4, "text": ["a"] * 4}), "got 4 rows, expected at most 3")],
 )  # fmt: skip
 def test_texts_over_a_limit_are_refused_and_without_limits_answered(asked: Any, words: str) -> None:
@@ -71,11 +71,11 @@ def test_pictures_are_counted_in_pixels_and_sounds_in_samples_before_they_are_de
     pictures, sounds = tiny_images(2)[0], tiny_sounds(2)[0]
     most = Limits(rows=9, bytes=10**6, unpacked=2_000, unit="pixels")
     assert len(inputs_of(pictures[:1], ["image"], "image", limits=most)) == 1
-    with pytest.raises(ValueError, match=r"got 2,\d+ pixels in all, expected at most 2,000 in one request"):
+    with pytest.raises(ValueError, match=r"got 2,\d+ pixels or more, expected at most 2,000 in one request"):
         inputs_of(pictures, ["image"], "image", limits=most)
-    with pytest.raises(ValueError, match=r"got 6,900 samples in all, expected at most 5,000"):
+    with pytest.raises(ValueError, match=r"got 6,900 samples or more, expected at most 5,000"):
         inputs_of(sounds, ["audio"], "audio", limits=Limits(rows=9, bytes=10**6, unpacked=5_000, unit="samples"))
-    with pytest.raises(ValueError, match=r"bytes in all, expected at most 100 in one request"):
+    with pytest.raises(ValueError, match=r"bytes or more, expected at most 100 in one request"):
         inputs_of(sounds, ["audio"], "audio", limits=Limits(rows=9, bytes=100, unpacked=5_000, unit="samples"))
     # What cannot be decoded is refused by the model, which says why.
     (broken,) = inputs_of([pictures[0][:9]], ["image"], "image", limits=most)

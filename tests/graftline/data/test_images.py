@@ -196,6 +196,28 @@ def test_the_parts_of_a_picture_are_looked_through_once(kind: str, monkeypatch: 
     assert opened == [kind]
 
 
+JPEG, PNG = KINDS["jpeg"], KINDS["png"]
+IN_SCANS = KINDS["progressive jpeg"]
+LAST_SCAN = IN_SCANS[IN_SCANS.rindex(b"\xff\xda") : -2]
+
+
+@pytest.mark.parametrize("content", [
+    PNG[:33] + 2_000 * chunk(b"teXt", b"") + PNG[33:],
+    JPEG[:2] + 2_000 * b"\xff\xfe\0\2" + JPEG[2:],
+    JPEG[:2] + 20_000 * b"\xff" + JPEG[2:],
+    IN_SCANS[:-2] + 2_000 * b"\xff\xfe\0\2" + LAST_SCAN + b"\xff\xd9",
+    IN_SCANS[:-2] + 200 * LAST_SCAN + b"\xff\xd9",
+])  # fmt: skip
+def test_a_small_file_that_would_take_minutes_is_refused(content: bytes) -> None:
+    with pytest.raises(UnreadableImageError, match=r"than any (picture|JPEG) needs"):
+        decode_image(content)
+
+
+def test_a_picture_with_many_comments_and_scans_is_a_picture() -> None:
+    commented = decode_image(IN_SCANS[:2] + 500 * b"\xff\xfe\0\2" + IN_SCANS[2:])
+    assert commented.tobytes() == decode_image(IN_SCANS).tobytes()
+
+
 @pytest.mark.parametrize("share", [0.4, 0.7, 0.95])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 2, "quality": 40}])
 def test_a_jpeg_that_was_cut_off_and_closed_again_is_refused(options: dict[str, Any], share: float) -> None:

@@ -188,6 +188,18 @@ def test_several_sounds_in_one_file_are_refused(kind: str) -> None:
         decode_sound(KINDS[kind] * 2, SOUND_RATE)
 
 
+@pytest.mark.parametrize("content", [
+    KINDS["flac"] + 4_000 * b"\xff\xf8",
+    KINDS["wav"] + 4_000 * b"abcd\0\0\0\0",
+    4_000 * b"\xff\xfb\x90\x00",
+    # The shortest frames there are, eighty thousand in two megabytes.
+    80_000 * (b"\xff\xf3\x10\xc0" + bytes(22)),
+])  # fmt: skip
+def test_a_file_whose_parts_would_be_looked_at_for_minutes_is_refused(content: bytes) -> None:
+    with pytest.raises(UnreadableSoundError, match=r"than any sound needs|too long: it holds more than 75,000 MP3"):
+        decode_sound(content, SOUND_RATE)
+
+
 def without_count(mp3: bytes) -> bytes:
     """The frames of an MP3 that hold sound, without the one in front that counts them."""
     return mp3[next(_mp3_frames(mp3, 0)).bytes :]
