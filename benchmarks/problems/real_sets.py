@@ -35,6 +35,7 @@ VOICES = {
     "ru": "ru_RU_f_IvrvoiceRU",
 }
 ONE_VOICE = {name: VOICES[name] for name in ("en", "es")}
+HEAD_BYTES, NO_SAMPLES = 44, b"data" + bytes(4)
 SPELT = ("digits", "letters", "phonetic")
 
 
@@ -47,6 +48,11 @@ class RealSet:
     what: str
     read: Callable[[Path], Rows]
     """All rows there are, from the folder with the packages."""
+
+
+def holds_nothing(raw: Raw) -> bool:
+    """Whether it is the head of a WAV file alone: one of the telephone prompts is."""
+    return isinstance(raw, bytes) and raw.endswith(NO_SAMPLES) and len(raw) == HEAD_BYTES
 
 
 def _reviews(_folder: Path) -> Rows:

@@ -23,7 +23,7 @@ from scipy.stats import rankdata
 
 from benchmarks.problems.digits import write_efficientnet
 from benchmarks.problems.problem import Labelled, Task
-from benchmarks.problems.real_sets import SETS, RealSet, Rows
+from benchmarks.problems.real_sets import SETS, RealSet, Rows, holds_nothing
 from benchmarks.problems.whisper_base import write_whisper_base
 from benchmarks.scores.kept_page import KeptPage, page_options, use_threads
 from benchmarks.scores.seeds import SEEDS, paired, trained_as
@@ -120,7 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def task_of(found: Rows, base: Path, kind: Kind, seed: int, *, rows: tuple[int, int]) -> Task:
     """So many of the rows to learn from, and so many others to be judged by, drawn by the seed; none occurs twice."""
     distinct = list(dict(found).items())
-    order = np.random.default_rng(seed).permutation(len(distinct))[: sum(rows)]
+    drawn_first = np.random.default_rng(seed).permutation(len(distinct))
+    order = [place for place in drawn_first if not holds_nothing(distinct[place][0])][: sum(rows)]
     if len(order) < sum(rows):
         raise SystemExit(f"there are {len(order)} rows, expected {sum(rows)}; lower --rows")
     labels = tuple(sorted({label for _, label in distinct}))
