@@ -23,10 +23,13 @@ _STROKES = str.maketrans("I|", "ll")
 
 
 def other_spellings(rows: Mapping[str, int]) -> dict[str, str]:
-    """Each label that is another spelling of a more frequent one, with that one. `rows` counts each label's rows."""
+    """Each label that is another spelling of a more frequent one, with that one; of equally frequent ones the shortest.
+
+    `rows` counts each label's rows.
+    """
     first: dict[object, str] = {}
     meant: dict[str, str] = {}
-    for label in sorted(rows, key=lambda label: (-rows[label], label)):
+    for label in sorted(rows, key=lambda label: (-rows[label], len(label), label)):
         keys = list(_keys(label))
         one = next((first[key] for key in keys if key in first), label)
         if one != label:

@@ -22,6 +22,7 @@ from graftline.data.team_columns import AS_NUMBER, columns_as_read, columns_of, 
 from graftline.data.twins import TwinRow, side_of, twins_of, twins_share
 from graftline.settings import DataSettings
 from graftline.tasks.data.gx_checks import EXAMPLES, Validator
+from graftline.tasks.stopping import look
 from graftline.wording import did_you_mean, shortened, shown
 
 if TYPE_CHECKING:
@@ -174,6 +175,7 @@ def _media_files(
     files: dict[int, MediaFile] = {}
     for row in rows if settings.kind != "text" else ():
         if row.fault is None and row.values[0]:
+            look()  # a stop that arrives inside a decoder would make its file a faulty one
             files[row.line] = look_at(data, row.values[0], settings, cache=cache)
             if len(files) % FILES_PER_MESSAGE == 0:
                 logger.info("%d files looked at", len(files))
@@ -182,6 +184,7 @@ def _media_files(
     for row in rows if bits < (settings.sample_bits or MOST_SAMPLE_BITS) else ():
         # Only now is it known how bright they are.
         if row.line in files and used_bits(files[row.line]):
+            look()
             files[row.line] = look_at(data, str(row.values[0]), settings, cache=cache, sample_bits=bits)
     return files, bits
 

@@ -54,6 +54,10 @@ def test_a_label_that_a_reader_takes_for_another_is_another_spelling_of_it(one: 
     assert other_spellings({one: 3, "else": 9, other: 5}) == {one: other}
 
 
+def test_of_spellings_that_are_equally_frequent_the_shortest_is_meant() -> None:
+    assert other_spellings({"-0": 5, "0": 5, "2": 7, "+2": 7}) == {"-0": "0", "+2": "2"}
+
+
 def test_labels_that_a_reader_tells_apart_are_no_spellings_of_one() -> None:
     numbers = ["1", "10", "-1", "1.01", "1e99", "1e999999999999999999999", "inf", "nan"]
     words = [

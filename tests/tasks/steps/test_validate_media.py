@@ -5,9 +5,10 @@ import io
 import json
 import os
 import shutil
+import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -18,12 +19,15 @@ from pyarrow import parquet
 # Read when Great Expectations is imported.
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
+from graftline.data.media_files import MediaFile, look_at
 from graftline.digests import file_sha256
-from graftline.errors import DataRefusedError, SettingsError
+from graftline.errors import DataRefusedError, SettingsError, Stopped
 from graftline.settings import DataSettings
+from graftline.tasks.data import findings
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.data.files import DataVersion, rows_sha256, table_path
 from graftline.tasks.steps.validate_data import validate_data
+from graftline.tasks.stopping import looking, stoppable
 from graftline.tasks.workspace import Workspace
 from tests.graftline.data.test_images import png_of_nothing
 from tests.graftline.data.test_sounds import RATE, with_data_size, with_field
@@ -375,6 +379,20 @@ def test_a_class_folder_with_one_file_is_refused_by_name(photos: Path) -> None:
     tiny_image("disc", 999).save(photos / "lonely" / "one.png")
     with pytest.raises(DataRefusedError, match=r"class_rows .*at least 5 accepted rows.*label lonely: 1\)"):
         run(photos, "image")
+
+
+def test_a_request_to_stop_is_heard_between_two_files(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def look_at_and_be_stopped(data: Path, name: str, settings: DataSettings, **options: Any) -> MediaFile:
+        looked.append(name)
+        signal.raise_signal(signal.SIGTERM)
+        return look_at(data, name, settings, **options)
+
+    monkeypatch.setattr(findings, "look_at", look_at_and_be_stopped)
+    with pytest.raises(Stopped), stoppable(), looking():
+        run(photos, "image")
+    assert len(looked) == 1
 
 
 def test_folders_of_a_split_are_used_or_ignored_as_the_settings_say(photos: Path) -> None:
