@@ -205,7 +205,9 @@ def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | Non
     rows: dict[str, JsonValue] = {"read": data.read, "accepted": data.accepted, "quarantined": data.quarantined}
     rows["twins"] = data.twins
     given = {**settings.model_dump(mode="json"), "policy": policy.model_dump(mode="json"), "rows": rows}
-    params = [Param(name, str(value)) for name, value in _flat(given)]
+    # Those that decide nothing may be others than in the start that was killed, and MLflow changes none.
+    known = server.get_run(run_id).data.params
+    params = [Param(name, str(value)) for name, value in _flat(given) if name not in known]
     for first in range(0, len(params), PARAMS_PER_REQUEST):
         server.log_batch(run_id, params=params[first : first + PARAMS_PER_REQUEST])
     server.log_artifact(run_id, str(data.page))
@@ -244,7 +246,9 @@ def _end(run: TrackedRun, status: str) -> None:
 
 def _flat(tree: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, JsonValue]]:
     for name, value in tree.items():
-        if isinstance(value, dict):
+        if name == "label_aliases":  # any character may stand in its names, of which MLflow takes few
+            yield f"{prefix}{name}", json.dumps(value)
+        elif isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from graftline.errors import DataRefusedError
+from graftline.errors import DataRefusedError, ServerAwayError
 from graftline.settings import Settings, read_settings
 from graftline.tasks.registry.versions import RUN_KEY
 from graftline.tasks.steps import tracked_run as step
@@ -22,9 +22,9 @@ from tests.support.tiny_project import ROWS, Line
 
 
 @contextmanager
-def another_run(line: Line, seed: int) -> Iterator[TrackedRun]:
+def another_run(line: Line, seed: int, *assignments: str) -> Iterator[TrackedRun]:
     """The run of settings that no other test uses."""
-    settings = read_settings(line.workspace.root / "params.yaml", [f"evaluation.seed={seed}"])
+    settings = read_settings(line.workspace.root / "params.yaml", [f"evaluation.seed={seed}", *assignments])
     with tracked_run(line.workspace, RunInputs(settings, Policy(), line.data, line.base)) as run:
         yield run
 
@@ -117,6 +117,20 @@ def test_a_run_killed_before_it_was_described_is_described_by_the_next_start(
     assert described["settings"]["evaluation"]["seed"] == 13
     assert logged(run.run_id).data.params["evaluation.seed"] == "13"
     assert len(_runs_of(run)) == 1
+
+
+def test_a_run_that_waited_too_shortly_is_gone_on_with_by_one_that_waits_longer(adapted: Line) -> None:
+    """So the sentence advises that ends it."""
+    with pytest.raises(ServerAwayError), another_run(adapted, 14, "registry.wait_for_servers=1") as away:
+        raise ServerAwayError("a test")
+    with another_run(adapted, 14, "registry.wait_for_servers=60") as again:
+        assert again.run_id == away.run_id
+    assert logged(again.run_id).info.status == "FINISHED"
+
+
+def test_spellings_of_labels_may_hold_any_character(adapted: Line) -> None:
+    with another_run(adapted, 15, "data.label_aliases={'C++ \u200b?=': good}") as run:
+        assert json.loads(logged(run.run_id).data.params["data.label_aliases"]) == {"C++ \u200b?=": "good"}
 
 
 def _runs_of(run: TrackedRun) -> list[Run]:
