@@ -13,6 +13,8 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # Where an accepted row is used: on its side of the split, or on none, for a held-out row with a twin before it.
 Side = Split | Literal["twin"]
 TWIN: Literal["twin"] = "twin"
+# What says on which side a row lies, where no folders do.
+BY_HASH = "hash"
 
 # Part of every hash. Another value would be another split, and scores of before and after could not be compared.
 SPLIT_VERSION = b"graftline split 1\0"

@@ -7,6 +7,7 @@ from typing import Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from graftline.data.expectation import Check
+from graftline.data.splitting import BY_HASH
 from graftline.data.twins import TwinRow
 from graftline.pages.text import visible
 
@@ -40,7 +41,7 @@ class ValidationPage:
     rows_file: str
     sample_bits: int = 16
     """How many bits a picture of 16 bits a sample uses, if it does not say so itself."""
-    split_from: str = "hash"
+    split_from: str = BY_HASH
     """Or the names of the folders that are the split."""
     twins: Sequence[TwinRow] = ()
     twins_file: str = ""

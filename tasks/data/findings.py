@@ -15,7 +15,7 @@ from graftline.data.expectations import TWINS_SHARE, expectations_for
 from graftline.data.media_files import MOST_SAMPLE_BITS, MediaFile, look_at, sample_bits_of, used_bits
 from graftline.data.row_facts import Fact, RowFacts, named_columns, row_facts
 from graftline.data.row_names import printable
-from graftline.data.splitting import SPLITS
+from graftline.data.splitting import BY_HASH, SPLITS
 from graftline.data.tables import Nested, Row, read_header, read_rows, refuse_nested
 from graftline.data.target_kind import TargetKind
 from graftline.data.team_columns import AS_NUMBER, columns_as_read, columns_of, present
@@ -60,7 +60,7 @@ class Findings:
     classes: tuple[Mapping[str, str | int | float | None], ...] = ()
     sample_bits: int = MOST_SAMPLE_BITS
     """How many bits a picture of 16 bits a sample uses, if it does not say so itself."""
-    split_from: str = "hash"
+    split_from: str = BY_HASH
     """What says on which side of the split a row lies: hash, or the names of folders."""
 
     @property
@@ -276,7 +276,7 @@ def _with_set_checks(judge: _Judge, findings: Findings, facts: RowFacts) -> Find
 
 def _with_folders(check: Check, split_from: str) -> Check:
     """The check of a side's rows with the way on where folders lack some."""
-    if check.success or split_from == "hash" or check.expectation.column not in SPLITS:
+    if check.success or split_from == BY_HASH or check.expectation.column not in SPLITS:
         return check
     way = "put some there, or draw one split of all the files with data.split_folders: ignore"
     return replace(check, seen=f"{check.seen} in the folders {split_from} ({way})")

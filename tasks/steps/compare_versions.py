@@ -13,7 +13,7 @@ from graftline.tasks.data.accepted_rows import ValidatedData, questions, split_t
 from graftline.tasks.registry.named import NamedVersion
 from graftline.tasks.registry.versions import DATA_VERSION
 from graftline.tasks.serving.trial import score_in_fresh_process
-from graftline.tasks.steps.held_out import Scorer, class_slices, held_out_slices, split_changes
+from graftline.tasks.steps.held_out import SPLIT_FROM, Scorer, class_slices, held_out_slices, split_changes
 from graftline.tasks.tracking.server import logged_settings
 from graftline.tasks.workspace import Workspace
 
@@ -105,7 +105,7 @@ def _predictions(
 def notes_on(version: NamedVersion, settings: Settings, data: ValidatedData) -> list[str]:
     """Why the present held-out rows may be no fair test of a version, or are others than it was judged by."""
     then = logged_settings(str(version.version.run_id))
-    now = {"data.group": settings.data.group, "data.input": settings.data.input}
+    now = {"data.group": settings.data.group, "data.input": settings.data.input, SPLIT_FROM: data.split_from}
     written = {name: str(value) for name, value in now.items()} | {"data.test_share": str(settings.data.test_share)}
     if changed := split_changes(written, then):
         return [

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import JsonValue
 
+from graftline.data.splitting import BY_HASH
 from graftline.digests import lines_sha256
 from graftline.settings.evaluation import EvaluationSettings
 from graftline.tasks.data.accepted_rows import ValidatedData, read_split
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 # The settings that decide on which side of the split a row lies, as the settings of a run are logged.
 SIDES = ("data.group", "data.input")
 TEST_SHARE = "data.test_share"
+# Not logged by earlier releases, which knew no folders of a split.
+SPLIT_FROM = "rows.split_from"
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,12 +117,13 @@ def slice_scores(slices: "Sequence[Slice]", predictions: "Floats", scores: Score
 def split_changes(now: Mapping[str, str], then: Mapping[str, str]) -> str | None:
     """The settings by which rows that are held out `now` may have been learned from `then`, in words; None: by none.
 
-    A row's side depends on its group and the shares only. Of a model from elsewhere it is not known what it learned
-    from: None.
+    A row's side depends on its group and the shares only, or on its folder. Of a model from elsewhere it is not known
+    what it learned from: None.
     """
     if TEST_SHARE not in now or TEST_SHARE not in then:
         return None
-    changed = [name for name in SIDES if now.get(name) != then.get(name)]
+    now, then = ({SPLIT_FROM: BY_HASH, **settings} for settings in (now, then))
+    changed = [name for name in (*SIDES, SPLIT_FROM) if now.get(name) != then.get(name)]
     if float(now[TEST_SHARE]) > float(then[TEST_SHARE]):
         changed.append(TEST_SHARE)
     return ", ".join(f"{name} was {then.get(name)} and is {now.get(name)}" for name in changed) or None

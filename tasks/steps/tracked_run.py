@@ -203,7 +203,7 @@ def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | Non
             server.set_tag(run_id, name, str(value))
     # Not metrics, for MLflow draws a chart of each, and these never change.
     rows: dict[str, JsonValue] = {"read": data.read, "accepted": data.accepted, "quarantined": data.quarantined}
-    rows["twins"] = data.twins
+    rows |= {"twins": data.twins, "split_from": data.split_from}
     given = {**settings.model_dump(mode="json"), "policy": policy.model_dump(mode="json"), "rows": rows}
     # Those that decide nothing may be others than in the start that was killed, and MLflow changes none.
     known = server.get_run(run_id).data.params

@@ -92,6 +92,10 @@ def test_a_row_may_have_been_learned_from_where_more_are_held_out_now_or_sides_g
     assert split_changes({**then, "data.test_share": "0.1"}, then) is None
     assert split_changes({**then, "data.test_share": "0.2"}, then) == "data.test_share was 0.15 and is 0.2"
     assert split_changes({**then, "data.group": "user"}, then) == "data.group was None and is user"
+    in_folders = {**then, "rows.split_from": "test, train"}
+    assert split_changes(in_folders, then) == "rows.split_from was hash and is test, train"
+    assert split_changes(then, in_folders) == "rows.split_from was test, train and is hash"
+    assert split_changes({**then, "rows.split_from": "hash"}, then) is None
     assert split_changes(then, {}) is None  # a model from elsewhere
 
 
