@@ -31,7 +31,7 @@ def predict(
     settings = logged_settings(str(named.version.run_id))
     trained = Trained(settings.get("data.input", INPUT), settings.get("data.label_separator", LABEL_SEPARATOR))
     data = root / folder_of(settings.get("data.path", DATA_FOLDER))
-    with model_folder(named.uri) as folder:
+    with model_folder(workspace, named.uri) as folder:
         registered = open_registered(str(named), folder, named.weights_sha256)
         done = predict_table(registered, trained, source, target, data=data)
     refused = (

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 
 from graftline.base_models.allowed_files import is_model_file
@@ -16,6 +15,7 @@ from graftline.digests import CHUNK_BYTES
 from graftline.errors import BaseModelRefusedError, GraftlineError, SettingsError
 from graftline.settings.addresses import address_of
 from graftline.tasks.progress import waiting
+from graftline.tasks.scratch import scratch_folder
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def open_source(workspace: Workspace, uri: str, revision: str | None = None) -> 
         case "s3":
             yield _bucket(uri, parts["bucket"], parts["prefix"] + "/")
         case _:
-            with TemporaryDirectory(prefix="graftline-") as scratch:
-                yield _registered(workspace, uri, parts, revision=revision, scratch=Path(scratch))
+            with scratch_folder(workspace) as scratch:
+                yield _registered(workspace, uri, parts, revision=revision, scratch=scratch)
 
 
 def parse_uri(uri: str) -> tuple[str, dict[str, str]]:

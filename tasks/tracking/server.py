@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from graftline.errors import RegistryRefusedError
 from graftline.tasks.patience import Server, patiently, until_there
 from graftline.tasks.progress import waiting
+from graftline.tasks.scratch import scratch_folder
 from graftline.tasks.tracking.addresses import credentials, without_password
 from graftline.tasks.workspace import Workspace
 from graftline.wording import ERROR_CHARACTERS, shortened
@@ -217,15 +217,16 @@ def logged_settings(run_id: str) -> dict[str, str]:
 
 
 @contextmanager
-def model_folder(uri: str) -> Iterator[Path]:
+def model_folder(workspace: Workspace, uri: str) -> Iterator[Path]:
     """The files of a registered model: where they lie, or, as long as the block runs, a copy of those on a server."""
     import mlflow
 
-    with TemporaryDirectory() as copy:
-        server = mlflow.get_registry_uri()
-        place = copy if server.startswith("http") else None
-        load = partial(mlflow.artifacts.download_artifacts, artifact_uri=uri, dst_path=place)
-        yield Path(_patiently_at(server, load))
+    server, load = mlflow.get_registry_uri(), partial(mlflow.artifacts.download_artifacts, artifact_uri=uri)
+    if not server.startswith("http"):
+        yield Path(load())
+        return
+    with scratch_folder(workspace) as copy:
+        yield Path(_patiently_at(server, partial(load, dst_path=str(copy))))
 
 
 def log_epoch(run_id: str, epoch: Mapping[str, float]) -> None:

@@ -126,7 +126,7 @@ def test_what_would_be_overwritten_or_read_again_is_refused(tmp_path: Path) -> N
 
 def test_weights_that_were_changed_since_answer_nothing(adapted: Line, tmp_path: Path) -> None:
     folder = tmp_path / "model"
-    with model_folder(f"models:/{MODEL}/1") as registered:
+    with model_folder(adapted.workspace, f"models:/{MODEL}/1") as registered:
         shutil.copytree(registered, folder)
     digest = adapted.checkpoint.weights_sha256
     assert open_registered("tiny version 1", folder, digest).labels == LABELS

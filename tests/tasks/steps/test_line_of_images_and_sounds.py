@@ -116,7 +116,7 @@ def check_predictions(registered: Registered, expected: list[dict[str, Any]]) ->
     (folder / f"cut{first.suffix}").write_bytes(first.read_bytes()[:60])
     (folder / "notes.txt").write_text("no medium")
     trained = Trained("input", "|")
-    with model_folder("models:/tiny/1") as stored:
+    with model_folder(registered.line.workspace, "models:/tiny/1") as stored:
         model = open_registered("tiny version 1", stored, registered.line.checkpoint.weights_sha256)
         done = predict_table(model, trained, folder, root / "out.csv", data=root / "data")
     rows = pd.read_csv(root / "out.csv").to_dict("records")

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import mlflow
 import pytest
 
 from graftline.errors import RegistryRefusedError, ServerAwayError
 from graftline.tasks.registry.versions import versions_of
 from graftline.tasks.tracking.addresses import without_password
-from graftline.tasks.tracking.server import connect, has_registry, no_answer, refusing_with_mlflow
+from graftline.tasks.tracking.server import connect, has_registry, model_folder, no_answer, refusing_with_mlflow
 from graftline.tasks.workspace import Workspace
 from tests.support.refusing_server import refusing_server
 
@@ -28,6 +29,16 @@ __all__ = ["refusing_server"]
 )
 def test_a_password_in_an_address_is_not_shown(address: str, shown: str) -> None:
     assert without_password(address) == shown
+
+
+def test_the_copy_of_a_model_on_a_server_lies_where_the_next_run_looks_for_what_killed_ones_left(
+    refusing_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow, "get_registry_uri", lambda: refusing_server)
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", lambda artifact_uri, dst_path: dst_path)
+    with model_folder(Workspace(tmp_path), "models:/m/1") as copy:
+        assert copy.parent == tmp_path / "artifacts" / "scratch"
+    assert not copy.exists()
 
 
 def test_a_refusal_is_an_answer_and_needs_no_password(refusing_server: str) -> None:
