@@ -55,7 +55,8 @@ def _server(workspace: Workspace, settings: Settings) -> Iterator[None]:
     with service(
         "Prefect's temporary server", command, folder=PACKAGE.parent, environment=environment, log=log
     ) as server:
-        wait_for_page(server, f"{page}/api/health", StopSignal(), START_SECONDS)
+        # A page that only ours gives for this password: another run's may have taken the port meanwhile.
+        wait_for_page(server, f"{page}/api/admin/version", StopSignal(), START_SECONDS, password=password)
         with temporary_settings({PREFECT_API_URL: f"{page}/api", PREFECT_API_AUTH_STRING: password}):
             yield
 
