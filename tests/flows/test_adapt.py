@@ -106,7 +106,7 @@ def test_the_result_has_every_name_that_scripts_are_written_against(project: Pro
     assert (result["model"], result["version"], result["verdict"]) == (MODEL, 1, "PROMOTE")
     assert result["reasons"] == ["the first model, and it reaches every floor"]
     assert all(score.keys() == {"value", "low", "high"} for score in result["scores"].values())
-    assert result["rows"] == {"read": ROWS + 1, "accepted": ROWS, "quarantined": 1}
+    assert result["rows"] == {"read": ROWS + 1, "accepted": ROWS, "quarantined": 1, "twins": 0}
     assert result["steps"] == dict.fromkeys(STEPS, "ran")
     assert Path(result["report"]).is_file()
     assert result["data_version"] + ".dir" in (project.root / "data.dvc").read_text()
