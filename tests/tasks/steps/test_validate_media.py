@@ -204,7 +204,10 @@ def test_each_unfit_picture_is_quarantined_with_its_reason(photos: Path) -> None
             "input_decodable: 'too narrow: 16,000 x 1 pixels, expected at most 20 times as many along one side",
         ),
         "empty.webp": (b"", "input_decodable: 'the file is empty'"),
-        "notes.txt": (b"notes", "row_readable: \"ends in '.txt', expected one of .png, .jpg, .jpeg, .webp"),
+        "notes.txt": (
+            b"notes",
+            "row_readable: \"ends in '.txt', expected one of .png, .jpg, .jpeg, .jfif, .jpe, .webp; remove it",
+        ),
         ".hidden.png": (whole, "row_readable: 'a hidden file; remove it'"),
         "../beside.png": (whole, "row_readable: 'lies beside the class folders, expected inside one"),
     }
