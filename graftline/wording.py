@@ -17,7 +17,9 @@ def shortened(text: str, characters: int) -> str:
 
 def shown(value: object, most_characters: int = SHOWN_CHARACTERS) -> str:
     """A value in one short line that no terminal, table or page reads as a command."""
-    return shortened(ascii(value), most_characters)
+    # A text is escaped by that already; what others say of themselves may have lines and colours.
+    said = "".join(mark if mark.isprintable() else " " for mark in ascii(value))
+    return shortened(" ".join(said.split()) if not isinstance(value, str) else said, most_characters)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

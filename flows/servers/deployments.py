@@ -3,15 +3,16 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.filters import FlowRunFilter
-from prefect.client.schemas.objects import StateType
-from prefect.client.schemas.schedules import SCHEDULE_TYPES
+from prefect.client.schemas.objects import DeploymentSchedule, StateType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
@@ -37,14 +38,15 @@ def prepare(params: Path) -> None:
     To be called while no worker runs: a run that the server believes under way is then a lost one.
     """
     with get_client(sync_client=True) as client:
-        switched_on = _switched_on(client)
+        switched_on, made_in_page = _switched_on(client), _made_in_page(client)
         _make_work_pool()
         _prefect("--no-prompt", "deploy", "--all")
         fill_in(client, Workspace(Path.cwd()), params)
         deployment = client.read_deployment_by_name(ADAPT)
         for planned in deployment.schedules:
-            if planned.id and planned.schedule in switched_on:
+            if planned.id and any(_is_the_same(planned, one) for one in switched_on):
                 client.update_deployment_schedule(deployment.id, planned.id, active=True)
+        _give_back(client, made_in_page)
         _end_lost_runs(client)
         _set_end_of_lost_runs(client)
 
@@ -57,13 +59,48 @@ def _make_work_pool() -> None:
         _prefect("work-pool", "create", WORK_POOL, *options)
 
 
-def _switched_on(client: SyncPrefectClient) -> list[SCHEDULE_TYPES]:
+def _switched_on(client: SyncPrefectClient) -> list[DeploymentSchedule]:
     """The schedules that someone switched on in the page; deploying again makes them anew, as prefect.yaml says."""
     try:
         deployment = client.read_deployment_by_name(ADAPT)
     except ObjectNotFound:
         return []
-    return [planned.schedule for planned in deployment.schedules if planned.active]
+    return [planned for planned in deployment.schedules if planned.active]
+
+
+def _is_the_same(one: DeploymentSchedule, other: DeploymentSchedule) -> bool:
+    return one.schedule == other.schedule or (one.slug is not None and one.slug == other.slug)
+
+
+def _made_in_page(client: SyncPrefectClient) -> dict[str, list[DeploymentSchedule]]:
+    """The schedules of each deployment that someone made in the page, which deploying removes.
+
+    Those of prefect.yaml have a slug.
+    """
+    return {
+        f"{client.read_flow(deployment.flow_id).name}/{deployment.name}": planned
+        for deployment in client.read_deployments()
+        if (planned := [one for one in deployment.schedules if one.slug is None])
+    }
+
+
+def _give_back(client: SyncPrefectClient, schedules: Mapping[str, Sequence[DeploymentSchedule]]) -> None:
+    """Make the schedules anew that are no longer there; a deployment may be gone, too."""
+    for name, planned in schedules.items():
+        try:
+            deployment = client.read_deployment_by_name(name)
+        except ObjectNotFound:
+            continue
+        present = [one.schedule for one in deployment.schedules]
+        if any(one.slug is None for one in deployment.schedules):
+            continue  # a prefect.yaml without slugs, of which nobody can tell what it once held
+        missing = [
+            DeploymentScheduleCreate(schedule=one.schedule, active=one.active, parameters=one.parameters)
+            for one in planned
+            if one.schedule not in present
+        ]
+        if missing:
+            client.create_deployment_schedules(deployment.id, missing)
 
 
 def _prefect(*arguments: str) -> None:

@@ -40,6 +40,8 @@ class Limits:
     unit: str = ""
 
 
+# Of CSV that is divided by these, pandas makes one column of whole lines.
+OTHER_DELIMITERS = re.compile(r"[;|\t]")
 # A text of a million characters (models/text_models.py) passes, whatever they are; so do two of the largest pictures
 # that are decoded at all, and eighteen minutes of stereo at 48 kHz.
 LIMITS: dict[Kind, Limits] = {
@@ -103,6 +105,12 @@ def _place_of(columns: Sequence[object], names: Sequence[str]) -> int:
         raise ValueError(
             f"got {len(columns):,} columns ({told}), expected one called {' or '.join(dict.fromkeys(names))}, or no"
             " other; rename the one that is meant, or send it alone"
+        )
+    cells = OTHER_DELIMITERS.split(columns[0]) if isinstance(columns[0], str) else []
+    if len(cells) > 1 and set(cells) & set(names):
+        raise ValueError(
+            f"got one column {shown(columns[0])}, expected one called {' or '.join(dict.fromkeys(names))}; divide the"
+            " cells of CSV by commas"
         )
     return 0
 

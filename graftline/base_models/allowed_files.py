@@ -10,6 +10,7 @@ from typing import NoReturn
 from pydantic import JsonValue
 
 from graftline.errors import BaseModelRefusedError
+from graftline.other_formats import HEAD_BYTES, is_pointer
 from graftline.wording import shortened
 
 WEIGHTS = ".safetensors"
@@ -62,6 +63,10 @@ def check_content(path: Path, name: str, where: str) -> None:
     Raises: BaseModelRefusedError.
     """
     where = f"{where}: {name}"
+    with path.open("rb") as file:
+        is_only_pointer = is_pointer(file.read(HEAD_BYTES))
+    if is_only_pointer:
+        _refuse(where, "is a pointer of Git LFS, run `git lfs pull` where it came from", "the file itself")
     if name.endswith(WEIGHTS):
         _check_safetensors(path, where)
         return

@@ -13,8 +13,13 @@ from graftline.data.tables import Row
 from graftline.errors import DataRefusedError
 
 SUFFIXES: dict[Literal["image", "audio"], tuple[str, ...]] = {
-    "image": (".png", ".jpg", ".jpeg", ".webp"),
-    "audio": (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"),
+    "image": (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".webp"),
+    "audio": (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3"),
+}
+# Of these a file holds what was meant, but in a form that nobody here reads.
+CONVERTIBLE: dict[Literal["image", "audio"], tuple[str, ...]] = {
+    "image": (".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".ppm", ".pgm", ".dng"),
+    "audio": (".m4a", ".aac", ".mp4", ".aif", ".aiff", ".wma", ".amr", ".webm", ".caf", ".au", ".w64", ".rf64"),
 }
 
 
@@ -83,5 +88,6 @@ def _fault(path: Path, parts: tuple[str, ...], kind: Literal["image", "audio"]) 
     if path.is_dir():
         return "a link to a folder, which is not followed; put the files there"
     if path.suffix.lower() not in SUFFIXES[kind]:
-        return f"ends in {path.suffix!a}, expected one of {', '.join(SUFFIXES[kind])}; remove it"
+        way = "convert" if path.suffix.lower() in CONVERTIBLE[kind] else "remove"
+        return f"ends in {path.suffix!a}, expected one of {', '.join(SUFFIXES[kind])}; {way} it"
     return None

@@ -23,7 +23,9 @@ def expectations_for(settings: DataSettings, targets: TargetKind) -> tuple[Expec
 
 
 def _of_the_header(settings: DataSettings, targets: TargetKind) -> list[Expectation]:
-    types_of = {"input": (TEXT_TYPES, "text"), "target": (targets.column_types, targets.column_holds)}
+    # Data sets on model hubs hold a file's content in the table.
+    held = "text" if settings.kind == "text" else "text, the path of each file: write contents to files"
+    types_of = {"input": (TEXT_TYPES, held), "target": (targets.column_types, targets.column_holds)}
     expectations = []
     for role, column in named_columns(settings).items():
         types, kind = types_of.get(role, (NAME_TYPES, NAME_TYPES_IN_WORDS))

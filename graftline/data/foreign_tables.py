@@ -5,9 +5,11 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
-from graftline.data.tables import FOREIGN_MARKS, MAX_RECORD_CHARACTERS
+from graftline.data.tables import FOREIGN_MARKS, MAX_RECORD_CHARACTERS, SEPARATOR_LINE
 from graftline.errors import DataRefusedError
+from graftline.other_formats import HEAD_BYTES, what_it_is
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 # As a superset of Latin-1 that leaves next to no byte undefined; what Windows writes in the west.
@@ -15,6 +17,7 @@ LEGACY = "cp1252"
 CODECS = {"UTF-16": "utf-16", "UTF-32": "utf-32"}
 # So many records show which delimiter gives all of them equally many cells.
 SAMPLE_RECORDS = 200
+MAX_SEPARATOR_CHARACTERS = 16
 TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 
 
@@ -41,8 +44,13 @@ def manner_of(path: Path) -> Manner:
 
     Raises: DataRefusedError if no delimiter gives it two columns.
     """
+    with path.open("rb") as content:
+        other = what_it_is(content.read(HEAD_BYTES))
+    if other:
+        raise DataRefusedError(f"{path}: {other}; expected a table of text")
     encoding = _encoding_of(path)
     with path.open(encoding=_reading(encoding), newline="", errors="replace") as file:
+        _skip_separator_line(file)
         sample = file.read(MAX_RECORD_CHARACTERS)
     widths = {delimiter: _width(sample, delimiter) for delimiter in DELIMITERS}
     # The comma unless another one is better: a text may hold any of them.
@@ -119,8 +127,14 @@ def _records(path: Path, manner: Manner) -> Iterable[Sequence[str]]:
     csv.field_size_limit(MAX_RECORD_CHARACTERS)
     with path.open(encoding=_reading(manner.encoding), newline="") as file:
         try:
+            _skip_separator_line(file)
             yield from (cells for cells in csv.reader(file, delimiter=manner.delimiter) if cells)
         except (csv.Error, UnicodeDecodeError) as error:
             raise DataRefusedError(
                 f"{path}: not readable as {manner.in_words} ({error}); save it as UTF-8, or mend the file"
             ) from None
+
+
+def _skip_separator_line(file: TextIO) -> None:
+    if not SEPARATOR_LINE.fullmatch(file.readline(MAX_SEPARATOR_CHARACTERS).rstrip("\r\n")):
+        file.seek(0)

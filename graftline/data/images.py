@@ -24,6 +24,7 @@ from graftline.data.image_containers import (
     longer_jpeg,
     without_tags,
 )
+from graftline.other_formats import what_it_is
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 # The pixels of large cameras; 150 MB in memory. Above 89 million pixels Pillow itself warns.
@@ -190,9 +191,8 @@ def _opened(content: bytes, max_pixels: int) -> ImageFile.ImageFile:
         pixels = int(re.findall(r"\d+", str(error))[0])
         raise UnreadableImageError(f"too large: {pixels:,} pixels, expected at most {max_pixels:,}") from None
     except Exception:  # noqa: BLE001 - decoders raise anything
-        raise UnreadableImageError(
-            f"no readable PNG, JPEG or WebP image: it begins with {content[:SHOWN_BYTES]!r}"
-        ) from None
+        other = what_it_is(content, expected=("PNG", "JPEG", "WebP")) or f"it begins with {content[:SHOWN_BYTES]!r}"
+        raise UnreadableImageError(f"no readable PNG, JPEG or WebP image: {other}") from None
     _check_size(*image.size, max_pixels)
     return image
 

@@ -17,6 +17,8 @@ from graftline.settings import DataSettings
 # Lone surrogates (undecodable bytes), U+FFFD and non-characters; control characters other than tab and line ends;
 # overrides that make a text read differently from what it is.
 UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202d\u202e\ud800-\udfff\ufffd\ufffe\uffff]|\r(?!\n)")
+# In Pillow's words.
+WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 
 Fact = str | int | float | None
 
@@ -131,7 +133,7 @@ def _media_inputs(paths: Sequence[str | None], files: Sequence[MediaFile]) -> _I
         "input.undecodable": [file.undecodable and printable(file.undecodable) for file in files],
         "input.sha256": [file.sha256 for file in files],
         "input.side": [min(one.width, one.height) if one else None for one in images],
-        "input.constant": ["every pixel has the same colour" if one and one.is_constant else None for one in images],
+        "input.constant": [_constant(one.mode) if one and one.is_constant else None for one in images],
         "input.seconds": [one.seconds if one else None for one in sounds],
         "input.silent": [f"the peak is {one.peak:.6f}" if one and one.is_silent else None for one in sounds],
     }
@@ -141,6 +143,12 @@ def _media_inputs(paths: Sequence[str | None], files: Sequence[MediaFile]) -> _I
         if one and columns["input.constant"][index] is None and columns["input.silent"][index] is None
     ]
     return _Inputs(contents, comparable, contents, columns, [one.perceptual_hash if one else 0 for one in images])
+
+
+def _constant(mode: str) -> str:
+    """What is said of a picture of one colour: of a white drawing on nothing that it would have been seen on black."""
+    beside = ", with its transparent parts shown on white; give it a background" if mode in WITH_ALPHA else ""
+    return f"every pixel has the same colour{beside}"
 
 
 def _present(text: str | None) -> str | None:

@@ -12,6 +12,7 @@ import soundfile
 import soxr
 
 from graftline.data.sound_containers import MAX_FRAMES, SHOWN_BYTES, UnreadableSoundError, whole
+from graftline.other_formats import what_it_is
 
 Samples = np.ndarray[tuple[int], np.dtype[np.float32]]
 
@@ -130,7 +131,7 @@ def _opened(content: bytes, max_seconds: float) -> soundfile.SoundFile:
     with _refusing():
         sound = _file(whole(content))
     if sound.format not in FORMATS:
-        raise UnreadableSoundError(f"a sound in the format {sound.format}, expected WAV, FLAC, OGG or MP3")
+        raise UnreadableSoundError(f"a sound in the format {sound.format}, expected WAV, FLAC, OGG or MP3; convert it")
     if sound.frames <= 0 or sound.samplerate <= 0:
         raise UnreadableSoundError("holds no samples")
     if sound.frames > max_seconds * sound.samplerate:
@@ -147,9 +148,8 @@ def _file(content: bytes) -> soundfile.SoundFile:
     try:
         return soundfile.SoundFile(io.BytesIO(content))
     except soundfile.LibsndfileError as error:
-        raise UnreadableSoundError(
-            f"no readable WAV, FLAC, OGG or MP3 sound ({error.error_string}): it begins with {content[:SHOWN_BYTES]!r}"
-        ) from None
+        other = what_it_is(content, expected=FORMATS) or f"it begins with {content[:SHOWN_BYTES]!r}"
+        raise UnreadableSoundError(f"no readable WAV, FLAC, OGG or MP3 sound ({error.error_string}): {other}") from None
 
 
 class _Levels:

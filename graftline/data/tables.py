@@ -14,6 +14,7 @@ from graftline.data.arrow_values import DATE, DECIMAL, TIME, TIMESTAMP, as_json,
 from graftline.data.json_objects import JsonObject, Unfit, json_objects
 from graftline.data.splitting import Split
 from graftline.errors import DataRefusedError, SettingsError
+from graftline.other_formats import HEAD_BYTES, what_it_is
 
 # A record that spans more than this is an unclosed quote, not a text: reading on would swallow the whole file.
 MAX_RECORD_CHARACTERS = 4_000_000
@@ -29,6 +30,15 @@ NAME_TYPES_IN_WORDS = "text, whole numbers, decimals, dates, times or true and f
 FLOAT_TYPES = ("halffloat", "float", "double")
 # Python's own float() also takes "1_000", " 1 ", "infinity" and the digits of every script.
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+# What a spreadsheet writes in front of the header, to say what divides the cells.
+SEPARATOR_LINE = re.compile(r'"?sep=.?"?,?', re.IGNORECASE)
+# What to do with tables of other names.
+WAYS = {
+    ".json": "name it .jsonl, which may also hold one array",
+    **dict.fromkeys((".tsv", ".tab", ".txt"), "`graftline init --data` writes it anew"),
+    **dict.fromkeys((".gz", ".bz2", ".xz", ".zst", ".zip"), "unpack it"),
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "export it as CSV in UTF-8"),
+}
 # Other encodings announce themselves in their first bytes.
 FOREIGN_MARKS = {b"\xff\xfe\x00\x00": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
@@ -98,12 +108,17 @@ def _reader(path: Path) -> _Reader:
     }
     if path.suffix.lower() not in readers:
         raise SettingsError(
-            f"{path} ends in {path.suffix!r}, expected one of {', '.join(readers)}; convert the table to one of these"
+            f"{path} ends in {path.suffix!r}, expected one of {', '.join(readers)};"
+            f" {WAYS.get(path.suffix.lower(), 'convert the table to one of these')}"
         )
     if not path.is_file():
         raise DataRefusedError(f"{path}: there is no such table; correct its path in the settings or run `dvc pull`")
     if path.stat().st_size == 0:
         raise DataRefusedError(f"{path}: the file is empty, expected a table with a header; restore it with `dvc pull`")
+    with path.open("rb") as file:
+        other = what_it_is(file.read(HEAD_BYTES), expected=("Parquet",) if path.suffix.lower() == ".parquet" else ())
+    if other:
+        raise DataRefusedError(f"{path}: {other}; expected what its name says, a table in {path.suffix.lower()[1:]}")
     return readers[path.suffix.lower()]
 
 
@@ -172,10 +187,12 @@ def _csv_records(lines: _Lines) -> Iterator[tuple[int, list[str], str | None, st
         except StopIteration:
             return
         except csv.Error as error:
-            yield line, [], f"not readable as CSV ({error})", lines.hand_back_all_but_first()
+            first = lines.hand_back_all_but_first()
+            way = ", in CSV a quote inside quotes is written twice" if '\\"' in first else ""
+            yield line, [], f"not readable as CSV ({error}{way})", first
             reader = csv.reader(lines, strict=True)
             continue
-        if cells:
+        if cells and not (line == 1 and SEPARATOR_LINE.fullmatch(lines.record)):
             yield line, cells, None, lines.record
 
 

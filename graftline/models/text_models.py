@@ -45,6 +45,8 @@ MAX_CHARACTERS = 1_000_000
 BATCH_ROWS = 64
 # Texts that the tokenizer is given at a time: what it makes of a text takes ten times the room that its tokens need.
 ENCODED_TEXTS = 1024
+# No vocabulary of words, and hardly one of characters, has all of this.
+RARE_TEXT = "\ua66e \U0001f7f0 qzx9"
 # These run a pooler that is not there.
 CALLS_NO_POOLER = ("SqueezeBertModel",)
 # What stands at a token is the same to this share of the largest number, in a model that reads from left to right.
@@ -171,7 +173,20 @@ def load_text_preprocessor(folder: Path, reading: Reading) -> TextPreprocessor:
     if tokenizer.pad_token is None:
         # Decoders are trained without padding; the mask hides whatever token stands there.
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    _require_unknown_token(tokenizer, folder.name)
     return TextPreprocessor(tokenizer, reading)
+
+
+def _require_unknown_token(tokenizer: Tokenizer, where: str) -> None:
+    """Raises: BaseModelRefusedError if a word that the vocabulary lacks is an error, at whichever row has one."""
+    try:
+        tokenizer(RARE_TEXT)
+    except Exception as error:  # noqa: BLE001 - the tokenizers library raises nothing more exact
+        raise BaseModelRefusedError(
+            f"{where}: its tokenizer cannot read a word that it does not know ({error}), expected a token for unknown"
+            " ones in its vocabulary; add it to tokenizer.json (model.unk_token) and to the embedding, or choose"
+            " another base model"
+        ) from None
 
 
 def _load_tokenizer(folder: Path) -> Tokenizer:

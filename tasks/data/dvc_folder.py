@@ -2,7 +2,7 @@
 
 import configparser
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 CONFIG, LOCAL_CONFIG = "config", "config.local"
+IGNORE = ".dvcignore"
 
 
 def dvc_folder(root: Path) -> Path:
@@ -41,6 +42,23 @@ def names_remote(root: Path) -> bool:
 def objects_folder(root: Path) -> Path:
     """The folder in which the cache keeps files by their MD5."""
     return cache_folder(root) / "files" / "md5"
+
+
+def ignored_files(root: Path, folder: Path, names: Iterable[str]) -> set[str]:
+    """Those of the files below a folder that DVC leaves out, because a .dvcignore says so."""
+    top = dvc_folder(root).parent
+    above = [place for place in (folder.resolve(), *folder.resolve().parents) if place.is_relative_to(top)]
+    files = [*(place / IGNORE for place in above), *folder.rglob(IGNORE)]
+    if not any(_names_something(path) for path in files if path.is_file()):
+        return set()
+    with open_repo(root) as repo:
+        return {name for name in names if repo.dvcignore.is_ignored_file(str(folder.resolve() / name))}
+
+
+def _names_something(path: Path) -> bool:
+    """Whether there is more in it than the words of `dvc init`."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return any(line.strip() and not line.strip().startswith("#") for line in lines)
 
 
 @contextmanager

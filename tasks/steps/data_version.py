@@ -3,15 +3,17 @@
 import json
 import logging
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import yaml
 
+from graftline.data.class_folders import SUFFIXES
 from graftline.errors import DataRefusedError
-from graftline.settings import DataSettings
-from graftline.tasks.data.dvc_folder import names_remote, objects_folder, open_repo
+from graftline.settings import DataSettings, Kind
+from graftline.tasks.data.dvc_folder import ignored_files, names_remote, objects_folder, open_repo
 from graftline.tasks.data.dvc_pointers import how_to_restore, how_to_version
 from graftline.tasks.data.files import (
     DataVersion,
@@ -42,6 +44,8 @@ class _Folder:
     root: Path
     name: str
     objects: Path
+    reads: Callable[[str], bool]
+    """Whether rows may be read from a file of that name."""
 
     @property
     def path(self) -> Path:
@@ -50,6 +54,12 @@ class _Folder:
     @property
     def pointer(self) -> str:
         return pointer_of(self.name)
+
+    def files(self) -> dict[str, str]:
+        """The files with their MD5s; those that DVC leaves out and no row is read from play no part."""
+        found = files_with_md5(self.path)
+        ignored = ignored_files(self.root, self.path, found)
+        return {name: md5 for name, md5 in found.items() if name not in ignored or self.reads(name)}
 
     def cached(self, name: str) -> Path:
         return self.objects / name[:2] / name[2:]
@@ -69,20 +79,41 @@ def data_version(workspace: Workspace, settings: DataSettings) -> DataVersion:
     version and data.allow_modified is off, or if the version cannot be had unharmed.
     """
     table = table_path(workspace, settings)
-    folder = _Folder(workspace.root, settings.folder, objects_folder(workspace.root))
+    reads = _reading_of(workspace.root / settings.folder, table, settings.kind)
+    folder = _Folder(workspace.root, settings.folder, objects_folder(workspace.root), reads)
     version, found, differing = _bring_version(folder, table, allow_modified=settings.allow_modified)
     differing += _outside_the_version(folder, table)
     if differing and not settings.allow_modified:
         shown = ", ".join(differing[:SHOWN_FILES]) + (", ..." if len(differing) > SHOWN_FILES else "")
+        way = f"{_ignored_among(folder, differing)}discard the changes with {_discard(folder, version)}"
         raise DataRefusedError(
             f"{folder.name}/: {len(differing)} files differ from version {version} that {folder.pointer} names:"
-            f" {shown}; discard the changes with {_discard(folder, version)}, make a new version with `dvc add"
-            f" {folder.name}`, or run all the same with --set data.allow_modified=true (recorded; bars promotion)"
+            f" {shown}; {way}, make a new version with `dvc add {folder.name}`, or run all the same with --set"
+            " data.allow_modified=true (recorded; bars promotion)"
         )
     if not table.is_file() and not table.is_dir():
         raise DataRefusedError(f"{table}: there is no such table or folder; correct data.path or run `dvc pull`")
-    sha256 = digest_of_rows(table, settings.kind, found)
+    sha256 = digest_of_rows(table, settings.kind, found if settings.kind == "text" else files_with_md5(folder.path))
     return DataVersion(version, bool(differing), tuple(differing), sha256, table, folder.name)
+
+
+def _reading_of(folder: Path, table: Path, kind: Kind) -> Callable[[str], bool]:
+    """Which files rows may be read from: the table, and of pictures and sounds all that is none of the hidden ones."""
+    media = SUFFIXES[kind] if kind != "text" else ()
+
+    def reads(name: str) -> bool:
+        parts = PurePosixPath(name).parts
+        is_hidden = any(part.startswith(".") for part in parts)
+        return folder / name == table or (name.lower().endswith(media) and not is_hidden)
+
+    return reads
+
+
+def _ignored_among(folder: _Folder, differing: Sequence[str]) -> str:
+    """What to do about files that rows are read from though DVC leaves them out: no command of DVC's changes them."""
+    names = [one.removesuffix(" (added)") for one in differing if one.endswith(" (added)")]
+    ignored = sorted(ignored_files(folder.root, folder.path, names))
+    return f".dvcignore keeps {ignored[0]} out of every version: take it out of there, or move it; " if ignored else ""
 
 
 def _discard(folder: _Folder, version: str) -> str:
@@ -98,33 +129,39 @@ def _bring_version(folder: _Folder, table: Path, *, allow_modified: bool) -> tup
     pointer = folder.root / folder.pointer
     if not pointer.is_file():
         if allow_modified:
-            return UNVERSIONED, files_with_md5(folder.path), [f"{folder.pointer} (missing)"]
+            return UNVERSIONED, folder.files(), [f"{folder.pointer} (missing)"]
         raise DataRefusedError(
             f"{pointer}: there is no such file, so the data has no version;"
             f" {how_to_version(folder.root, folder.name, table)}, or use --set data.allow_modified=true"
         )
     version = named_version(pointer, folder.name)
-    found = files_with_md5(folder.path)
+    found = folder.files()
     wanted = _listing(folder, version)
     if wanted is None and version_of_files(found) == version:
         return version, found, []  # neither the cache nor a remote is needed where the data are right
     if wanted is None or (wanted != found and _may_be_replaced(folder, wanted, found)):
         wanted = _fetch(folder, version)
-        found = files_with_md5(folder.path)
+        found = folder.files()
         if wanted != found and _may_be_replaced(folder, wanted, found):
             logger.info("checking out version %s of the data", version)
             _call_dvc(folder, "checkout", version)
-            found = files_with_md5(folder.path)
+            found = folder.files()
             if wanted != found:
+                still = _differences(wanted, found)
                 raise DataRefusedError(
                     f"{folder.name}/: after a checkout of version {version} these files still differ:"
-                    f" {', '.join(_differences(wanted, found))}; see what `dvc status {folder.pointer}` says"
+                    f" {', '.join(still)}; {_ignored_among(folder, still)}see what `dvc status {folder.pointer}` says"
                 )
     return version, found, _differences(wanted, found)
 
 
 def named_version(pointer: Path, folder: str) -> str:
     """The version of the folder that a .dvc file names. Raises: DataRefusedError if it names none."""
+    if pointer.read_bytes().startswith(b"<<<<<<< ") or b"\n<<<<<<< " in pointer.read_bytes():
+        raise DataRefusedError(
+            f"{pointer}: holds two versions, between the marks of a merge that git left open; choose one by"
+            f" `git checkout --ours {pointer.name}` or `--theirs`, then `git add {pointer.name}` and `dvc checkout`"
+        )
     try:
         outs = yaml.safe_load(pointer.read_text(encoding="utf-8"))["outs"]
         (md5,) = [out["md5"] for out in outs if out["path"] == folder]
@@ -183,6 +220,12 @@ def _call_dvc(folder: _Folder, verb: Literal["fetch", "checkout"], version: str)
 
 
 def _not_to_be_had(folder: _Folder, version: str, why: str) -> DataRefusedError:
+    if _is_of_dvc_2(folder):
+        return DataRefusedError(
+            f"{folder.pointer}: was written by DVC 2, which named versions and kept files in another way; run"
+            f" `dvc pull` and `dvc cache migrate --dvc-files` once, where version {version} is at hand, and commit"
+            f" {folder.pointer}"
+        )
     advice = "run `dvc push` where the version was made, then again here"
     if not names_remote(folder.root):
         advice = "no remote is named: run `dvc remote add --default NAME ADDRESS` on both sides, and `dvc push` there"
@@ -191,6 +234,12 @@ def _not_to_be_had(folder: _Folder, version: str, why: str) -> DataRefusedError:
         f"{folder.pointer}: version {version} is not to be had ({' '.join(why.split())}); expected it unharmed in the"
         f" cache ({folder.objects}) or the remote; {advice}{files}"
     )
+
+
+def _is_of_dvc_2(folder: _Folder) -> bool:
+    """Whether the .dvc file says of its output no hash's name, as all before DVC 3."""
+    outs = yaml.safe_load((folder.root / folder.pointer).read_text(encoding="utf-8"))["outs"]
+    return any(out["path"] == folder.name and "hash" not in out for out in outs)
 
 
 def _check_cached(path: Path, md5: str) -> None:

@@ -23,3 +23,11 @@ def test_a_word_is_known_in_another_case_width_or_with_another_stroke() -> None:
     assert did_you_mean("max-Pixels", ["max_pixels", "min_side"]) == "; did you mean max_pixels?"
     assert did_you_mean("\uff34\uff25\uff38\uff34", [" text", "label"], shown) == "; did you mean ' text'?"
     assert did_you_mean("xyz", ["text", "label"]) == ""
+
+
+def test_what_says_several_lines_of_itself_is_shown_on_one() -> None:
+    class Table:
+        def __repr__(self) -> str:
+            return "Table\n  \x1b[31mtext: string"
+
+    assert shown(Table()) == "Table [31mtext: string"

@@ -87,3 +87,10 @@ def test_missing_values_reach_the_model_which_names_their_place() -> None:
     found = texts(pd.DataFrame({"id": [1, 2], "text": ["a", None]}))
     assert found[0] == "a"
     assert math.isnan(found[1])
+
+
+@pytest.mark.parametrize("header", ["id;text", "text;label", "id\ttext"])
+def test_a_table_whose_cells_other_marks_divide_is_no_table_of_one_column(header: str) -> None:
+    with pytest.raises(ValueError, match="divide the cells of CSV by commas"):
+        inputs_of(pd.DataFrame({header: ["1;a"]}), ("text",), "text")
+    assert inputs_of(pd.DataFrame({"a;b": ["1;a"]}), ("text",), "text") == ["1;a"]

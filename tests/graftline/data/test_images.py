@@ -406,8 +406,8 @@ def test_the_bound_on_pixels_can_be_chosen() -> None:
     [
         (b"", "the file is empty"),
         (b"these are words, not pixels", "no readable PNG, JPEG or WebP image: it begins with b'these are wo'"),
-        (stored(PICTURE, "GIF"), "no readable PNG, JPEG or WebP image: it begins with b'GIF8"),
-        (stored(PICTURE, "TIFF"), "no readable PNG, JPEG or WebP image"),
+        (stored(PICTURE, "GIF"), "no readable PNG, JPEG or WebP image: it is a GIF picture; convert it"),
+        (stored(PICTURE, "TIFF"), "no readable PNG, JPEG or WebP image: it is a TIFF picture; convert it"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no readable PNG, JPEG or WebP image"),
     ],
 )

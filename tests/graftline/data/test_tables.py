@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from graftline.data.foreign_tables import manner_of, rewrite
 from graftline.data.tables import Row, nested_as_json, read_header, read_rows
 from graftline.errors import DataRefusedError, SettingsError
 
@@ -240,3 +241,31 @@ def test_a_list_is_a_fault_of_its_row_where_nobody_wants_one(tmp_path: Path) -> 
     assert [row.fault for row in read_rows(path, ["text"])] == [
         "'text' holds a list or an object, expected text", None,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("first", ["sep=,", '"sep=,"', "SEP=,"])
+def test_the_line_that_tells_a_spreadsheet_the_separator_is_no_header(tmp_path: Path, first: str) -> None:
+    path = written(tmp_path, "t.csv", f"{first}\r\ntext,label\r\na,b\r\n")
+    assert list(read_header(path)) == ["text", "label"]
+    assert [(row.line, row.values) for row in read_rows(path, ["text", "label"])] == [(3, ("a", "b"))]
+
+
+def test_such_a_line_is_no_header_of_a_table_that_is_written_anew(tmp_path: Path) -> None:
+    path = written(tmp_path, "t.csv", "sep=;\r\ntext;label\r\na, b;c\r\n")
+    manner = manner_of(path)
+    assert rewrite([path], manner, tmp_path / "ours.csv") == 1
+    assert (manner.delimiter, (tmp_path / "ours.csv").read_text()) == (";", 'text,label\n"a, b",c\n')
+
+
+def test_a_quote_behind_a_backslash_is_named_as_what_it_is(tmp_path: Path) -> None:
+    path = written(tmp_path, "t.csv", 'text,label\n"he said \\"no\\" twice",a\nb,c\n')
+    faults = [row.fault for row in read_rows(path, ["text"])]
+    assert "a quote inside quotes is written twice" in str(faults[0])
+    assert faults[1] is None
+
+
+@pytest.mark.parametrize(("name", "way"), [("t.json", "name it .jsonl"), ("t.csv.gz", "unpack it"),
+                                           ("t.tsv", "graftline init"), ("t.xlsx", "export it as CSV")])  # fmt: skip
+def test_a_table_of_another_name_is_told_its_way(tmp_path: Path, name: str, way: str) -> None:
+    with pytest.raises(SettingsError, match=way):
+        read_header(written(tmp_path, name, "text,label\na,b\n"))

@@ -345,3 +345,11 @@ def test_a_configuration_of_which_nothing_can_be_built_is_refused(
     (bert / "config.json").write_text(json.dumps(written | config))
     with pytest.raises(BaseModelRefusedError, match=said):
         tiny_classifier(bert)
+
+
+def test_a_tokenizer_that_stops_at_an_unknown_word_is_refused_at_load(bert: Path) -> None:
+    said = json.loads((bert / "tokenizer.json").read_text())
+    said["model"]["unk_token"] = "<nowhere>"
+    (bert / "tokenizer.json").write_text(json.dumps(said))
+    with pytest.raises(BaseModelRefusedError, match=r"cannot read a word that it does not know .*Missing"):
+        tiny_preprocessor(bert)

@@ -323,3 +323,38 @@ def test_data_are_read_through_whatever_links_dvc_makes_to_a_shared_cache(tmp_pa
     (root / "data" / "table.csv").unlink()
     assert data_version.fn(Workspace(root), SETTINGS).differing == ()
     assert (root / "data" / "table.csv").read_text() == "text,label\nrow,a\n"
+
+
+def test_files_that_dvc_ignores_and_no_row_is_read_from_play_no_part(root: Path) -> None:
+    (root / ".dvcignore").write_text("# what editors leave\n*.tmp\n.DS_Store\n")
+    for name in ("x.tmp", ".DS_Store"):
+        (root / "data" / name).write_text("left behind")
+    assert version(root) == (False, ())
+    shutil.rmtree(root / ".dvc" / "cache")
+    assert version(root) == (False, ())
+    (root / "data" / "y.new").write_text("not ignored")
+    with pytest.raises(DataRefusedError, match=r"1 files differ .*: y\.new \(added\)"):
+        version(root)
+
+
+def test_a_table_that_dvc_ignores_is_refused_with_what_helps(root: Path) -> None:
+    (root / ".dvcignore").write_text("table.csv\n")
+    dvc(root, "add", "data")
+    with pytest.raises(DataRefusedError, match=r"\.dvcignore keeps table\.csv out of every version: take it out of"):
+        data_version.fn(Workspace(root), SETTINGS)
+
+
+def test_a_version_that_dvc_2_wrote_says_how_to_bring_it_over(root: Path) -> None:
+    pointer = root / "data.dvc"
+    (root / "data" / "table.csv").write_bytes(b"text,label\r\nrow 1,a\r\n")
+    pointer.write_text(f"outs:\n- md5: {32 * 'a'}.dir\n  path: data\n")
+    with pytest.raises(DataRefusedError, match=r"was written by DVC 2, .*`dvc cache migrate --dvc-files`"):
+        version(root)
+
+
+def test_a_merge_that_git_left_open_is_called_that(root: Path) -> None:
+    pointer = root / "data.dvc"
+    said = pointer.read_text()
+    pointer.write_text(f"<<<<<<< HEAD\n{said}=======\n{said}>>>>>>> other\n")
+    with pytest.raises(DataRefusedError, match=r"a merge that git left open; .*`git checkout --ours data\.dvc`"):
+        version(root)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
 from PIL import Image
@@ -208,7 +209,10 @@ def test_each_unfit_picture_is_quarantined_with_its_reason(photos: Path) -> None
             "input_decodable: 'too narrow: 16,000 x 1 pixels, expected at most 20 times as many along one side",
         ),
         "empty.webp": (b"", "input_decodable: 'the file is empty'"),
-        "notes.txt": (b"notes", "row_readable: \"ends in '.txt', expected one of .png, .jpg, .jpeg, .webp"),
+        "notes.txt": (
+            b"notes",
+            "row_readable: \"ends in '.txt', expected one of .png, .jpg, .jpeg, .jfif, .jpe, .webp; remove it",
+        ),
         ".hidden.png": (whole, "row_readable: 'a hidden file; remove it'"),
         "../beside.png": (whole, "row_readable: 'lies beside the class folders, expected inside one"),
     }
@@ -486,3 +490,22 @@ def test_markup_in_a_file_name_stays_text_on_the_page(photos: Path) -> None:
     assert "&lt;script" in page
     assert "<img" not in page
     assert "<script" not in page
+
+
+def test_a_table_that_holds_the_files_themselves_is_told_to_write_them(photos: Path) -> None:
+    content = next(photos.glob("disc/*.jpg")).read_bytes()
+    table = pa.table({"image": [{"bytes": content, "path": "a.jpg"}], "label": ["disc"]})
+    parquet.write_table(table, photos.parent / "t.parquet")
+    with pytest.raises(DataRefusedError, match=r"text, the path of each file: write contents to files; .*struct"):
+        run(photos.parent / "t.parquet", "image", input="image", id=None)
+
+
+def test_a_white_drawing_on_nothing_is_said_to_be_shown_on_white(photos: Path) -> None:
+    drawing = Image.new("RGBA", (40, 40), (255, 255, 255, 0))
+    drawing.paste((255, 255, 255, 255), (10, 10, 20, 20))
+    drawing.save(photos / "disc" / "white.png")
+    (reasons,) = quarantine(run(photos, "image")).values()
+    assert reasons == [
+        "image_not_constant: 'every pixel has the same colour, with its transparent parts shown on white; give it a"
+        " background'"
+    ]
