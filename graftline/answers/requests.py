@@ -103,7 +103,14 @@ def _place_of(columns: Sequence[object], names: Sequence[str]) -> int:
             f"got {len(columns):,} columns ({told}), expected one called {' or '.join(dict.fromkeys(names))}, or no"
             " other; rename the one that is meant, or send it alone"
         )
+    _require_divided(columns[0], names)
     return 0
+
+
+def _require_divided(column: object, names: Sequence[str]) -> None:
+    """A CSV that is divided by other marks than commas is one column, whose name holds all of them."""
+    if isinstance(column, str) and not set(names).isdisjoint(re.split(r"[;|\t]", column)):
+        raise ValueError(f"got one column called {shown(column)}, expected one called {names[0]}; divide by commas")
 
 
 def _require_columns_for_all_cells(table: pd.DataFrame, *, from_network: bool) -> None:

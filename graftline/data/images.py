@@ -16,6 +16,7 @@ from graftline.data.image_containers import (
     JPEG_START_OF_SCAN,
     deep_pixels,
     has_all_rows,
+    holds_several,
     jpeg_parts,
     longer_jpeg,
     without_tags,
@@ -109,6 +110,13 @@ class _Decoded:
 
 
 def _decoded(content: bytes, max_pixels: int, sample_bits: int) -> _Decoded:
+    decoded = _with_tags_or_without(content, max_pixels, sample_bits)
+    if holds_several(content):
+        raise UnreadableImageError("holds several pictures, of which only one would be read; expected one per file")
+    return decoded
+
+
+def _with_tags_or_without(content: bytes, max_pixels: int, sample_bits: int) -> _Decoded:
     try:
         return _whole(content, max_pixels, sample_bits)
     except UnreadableImageError:
