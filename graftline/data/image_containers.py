@@ -37,6 +37,9 @@ JPEG_TAGS = (*range(0xE1, 0xEE), 0xEF, 0xFE)
 JPEG_PROGRESSIVE, JPEG_END = (0xC2, 0xC6, 0xCA, 0xCE), b"\xff\xd9"
 # Whatever, but no two bytes alike that follow each other, and no 0xFF.
 MORE_PIXELS = bytes(37 * place % 251 for place in range(2000))
+# In whose tag further pictures are listed: CIPA's multi-picture format, and Google's container.
+JPEG_LISTS = (b"MPF\0", b"Container:Directory")
+WEBP_MARK = b"RIFF"
 FULL_BITS, SHOWN_BITS = 16, 8
 # How the lower bytes are asked of Pillow, by how it asks for the upper ones itself.
 LOWER_BYTES = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L"}
@@ -179,6 +182,24 @@ def longer_jpeg(content: bytes, image: Image.Image) -> bytes | None:
     start = next(start for name, start, _ in jpeg_parts(content) if name == JPEG_START_OF_SCAN)
     end = content.find(JPEG_END, start)
     return content[:end] + MORE_PIXELS + content[end:]
+
+
+def holds_several(content: bytes) -> bool:
+    """Whether another picture of the same form follows the one that is read, which does not say so.
+
+    Phones put previews, depths and brightness behind a JPEG, and list them.
+    """
+    if content.startswith(PNG_MARK):
+        end = next((end for name, _, end in png_parts(content) if name == b"IEND"), len(content))
+        return content.startswith(PNG_MARK, end)
+    if content.startswith(JPEG_MARK):
+        parts = list(jpeg_parts(content))
+        end = content.find(JPEG_END, parts[-1][1]) if parts else -1
+        is_listed = any(
+            mark in content[start:end] for name, start, end in parts if name in JPEG_TAGS for mark in JPEG_LISTS
+        )
+        return end >= 0 and content.startswith(JPEG_MARK, end + len(JPEG_END)) and not is_listed
+    return content.startswith(WEBP_MARK, 8 + int.from_bytes(content[4:8], "little"))
 
 
 def _decoded_as(content: bytes, how: str, mode: str) -> Values:

@@ -19,6 +19,7 @@ from graftline.data.image_containers import (
     deep_pixels,
     has_all_rows,
     has_too_many_scans,
+    holds_several,
     image_parts,
     jpeg_parts,
     longer_jpeg,
@@ -116,6 +117,13 @@ class _Decoded:
 
 def _decoded(content: bytes, max_pixels: int, sample_bits: int) -> _Decoded:
     _check_parts(content)
+    decoded = _with_tags_or_without(content, max_pixels, sample_bits)
+    if holds_several(content):
+        raise UnreadableImageError("holds several pictures, of which only one would be read; expected one per file")
+    return decoded
+
+
+def _with_tags_or_without(content: bytes, max_pixels: int, sample_bits: int) -> _Decoded:
     try:
         return _whole(content, max_pixels, sample_bits)
     except UnreadableImageError:

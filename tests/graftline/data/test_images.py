@@ -154,6 +154,14 @@ def test_a_preview_inside_a_jpeg_does_not_stand_in_for_its_end() -> None:
         decode_image(content[:-2] + bytes(5000))
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_pictures_that_were_joined_to_one_file_are_refused(kind: str) -> None:
+    one, other = (stored(tiny_image(label, 1), kind) for label in ("disc", "stripes"))
+    with pytest.raises(UnreadableImageError, match="holds several pictures, of which only one would be read"):
+        decode_image(one + other)
+    assert decode_image(one + b"from a camera" + other).size == decode_image(one).size
+
+
 def test_what_fills_the_space_between_the_parts_of_a_jpeg_changes_nothing() -> None:
     content = KINDS["jpeg"]
     filled = content[:2] + b"\xff" * 3000 + content[2:]

@@ -123,6 +123,9 @@ def forms_of_tables(kind: Kind) -> Iterator[Form]:
     yield Form("CSV, id first", _csv(id_first), [0, 1], CSV)
     yield Form("CSV, row numbers first", id_first.to_csv().encode(), [0, 1], CSV)
     yield Form("CSV, without it", _csv(without), neither, CSV)
+    for mark, name in {";": "semicolons", "\t": "tabs"}.items():
+        divided = id_first[:1].to_csv(index=False, sep=mark).encode()
+        yield Form(f"CSV, divided by {name}", divided, "divide the cells of CSV by commas", CSV)
     yield Form("CSV, an empty cell", f"id,{kind}\n7,\n".encode(), "input 0 is nan", CSV)
     yield Form("CSV, more cells than its header", f"{kind}\nan awful, dull plot\n".encode(), "rows have names", CSV)
     yield Form("CSV, header alone", f"{kind}\n".encode(), "got no rows", CSV)
