@@ -63,7 +63,9 @@ def test_the_data_of_a_project_to_begin_are_looked_at_the_same_way(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "content", [*OTHERS.values(), picture("BMP"), picture("JPEG2000"), sound("WAV")], ids=lambda content: content[:4].hex()
+    "content",
+    [*OTHERS.values(), picture("BMP"), picture("JPEG2000"), sound("WAV")],
+    ids=lambda content: content[:4].hex(),
 )
 def test_a_picture_that_is_something_else_is_called_that(content: bytes) -> None:
     with pytest.raises(UnreadableImageError, match=r"no readable PNG, JPEG or WebP image: it is .*; "):
