@@ -25,7 +25,7 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
         "target": "label",
         "label_separator": "|",
         "labels": [],
-        "label_aliases": {},
+        "label_aliases": [],
         "id": None,
         "group": None,
         "licence": "unknown",

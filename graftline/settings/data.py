@@ -3,7 +3,7 @@
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from graftline.settings.sections import OptionalText, Section, Share
 
@@ -13,7 +13,32 @@ Task = Literal["single_label", "multi_label", "regression"]
 DATA_FOLDER = "data"
 
 
+# Between a spelling and the label that it stands for, in a list.
+STANDS_FOR = " = "
+
+
+def _by_spelling(given: object) -> object:
+    """The lines of a list as pairs; the pairs of YAML are those already."""
+    if not isinstance(given, list | tuple):
+        return given
+    lines = [str(line).rpartition(STANDS_FOR) for line in given]
+    if wrong := [label for spelling, _, label in lines if not spelling]:
+        raise ValueError(f"{wrong[0]!r} names no spelling and its label, expected something like 1.0{STANDS_FOR}1")
+    return {spelling: label for spelling, _, label in lines}
+
+
+def _as_lines(aliases: dict[str, str]) -> list[str]:
+    return [f"{spelling}{STANDS_FOR}{label}" for spelling, label in aliases.items()]
+
+
 Spelling = Annotated[str, Field(min_length=1)]
+# In JSON lines of text: of pairs Prefect's form would make a box of raw JSON.
+Aliases = Annotated[
+    dict[Spelling, Spelling],
+    BeforeValidator(_by_spelling),
+    PlainSerializer(_as_lines, when_used="json"),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "default": []}),
+]
 
 
 class DataSettings(Section, title="Data"):
@@ -37,8 +62,9 @@ class DataSettings(Section, title="Data"):
     """Stands between the labels of a multi_label row. Alone it says that the row has none of them."""
     labels: list[str] = []
     """The labels that may occur, all different. Empty: every label that the data holds."""
-    label_aliases: dict[Spelling, Spelling] = {}
-    """Other spellings of labels, each with the label that it stands for: {'1.0': '1', 'True': 'true'}."""
+    label_aliases: Aliases = {}
+    """Other spellings of labels, each with the label that it stands for: {'1.0': '1', 'True': 'true'}, or as lines:
+    1.0 = 1"""
     id: OptionalText = None
     """The column that names a row. Empty: a name made from the row's content."""
     group: OptionalText = None
@@ -108,6 +134,10 @@ class DataSettings(Section, title="Data"):
         if self.task == "regression" and aliases:
             raise ValueError("task regression with label_aliases: its targets are numbers, leave label_aliases empty")
         for alias, label in aliases.items():
+            if STANDS_FOR in label:
+                raise ValueError(
+                    f"label_aliases: {label!r} holds {STANDS_FOR!r}, which stands between a spelling and it"
+                )
             if label in aliases:
                 raise ValueError(f"label_aliases: {label!r} is an alias itself, expected the label that stays")
             if alias in labels:

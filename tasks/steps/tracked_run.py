@@ -246,9 +246,7 @@ def _end(run: TrackedRun, status: str) -> None:
 
 def _flat(tree: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, JsonValue]]:
     for name, value in tree.items():
-        if name == "label_aliases":  # any character may stand in its names, of which MLflow takes few
-            yield f"{prefix}{name}", json.dumps(value)
-        elif isinstance(value, dict):
+        if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value

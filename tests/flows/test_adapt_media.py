@@ -15,7 +15,7 @@ from graftline.flows.cli import app
 from tests.graftline.data.test_images import png_of_nothing
 from tests.graftline.data.test_sounds import with_data_size
 from tests.support.tiny_media_files import SOUND_RATE, tiny_image, tiny_sound, write_tiny_images, write_tiny_sounds
-from tests.support.tiny_project import write_tiny_base
+from tests.support.tiny_project import forget_servers, write_tiny_base
 
 pytestmark = pytest.mark.full
 
@@ -65,6 +65,7 @@ def project(root: Path, kind: str, spoil: Callable[[Path], None], **data: object
 
 def refused(root: Path, monkeypatch: pytest.MonkeyPatch, exit_code: int) -> str:
     monkeypatch.chdir(root)
+    forget_servers(monkeypatch)
     done = CliRunner().invoke(app, ["adapt"])
     assert done.exit_code == exit_code, done.output
     assert "Traceback" not in done.stderr

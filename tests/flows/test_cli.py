@@ -108,11 +108,15 @@ def test_a_changed_byte_in_the_stored_base_model_ends_with_4(prefect_server: Non
     assert "the source is not what was locked" in said
 
 
-def test_a_pickle_in_the_folder_of_the_stored_base_model_ends_with_4(prefect_server: None, root: Path) -> None:
+def test_a_pickle_in_the_folder_of_the_stored_base_model_is_set_aside(prefect_server: None, root: Path) -> None:
     assert CliRunner().invoke(app, ["lock"]).exit_code == 0
-    (weights,) = (root / "artifacts" / "base_models").glob("*/model.safetensors")
+    stored = root / "artifacts" / "base_models"
+    (weights,) = stored.glob("*/model.safetensors")
     (weights.parent / "pytorch_model.bin").write_bytes(pickle.dumps({"a": 1}))
-    assert "pytorch_model.bin" in refused(["adapt"], 4)
+    done = CliRunner().invoke(app, ["adapt"])
+    assert done.exit_code == 0, done.output
+    assert "what does not belong to the base model is set aside" in done.stderr
+    assert [path.parent.name[0] for path in stored.glob("*/pytorch_model.bin")] == ["."]
 
 
 def test_a_base_model_with_a_pickle_is_not_locked_and_ends_with_4(root: Path) -> None:

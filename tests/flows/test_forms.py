@@ -52,6 +52,12 @@ def test_a_project_of_texts_shows_no_field_of_pictures_and_one_of_pictures_none_
     assert shown(images, data)["kind"]["enum"] == ["image"]
 
 
+def test_no_field_is_a_box_of_raw_json() -> None:
+    sections = plain_schema(adapt)["definitions"].values()
+    fields = [field for section in sections for field in section.get("properties", {}).values()]
+    assert not [field for field in fields if field.get("type") == "object"]
+
+
 def test_the_base_model_is_chosen_from_the_lock(image_params: Path) -> None:
     assert shown(schema_of_adapt(image_params), "BaseModelSettings")["uri"]["enum"] == URIS
 

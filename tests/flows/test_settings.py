@@ -22,8 +22,8 @@ def test_all_settings_are_told_with_what_they_take() -> None:
 
 
 def test_a_section_and_a_single_setting_are_told_alone() -> None:
-    section = told("registry")
-    assert section.startswith("registry.model\n")
+    section = told("base_model")
+    assert section.startswith("base_model.uri\n")
     assert len(section.split("\n\n")) == 1
     assert told("adaptation.epochs").splitlines()[0] == "adaptation.epochs"
     assert "policy.floors.accuracy" in told("policy")
