@@ -18,7 +18,7 @@ from graftline.tasks.registry.history import (
     write_record,
 )
 from graftline.tasks.registry.ownership import require_known
-from graftline.tasks.registry.records import FORM, Entry, Record
+from graftline.tasks.registry.records import WITH_RUN, Entry, Record
 from graftline.tasks.registry.signing import signer_for
 from graftline.tasks.registry.verification import Versions, note_faults
 from graftline.tasks.registry.versions import (
@@ -98,7 +98,9 @@ def settled(workspace: Workspace, model: str) -> list[Record]:
 
 def _is_not_noted(records: list[Record], notes: Notes) -> bool:
     """Whether the registry does not know of the newest record yet."""
-    return bool(records) and records[-1].form >= FORM and (notes.newest is None or notes.newest.number < len(records))
+    return (
+        bool(records) and records[-1].form >= WITH_RUN and (notes.newest is None or notes.newest.number < len(records))
+    )
 
 
 def read_settled(workspace: Workspace, model: str) -> tuple[list[Record], int | None] | None:

@@ -7,7 +7,7 @@ from graftline.errors import RegistryRefusedError, SettingsError
 from graftline.tasks.registry.approval import Approval
 from graftline.tasks.registry.carrying_out import LATE_SECONDS, append, entry_of, read_settled, settled, without_answer
 from graftline.tasks.registry.history import champions, deciding, newest_move
-from graftline.tasks.registry.records import FORM, Action, Answer, Entry, Record
+from graftline.tasks.registry.records import WITH_RUN, Action, Answer, Entry, Record
 from graftline.tasks.registry.versions import (
     BARRED,
     DATA_VERSION,
@@ -246,7 +246,7 @@ def _move(
         if before == to:
             raise RegistryRefusedError(f"{model} version {to}: is the champion already; nothing to do")
         entry = entry_of(rests_on)
-        if rests_on.form < FORM:
+        if rests_on.form < WITH_RUN:
             entry = replace(entry, **grounds(model, to))
         entry = replace(
             entry, action=action, champion_before=before, champion_after=to, why=why, reasons=(), due=None, answer=None

@@ -1,6 +1,7 @@
 """One decision about a registered model, as canonical JSON with a digest and, if wanted, a signature."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -10,8 +11,10 @@ from graftline.digests import canonical_json, json_sha256
 from graftline.signatures import Signer, is_signed
 
 Action = Literal["verdict", "approval", "promote", "override", "rollback", "remove"]
-# Records of the first form lack what `Entry` and `Record` name after `previous_sha256`.
-FORM = 2
+# Records of the first form lack what `Entry` and `Record` name after `previous_sha256`, those of the second what a
+# verdict was spent on, whose record it is, and what it binds.
+FORM, WITH_RUN = 3, 2
+NOT_IN_SECOND_FORM = ("model", "files", "bound", "look")
 FIRST_FORM = (
     "number", "when", "who", "action", "verdict", "version", "champion_before", "champion_after", "why",
     "evaluation_sha256", "previous_sha256",
@@ -29,6 +32,23 @@ class Answer:
     reason: str
     when: str
     """UTC, ISO 8601: when it was given."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """A comparison with the champion on held-out rows, as later ones on these rows have to know it."""
+
+    level: float
+    """The two-sided level of its test."""
+    spent: float
+    """The chance of a false promotion that the rows had given away before it, by what was recorded."""
+    rows: int
+    names: str | None
+    """The names of the rows, in their order, of many only a part: base64 (verdict/looks.py)."""
+    names_in: int | None
+    """The record that holds the names, if they are those of an earlier one."""
+    gains: str
+    """What the candidate gained on each of these rows: base64."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +77,14 @@ class Entry:
     due: str | None = None
     """Until when a person may approve (UTC, ISO 8601), if one must."""
     answer: Answer | None = None
+    model: str | None = None
+    """The registered model: a record that was copied to another one's history is noticed."""
+    files: Mapping[str, str] | None = None
+    """SHA-256 of every file of the version, by its path in the registered model."""
+    bound: Mapping[str, str] | None = None
+    """SHA-256 of what else stood beside the version when it was judged: its tags, the policy, evaluation, report."""
+    look: Look | None = None
+    """Of a verdict that compared with a champion."""
 
     @property
     def moves(self) -> bool:
@@ -81,7 +109,11 @@ class Record(Entry):
     def plain(self) -> dict[str, JsonValue]:
         """The names and values that its file holds."""
         values: dict[str, JsonValue] = asdict(self)
-        return {name: values[name] for name in FIRST_FORM} if self.form < FORM else values
+        if self.form < WITH_RUN:
+            return {name: values[name] for name in FIRST_FORM}
+        return (
+            values if self.form >= FORM else {name: values[name] for name in values if name not in NOT_IN_SECOND_FORM}
+        )
 
     @property
     def sha256(self) -> str:
@@ -91,7 +123,7 @@ class Record(Entry):
     @property
     def content(self) -> bytes:
         """Its file: canonical JSON and a line's end."""
-        if self.form < FORM:
+        if self.form < WITH_RUN:
             return (json.dumps(self.plain(), indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
         return canonical_json(self.plain()) + b"\n"
 

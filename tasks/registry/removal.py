@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from graftline.tasks.registry.carrying_out import append, entry_of, settled
 from graftline.tasks.registry.history import champions, deciding, history_folder, read_history
 from graftline.tasks.registry.promotion import grounds, repair
-from graftline.tasks.registry.records import FORM, Record
+from graftline.tasks.registry.records import WITH_RUN, Record
 from graftline.tasks.registry.versions import (
     NAME,
     RUN_KEY,
@@ -79,7 +79,7 @@ def remove_version(workspace: Workspace, surplus: Surplus, *, keep: int) -> bool
         if surplus not in _surplus(model, records, keep=keep):
             return False
         champion, entry = champion_of(model), entry_of(surplus.judged)
-        if surplus.judged.form < FORM:
+        if surplus.judged.form < WITH_RUN:
             entry = replace(entry, **grounds(model, version))
         why = f"gc keeps the {keep} newest versions that were held or rejected"
         entry = replace(

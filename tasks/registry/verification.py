@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graftline.tasks.registry.history import deciding, is_carried_out, marks, newest_move, record_file, record_files
-from graftline.tasks.registry.records import FORM, Record, parse_record
+from graftline.tasks.registry.records import WITH_RUN, Record, parse_record
 from graftline.tasks.registry.signing import read_signing
 from graftline.tasks.registry.versions import (
     WEIGHTS,
@@ -96,7 +96,7 @@ def note_faults(records: list[Record] | list[Record | None], notes: Notes, versi
 
 
 def _without_note(records: list[Record] | list[Record | None], versions: Versions, *, announced: bool) -> list[Finding]:
-    present = [record for record in records if record is not None and record.form >= FORM]
+    present = [record for record in records if record is not None and record.form >= WITH_RUN]
     if not present or (announced and len(present) == 1):
         return []  # nothing was written since the registry takes notes
     if any(is_of(record, versions[record.version]) for record in present if record.version in versions):
@@ -176,7 +176,7 @@ def _version_faults(records: list[Record], versions: Versions) -> list[Finding]:
     findings = []
     for record in records:
         version = versions.get(record.version)
-        if version is None or record.form < FORM:
+        if version is None or record.form < WITH_RUN:
             continue
         if not is_of(record, version):
             what = f"is about version {record.version} of run {record.run_id}, which in the registry is of run"

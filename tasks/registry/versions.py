@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from graftline.errors import RegistryRefusedError, SettingsError
-from graftline.tasks.registry.records import FORM, Record
+from graftline.tasks.registry.records import WITH_RUN, Record
 from graftline.tasks.tracking.pages import retitle_run
 from graftline.tasks.tracking.server import client, connect, if_there
 from graftline.tasks.workspace import Workspace
@@ -117,7 +117,7 @@ def is_of(record: Record, version: Registered) -> bool:
     """Whether a record is about this version, and not about one of the same number in another registry."""
     if record.version != int(version.version):
         return False
-    if record.form >= FORM:
+    if record.form >= WITH_RUN:
         return record.run_id == (version.run_id or None)
     # Records of the first form do not name the run, but are younger than the version; they leave out part of a second.
     created = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)

@@ -18,7 +18,7 @@ from graftline.tasks.registry.history import (
     record_file,
     write_record,
 )
-from graftline.tasks.registry.records import Action, Entry, Record
+from graftline.tasks.registry.records import FORM, Action, Entry, Record, parse_record
 from graftline.tasks.workspace import Workspace
 from tests.support.registered import MODEL, write_first_form
 
@@ -74,7 +74,7 @@ def test_records_of_the_first_form_are_read_and_followed_on(tmp_path: Path) -> N
     write_first_form(tmp_path, {}, {"action": "verdict", "why": "è"})
     newest = append(tmp_path, 2, 3)
     records = read_history(Workspace(tmp_path), MODEL)
-    assert [record.form for record in records] == [1, 1, 2]
+    assert [record.form for record in records] == [1, 1, FORM]
     assert records[1].reasons == ("è",)
     assert newest.previous_sha256 == json_sha256(json.loads(file_of(tmp_path, 2).read_text(encoding="utf-8")))
 
@@ -145,3 +145,12 @@ def test_a_process_that_does_not_stop_deciding_is_not_waited_for_without_end(
         deciding(Workspace(tmp_path), MODEL),
     ):
         pass
+
+
+def test_records_of_the_second_form_keep_their_digest() -> None:
+    second = Record(
+        action="verdict", version=1, champion_before=None, champion_after=1, why="the first", verdict="PROMOTE",
+        number=1, when="2026-11-01T00:00:00+00:00", who="ada@host", previous_sha256=None, form=2,
+    )  # fmt: skip
+    assert second.sha256 == "40f1692bf98958181495a64970bda4164ab7d1ccd5affb5bf3a2cd072e0d4fdb"
+    assert parse_record(second.content) == second
