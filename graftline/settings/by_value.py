@@ -105,6 +105,8 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
         "floors": {"accuracy": 0.0, "macro_f1": 0.0, "r2": 0.0},
         "wanted_difference": 0.02,
         "significance": 0.05,
+        "false_promotions": 0.05,
+        "planned_looks": 365,
         "slice_margin": 0.05,
         "smallest_slice": 200,
         "margins": {

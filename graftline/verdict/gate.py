@@ -12,6 +12,7 @@ from graftline.evaluation.comparison import Comparison
 from graftline.evaluation.scoring import Scoring
 from graftline.verdict import behaviour_axes, score_axes
 from graftline.verdict.axis import Axis
+from graftline.verdict.life import Allowance
 from graftline.verdict.policy import Policy
 
 VerdictName = Literal["PROMOTE", "HOLD", "REJECT"]
@@ -73,14 +74,16 @@ def decide(
     *,
     baselines: Mapping[str, Comparison],
     policy: Policy,
+    allowed: Allowance | None = None,
 ) -> Verdict:
     """Judge a candidate beside the champion, if there is one, and the baselines, all on the same rows.
 
     An axis that is lost rejects it, one that is open holds it, unless the policy has that axis only advise. The first
     model has no champion to beat. Baselines named `scratch` and `frozen_head` are those of negative transfer, all
-    others cost nothing. One that is left out makes its axis unknown, which has no consequence.
+    others cost nothing. One that is left out makes its axis unknown, which has no consequence. What earlier candidates
+    left of the rows' evidence is `allowed`.
     """
-    table = tuple(_axes(candidate, champion, baselines, policy))
+    table = tuple(_axes(candidate, champion, baselines, policy, allowed))
     rejected = tuple(axis.sentence for axis in table if axis.consequence == "REJECT")
     held = tuple(axis.sentence for axis in table if axis.consequence == "HOLD")
     if rejected:
@@ -94,7 +97,11 @@ def decide(
 
 
 def _axes(
-    candidate: Evaluated, champion: Comparison | Unscored | None, baselines: Mapping[str, Comparison], policy: Policy
+    candidate: Evaluated,
+    champion: Comparison | Unscored | None,
+    baselines: Mapping[str, Comparison],
+    policy: Policy,
+    allowed: Allowance | None,
 ) -> list[Axis]:
     scoring, effects = candidate.scoring, policy.effects
     learned = {name: rival for name, rival in baselines.items() if name in WITHOUT_TRANSFER}
@@ -104,7 +111,7 @@ def _axes(
     advising = {name.replace("_", " ") for name, effect in effects.model_dump().items() if effect == "advise"}
     found = [
         score_axes.floors(candidate.scores, scoring, policy),
-        *_against_the_champion(candidate, champion, policy),
+        *_against_the_champion(candidate, champion, policy, allowed),
         score_axes.better_than(
             "baseline", free, scoring, policy, margins={}, left_out=left_out, nothing="no baseline was given"
         ),
@@ -128,7 +135,9 @@ def _axes(
     return [axis.as_advice() if axis.name in advising else axis for axis in found]
 
 
-def _against_the_champion(candidate: Evaluated, champion: Comparison | Unscored | None, policy: Policy) -> list[Axis]:
+def _against_the_champion(
+    candidate: Evaluated, champion: Comparison | Unscored | None, policy: Policy, allowed: Allowance | None
+) -> list[Axis]:
     if champion is None:
         return [Axis("champion", "unknown", "there is no champion to compare with", asked=False)]
     if isinstance(champion, Unscored):
@@ -136,7 +145,7 @@ def _against_the_champion(candidate: Evaluated, champion: Comparison | Unscored 
     judged = sum(part.gains.rows >= policy.smallest_slice for part in champion.slices)
     tests = len(candidate.scoring.better) - 1 + judged
     return [
-        score_axes.champion(champion, candidate.scoring, policy),
+        score_axes.champion(champion, candidate.scoring, policy, allowed),
         score_axes.other_scores(champion, candidate.scoring, policy, tests=tests),
         score_axes.slices(champion, policy, tests=tests),
     ]

@@ -135,6 +135,13 @@ class Policy(Section):
     significance: Annotated[float, Field(gt=0, le=0.2)] = 0.05
     """Level of the tests against the champion, two-sided: half of it is the chance that a model without any true
     improvement is promoted."""
+    false_promotions: Annotated[float, Field(gt=0, le=0.2)] = 0.05
+    """The chance that anything that is no better is promoted in the whole life of the held-out rows, however many
+    candidates are compared on them. The level of a test is never above `significance`, and falls with each look at the
+    same rows; rows that no look has seen bring their evidence whole."""
+    planned_looks: Annotated[int, Field(ge=1, le=10_000)] = 365
+    """For how many candidates on the same rows that chance is to last. Afterwards hardly anything can be shown on
+    them."""
     slice_margin: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     """A slice is no worse than the champion's if it was shown to lose no more than this: in points of accuracy, of
     labels that are right, or of explained variance."""

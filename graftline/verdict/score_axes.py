@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from scipy.stats import norm
+
 from graftline.evaluation.bootstrap import Difference, Score
 from graftline.evaluation.comparison import Comparison, SliceGains
 from graftline.evaluation.paired_tests import (
@@ -16,7 +18,13 @@ from graftline.evaluation.paired_tests import (
 )
 from graftline.evaluation.scoring import LOWER, Scoring, spelt
 from graftline.verdict.axis import POWER, RISK, Axis, Consequence, Numbers, Outcome, Part, numbers_of, of_parts, worst
+from graftline.verdict.life import Allowance
 from graftline.verdict.policy import Policy
+
+# Half of the 95 % interval's width, in standard deviations.
+NORMAL_95 = float(norm.isf(0.025))
+# From here on the resamples' own p value is too coarse beside the level.
+FEW_RESAMPLES = 10
 
 
 def floors(scores: Mapping[str, Score], scoring: Scoring, policy: Policy) -> Axis:
@@ -38,16 +46,17 @@ def floors(scores: Mapping[str, Score], scoring: Scoring, policy: Policy) -> Axi
     return Axis("floors", worst(parts), sentence, consequence, parts=parts, asked=bool(missed or set_ones))
 
 
-def champion(rival: Comparison, scoring: Scoring, policy: Policy) -> Axis:
+def champion(rival: Comparison, scoring: Scoring, policy: Policy, allowed: Allowance | None = None) -> Axis:
     """Whether the main score is better than the champion's on the same rows.
 
     Where rows are right or wrong, exact McNemar decides: it keeps its level however few rows are discordant, which the
     bootstrap does not; its interval must lie on the same side. Other main scores have no exact test: there the
     bootstrap decides.
+    What earlier looks at the rows left is `allowed`; without that the comparison stands alone.
     """
-    name, seen, level = scoring.primary, rival.gains, policy.significance
+    name, seen, level = scoring.primary, rival.gains, allowed.level if allowed else policy.significance
     difference = rival.differences[name]
-    p = mcnemar(seen.better, seen.worse) if seen.hits else difference.p
+    p = mcnemar(seen.better, seen.worse) if seen.hits else _bootstrap_p(difference, allowed)
     test = "exact McNemar" if seen.hits else "paired bootstrap"
     enough = (
         rows_for_mcnemar(difference=policy.wanted_difference, discordance=seen.discordance, level=level, power=1 - RISK)
@@ -59,6 +68,8 @@ def champion(rival: Comparison, scoring: Scoring, policy: Policy) -> Axis:
         "p": p,
         "better": seen.better,
         "worse": seen.worse,
+        "level": level,
+        "spent": allowed.spent if allowed else None,
         "rows": seen.rows,
         "rows_enough": enough,
         "smallest_difference": smallest_difference(seen.rows, discordance=seen.discordance, level=level, power=POWER)
@@ -70,11 +81,16 @@ def champion(rival: Comparison, scoring: Scoring, policy: Policy) -> Axis:
     )
     if p <= level and difference.low > 0:
         return Axis("champion", "win", f"better than {rival.against}: {shown}", numbers=numbers)
-    if p <= level and difference.high < 0:
+    if p <= policy.significance and difference.high < 0:
         return Axis("champion", "loss", f"worse than {rival.against}: {shown}", "REJECT", numbers=numbers)
     sentence = f"not enough evidence against {rival.against}: {shown}"
     if numbers["smallest_difference"] is not None:
         sentence += f"; {seen.rows:,} rows show {numbers['smallest_difference']:.4f} and more four times out of five"
+    if allowed and allowed.looks >= 1:
+        sentence += (
+            f"; expected p {level:.2g} or less, for the rows were looked at {allowed.looks:.0f} times before and"
+            f" {100 * allowed.spent:.0f} % of their evidence is spent"
+        )
     return Axis("champion", "tie", sentence, "HOLD", numbers=numbers)
 
 
@@ -212,6 +228,14 @@ def _slice(part: SliceGains, outcome: Outcome, words: str, p: float | None, enou
     }
     shown = f"{words}: {seen.mean:+.4f} on {seen.rows:,} rows ({seen.better} better, {seen.worse} worse)"
     return Part(f"{part.column} {part.value}", outcome, numbers, shown)
+
+
+def _bootstrap_p(difference: Difference, allowed: Allowance | None) -> float:
+    """Resamples alone show no p value below their number's share; there their spread has to, by the normal law."""
+    error = (difference.high - difference.low) / (2 * NORMAL_95)
+    if allowed is None or difference.p > FEW_RESAMPLES * allowed.level or not error > 0:
+        return difference.p
+    return float(2 * norm.sf(abs(difference.value) / error))
 
 
 def _shown(name: str, difference: Difference) -> str:

@@ -7,7 +7,7 @@ from graftline.errors import RegistryRefusedError, SettingsError
 from graftline.tasks.registry.approval import Approval
 from graftline.tasks.registry.carrying_out import LATE_SECONDS, append, entry_of, read_settled, settled, without_answer
 from graftline.tasks.registry.history import champions, deciding, newest_move
-from graftline.tasks.registry.records import WITH_RUN, Action, Answer, Entry, Record
+from graftline.tasks.registry.records import WITH_RUN, Action, Answer, Entry, Look, Record
 from graftline.tasks.registry.versions import (
     BARRED,
     DATA_VERSION,
@@ -48,11 +48,13 @@ def record_verdict(
     evaluation_sha256: str,
     policy_sha256: str,
     approval: Approval | None = None,
+    look: Look | None = None,
 ) -> Record:
     """Record the gate's verdict; PROMOTE moves the champion, or is HOLD until a person approves.
 
     Returns: the record of the present verdict, which is an earlier one if the version was judged already.
-    Raises: RegistryRefusedError if the champion is not `rival` any more, with which the version was compared.
+    Raises: RegistryRefusedError if the champion is not `rival` any more, with which the version was compared, or if
+    another candidate was compared with it since the level of this comparison was computed.
     """
     due = approval.due() if approval and verdict == "PROMOTE" else None
     if due:
@@ -65,6 +67,7 @@ def record_verdict(
         before = champion_of(model)
         if verdict == "PROMOTE" or due:
             _require_champion(model, before, rival, version)
+            _require_no_other_look(model, version, records, look)
         return append(
             workspace,
             model,
@@ -79,6 +82,7 @@ def record_verdict(
                 evaluation_sha256=evaluation_sha256,
                 policy_sha256=policy_sha256,
                 due=due,
+                look=look,
                 **grounds(model, version),
             ),
         )
@@ -286,6 +290,14 @@ def grounds(model: str, number: int) -> Grounds:
         "data_version": version.tags.get(DATA_VERSION),
         "barred": version.tags.get(BARRED),
     }
+
+
+def _require_no_other_look(model: str, version: int, records: list[Record], look: Look | None) -> None:
+    if look is not None and look.looks_before != (now := sum(record.look is not None for record in records)):
+        raise RegistryRefusedError(
+            f"{model} version {version}: {now - look.looks_before} other candidates were compared on these rows since"
+            " its level was computed; start the run again, which judges it beside them"
+        )
 
 
 def _require_champion(model: str, actual: int | None, expected: int | None, version: int) -> None:

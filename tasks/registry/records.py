@@ -41,10 +41,12 @@ class Look:
     level: float
     """The two-sided level of its test."""
     spent: float
-    """The chance of a false promotion that the rows had given away before it, by what was recorded."""
+    """Which share of the rows' evidence the looks before it had spent."""
+    looks_before: int
+    """How many records with a look the level was computed from."""
     rows: int
     names: str | None
-    """The names of the rows, in their order, of many only a part: base64 (verdict/looks.py)."""
+    """The names of the rows, in their order, of many only a part: base64 (evaluation/row_gains.py)."""
     names_in: int | None
     """The record that holds the names, if they are those of an earlier one."""
     gains: str

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from graftline.answers.tasks import TASKS
 from graftline.evaluation.bootstrap import Score
 from graftline.tasks.registry.approval import required_approval
+from graftline.tasks.registry.looks import allowance_of, look_of, looks_before
 from graftline.tasks.registry.promotion import record_verdict, repair
 from graftline.tasks.registry.versions import BARRED, VERDICT, get_version, note_verdict, verdict_of
 from graftline.tasks.serving.trial import Trial
@@ -19,6 +20,7 @@ from graftline.tasks.tracking.server import client, logged_settings
 from graftline.tasks.workspace import Workspace
 from graftline.verdict import gate
 from graftline.verdict.axis import Axis
+from graftline.verdict.life import Allowance
 from graftline.verdict.policy import Policy
 
 # The tags that Graftline notes on a judged version, beside verdict and reasons.
@@ -51,6 +53,7 @@ def decide(workspace: Workspace, policy: Policy, candidate: Candidate, evaluatio
     records = repair(workspace, candidate.model)
     version = get_version(candidate.model, candidate.version)
     record = verdict_of(records, version)
+    allowed = allowance_of(policy, evaluation.row_gains, looks_before(records, record))
     outcome: Outcome = "reused" if record is not None and VERDICT in version.tags else "ran"
     verdict = judge(
         policy,
@@ -58,6 +61,7 @@ def decide(workspace: Workspace, policy: Policy, candidate: Candidate, evaluatio
         barred=version.tags.get(BARRED),
         unfair=_unfair(candidate, evaluation),
         trial=candidate.trial,
+        allowed=allowed,
     )
     if record is None:
         record = record_verdict(
@@ -70,6 +74,7 @@ def decide(workspace: Workspace, policy: Policy, candidate: Candidate, evaluatio
             approval=required_approval(policy),
             evaluation_sha256=evaluation.sha256,
             policy_sha256=policy.sha256,
+            look=look_of(records, evaluation.row_gains, allowed),
         )
         logger.info("%s: %s", record.verdict, record.why)
     if AXES not in version.tags:  # also where a kill came after the verdict
@@ -79,7 +84,13 @@ def decide(workspace: Workspace, policy: Policy, candidate: Candidate, evaluatio
 
 
 def judge(
-    policy: Policy, evaluation: Evaluation, *, barred: str | None, unfair: str | None, trial: Trial | None
+    policy: Policy,
+    evaluation: Evaluation,
+    *,
+    barred: str | None,
+    unfair: str | None,
+    trial: Trial | None,
+    allowed: Allowance | None = None,
 ) -> gate.Verdict:
     """The gate's verdict on these numbers."""
     rival = evaluation.comparison or (gate.Unscored(evaluation.obstacle) if evaluation.obstacle else None)
@@ -97,6 +108,7 @@ def judge(
         rival,
         baselines=evaluation.baselines,
         policy=policy,
+        allowed=allowed,
     )
 
 

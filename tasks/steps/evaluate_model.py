@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from graftline.evaluation.comparison import Comparison, Slice
     from graftline.evaluation.examples import Rows
     from graftline.evaluation.metrics import Floats
+    from graftline.evaluation.row_gains import RowGains
 
 STEP = "evaluate_model"
 LIBRARIES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "fairlearn", "matplotlib")
@@ -76,6 +77,8 @@ class Evaluation:
     scores: Scores
     comparison: "Comparison | None"
     """The candidate beside the champion, paired on rows."""
+    row_gains: "RowGains | None"
+    """What it gained beside the champion on each row."""
     baselines: "Mapping[str, Comparison]"
     """The candidate beside each baseline, paired on rows."""
     left_out: Mapping[str, str]
@@ -166,6 +169,7 @@ def _build(
         "predictions_sha256": predictions_sha256(rows["row_id"], predictions),
         "pictures": _write_pictures(folder, seen),
         "comparison": None if theirs is None else scores.compare(predictions, theirs, named),
+        "row_gains": None if theirs is None else scores.row_gains(rows["row_id"], predictions, theirs),
         "obstacle": obstacle,
         "examples": _examples(settings, shown, predictions, (named, theirs), scores, baselines),
     }
@@ -340,6 +344,7 @@ def _write_predictions(
 def _record(folder: StepFolder, champion: Champion | None) -> Evaluation:
     from graftline.behaviour.held_out import held_out_of
     from graftline.evaluation.comparison import comparison_of
+    from graftline.evaluation.row_gains import row_gains_of
 
     summary = cast("dict[str, JsonValue]", folder.read_json(SUMMARY))
     task = cast("Task", summary["task"])
@@ -352,6 +357,7 @@ def _record(folder: StepFolder, champion: Champion | None) -> Evaluation:
         champion=champion,
         scores=scores,
         comparison=comparison_of(summary["comparison"]) if summary["comparison"] else None,
+        row_gains=row_gains_of(summary["row_gains"]) if summary["row_gains"] else None,
         baselines={name: comparison_of(compared) for name, compared in plain.items()},
         left_out=cast("dict[str, str]", summary["left_out"]),
         obstacle=cast("str | None", summary["obstacle"]),

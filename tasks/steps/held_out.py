@@ -69,6 +69,13 @@ class Scorer:
             seed=self.settings.seed,
         ).as_json()
 
+    def row_gains(self, row_ids: Sequence[str], candidate: "Floats", other: "Floats") -> JsonValue:
+        """What the candidate gained on each row, as a record keeps it."""
+        from graftline.evaluation.row_gains import row_gains
+
+        ours, theirs = (self.task_scores.quality(each, self.targets) for each in (candidate, other))
+        return row_gains(row_ids, ours.astype(float) - theirs).as_json()
+
     def on(self, rows: "NDArray[Any]") -> "Scorer":
         """For a part of the rows."""
         return Scorer(self.task_scores, self.targets[rows], self.settings, ())

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarks.verdicts import __main__ as verdicts
-from benchmarks.verdicts.__main__ import ROWS, STRENGTHS, compare_all, held_out, logits, simulate
+from benchmarks.verdicts import models as verdicts
+from benchmarks.verdicts.__main__ import TRUE_DIFFERENCES, simulate
+from benchmarks.verdicts.models import ROWS, STRENGTHS, compare_all, held_out, logits
 from benchmarks.verdicts.page import Judged, page, picture
 from graftline.evaluation.comparison import Comparison, compare
 from graftline.evaluation.metrics import Floats
@@ -78,11 +79,11 @@ def test_the_page_tells_the_shares_and_the_picture_is_one() -> None:
     policy, judged = Policy(), list[Judged]()
     for count in (400, 500):
         rows = held_out(count, seed=0)
-        judged += [simulate(rows, truth, 4, seed=0, policy=policy) for truth in verdicts.TRUE_DIFFERENCES]
+        judged += [simulate(rows, truth, 4, seed=0, policy=policy) for truth in TRUE_DIFFERENCES]
     text = page(judged, policy, "two models")
     share = 100 * judged[1].promoted / 4
     assert f"**Nothing is better**: {share:.1f} % of 4 retrainings on 400 held-out rows" in text
     assert "(two models;" in text
-    assert text.count("\n| 400 |") == text.count("\n| 500 |") == len(verdicts.TRUE_DIFFERENCES)
+    assert text.count("\n| 400 |") == text.count("\n| 500 |") == len(TRUE_DIFFERENCES)
     (axes,) = picture(judged, policy).axes
     assert len(axes.get_legend_handles_labels()[0]) == 4

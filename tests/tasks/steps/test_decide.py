@@ -4,6 +4,7 @@ import json
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 
@@ -13,6 +14,7 @@ from graftline.errors import RegistryRefusedError
 from graftline.evaluation.bootstrap import Difference, Score
 from graftline.evaluation.comparison import Comparison
 from graftline.evaluation.paired_tests import Gains
+from graftline.evaluation.row_gains import RowGains, row_gains
 from graftline.tasks.registry import carrying_out
 from graftline.tasks.registry.history import read_history
 from graftline.tasks.registry.promotion import repair
@@ -72,6 +74,7 @@ def evaluation(
         champion=Champion(MODEL, champion) if champion else None,
         scores=numbers,
         comparison=compared(f"champion version {champion}", difference) if difference else None,
+        row_gains=gains_of(difference) if difference else None,
         baselines={"majority": compared("the most frequent label", (0.4, 0.3, 0.5))},
         left_out={},
         obstacle=obstacle,
@@ -79,6 +82,14 @@ def evaluation(
         held_out=HELD_OUT,
         sha256="e" * 64,
     )
+
+
+def gains_of(difference: Interval) -> RowGains:
+    """The rows' gains of `compared`: the better rows first, then the worse, each difference at rows of its own."""
+    first = round(100 * difference[0])
+    better, worse = round(1000 * max(0.0, difference[0])) + 20, round(1000 * max(0.0, -difference[0])) + 20
+    each = np.roll(np.repeat([1.0, -1.0, 0.0], [better, worse, 1000 - better - worse]), 97 * first)
+    return row_gains([str(number) for number in range(1000)], each)
 
 
 def compared(against: str, difference: Interval) -> Comparison:
@@ -275,3 +286,25 @@ def test_a_champion_set_by_hand_is_compared_with_and_reported(
     assert "the alias was moved outside of Graftline" in caplog.text
     repair(workspace, MODEL)
     assert champion_of(MODEL) == 3
+
+
+def test_each_look_at_the_same_rows_leaves_less_for_the_next(workspace: Workspace) -> None:
+    with_a_champion(workspace)
+    levels = []
+    for seed in range(3):
+        judged = candidate()
+        decision = judge(workspace, judged, evaluation(1, (0.005 + 0.01 * seed, -0.01, 0.02)))
+        assert decision.verdict == "HOLD"
+        levels.append(level_of(decision))
+    assert 0.05 > levels[0] > levels[1] > levels[2]
+    looks = [record.look for record in read_history(workspace, MODEL) if record.look]
+    assert [look.level for look in looks] == levels
+    assert [look.names_in for look in looks] == [None, 2, 2]
+    again = judge(workspace, judged, evaluation(1, (0.025, -0.01, 0.02)))
+    assert level_of(again) == levels[2]
+
+
+def level_of(decision: Decision) -> float:
+    """At which level the candidate was compared with the champion."""
+    numbers = next(axis.numbers for axis in decision.axes if axis.name == "champion")
+    return float((numbers or {})["level"] or 0)

@@ -1,0 +1,45 @@
+"""The looks at held-out rows that a history holds, and what they leave for the next one."""
+
+from collections.abc import Sequence
+
+from graftline.evaluation.row_gains import RowGains, unpacked_gains
+from graftline.tasks.registry.records import Look, Record
+from graftline.verdict import life
+from graftline.verdict.policy import Policy
+
+
+def looks_before(records: Sequence[Record], record: Record | None) -> list[Record]:
+    """The records with a look, those only that lie before `record`, if there is one."""
+    return [one for one in records if one.look and (record is None or one.number < record.number)]
+
+
+def allowance_of(policy: Policy, gains: RowGains | None, before: Sequence[Record]) -> life.Allowance | None:
+    """What the looks before left for one with these gains; none where nothing was compared."""
+    if gains is None:
+        return None
+    looks = {record.number: record.look for record in before if record.look}
+    names = {number: look.names for number, look in looks.items() if look.names}
+    past = [
+        life.Look(unpacked_gains(look.rows, look.names or str(names[look.names_in or 0]), look.gains), look.level)
+        for look in looks.values()
+    ]
+    return life.allowance(
+        past, gains, chance=policy.false_promotions, planned=policy.planned_looks, most=policy.significance
+    )
+
+
+def look_of(records: Sequence[Record], gains: RowGains | None, allowed: life.Allowance | None) -> Look | None:
+    """The look as the next record holds it. A candidate that answers like the champion showed nothing of the rows."""
+    if gains is None or allowed is None or not gains.discordant:
+        return None
+    text = gains.names_text
+    same = next((record.number for record in records if record.look and record.look.names == text), None)
+    return Look(
+        level=allowed.level,
+        spent=allowed.spent,
+        looks_before=len(looks_before(records, None)),
+        rows=gains.rows,
+        names=None if same else text,
+        names_in=same,
+        gains=gains.gains_text,
+    )
