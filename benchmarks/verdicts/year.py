@@ -1,35 +1,68 @@
-"""A year of retrainings on the same held-out rows, judged one after the other as the gate would."""
+"""A year of retrainings on the same held-out rows, each judged by the gate, the champion replaced by what it promotes.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+Writes year.md and year.svg: how often anything is promoted that is no better, and how often a better one is.
+"""
+
+import argparse
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from scipy.stats import norm
 
-from benchmarks.verdicts.models import SPREAD, STRENGTHS, Floats, Rows, compare_all, judge
+from benchmarks.verdicts.models import ROWS, SPREAD, STRENGTHS, Floats, Rows, compare_all, held_out, judge
 from graftline.evaluation.paired_tests import mcnemar
+from graftline.verdict.gate import Verdict
 from graftline.verdict.life import Allowance, Life, spent_share
 from graftline.verdict.policy import Policy
 
-Rule = Literal["ours", "each by itself", "promote if larger"]
-RULES: tuple[Rule, ...] = ("ours", "each by itself", "promote if larger")
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "measurements"
+Rule = Literal["over the life", "each by itself", "promote if larger"]
+RULES: tuple[Rule, ...] = ("over the life", "each by itself", "promote if larger")
+LOOKS = 365
+PROBES = (1, 3, 10, 30, 100, 200, 365)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Year:
-    """When a candidate was promoted, and how much better it truly was than the champion of that day."""
+    """What became of retrainings none of which is truly better than the first champion."""
 
-    promoted: Sequence[int]
-    gains: Sequence[float]
+    promoted: list[int] = field(default_factory=list)
+    """The looks that promoted one all the same."""
+    found: dict[int, bool] = field(default_factory=dict)
+    """Whether a candidate that truly is better by the wanted difference would have been promoted at these looks."""
+    told: dict[int, int] = field(default_factory=dict)
+    """How many rows would be enough, by the verdict on those that were not."""
 
-    @property
-    def first_false(self) -> int | None:
-        """The first look that promoted what was no better."""
-        return next((look for look, gain in zip(self.promoted, self.gains, strict=True) if gain <= 0), None)
+
+def year(
+    rows: Rows, rule: Rule, policy: Policy, *, seed: tuple[int, ...], looks: int = LOOKS, probes: Collection[int] = ()
+) -> Year:
+    """Judge so many retrainings, one after the other.
+
+    At each look of `probes` a truly better candidate is judged beside, as if it had come instead; nothing follows.
+    """
+    models, spending = _Models(rows, seed), _Spending(rows)
+    champion = models.next(0.0)
+    seen = Year()
+    for look in range(1, looks + 1):
+        if look in probes:
+            _probe(seen, look, rows, models.next(policy.wanted_difference), champion, rule, policy, spending)
+        candidate = models.next(0.0)
+        allowed = spending.allowance(candidate, champion, policy) if rule == "over the life" else None
+        verdict = _verdict(rows, candidate, champion, rule, policy, allowed)
+        if allowed:
+            spending.add(candidate, champion, allowed)
+        if verdict == "PROMOTE":
+            seen.promoted.append(look)
+            champion = candidate
+    return seen
 
 
-class Models:
+class _Models:
     """One model after the other for the same rows: their logits of the right label."""
 
     def __init__(self, rows: Rows, seed: tuple[int, ...]) -> None:
@@ -44,47 +77,127 @@ class Models:
         return np.asarray(SPREAD * (middle + self._shared + own))
 
 
-def year(rows: Rows, better_by: Sequence[float], rule: Rule, policy: Policy, *, seed: tuple[int, ...]) -> Year:
-    """Judge as many retrainings as there are true differences to the first champion, which has none."""
-    models = Models(rows, seed)
-    champion, its = models.next(0.0), 0.0
-    life, seen = Life(), np.empty((0, len(rows.targets)))
-    promoted, gains = [], []
-    for look, gain in enumerate(better_by):
-        candidate = models.next(gain)
-        gained = (candidate > 0).astype(float) - (champion > 0)
-        alike = _alike(seen, gained)
-        allowed = _allowed(life, alike, look, policy) if rule == "ours" else None
-        if _is_promoted(rows, candidate, champion, rule, policy, allowed):
-            promoted.append(look)
-            gains.append(gain - its)
-            champion, its = candidate, gain
-        if allowed:
-            life.add(alike, allowed.level / 2)
-            seen = np.concatenate([seen, gained[None] / (np.linalg.norm(gained) or 1.0)])
-    return Year(promoted, gains)
+class _Spending:
+    """What `allowance` says where every look saw all rows, look by look instead of from the beginning."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._life, self._seen = Life(), np.empty((0, len(rows.targets)))
+
+    def allowance(self, candidate: Floats, champion: Floats, policy: Policy) -> Allowance:
+        looks = len(self._seen)
+        before, after = (spent_share(count, policy.planned_looks) for count in (looks, looks + 1))
+        level = self._life.level(self._seen @ _unit(candidate, champion), policy.false_promotions * (after - before))
+        return Allowance(min(policy.significance, 2 * level), before, looks)
+
+    def add(self, candidate: Floats, champion: Floats, allowed: Allowance) -> None:
+        gained = _unit(candidate, champion)
+        self._life.add(self._seen @ gained, allowed.level / 2)
+        self._seen = np.concatenate([self._seen, gained[None]])
 
 
-def _alike(seen: Floats, gained: Floats) -> Floats:
-    return np.asarray(seen @ gained / (np.linalg.norm(gained) or 1.0))
+def _unit(candidate: Floats, champion: Floats) -> Floats:
+    """The gains on the rows, as a vector of length 1."""
+    gained = (candidate > 0).astype(float) - (champion > 0)
+    return np.asarray(gained / (np.linalg.norm(gained) or 1.0))
 
 
-def _allowed(life: Life, alike: Floats, look: int, policy: Policy) -> Allowance:
-    """As `allowance` says, of which every look saw all rows."""
-    before, after = (spent_share(count, policy.planned_looks) for count in (look, look + 1))
-    level = 2 * life.level(alike, policy.false_promotions * (after - before))
-    return Allowance(min(policy.significance, level), before, look)
-
-
-def _is_promoted(
+def _verdict(
     rows: Rows, candidate: Floats, champion: Floats, rule: Rule, policy: Policy, allowed: Allowance | None
-) -> bool:
-    ours, theirs = candidate > 0, champion > 0
-    better, worse = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+) -> str:
+    better, worse = int(((candidate > 0) & (champion <= 0)).sum()), int(((candidate <= 0) & (champion > 0)).sum())
     if rule == "promote if larger":
-        return better > worse
-    # The gate asks this and more; a look that fails here need not be resampled.
+        return "PROMOTE" if better > worse else "HOLD"
+    # The gate asks this and more; of a candidate that fails here nothing has to be resampled.
     if better <= worse or mcnemar(better, worse) > (allowed.level if allowed else policy.significance):
-        return False
+        return "HOLD"
+    return _judged(rows, candidate, champion, policy, allowed).verdict
+
+
+def _judged(rows: Rows, candidate: Floats, champion: Floats, policy: Policy, allowed: Allowance | None) -> Verdict:
     (compared,) = compare_all(rows, candidate[None], champion[None])
-    return judge(compared, policy, allowed).verdict == "PROMOTE"
+    return judge(compared, policy, allowed)
+
+
+def _probe(
+    seen: Year,
+    look: int,
+    rows: Rows,
+    better: Floats,
+    champion: Floats,
+    rule: Rule,
+    policy: Policy,
+    spending: _Spending,
+) -> None:
+    allowed = spending.allowance(better, champion, policy) if rule == "over the life" else None
+    seen.found[look] = _verdict(rows, better, champion, rule, policy, allowed) == "PROMOTE"
+    if not seen.found[look] and rule != "promote if larger":
+        told = _judged(rows, better, champion, policy, allowed).rows_enough
+        seen.told[look] = told or 0
+
+
+@dataclass(frozen=True)
+class Years:
+    """Years of one rule on one number of rows."""
+
+    rule: Rule
+    rows: int
+    years: Sequence[Year]
+
+    @property
+    def false(self) -> int:
+        """How many of the years promoted anything."""
+        return sum(bool(one.promoted) for one in self.years)
+
+    @property
+    def false_by_look(self) -> list[float]:
+        """The share of the years that had promoted anything by each look."""
+        first = np.array([one.promoted[0] if one.promoted else LOOKS + 1 for one in self.years])
+        return [float((first <= look).mean()) for look in range(1, LOOKS + 1)]
+
+    def power(self, look: int) -> float:
+        """The share of truly better candidates that were promoted at this look."""
+        return float(np.mean([one.found[look] for one in self.years]))
+
+    def told(self, look: int) -> int:
+        """The median of the row counts that those who were held at this look were told."""
+        return int(np.median([one.told[look] for one in self.years if look in one.told] or [0]))
+
+
+def study(rule: Rule, rows: Rows, years: int, policy: Policy, *, seed: int) -> Years:
+    """So many years, each with models of its own."""
+    began, count = time.process_time(), len(rows.targets)
+    seen = [year(rows, rule, policy, seed=(seed, count, number), probes=PROBES) for number in range(years)]
+    found = Years(rule, count, seen)
+    print(
+        f"{count} rows, {rule}: {found.false} of {years} years with a false promotion;"
+        f" better ones found at looks {', '.join(f'{look}: {found.power(look):.2f}' for look in PROBES)};"
+        f" told at look 100: {found.told(100)}; {time.process_time() - began:.0f} s",
+        flush=True,
+    )
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--years", type=int, default=200)
+    parser.add_argument("--rows", type=int, nargs="+", default=[ROWS, 4000])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=DOCS, help="where year.md and year.svg are written")
+    options = parser.parse_args()
+    from matplotlib import rc_context
+
+    from benchmarks.verdicts.year_page import page, picture
+
+    policy = Policy()
+    seen = [
+        study(rule, held_out(count, seed=options.seed), options.years, policy, seed=options.seed)
+        for count in options.rows
+        for rule in RULES
+    ]
+    (options.out / "year.md").write_text(page(seen, policy), encoding="utf-8")
+    with rc_context({"svg.hashsalt": "graftline"}):
+        picture(seen).savefig(options.out / "year.svg", format="svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
