@@ -42,8 +42,8 @@ Candidate, champion and rows are drawn anew for each retraining. An improvement 
 of both models are resampled 1,000 times, stratified by class, as `evaluate_model` does it; a test holds the two against
 one another. The baselines of negative transfer are left out: they can only make promotions rarer.
 
-What it does not show: a champion that was chosen by these rows is harder to beat than one that was not; and each
-further retraining without any improvement has its own chance on the same rows.
+What it does not show: a champion that was chosen by these rows is harder to beat than one that was not. What becomes of
+a whole year of looks at the same rows stands in [year.md](year.md).
 """
 
 
