@@ -14,7 +14,7 @@ from graftline.flows.commands import line, project, registry
 
 # In the order in which `--help` shows them.
 VERBS: Mapping[str, Sequence[Callable[..., None]]] = {
-    "Begin": (project.init, line.check, project.settings),
+    "Begin": (project.init, line.check, line.plan, project.settings),
     "Adapt": (line.adapt, line.reproduce),
     "Set up": (project.lock, project.convert, project.up, project.gc),
     "Use": (registry.predict, registry.compare, registry.models),

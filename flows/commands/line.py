@@ -1,7 +1,9 @@
 """The verbs that run the line."""
 
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from pydantic import JsonValue
 
 from graftline.flows.commands.options import AsJson, Assignments, Debug, FullCheck, Name, Params, Version
@@ -59,6 +61,27 @@ def check(
         from graftline.flows.check import check
 
         return check(Path.cwd(), settings, say=say)
+
+    run_verb(call, as_json=as_json, debug=debug)
+
+
+def plan(
+    discordance: Annotated[
+        float | None,
+        typer.Option("--discordance", help="The share of rows on which two models differ; otherwise the last ones'."),
+    ] = None,
+    params: Params = Path("params.yaml"),
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Tell how many held-out rows show which difference, before any training."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.plan import plan
+        from graftline.tasks.readiness import settings_or_init
+
+        return plan(Path.cwd(), settings_or_init(Path.cwd(), params, assignments), discordance)
 
     run_verb(call, as_json=as_json, debug=debug)
 

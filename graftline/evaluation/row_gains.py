@@ -37,6 +37,12 @@ class RowGains:
         return bool(self.gains.any())
 
     @property
+    def discordance(self) -> float | None:
+        """The share of rows on which one model is right and the other wrong; none where rows are not right or wrong."""
+        sizes = np.abs(self.gains.astype(np.int16))
+        return float((sizes > 0).mean()) if np.isin(sizes, (0, STEPS)).all() and len(sizes) else None
+
+    @property
     def names_text(self) -> str:
         """The names, as a record holds them."""
         return _packed(self.names.astype("<u4").tobytes())

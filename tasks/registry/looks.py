@@ -17,15 +17,23 @@ def allowance_of(policy: Policy, gains: RowGains | None, before: Sequence[Record
     """What the looks before left for one with these gains; none where nothing was compared."""
     if gains is None:
         return None
-    looks = {record.number: record.look for record in before if record.look}
+    return life.allowance(
+        past_looks(before),
+        gains,
+        chance=policy.false_promotions,
+        planned=policy.planned_looks,
+        most=policy.significance,
+    )
+
+
+def past_looks(records: Sequence[Record]) -> list[life.Look]:
+    """The looks that these records hold, oldest first."""
+    looks = {record.number: record.look for record in records if record.look}
     names = {number: look.names for number, look in looks.items() if look.names}
-    past = [
+    return [
         life.Look(unpacked_gains(look.rows, look.names or str(names[look.names_in or 0]), look.gains), look.level)
         for look in looks.values()
     ]
-    return life.allowance(
-        past, gains, chance=policy.false_promotions, planned=policy.planned_looks, most=policy.significance
-    )
 
 
 def look_of(records: Sequence[Record], gains: RowGains | None, allowed: life.Allowance | None) -> Look | None:

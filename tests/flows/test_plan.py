@@ -1,0 +1,67 @@
+"""How many held-out rows show which difference: by a stated discordance, or by the champion's own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graftline.errors import SettingsError
+from graftline.evaluation.paired_tests import mcnemar_power
+from graftline.evaluation.row_gains import row_gains
+from graftline.flows.plan import plan
+from graftline.settings import Settings, parse_settings
+from graftline.tasks.registry.history import next_record, write_record
+from graftline.tasks.registry.records import Entry, Look
+from graftline.tasks.workspace import Workspace
+
+SETTINGS: Settings = parse_settings(
+    {"data": {"path": "data/rows.csv"}, "base_model": {"uri": "path:base"}, "registry": {"model": "tiny"}},
+    source="params.yaml",
+)
+
+
+def looked_at(root: Path, gains: np.ndarray[tuple[int], np.dtype[np.float64]], level: float) -> None:
+    kept = row_gains([str(number) for number in range(len(gains))], gains)
+    look = Look(
+        level=level, spent=0.0, looks_before=0, rows=kept.rows, names=kept.names_text, names_in=None,
+        gains=kept.gains_text,
+    )  # fmt: skip
+    entry = Entry(action="verdict", version=1, champion_before=None, champion_after=None, why="", look=look)
+    (root / "mlflow").mkdir()
+    write_record(Workspace(root), "tiny", next_record([], entry))
+
+
+def test_so_many_rows_show_the_difference_four_times_out_of_five_and_one_less_does_not(tmp_path: Path) -> None:
+    told = plan(tmp_path, SETTINGS, 0.1)
+    levels, needs = told["levels"], told["needs"]
+    assert isinstance(levels, dict)
+    assert isinstance(needs, list)
+    (wanted,) = (need for need in needs if isinstance(need, dict) and need["difference"] == 0.02)
+    for name, level in levels.items():
+        rows = wanted[name]
+        assert isinstance(rows, int)
+        assert isinstance(level, float)
+        few, enough = (
+            mcnemar_power(count, difference=0.02, discordance=0.1, level=level) for count in (rows - 1, rows)
+        )
+        assert few < 0.8 <= enough
+    assert (tmp_path / "reports" / "plan.svg").read_text().startswith("<?xml")
+
+
+def test_without_a_stated_discordance_it_is_that_of_the_newest_candidate(tmp_path: Path) -> None:
+    looked_at(tmp_path, np.repeat([1.0, -1.0, 0.0], [30, 20, 450]), level=0.004)
+    told = plan(tmp_path, SETTINGS)
+    assert (told["discordance"], told["rows"]) == (0.1, 500)
+    assert "there are 500 now" in str(told["summary"])
+    assert isinstance(told["levels"], dict)
+    assert told["levels"]["as look 1, the newest"] == 0.004
+
+
+def test_where_nothing_says_how_often_models_differ_it_asks(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="name one with --discordance"):
+        plan(tmp_path, SETTINGS)
+    looked_at(tmp_path, np.linspace(-1, 1, 500), level=0.004)
+    with pytest.raises(SettingsError, match="name one with --discordance"):
+        plan(tmp_path, SETTINGS)
+    with pytest.raises(SettingsError, match="expected a share above 0"):
+        plan(tmp_path, SETTINGS, 1.5)
