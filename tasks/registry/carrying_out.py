@@ -50,7 +50,7 @@ logger = logging.getLogger("graftline.registry")
 
 def append(workspace: Workspace, model: str, records: list[Record], entry: Entry) -> Record:
     """Write an entry as the next record and carry it out. A kill after any of these lines is mended by `settled`."""
-    record = next_record(records, entry, signer_for(workspace, model, records))
+    record = next_record(records, replace(entry, model=model), signer_for(workspace, model, records))
     announce(model, record)
     write_record(workspace, model, record)
     note_newest(model, record)

@@ -1,5 +1,6 @@
 """Every decision about a registered model: recorded first, then carried out, and finished if a kill came between."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypedDict
 
@@ -7,6 +8,7 @@ from graftline.errors import RegistryRefusedError, SettingsError
 from graftline.tasks.registry.approval import Approval
 from graftline.tasks.registry.carrying_out import LATE_SECONDS, append, entry_of, read_settled, settled, without_answer
 from graftline.tasks.registry.history import champions, deciding, newest_move
+from graftline.tasks.registry.manifest import require_as_judged
 from graftline.tasks.registry.records import WITH_RUN, Action, Answer, Entry, Record
 from graftline.tasks.registry.versions import (
     BARRED,
@@ -48,9 +50,12 @@ def record_verdict(
     evaluation_sha256: str,
     policy_sha256: str,
     approval: Approval | None = None,
+    files: Mapping[str, str] | None = None,
+    bound: Mapping[str, str] | None = None,
 ) -> Record:
     """Record the gate's verdict; PROMOTE moves the champion, or is HOLD until a person approves.
 
+    `files` and `bound` are the digests of the version's files and of what else stands beside it.
     Returns: the record of the present verdict, which is an earlier one if the version was judged already.
     Raises: RegistryRefusedError if the champion is not `rival` any more, with which the version was compared.
     """
@@ -79,6 +84,8 @@ def record_verdict(
                 evaluation_sha256=evaluation_sha256,
                 policy_sha256=policy_sha256,
                 due=due,
+                files=files,
+                bound=bound,
                 **grounds(model, version),
             ),
         )
@@ -96,6 +103,8 @@ def answer_approval(workspace: Workspace, model: str, version: int, answer: Answ
         name=one_line(answer.name, "the name", NAME_CHARACTERS),
         reason=one_line(answer.reason, "the reason", REASON_CHARACTERS),
     )
+    if answer.decision == "approve":
+        require_as_judged(workspace, model, version)
     with deciding(workspace, model):
         records = settled(workspace, model)
         asked = verdict_of(records, get_version(model, version))
@@ -233,9 +242,11 @@ def _move(
 ) -> Record:
     """Record a person's decision and carry it out; one process at a time.
 
-    Raises: RegistryRefusedError if the champion is that version already, or is not `expected` any more.
+    Raises: RegistryRefusedError if the champion is that version already, or is not `expected` any more, or if the
+    files of that version are not those that were judged.
     """
     to = rests_on.version
+    require_as_judged(workspace, model, to)
     with deciding(workspace, model):
         records = settled(workspace, model)
         before, newest = champion_of(model), newest_move(records)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from graftline.answers.tasks import TASKS
 from graftline.evaluation.bootstrap import Score
 from graftline.tasks.registry.approval import required_approval
+from graftline.tasks.registry.binding import bound_tags
 from graftline.tasks.registry.promotion import record_verdict, repair
 from graftline.tasks.registry.versions import BARRED, VERDICT, get_version, note_verdict, verdict_of
 from graftline.tasks.serving.trial import Trial
@@ -70,6 +71,8 @@ def decide(workspace: Workspace, policy: Policy, candidate: Candidate, evaluatio
             approval=required_approval(policy),
             evaluation_sha256=evaluation.sha256,
             policy_sha256=policy.sha256,
+            files=candidate.files,
+            bound=bound_tags(version.tags),
         )
         logger.info("%s: %s", record.verdict, record.why)
     if AXES not in version.tags:  # also where a kill came after the verdict

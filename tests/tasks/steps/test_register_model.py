@@ -50,7 +50,7 @@ def answers(evaluation: Evaluation, patch: pytest.MonkeyPatch, *, change: float 
     values = np.stack([table[f"probability.{label}"].to_numpy() for label in LABELS], axis=1)
     values[0, 0] += change
 
-    def score(_: object, uri: str, texts: list[str], *, threads: int) -> tuple[Scored, Trial]:
+    def score(_: object, uri: str, texts: list[str], *, threads: int, files: object) -> tuple[Scored, Trial]:
         asked.append(uri)
         assert len(texts) == len(values)
         return Scored("single_label", list(LABELS), values), TRIAL
@@ -99,7 +99,7 @@ def test_the_version_carries_how_it_does_as_a_server(adapted: Line) -> None:
 
 def test_a_run_key_is_registered_once(adapted: Line) -> None:
     again = register(adapted, adapted.run)
-    assert again == dataclasses.replace(adapted.candidate, outcome="reused")
+    assert again == dataclasses.replace(adapted.candidate, outcome="reused", files=None)
     assert len(MlflowClient().search_model_versions(f"name = '{MODEL}'")) == 1
 
 
