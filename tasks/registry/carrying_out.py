@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 
 from graftline.errors import GraftlineError, RegistryRefusedError
+from graftline.tasks.registry.binding import bound_but_pages
 from graftline.tasks.registry.history import (
     deciding,
     has_drafts,
@@ -180,4 +181,5 @@ def without_answer(asked: Record, champion: int | None) -> Entry:
         why="; ".join(reasons),
         reasons=reasons,
         due=None,
+        bound=bound_but_pages(asked.bound),
     )

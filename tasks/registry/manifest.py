@@ -22,7 +22,7 @@ def as_judged(workspace: Workspace, model: str, number: int) -> Iterator[Path]:
     Raises: ChangedFilesError naming what differs; RegistryRefusedError as `judged_files`.
     """
     files = judged_files(workspace, model, number)
-    with _folder(workspace, model, number) as folder:
+    with opened(workspace, model, number) as folder:
         _compare(model, number, folder, files)
         yield folder
 
@@ -31,7 +31,7 @@ def require_as_judged(workspace: Workspace, model: str, number: int) -> None:
     """Raises: as `as_judged`. A version without such a record is not looked at."""
     files = judged_files(workspace, model, number)
     if files is not None:
-        with _folder(workspace, model, number) as folder:
+        with opened(workspace, model, number) as folder:
             _compare(model, number, folder, files)
 
 
@@ -72,12 +72,13 @@ def _compare(model: str, number: int, folder: Path, files: Mapping[str, str] | N
 
 
 @contextmanager
-def _folder(workspace: Workspace, model: str, number: int) -> Iterator[Path]:
+def opened(workspace: Workspace, model: str, number: int) -> Iterator[Path]:
+    """The files of a version as they are. Raises: ChangedFilesError if they cannot be had."""
     from mlflow.exceptions import MlflowException
 
-    with ExitStack() as opened:
+    with ExitStack() as stack:
         try:
-            folder = opened.enter_context(model_folder(workspace, f"models:/{model}/{number}"))
+            folder = stack.enter_context(model_folder(workspace, f"models:/{model}/{number}"))
         except (MlflowException, OSError) as error:
             said = shortened(" ".join(str(error).split()), ERROR_CHARACTERS)
             raise ChangedFilesError(

@@ -1,11 +1,12 @@
 """Every decision about a registered model: recorded first, then carried out, and finished if a kill came between."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypedDict
 
 from graftline.errors import RegistryRefusedError, SettingsError
 from graftline.tasks.registry.approval import Approval
+from graftline.tasks.registry.binding import bound_but_pages
 from graftline.tasks.registry.carrying_out import LATE_SECONDS, append, entry_of, read_settled, settled, without_answer
 from graftline.tasks.registry.history import champions, deciding, newest_move
 from graftline.tasks.registry.manifest import require_as_judged
@@ -51,11 +52,12 @@ def record_verdict(
     policy_sha256: str,
     approval: Approval | None = None,
     files: Mapping[str, str] | None = None,
-    bound: Mapping[str, str] | None = None,
+    bind: Callable[[str, tuple[str, ...], str | None], Mapping[str, str]] | None = None,
 ) -> Record:
     """Record the gate's verdict; PROMOTE moves the champion, or is HOLD until a person approves.
 
-    `files` and `bound` are the digests of the version's files and of what else stands beside it.
+    `files` are the digests of the version's files; `bind` gives those of what else stands beside it, by its verdict,
+    reasons, and until when a person may approve.
     Returns: the record of the present verdict, which is an earlier one if the version was judged already.
     Raises: RegistryRefusedError if the champion is not `rival` any more, with which the version was compared.
     """
@@ -63,6 +65,7 @@ def record_verdict(
     if due:
         verdict = "HOLD"
         reasons = (f"the gate says PROMOTE, but the policy wants a person's approval, until {due}", *reasons)
+    bound = bind(verdict, reasons, due) if bind else None
     with deciding(workspace, model):
         records = settled(workspace, model)
         if (known := verdict_of(records, get_version(model, version))) is not None:
@@ -285,6 +288,7 @@ def _answered(asked: Record, answer: Answer, champion: int | None) -> Entry:
         reasons=reasons,
         due=None,
         answer=answer,
+        bound=bound_but_pages(asked.bound),
     )
 
 

@@ -10,7 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
@@ -93,7 +93,7 @@ class Candidate:
     outcome: Outcome
     trial: Trial | None = None
     """How it does as a server; none of a version that was judged before this was measured."""
-    files: Mapping[str, str] | None = None
+    files: Mapping[str, str] | None = field(default=None, compare=False)
     """SHA-256 of every file of it, by which it answered as evaluated; None of a version that was judged already."""
 
 

@@ -35,6 +35,12 @@ def require_files(what: str, folder: Path, expected: Mapping[str, str]) -> None:
 
     Raises: ChangedFilesError naming each file that was changed, added or removed, or is a link.
     """
+    if faults := faults_in(folder, expected):
+        raise _refused(what, folder, faults)
+
+
+def faults_in(folder: Path, expected: Mapping[str, str]) -> list[str]:
+    """Each file that is not as it was judged, and what is wrong with it."""
     names, odd = _listed(folder)
     changed = [name for name in names if name in expected and file_sha256(folder / name) != expected[name]]
     faults = {
@@ -43,8 +49,7 @@ def require_files(what: str, folder: Path, expected: Mapping[str, str]) -> None:
         "was added": [name for name in names if name not in expected],
         "is missing": sorted(expected.keys() - {*names, *odd}),
     }
-    if said := [f"{_shown(name)} {fault}" for fault, found in faults.items() for name in found]:
-        raise _refused(what, folder, said)
+    return [f"{_shown(name)} {fault}" for fault, found in faults.items() for name in found]
 
 
 def counts(name: str) -> bool:
@@ -77,6 +82,7 @@ def _refused(what: str, folder: Path, faults: list[str]) -> ChangedFilesError:
     more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
     return ChangedFilesError(
         f"{what}: its files are not those that were judged: {faults[0]}{more}; nothing of it was loaded; find out who"
-        f" did that, then restore {folder} from a backup, or make another version the champion",
+        f" did that, then restore {folder} from a backup, or the registry's address of it, or make another version the"
+        " champion",
         faults[:SHOWN_FILES] if more else [],
     )

@@ -99,7 +99,7 @@ def test_the_version_carries_how_it_does_as_a_server(adapted: Line) -> None:
 
 def test_a_run_key_is_registered_once(adapted: Line) -> None:
     again = register(adapted, adapted.run)
-    assert again == dataclasses.replace(adapted.candidate, outcome="reused", files=None)
+    assert again == dataclasses.replace(adapted.candidate, outcome="reused")
     assert len(MlflowClient().search_model_versions(f"name = '{MODEL}'")) == 1
 
 
