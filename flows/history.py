@@ -58,9 +58,9 @@ def verified_history(name: str) -> dict[str, JsonValue]:
         },
         "summary": "\n".join(
             [
+                *notes,
                 f"{name}: {proof.records} records checked{signed}: unbroken, and the champion is where the newest puts"
                 f" it{unfinished}",
-                *notes,
             ]
         ),
     }

@@ -18,10 +18,10 @@ from graftline.tasks.registry.history import (
     remove_drafts,
     write_record,
 )
+from graftline.tasks.registry.noted import Versions, note_faults
 from graftline.tasks.registry.ownership import require_known
 from graftline.tasks.registry.records import WITH_RUN, Entry, Record
 from graftline.tasks.registry.signing import signer_for
-from graftline.tasks.registry.verification import Versions, note_faults
 from graftline.tasks.registry.versions import (
     CHAMPION,
     NAME,

@@ -1,18 +1,23 @@
 """Whether the files of a registered version are those that its record holds; asked before any code of it runs."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from graftline.errors import RegistryRefusedError
-from graftline.tasks.registry.history import history_folder, read_history
+from graftline.tasks.registry.history import read_history
+from graftline.tasks.registry.noted import note_faults
+from graftline.tasks.registry.ownership import has_no_say
 from graftline.tasks.registry.records import Record
 from graftline.tasks.registry.signing import read_signing
-from graftline.tasks.registry.versions import Registered, is_of, versions_of
+from graftline.tasks.registry.versions import Registered, is_of, notes_of, versions_of
 from graftline.tasks.tracking.model_files import ChangedFilesError, require_files
 from graftline.tasks.tracking.server import model_folder
 from graftline.tasks.workspace import Workspace
 from graftline.wording import ERROR_CHARACTERS, shortened
+
+logger = logging.getLogger("graftline.registry")
 
 
 @contextmanager
@@ -40,12 +45,22 @@ def judged_files(workspace: Workspace, model: str, number: int) -> Mapping[str, 
 
     Raises: RegistryRefusedError if the history was changed, or a record's signature does not count.
     """
-    version = versions_of(model).get(number)
-    if version is None or not history_folder(workspace, model).is_dir():
+    versions = versions_of(model)
+    if number not in versions:
         return None
     records = read_history(workspace, model)
+    if faults := note_faults(records, notes_of(model), versions):
+        if not has_no_say(workspace, model):
+            raise RegistryRefusedError(
+                f"{model}: {'; '.join(str(fault) for fault in faults)}, so it is not known which files were judged;"
+                f" restore mlflow/history/{model} from a backup"
+            )
+        logger.warning(
+            "%s version %d: its history lies in another folder, so its files are compared with nothing", model, number
+        )
+        return None
     _require_signatures(workspace, model, records)
-    return files_of(records, version)
+    return files_of(records, versions[number])
 
 
 def files_of(records: Sequence[Record], version: Registered) -> Mapping[str, str] | None:

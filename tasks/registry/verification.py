@@ -17,12 +17,11 @@ from graftline.tasks.registry.history import (
     record_files,
 )
 from graftline.tasks.registry.judged_versions import Compared, compare_versions
+from graftline.tasks.registry.noted import Versions, note_faults
 from graftline.tasks.registry.records import WITH_RUN, Record, parse_record
 from graftline.tasks.registry.signing import read_signing
 from graftline.tasks.registry.versions import (
     WEIGHTS,
-    Notes,
-    Registered,
     champion_of,
     is_of,
     notes_of,
@@ -31,8 +30,6 @@ from graftline.tasks.registry.versions import (
     versions_of,
 )
 from graftline.tasks.workspace import Workspace
-
-Versions = Mapping[int, Registered]
 
 
 @dataclass(frozen=True)
@@ -83,38 +80,6 @@ def verify(workspace: Workspace, model: str) -> Proof:
         findings += compared.findings
     keys = Counter(str(record.public_key) for record in records if record.signature is not None)
     return Proof(len(records), dict(keys), signing.trusted_in, compared, tuple(findings), unfinished and not findings)
-
-
-def note_faults(records: list[Record] | list[Record | None], notes: Notes, versions: Versions) -> list[Finding]:
-    """Where the records are not those that the registry knows. A record may be None where its file is unreadable."""
-    count = len(records)
-    last = records[-1] if records else None
-    announced = (
-        notes.announced is not None
-        and last is not None
-        and (notes.announced.number, notes.announced.sha256) == (count, last.sha256)
-    )
-    if notes.newest is None:
-        return _without_note(records, versions, announced=announced)
-    newest = notes.newest
-    if newest.number > count:
-        return [Finding(number, "was removed") for number in range(count + 1, newest.number + 1)]
-    known = records[newest.number - 1]
-    faults = []
-    if known is not None and known.sha256 != newest.sha256:
-        faults.append(Finding(newest.number, "is not the one that the registry knows: it was edited or replaced"))
-    # One that was announced is Graftline's own: a kill came before the registry knew of it.
-    added = range(newest.number + 1, count + (0 if announced and newest.number == count - 1 else 1))
-    return faults + [Finding(number, "was added outside of Graftline") for number in added]
-
-
-def _without_note(records: list[Record] | list[Record | None], versions: Versions, *, announced: bool) -> list[Finding]:
-    present = [record for record in records if record is not None and record.form >= WITH_RUN]
-    if not present or (announced and len(present) == 1):
-        return []  # nothing was written since the registry takes notes
-    if any(is_of(record, versions[record.version]) for record in present if record.version in versions):
-        return [Finding(None, "the registry's note of the newest record was removed")]
-    return []  # another registry: it never had one
 
 
 def _read(workspace: Workspace, model: str) -> tuple[list[Record | None], list[Finding]]:

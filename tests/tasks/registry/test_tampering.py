@@ -16,6 +16,7 @@ from graftline.tasks.registry.verification import verify
 from graftline.tasks.registry.versions import BARRED, DATA_VERSION, NEWEST, REASONS, RIVAL, VERDICT
 from graftline.tasks.steps.register_model import champion_to_beat
 from graftline.tasks.unchanged.receipts import result_if_unchanged
+from graftline.tasks.workspace import Workspace
 from tests.support.tiny_model_files import flip_byte
 from tests.support.tiny_project import MODEL, Line, files_of
 
@@ -226,6 +227,26 @@ def test_a_version_with_other_files_is_told_and_never_loaded(adapted: Line, tamp
                 look()
             assert caught.value.exit_code == 6
     assert findings(adapted) == ""
+
+
+def test_records_that_were_taken_away_with_their_files_leave_no_version_that_is_loaded(adapted: Line) -> None:
+    folder, kept = history_folder(adapted.workspace, MODEL), adapted.workspace.root / "kept"
+    shutil.move(folder, kept)
+    try:
+        with pytest.raises(RegistryRefusedError, match="record 1 was removed, so it is not known which files"):
+            require_as_judged(adapted.workspace, MODEL, 1)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.move(kept, folder)
+    require_as_judged(adapted.workspace, MODEL, 1)
+
+
+def test_a_folder_that_never_decided_compares_with_nothing_and_says_so(
+    adapted: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{adapted.workspace.root}/mlflow/mlflow.db")
+    require_as_judged(Workspace(tmp_path), MODEL, 1)
+    assert "its history lies in another folder, so its files are compared with nothing" in caplog.text
 
 
 @pytest.mark.parametrize(("tamper", "said"), BESIDE_FILES.values(), ids=BESIDE_FILES.keys())
