@@ -65,7 +65,6 @@ def record_verdict(
     if due:
         verdict = "HOLD"
         reasons = (f"the gate says PROMOTE, but the policy wants a person's approval, until {due}", *reasons)
-    bound = bind(verdict, reasons, due) if bind else None
     with deciding(workspace, model):
         records = settled(workspace, model)
         if (known := verdict_of(records, get_version(model, version))) is not None:
@@ -88,7 +87,8 @@ def record_verdict(
                 policy_sha256=policy_sha256,
                 due=due,
                 files=files,
-                bound=bound,
+                # Only now, when no other process can judge it: both would store what is bound under the same names.
+                bound=bind(verdict, reasons, due) if bind else None,
                 **grounds(model, version),
             ),
         )

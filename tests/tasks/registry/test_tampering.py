@@ -231,11 +231,14 @@ def test_a_version_with_other_files_is_told_and_never_loaded(adapted: Line, tamp
 
 def test_records_that_were_taken_away_with_their_files_leave_no_version_that_is_loaded(adapted: Line) -> None:
     folder, kept = history_folder(adapted.workspace, MODEL), adapted.workspace.root / "kept"
+    number = folder.with_name("folder")  # by which a folder knows that it decides about the model
     shutil.move(folder, kept)
+    number.write_text("7")
     try:
         with pytest.raises(RegistryRefusedError, match="record 1 was removed, so it is not known which files"):
             require_as_judged(adapted.workspace, MODEL, 1)
     finally:
+        number.unlink()
         shutil.rmtree(folder, ignore_errors=True)
         shutil.move(kept, folder)
     require_as_judged(adapted.workspace, MODEL, 1)
