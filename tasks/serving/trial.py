@@ -117,7 +117,7 @@ def _ask(
             workspace, lambda: _asked_once(workspace, uri, uri, questions, folder, threads=threads, trial=trial)
         )
     with model_folder(workspace, uri) as model:
-        require_files(uri.removeprefix("models:/"), model, files)
+        require_files(uri.removeprefix("models:/").replace("/", " version "), model, files)
         return _asked_once(workspace, uri, str(model), questions, folder, threads=threads, trial=trial)
 
 

@@ -303,7 +303,7 @@ def _check_answers(
     uri = f"models:/{version.name}/{version.version}"
     logger.info("asking %s for all %d held-out rows in a fresh process", uri, len(asked))
     with model_folder(workspace, uri) as folder:
-        files = digests_of(uri.removeprefix("models:/"), folder)
+        files = digests_of(f"{version.name} version {version.version}", folder)
     scored, trial = try_in_fresh_process(workspace, uri, asked, threads=threads, files=files)
     got = predictions_sha256(row_ids, scored.predictions)
     if (scored.task, scored.labels) != (data.task, list(data.labels)) or got != evaluation.predictions_sha256:
