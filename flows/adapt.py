@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from prefect import flow
@@ -25,7 +26,7 @@ from graftline.tasks.steps.evaluate_model import evaluate_model
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.fine_tune import fine_tune
 from graftline.tasks.steps.outcome import RunOutcome
-from graftline.tasks.steps.publish import publish
+from graftline.tasks.steps.publish import bound_pages, publish
 from graftline.tasks.steps.question import question_of
 from graftline.tasks.steps.receipt import beginning_of_run, keep_receipt
 from graftline.tasks.steps.register_model import champion_to_beat, register_model
@@ -71,8 +72,9 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
             champion = champion_to_beat(workspace, settings.registry.model, run, question)
             evaluation = evaluate_model(workspace, settings, data, checkpoint, rivals, champion, source)
             candidate = register_model(workspace, settings.registry.model, run, data, checkpoint, evaluation, question)
-            decision = decide(workspace, policy, candidate, evaluation)
-            done = RunOutcome(inputs, run, checkpoint, rivals, evaluation, candidate, decision)
+            outcome = partial(RunOutcome, inputs, run, checkpoint, rivals, evaluation, candidate)
+            decision = decide(workspace, policy, candidate, evaluation, bound_pages(workspace, outcome))
+            done = outcome(decision)
             report = publish(workspace, done)
         ended_with(candidate.version)
         if decision.due:  # after the run's lock was given back: it may take days

@@ -8,7 +8,8 @@ from pydantic import JsonValue
 from graftline.errors import RegistryRefusedError
 from graftline.tasks.registry import promotion
 from graftline.tasks.registry.records import Record
-from graftline.tasks.registry.verification import verify
+from graftline.tasks.registry.signing import HERE, TRUSTED_KEYS
+from graftline.tasks.registry.verification import Proof, verify
 from graftline.tasks.workspace import Workspace
 
 
@@ -41,14 +42,49 @@ def verified_history(name: str) -> dict[str, JsonValue]:
             [str(finding) for finding in proof.findings],
         )
     signed = f", {proof.signed} of them signed" if proof.signed else ""
+    notes, compared = _notes(proof), proof.compared
     unfinished = "; the newest is still to be carried out, which the next command does" if proof.unfinished else ""
     return {
         "model": name,
         "records": proof.records,
         "signed": proof.signed,
-        "summary": f"{name}: {proof.records} records checked{signed}: unbroken, and the champion is where the newest"
-        f" puts it{unfinished}",
+        "signed_by": {**proof.signed_by},
+        "compared": {
+            "versions": compared.versions,
+            "files": compared.files,
+            "tags": compared.tags,
+            "files_beside": compared.beside,
+            "versions_without_files": list(compared.without),
+        },
+        "summary": "\n".join(
+            [
+                *notes,
+                f"{name}: {proof.records} records checked{signed}: unbroken, and the champion is where the newest puts"
+                f" it{unfinished}",
+            ]
+        ),
     }
+
+
+def _notes(proof: Proof) -> list[str]:
+    """What was compared, by which keys records are signed, and what is not known."""
+    compared = proof.compared
+    notes = [
+        f"compared with the records: {compared.files} files, {compared.tags} tags and {compared.beside} files of the"
+        f" runs of {compared.versions} versions"
+    ]
+    notes += [f"signed with {key}: {count} records" for key, count in sorted(proof.signed_by.items())]
+    if proof.signed_by and proof.trusted_in is None:
+        notes.append("no trusted keys are named, so any key counts: name yours in a file outside, see SECURITY.md")
+    elif proof.trusted_in == HERE:
+        notes.append(
+            f"the trusted keys stand in {HERE}, where whoever writes records may add one: keep them in a file outside"
+            f" of the project that {TRUSTED_KEYS} names"
+        )
+    if compared.without:
+        numbers = ", ".join(map(str, compared.without))
+        notes.append(f"an earlier release judged versions {numbers}: their records hold no files to compare")
+    return notes
 
 
 def _line(record: Record) -> str:

@@ -10,7 +10,7 @@ from graftline.files import write_atomically
 from graftline.flows.columns import in_columns
 from graftline.settings import Settings
 from graftline.tasks.registry.history import read_history
-from graftline.tasks.registry.looks import past_looks
+from graftline.tasks.registry.looks import looks_before, past_looks
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.life import Look
 from graftline.verdict.planning import DIFFERENCES, LOOKS, Need, needs, picture, usual_levels
@@ -27,7 +27,7 @@ def plan(root: Path, settings: Settings, discordance: float | None = None) -> di
     """
     workspace, model = Workspace(root), settings.registry.model
     policy = read_policy(workspace.policy)
-    looks = past_looks(read_history(workspace, model))
+    looks = past_looks(looks_before(read_history(workspace, model), None))
     newest = looks[-1] if looks else None
     share = _discordance(discordance, newest, model)
     names = [f"look {look}" for look in LOOKS]

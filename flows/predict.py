@@ -7,10 +7,11 @@ from pydantic import JsonValue
 
 from graftline.flows.console import plain_progress
 from graftline.settings.data import DATA_FOLDER, folder_of
+from graftline.tasks.registry.manifest import as_judged
 from graftline.tasks.registry.named import find_named, read_name
 from graftline.tasks.serving.answering import open_registered
 from graftline.tasks.serving.predicting import Trained, predict_table
-from graftline.tasks.tracking.server import logged_settings, model_folder
+from graftline.tasks.tracking.server import logged_settings
 from graftline.tasks.workspace import Workspace
 
 # As the settings have them where a run logged none.
@@ -27,11 +28,11 @@ def predict(
     """
     workspace = Workspace(root)
     named = find_named(workspace, read_name(f"{model}/{version}" if version else f"{model}@champion"))
-    say(f"predict: checking the weights of {named} and starting it")
+    say(f"predict: checking the files of {named} and starting it")
     settings = logged_settings(str(named.version.run_id))
     trained = Trained(settings.get("data.input", INPUT), settings.get("data.label_separator", LABEL_SEPARATOR))
     data = root / folder_of(settings.get("data.path", DATA_FOLDER))
-    with model_folder(workspace, named.uri) as folder:
+    with as_judged(workspace, named.model, named.number) as folder:
         registered = open_registered(str(named), folder, named.weights_sha256)
         done = predict_table(registered, trained, source, target, data=data)
     refused = (

@@ -62,7 +62,9 @@ def wait_for_approval(
     answer = Answer(given.decision, given.name, given.reason, _answered_at(run, key))
     record = answer_approval(workspace, candidate.model, candidate.version, answer)
     logger.info("%s: %s", record.verdict, record.why)
-    return replace(decision, verdict=str(record.verdict), reasons=record.reasons, outcome="ran", due=record.due)
+    return replace(
+        decision, verdict=str(record.verdict), reasons=record.reasons, outcome="ran", due=record.due, kept=()
+    )
 
 
 def _suspendable_run() -> FlowRun | None:

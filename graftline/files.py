@@ -21,7 +21,12 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 def write_json(path: Path, value: JsonValue) -> None:
     """Write `value` as indented JSON with sorted keys, atomically."""
-    write_atomically(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+    write_atomically(path, json_file(value))
+
+
+def json_file(value: JsonValue) -> bytes:
+    """The content of such a file."""
+    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def sync_folder(folder: Path) -> None:

@@ -19,6 +19,7 @@ from graftline.settings import DataSettings
 from graftline.tasks.children import run_child
 from graftline.tasks.data.dvc_folder import LOCAL_CONFIG, cache_folder, dvc_folder
 from graftline.tasks.own_code import PACKAGE, command_line_of
+from graftline.tasks.registry.manifest import require_as_judged
 from graftline.tasks.registry.versions import champion_of, get_version, open_model
 from graftline.tasks.steps.data_version import named_version, pointer_of
 from graftline.tasks.steps.tracked_run import PROVENANCE
@@ -59,6 +60,7 @@ def original(workspace: Workspace, model: str, version: int | None) -> Original:
     if version is None:
         raise RegistryRefusedError(f"{model}: has no champion to reproduce; name a version with --version")
     registered = get_version(model, version)
+    require_as_judged(workspace, model, version)
     path = client().download_artifacts(str(registered.run_id), PROVENANCE)
     recorded = json.loads(Path(path).read_text(encoding="utf-8"))
     if not recorded.get("git_commit") and (why := recorded.get("git_refusal")):

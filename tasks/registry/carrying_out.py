@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 
 from graftline.errors import GraftlineError, RegistryRefusedError
+from graftline.tasks.registry.binding import bound_but_pages
 from graftline.tasks.registry.history import (
     deciding,
     has_drafts,
@@ -17,10 +18,10 @@ from graftline.tasks.registry.history import (
     remove_drafts,
     write_record,
 )
+from graftline.tasks.registry.noted import Versions, note_faults
 from graftline.tasks.registry.ownership import require_known
 from graftline.tasks.registry.records import WITH_RUN, Entry, Record
 from graftline.tasks.registry.signing import signer_for
-from graftline.tasks.registry.verification import Versions, note_faults
 from graftline.tasks.registry.versions import (
     CHAMPION,
     NAME,
@@ -50,7 +51,7 @@ logger = logging.getLogger("graftline.registry")
 
 def append(workspace: Workspace, model: str, records: list[Record], entry: Entry) -> Record:
     """Write an entry as the next record and carry it out. A kill after any of these lines is mended by `settled`."""
-    record = next_record(records, entry, signer_for(workspace, model, records))
+    record = next_record(records, replace(entry, model=model), signer_for(workspace, model, records))
     announce(model, record)
     write_record(workspace, model, record)
     note_newest(model, record)
@@ -180,4 +181,5 @@ def without_answer(asked: Record, champion: int | None) -> Entry:
         why="; ".join(reasons),
         reasons=reasons,
         due=None,
+        bound=bound_but_pages(asked.bound),
     )

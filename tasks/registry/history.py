@@ -20,6 +20,7 @@ from graftline.tasks.workspace import Workspace
 
 # Moving an alias takes a second; who holds the lock for so long was paused.
 LOCK_SECONDS = 60
+NO_PLAIN_FILE = "is no plain file, but a link or something else: it was replaced"
 
 
 def read_history(workspace: Workspace, model: str) -> list[Record]:
@@ -27,6 +28,8 @@ def read_history(workspace: Workspace, model: str) -> list[Record]:
     records: list[Record] = []
     previous: str | None = None
     for number, path in enumerate(record_files(workspace, model), start=1):
+        if not is_plain(path):
+            raise _broken(path, NO_PLAIN_FILE)
         content = path.read_bytes()
         try:
             record = parse_record(content)
@@ -36,6 +39,8 @@ def read_history(workspace: Workspace, model: str) -> list[Record]:
             raise _broken(path, f"does not follow on record {number - 1}: a record was edited or removed")
         if record.content != content:
             raise _broken(path, "was edited or removed")
+        if fault := copied_from(record, model):
+            raise _broken(path, fault)
         previous = record.sha256
         records.append(record)
     _check_marks(workspace, model, records)
@@ -154,6 +159,18 @@ def record_file(workspace: Workspace, model: str, number: int) -> Path:
 def record_files(workspace: Workspace, model: str) -> list[Path]:
     """The files of all records in the order of their names."""
     return sorted(history_folder(workspace, model).glob("*.json"))
+
+
+def is_plain(path: Path) -> bool:
+    """Whether it is a file of its own: what a link leads to may be changed elsewhere, or lie in another history."""
+    return path.is_file() and not path.is_symlink()
+
+
+def copied_from(record: Record, model: str) -> str | None:
+    """The fault of a record that is of another model's history, if it is."""
+    if record.model in (None, model):
+        return None
+    return f"is a record of the model {record.model}: it was copied into this history"
 
 
 def _check_marks(workspace: Workspace, model: str, records: list[Record]) -> None:

@@ -9,8 +9,12 @@ from graftline.verdict.policy import Policy
 
 
 def looks_before(records: Sequence[Record], record: Record | None) -> list[Record]:
-    """The records with a look, those only that lie before `record`, if there is one."""
-    return [one for one in records if one.look and (record is None or one.number < record.number)]
+    """The records with a look; if there is a `record` of a version, those before it that are about others.
+
+    What a person decided about a verdict later repeats its look, and is none of its own.
+    """
+    looks = [one for one in records if one.look and one.action == "verdict"]
+    return [one for one in looks if record is None or (one.number < record.number and one.version != record.version)]
 
 
 def allowance_of(policy: Policy, gains: RowGains | None, before: Sequence[Record]) -> life.Allowance | None:
@@ -41,11 +45,12 @@ def look_of(records: Sequence[Record], gains: RowGains | None, allowed: life.All
     if gains is None or allowed is None or not gains.discordant:
         return None
     text = gains.names_text
-    same = next((record.number for record in records if record.look and record.look.names == text), None)
+    before = looks_before(records, None)
+    same = next((record.number for record in before if record.look and record.look.names == text), None)
     return Look(
         level=allowed.level,
         spent=allowed.spent,
-        looks_before=len(looks_before(records, None)),
+        looks_before=len(before),
         rows=gains.rows,
         names=None if same else text,
         names_in=same,

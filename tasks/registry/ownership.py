@@ -42,6 +42,17 @@ def require_known(workspace: Workspace, model: str) -> None:
         raise _decided_elsewhere(workspace, model, f" (of {by})")
 
 
+def has_no_say(workspace: Workspace, model: str) -> bool:
+    """Whether this folder lacks the model's records rightly: another one decides about it, or this one never did."""
+    if not _number_file(workspace).exists() and not record_files(workspace, model):
+        return True
+    try:
+        require_known(workspace, model)
+    except RegistryRefusedError:
+        return True
+    return False
+
+
 def _lacks_records(workspace: Workspace, model: str, notes: Notes) -> bool:
     return notes.newest is not None and not record_files(workspace, model)
 

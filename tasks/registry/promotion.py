@@ -1,12 +1,16 @@
 """Every decision about a registered model: recorded first, then carried out, and finished if a kill came between."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypedDict
 
 from graftline.errors import RegistryRefusedError, SettingsError
 from graftline.tasks.registry.approval import Approval
+from graftline.tasks.registry.binding import bound_but_pages
 from graftline.tasks.registry.carrying_out import LATE_SECONDS, append, entry_of, read_settled, settled, without_answer
 from graftline.tasks.registry.history import champions, deciding, newest_move
+from graftline.tasks.registry.looks import looks_before
+from graftline.tasks.registry.manifest import require_as_judged
 from graftline.tasks.registry.records import WITH_RUN, Action, Answer, Entry, Look, Record
 from graftline.tasks.registry.versions import (
     BARRED,
@@ -49,9 +53,13 @@ def record_verdict(
     policy_sha256: str,
     approval: Approval | None = None,
     look: Look | None = None,
+    files: Mapping[str, str] | None = None,
+    bind: Callable[[str, tuple[str, ...], str | None], Mapping[str, str]] | None = None,
 ) -> Record:
     """Record the gate's verdict; PROMOTE moves the champion, or is HOLD until a person approves.
 
+    `files` are the digests of the version's files; `bind` gives those of what else stands beside it, by its verdict,
+    reasons, and until when a person may approve.
     Returns: the record of the present verdict, which is an earlier one if the version was judged already.
     Raises: RegistryRefusedError if the champion is not `rival` any more, with which the version was compared, or if
     another candidate was compared with it since the level of this comparison was computed.
@@ -83,6 +91,9 @@ def record_verdict(
                 policy_sha256=policy_sha256,
                 due=due,
                 look=look,
+                files=files,
+                # Only now, when no other process can judge it: both would store what is bound under the same names.
+                bound=bind(verdict, reasons, due) if bind else None,
                 **grounds(model, version),
             ),
         )
@@ -100,6 +111,8 @@ def answer_approval(workspace: Workspace, model: str, version: int, answer: Answ
         name=one_line(answer.name, "the name", NAME_CHARACTERS),
         reason=one_line(answer.reason, "the reason", REASON_CHARACTERS),
     )
+    if answer.decision == "approve":
+        require_as_judged(workspace, model, version)
     with deciding(workspace, model):
         records = settled(workspace, model)
         asked = verdict_of(records, get_version(model, version))
@@ -237,9 +250,11 @@ def _move(
 ) -> Record:
     """Record a person's decision and carry it out; one process at a time.
 
-    Raises: RegistryRefusedError if the champion is that version already, or is not `expected` any more.
+    Raises: RegistryRefusedError if the champion is that version already, or is not `expected` any more, or if the
+    files of that version are not those that were judged.
     """
     to = rests_on.version
+    require_as_judged(workspace, model, to)
     with deciding(workspace, model):
         records = settled(workspace, model)
         before, newest = champion_of(model), newest_move(records)
@@ -278,6 +293,7 @@ def _answered(asked: Record, answer: Answer, champion: int | None) -> Entry:
         reasons=reasons,
         due=None,
         answer=answer,
+        bound=bound_but_pages(asked.bound),
     )
 
 
@@ -293,7 +309,7 @@ def grounds(model: str, number: int) -> Grounds:
 
 
 def _require_no_other_look(model: str, version: int, records: list[Record], look: Look | None) -> None:
-    if look is not None and look.looks_before != (now := sum(record.look is not None for record in records)):
+    if look is not None and look.looks_before != (now := len(looks_before(records, None))):
         raise RegistryRefusedError(
             f"{model} version {version}: {now - look.looks_before} other candidates were compared on these rows since"
             " its level was computed; start the run again, which judges it beside them"

@@ -5,7 +5,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,7 +16,9 @@ from graftline.tasks.registry.records import Record
 from graftline.tasks.workspace import Workspace
 
 KEY_FILE = "GRAFTLINE_SIGNING_KEY_FILE"
+TRUSTED_KEYS = "GRAFTLINE_TRUSTED_KEYS"
 SETTINGS = "signing.yaml"
+HERE = f"mlflow/{SETTINGS}"
 
 
 def _public_key(text: str) -> str:
@@ -25,21 +27,42 @@ def _public_key(text: str) -> str:
     return text
 
 
-class _SigningFile(BaseModel):
+class _Trusted(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    private_key_file: str | None = None
     trusted_keys: tuple[Annotated[str, AfterValidator(_public_key)], ...] = ()
     required_from: Mapping[str, Annotated[int, Field(ge=1)]] = {}
 
 
+class _SigningFile(_Trusted):
+    private_key_file: str | None = None
+
+
+Form = TypeVar("Form", bound=_Trusted)
+
+
 @dataclass(frozen=True)
 class Signing:
-    """The content of `mlflow/signing.yaml`. The path of the private key stands in no record, no log and no message."""
+    """The content of `mlflow/signing.yaml`, and of the file outside the project that goes before it.
+
+    The path of the private key stands in no record, no log and no message.
+    """
 
     trusted_keys: tuple[str, ...]
     required_from: Mapping[str, int]
     key_file: Path | None
+    trusted_in: str | None = None
+    """The file that names the trusted keys, if one does."""
+    added: tuple[str, ...] = ()
+    """The keys that the project trusts and the file outside does not."""
+
+    def added_faults(self) -> list[str]:
+        """Whoever writes records can name a key in the project, too: it does not count, and is told."""
+        return [
+            f"{HERE} trusts the key {key}, which the file that {TRUSTED_KEYS} names does not: it was added in the"
+            " project, and does not count"
+            for key in self.added
+        ]
 
     def required(self, model: str, number: int, before: list[Record]) -> bool:
         """Whether this record must be signed: by the settings, or because an earlier one is."""
@@ -58,18 +81,50 @@ class Signing:
 
 
 def read_signing(workspace: Workspace) -> Signing:
-    """Raises: SettingsError if `mlflow/signing.yaml` is wrong; a project without it signs nothing."""
+    """The project's settings; of trusted keys those that the environment names, where it does.
+
+    Raises: SettingsError if a file is wrong, or that of the trusted keys lies in the project; a project without
+    `mlflow/signing.yaml` signs nothing.
+    """
     path = workspace.root / "mlflow" / SETTINGS
+    file = _read(path, _SigningFile) if path.exists() else _SigningFile()
+    named = os.environ.get(KEY_FILE) or file.private_key_file
+    key_file = workspace.root / Path(named).expanduser() if named else None
+    outside = _trusted_outside(workspace)
+    if outside is None:
+        return Signing(file.trusted_keys, file.required_from, key_file, HERE if file.trusted_keys else None)
+    required = {
+        model: min(found[model] for found in (file.required_from, outside.required_from) if model in found)
+        for model in {*file.required_from, *outside.required_from}
+    }
+    added = tuple(key for key in file.trusted_keys if key not in outside.trusted_keys)
+    return Signing(outside.trusted_keys, required, key_file, TRUSTED_KEYS, added)
+
+
+def _trusted_outside(workspace: Workspace) -> _Trusted | None:
+    if not (named := os.environ.get(TRUSTED_KEYS)):
+        return None
+    path, root = Path(named).expanduser(), workspace.root
+    # Neither may a link in the project lead to it.
+    if path.resolve().is_relative_to(root.resolve()) or path.absolute().is_relative_to(root.absolute()):
+        raise SettingsError(
+            f"{TRUSTED_KEYS}={named}: lies in the project, where whoever writes records could add a key; keep the file"
+            " outside"
+        )
+    found = _read(path, _Trusted)
+    if not found.trusted_keys:
+        raise SettingsError(f"{path}: names no trusted_keys, so that any key would count; name those that do")
+    return found
+
+
+def _read(path: Path, form: type[Form]) -> Form:
     try:
-        file = _SigningFile.model_validate(read_yaml(path) or {})
-    except FileNotFoundError:
-        file = _SigningFile()
+        return form.model_validate(read_yaml(path) or {})
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}); correct the path, or its mode") from None
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise SettingsError(f"{path}: {faults}; mend the file") from None
-    named = os.environ.get(KEY_FILE) or file.private_key_file
-    key_file = workspace.root / Path(named).expanduser() if named else None
-    return Signing(file.trusted_keys, file.required_from, key_file)
 
 
 def signer_for(workspace: Workspace, model: str, before: list[Record]) -> Signer | None:
@@ -90,8 +145,8 @@ def signer_for(workspace: Workspace, model: str, before: list[Record]) -> Signer
     signer = _read_key(signing.key_file)
     if signing.trusted_keys and signer.public_key not in signing.trusted_keys:
         raise RegistryRefusedError(
-            f"{model}: the signing key has the public key {signer.public_key}, which is not one of the trusted_keys in"
-            f" mlflow/{SETTINGS}; use a trusted key, or add this one there"
+            f"{model}: the signing key has the public key {signer.public_key}, which is not one of the trusted_keys of"
+            f" {signing.trusted_in}; use a trusted key, or add this one there"
         )
     return signer
 

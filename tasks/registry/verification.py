@@ -1,16 +1,27 @@
 """Proving that a model's history is whole: what was edited, removed, reordered, added or moved outside of Graftline."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from graftline.tasks.registry.history import deciding, is_carried_out, marks, newest_move, record_file, record_files
+from graftline.tasks.registry.findings import Finding
+from graftline.tasks.registry.history import (
+    NO_PLAIN_FILE,
+    copied_from,
+    deciding,
+    is_carried_out,
+    marks,
+    newest_move,
+    record_file,
+    record_files,
+)
+from graftline.tasks.registry.judged_versions import Compared, compare_versions
+from graftline.tasks.registry.noted import Versions, note_faults
 from graftline.tasks.registry.records import WITH_RUN, Record, parse_record
 from graftline.tasks.registry.signing import read_signing
 from graftline.tasks.registry.versions import (
     WEIGHTS,
-    Notes,
-    Registered,
     champion_of,
     is_of,
     notes_of,
@@ -20,34 +31,30 @@ from graftline.tasks.registry.versions import (
 )
 from graftline.tasks.workspace import Workspace
 
-Versions = Mapping[int, Registered]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is not as Graftline left it."""
-
-    number: int | None
-    """Of the record, None where it is about the registry."""
-    what: str
-
-    def __str__(self) -> str:
-        return self.what if self.number is None else f"record {self.number} {self.what}"
-
 
 @dataclass(frozen=True)
 class Proof:
     """The records that were checked, and the findings."""
 
     records: int
-    signed: int
+    signed_by: Mapping[str, int]
+    """How many records were signed with each public key."""
+    trusted_in: str | None
+    """Where the keys are named that count, if any are."""
+    compared: Compared
     findings: tuple[Finding, ...]
     unfinished: bool
     """Whether the newest record is still to be carried out: the next command does that."""
 
+    @property
+    def signed(self) -> int:
+        return sum(self.signed_by.values())
+
 
 def verify(workspace: Workspace, model: str) -> Proof:
-    """Look at every record, at what the registry knows of them and at its aliases. Changes nothing.
+    """Look at every record, at what the registry knows of them, at its aliases, and at every file of each version.
+
+    Changes nothing.
 
     Raises: RegistryRefusedError if there is no such model; SettingsError if `mlflow/signing.yaml` is wrong.
     """
@@ -68,40 +75,11 @@ def verify(workspace: Workspace, model: str) -> Proof:
         newest = newest_move(records)
         unfinished = newest is not None and not is_carried_out(workspace, model, newest)
         findings += _alias_faults(newest, champion, unfinished=unfinished)
-    signed = sum(record.signature is not None for record in records)
-    return Proof(len(records), signed, tuple(findings), unfinished and not findings)
-
-
-def note_faults(records: list[Record] | list[Record | None], notes: Notes, versions: Versions) -> list[Finding]:
-    """Where the records are not those that the registry knows. A record may be None where its file is unreadable."""
-    count = len(records)
-    last = records[-1] if records else None
-    announced = (
-        notes.announced is not None
-        and last is not None
-        and (notes.announced.number, notes.announced.sha256) == (count, last.sha256)
-    )
-    if notes.newest is None:
-        return _without_note(records, versions, announced=announced)
-    newest = notes.newest
-    if newest.number > count:
-        return [Finding(number, "was removed") for number in range(count + 1, newest.number + 1)]
-    known = records[newest.number - 1]
-    faults = []
-    if known is not None and known.sha256 != newest.sha256:
-        faults.append(Finding(newest.number, "is not the one that the registry knows: it was edited or replaced"))
-    # One that was announced is Graftline's own: a kill came before the registry knew of it.
-    added = range(newest.number + 1, count + (0 if announced and newest.number == count - 1 else 1))
-    return faults + [Finding(number, "was added outside of Graftline") for number in added]
-
-
-def _without_note(records: list[Record] | list[Record | None], versions: Versions, *, announced: bool) -> list[Finding]:
-    present = [record for record in records if record is not None and record.form >= WITH_RUN]
-    if not present or (announced and len(present) == 1):
-        return []  # nothing was written since the registry takes notes
-    if any(is_of(record, versions[record.version]) for record in present if record.version in versions):
-        return [Finding(None, "the registry's note of the newest record was removed")]
-    return []  # another registry: it never had one
+        findings += [Finding(None, fault) for fault in signing.added_faults()]
+        compared = compare_versions(workspace, model, records, versions)
+        findings += compared.findings
+    keys = Counter(str(record.public_key) for record in records if record.signature is not None)
+    return Proof(len(records), dict(keys), signing.trusted_in, compared, tuple(findings), unfinished and not findings)
 
 
 def _read(workspace: Workspace, model: str) -> tuple[list[Record | None], list[Finding]]:
@@ -127,6 +105,8 @@ def _read(workspace: Workspace, model: str) -> tuple[list[Record | None], list[F
 
 
 def _read_one(path: Path, number: int, known: Mapping[int, str]) -> tuple[Record | None, str | None]:
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        return None, NO_PLAIN_FILE
     try:
         content = path.read_bytes()
         record = parse_record(content)
@@ -138,7 +118,7 @@ def _read_one(path: Path, number: int, known: Mapping[int, str]) -> tuple[Record
         return record, f"is in the place of another: its file holds record {record.number}; they were reordered"
     if record.content != content or known.get(number, record.sha256) != record.sha256:
         return record, "was edited"
-    return record, None
+    return record, copied_from(record, path.parent.name)
 
 
 def _chain_faults(records: list[Record]) -> list[Finding]:

@@ -13,7 +13,7 @@ from typing import IO, Any, cast
 from graftline.digests import tensors_sha256
 from graftline.errors import RegistryRefusedError
 from graftline.settings import Kind, Task
-from graftline.tasks.serving import answering_process
+from graftline.tasks.serving import answering_process, from_source
 from graftline.tasks.serving.earlier_forms import has_earlier_forms, warn_of_earlier_forms
 from graftline.wording import shortened
 
@@ -101,7 +101,10 @@ def answering(model: RegisteredModel, *, threads: int) -> Iterator[Answering]:
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             # As a file and not as a module, with no folder of ours on the path: graftline is the model's to import.
-            [sys.executable, "-P", answering_process.__file__, str(model.folder), str(threads)],
+            [
+                *(sys.executable, "-P", from_source.__file__, str(model.folder)),
+                *(answering_process.__file__, str(model.folder), str(threads)),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,

@@ -16,11 +16,12 @@ from graftline.settings import Task
 from graftline.tasks.children import run_child
 from graftline.tasks.progress import waiting
 from graftline.tasks.scratch import scratch_folder
-from graftline.tasks.serving import fresh_process
+from graftline.tasks.serving import fresh_process, from_source
 from graftline.tasks.serving.earlier_forms import warn_of_earlier_forms
 from graftline.tasks.serving.fresh_process import AFTERWARDS, EARLIER, OUTCOMES, REQUESTS, TIMED
 from graftline.tasks.serving.hostile_requests import HostileRequest, hostile_requests
-from graftline.tasks.tracking.server import patiently_asked, tracking_uri
+from graftline.tasks.tracking.model_files import require_files
+from graftline.tasks.tracking.server import model_folder, patiently_asked, tracking_uri
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.behaviour_axes import ANSWERED, REFUSED
 from graftline.wording import shortened
@@ -72,16 +73,22 @@ class Trial:
         return {"p95_milliseconds": self.p95_milliseconds, **memory}
 
 
-def score_in_fresh_process(workspace: Workspace, uri: str, questions: Questions, *, threads: int) -> Scored:
+def score_in_fresh_process(
+    workspace: Workspace, uri: str, questions: Questions, *, threads: int, files: Mapping[str, str] | None = None
+) -> Scored:
     """Load the registered model `uri` in a new process and have it predict; of files it is told the paths.
 
-    Raises: RegistryRefusedError with the last line of what the process said if it cannot.
+    With `files`, the digests of all that it consists of, these are compared before any code of it runs.
+    Raises: ChangedFilesError if they differ; RegistryRefusedError with the last line of what the process said if it
+    does not answer.
     """
     with scratch_folder(workspace) as folder:
-        return _ask(workspace, uri, questions, folder, threads=threads)
+        return _ask(workspace, uri, questions, folder, threads=threads, files=files)
 
 
-def try_in_fresh_process(workspace: Workspace, uri: str, questions: Questions, *, threads: int) -> tuple[Scored, Trial]:
+def try_in_fresh_process(
+    workspace: Workspace, uri: str, questions: Questions, *, threads: int, files: Mapping[str, str] | None = None
+) -> tuple[Scored, Trial]:
     """The same, and before it single requests that are timed, and after it hostile ones.
 
     Raises: RegistryRefusedError if it does not answer; not for what hostile requests do to it.
@@ -90,27 +97,41 @@ def try_in_fresh_process(workspace: Workspace, uri: str, questions: Questions, *
     with scratch_folder(workspace) as folder:
         written = [{**asdict(request), "body": base64.b64encode(request.body).decode()} for request in hostile]
         (folder / REQUESTS).write_text(json.dumps(written), encoding="utf-8")
-        scored = _ask(workspace, uri, questions, folder, threads=threads, trial=True)
+        scored = _ask(workspace, uri, questions, folder, threads=threads, files=files, trial=True)
         return scored, trial_of(folder, hostile)
 
 
 def _ask(
-    workspace: Workspace, uri: str, questions: Questions, folder: Path, *, threads: int, trial: bool = False
+    workspace: Workspace,
+    uri: str,
+    questions: Questions,
+    folder: Path,
+    *,
+    threads: int,
+    files: Mapping[str, str] | None,
+    trial: bool = False,
 ) -> Scored:
-    """What the process answers, which reads the model from MLflow's server if there is one."""
-    return patiently_asked(
-        workspace, lambda: _asked_once(workspace, uri, questions, folder, threads=threads, trial=trial)
-    )
+    """What the process answers. Of a model with known files the very copy is loaded that was compared with them."""
+    if files is None:
+        return patiently_asked(
+            workspace, lambda: _asked_once(workspace, uri, uri, questions, folder, threads=threads, trial=trial)
+        )
+    with model_folder(workspace, uri) as model:
+        require_files(uri.removeprefix("models:/").replace("/", " version "), model, files)
+        return _asked_once(workspace, uri, str(model), questions, folder, threads=threads, trial=trial)
 
 
 def _asked_once(
-    workspace: Workspace, uri: str, questions: Questions, folder: Path, *, threads: int, trial: bool
+    workspace: Workspace, uri: str, model: str, questions: Questions, folder: Path, *, threads: int, trial: bool
 ) -> Scored:
+    """The answers of the model `uri`, which is loaded from `model`: MLflow's server, or a folder."""
     asked, answers = folder / "questions.json", folder / "answers.json"
     form = "files" if questions and isinstance(questions[0], Path) else "texts"
     asked.write_text(json.dumps({form: list(map(str, questions))}), encoding="utf-8")
     # As a file and not as a module, with no folder of ours on the path: graftline is the model's to import.
-    command = [sys.executable, "-P", fresh_process.__file__, uri, str(asked), str(answers), str(threads)]
+    command = [sys.executable, "-P", fresh_process.__file__, model, str(asked), str(answers), str(threads)]
+    if model != uri:
+        command[2:2] = [from_source.__file__, model]
     # Where MLflow puts the copy of a model that lies on a server, which it does not remove.
     (copies := folder / "copies").mkdir(exist_ok=True)
     environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri(workspace), "TMPDIR": str(copies)}

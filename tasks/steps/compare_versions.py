@@ -10,6 +10,7 @@ from graftline.errors import RegistryRefusedError
 from graftline.evaluation.scoring import spelt
 from graftline.settings import Settings, Task
 from graftline.tasks.data.accepted_rows import ValidatedData, questions, split_targets
+from graftline.tasks.registry.manifest import judged_files
 from graftline.tasks.registry.named import NamedVersion
 from graftline.tasks.registry.versions import DATA_VERSION
 from graftline.tasks.serving.trial import score_in_fresh_process
@@ -93,7 +94,8 @@ def _predictions(
 
     say(f"compare: asking {version} for {data.split_rows['test']:,} held-out rows in a process of its own")
     asked, threads = questions(workspace, data, "test"), thread_count(settings.adaptation.threads)
-    scored = score_in_fresh_process(workspace, version.uri, asked, threads=threads)
+    files = judged_files(workspace, version.model, version.number)
+    scored = score_in_fresh_process(workspace, version.uri, asked, threads=threads, files=files)
     if scored.task != data.task:
         raise RegistryRefusedError(
             f"{version}: its task is {scored.task}, but data.task is {data.task}; name versions that were trained for"

@@ -2,18 +2,22 @@
 
 import json
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from graftline.answers.tasks import TASKS
+from graftline.digests import canonical_json
 from graftline.evaluation.bootstrap import Score
 from graftline.tasks.registry.approval import required_approval
+from graftline.tasks.registry.binding import AXES, POLICY_SHA256, bound_files, bound_tags, names_of_files
 from graftline.tasks.registry.looks import allowance_of, look_of, looks_before
 from graftline.tasks.registry.promotion import record_verdict, repair
 from graftline.tasks.registry.versions import BARRED, VERDICT, get_version, note_verdict, verdict_of
+from graftline.tasks.scratch import scratch_folder
 from graftline.tasks.serving.trial import Trial
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import Outcome
-from graftline.tasks.steps.evaluate_model import Evaluation
+from graftline.tasks.steps.evaluate_model import SUMMARY, Evaluation
 from graftline.tasks.steps.held_out import split_changes
 from graftline.tasks.steps.register_model import Candidate
 from graftline.tasks.tracking.server import client, logged_settings
@@ -23,8 +27,8 @@ from graftline.verdict.axis import Axis
 from graftline.verdict.life import Allowance
 from graftline.verdict.policy import Policy
 
-# The tags that Graftline notes on a judged version, beside verdict and reasons.
-POLICY_SHA256, AXES = "graftline.policy_sha256", "graftline.axes"
+# As MLflow keeps it beside the evaluation.
+POLICY_FILE = "policy.json"
 
 logger = logging.getLogger("graftline.decide")
 
@@ -41,13 +45,26 @@ class Decision:
     outcome: Outcome
     due: str | None = None
     """Until when a person may approve it (UTC, ISO 8601), if that is waited for."""
+    kept: tuple[str, ...] = ()
+    """The files that lie with the version's run in MLflow, and are bound by the record of this verdict."""
+
+
+Pages = Callable[[Decision], Mapping[str, bytes]]
+
+
+def no_pages(_: Decision) -> Mapping[str, bytes]:
+    """Where nobody is shown anything."""
+    return {}
 
 
 @step("6 decide")
-def decide(workspace: Workspace, policy: Policy, candidate: Candidate, evaluation: Evaluation) -> Decision:
+def decide(
+    workspace: Workspace, policy: Policy, candidate: Candidate, evaluation: Evaluation, pages: Pages = no_pages
+) -> Decision:
     """Judge the candidate once; a better one becomes champion, or waits for the approval that the policy asks for.
 
-    The record comes first, then the alias, the version's tags last: what a kill cuts short the next start finishes.
+    What it rests on and the pages that tell it are stored first, for the record binds them by their digests. Then come
+    the record, the alias, the version's tags: what a kill cuts short the next start finishes.
     Raises: RegistryRefusedError if the champion changed since the comparison: then another comparison is due.
     """
     records = repair(workspace, candidate.model)
@@ -64,6 +81,12 @@ def decide(workspace: Workspace, policy: Policy, candidate: Candidate, evaluatio
         allowed=allowed,
     )
     if record is None:
+
+        def bind(name: str, reasons: tuple[str, ...], due: str | None) -> dict[str, str]:
+            drawn = pages(Decision(name, reasons, verdict.axes, verdict.rows_enough, "ran", due))
+            tags = bound_tags({**version.tags, **_tags(policy, verdict)})
+            return tags | _stored(workspace, policy, candidate, evaluation, drawn)
+
         record = record_verdict(
             workspace,
             candidate.model,
@@ -75,12 +98,40 @@ def decide(workspace: Workspace, policy: Policy, candidate: Candidate, evaluatio
             evaluation_sha256=evaluation.sha256,
             policy_sha256=policy.sha256,
             look=look_of(records, evaluation.row_gains, allowed),
+            files=candidate.files,
+            bind=bind,
         )
         logger.info("%s: %s", record.verdict, record.why)
     if AXES not in version.tags:  # also where a kill came after the verdict
         _tag(candidate, policy, verdict)
     note_verdict(candidate.model, record)
-    return Decision(str(record.verdict), record.reasons, verdict.axes, verdict.rows_enough, outcome, record.due)
+    return Decision(
+        str(record.verdict),
+        record.reasons,
+        verdict.axes,
+        verdict.rows_enough,
+        outcome,
+        record.due,
+        names_of_files(record.bound),
+    )
+
+
+def _stored(
+    workspace: Workspace, policy: Policy, candidate: Candidate, evaluation: Evaluation, pages: Mapping[str, bytes]
+) -> dict[str, str]:
+    """Keep policy, evaluation and pages with the version's run. Returns: their digests, as a record binds them."""
+    if candidate.files is None:
+        return {}
+    files = {
+        POLICY_FILE: canonical_json(policy.model_dump(mode="json")),
+        SUMMARY: (evaluation.folder.path / SUMMARY).read_bytes(),
+        **pages,
+    }
+    with scratch_folder(workspace) as folder:
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        client().log_artifacts(candidate.run_id, str(folder))
+    return bound_files(files)
 
 
 def judge(
@@ -126,8 +177,11 @@ def _unfair(candidate: Candidate, evaluation: Evaluation) -> str | None:
     )
 
 
+def _tags(policy: Policy, verdict: gate.Verdict) -> dict[str, str]:
+    return {POLICY_SHA256: policy.sha256, AXES: json.dumps({axis.name: axis.outcome for axis in verdict.axes})}
+
+
 def _tag(candidate: Candidate, policy: Policy, verdict: gate.Verdict) -> None:
-    tags = {POLICY_SHA256: policy.sha256, AXES: json.dumps({axis.name: axis.outcome for axis in verdict.axes})}
     server = client()
-    for name, value in tags.items():
+    for name, value in _tags(policy, verdict).items():
         server.set_model_version_tag(candidate.model, str(candidate.version), name, value)

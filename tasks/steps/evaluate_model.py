@@ -27,6 +27,7 @@ from graftline.tasks.data.accepted_rows import (
     split_targets,
 )
 from graftline.tasks.progress import Wait, waiting
+from graftline.tasks.registry.manifest import judged_files
 from graftline.tasks.serving.trial import score_in_fresh_process
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import StepFolder, produce
@@ -36,6 +37,7 @@ from graftline.tasks.steps.behaviour import Examined, FrozenModel, behaviour_on
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.held_out import Scorer, class_slices, held_out_slices, predictions_sha256, slice_scores
 from graftline.tasks.steps.source_task import SourceTask, retention_of
+from graftline.tasks.tracking.model_files import ChangedFilesError
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -287,9 +289,12 @@ def _champions_predictions(
 
     if champion is None:
         return None, None
+    files = judged_files(workspace, champion.model, champion.version)
     try:
         asked, threads = questions(workspace, data, "test"), thread_count(settings.adaptation.threads)
-        scored = score_in_fresh_process(workspace, champion.uri, asked, threads=threads)
+        scored = score_in_fresh_process(workspace, champion.uri, asked, threads=threads, files=files)
+    except ChangedFilesError:
+        raise  # it is not the champion that does not answer
     except RegistryRefusedError as error:
         return None, f"champion version {champion.version} could not be scored: {error}"
     if scored.task != data.task:

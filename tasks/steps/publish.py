@@ -3,7 +3,7 @@
 import csv
 import io
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -18,16 +18,17 @@ from graftline.answers.tasks import TASKS
 from graftline.digests import json_sha256
 from graftline.evaluation.bootstrap import Score
 from graftline.evaluation.scoring import spelt
-from graftline.files import write_atomically, write_json
+from graftline.files import json_file, write_atomically, write_json
 from graftline.pages.alt_texts import alt_text, training_alt_text
 from graftline.pages.headline import IN_PLAIN_WORDS, headline
 from graftline.pages.report import BaselineRow, Link, Picture, RunReport, outcome_of, render_card, render_report
 from graftline.pages.text import as_markdown
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.progress import in_prefect
+from graftline.tasks.registry.binding import PAGES
 from graftline.tasks.step import step
 from graftline.tasks.steps.data_version import pointer_of
-from graftline.tasks.steps.decide import Decision
+from graftline.tasks.steps.decide import Decision, Pages
 from graftline.tasks.steps.evaluate_model import PREDICTIONS, Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.outcome import RunOutcome
@@ -43,10 +44,22 @@ from graftline.verdict.policy import Policy
 if TYPE_CHECKING:
     from graftline.behaviour.held_out import HeldOut
 
-REPORT, CARD, METRICS, TABLE = "report.html", "model_card.md", "metrics.json", "verdict.json"
+TABLE, REPORT = PAGES
+CARD, METRICS = "model_card.md", "metrics.json"
 VALIDATION = "validation.html"
 
 logger = logging.getLogger("graftline.publish")
+
+
+def bound_pages(workspace: Workspace, outcome: Callable[[Decision], RunOutcome]) -> Pages:
+    """Draws the pages that say a verdict before it is recorded, so that the record can bind them."""
+
+    def drawn(decision: Decision) -> dict[str, bytes]:
+        done = outcome(decision)
+        table = json_file(_verdict_table(done.inputs.policy, decision))
+        return {REPORT: render_report(_report(workspace, done)).encode(), TABLE: table}
+
+    return drawn
 
 
 @step("7 publish")
@@ -62,10 +75,16 @@ def publish(workspace: Workspace, done: RunOutcome) -> Path:
         _write_for_dvc(folder, report, done.checkpoint, evaluation.held_out)
     files = [evaluation.folder.path / name for name in (*evaluation.held_out.pictures.values(), PREDICTIONS)]
     scores = {f"test/{name}": score["value"] for name, score in evaluation.scores.items()}
-    log_results(done.run, scores, [folder / REPORT, folder / CARD, folder / TABLE, *files])
+    log_results(done.run, scores, [*_pages_to_log(done, folder), folder / CARD, *files])
     _describe(done, report)
     _show_in_prefect(workspace, report, done.inputs.data, folder)
     return folder / REPORT
+
+
+def _pages_to_log(done: RunOutcome, folder: Path) -> list[Path]:
+    """Without those that the verdict's record binds: they lie there, and another release may draw them otherwise."""
+    bound = done.decision.kept if done.run.run_id == done.candidate.run_id else ()
+    return [folder / name for name in PAGES if name not in bound]
 
 
 def alone_in_reports(workspace: Workspace) -> FileLock:

@@ -17,7 +17,8 @@ from graftline.tasks.data.expectation_files import FILES as EXPECTATIONS
 from graftline.tasks.data.files import digest_of_rows, files_with_md5, version_of_files
 from graftline.tasks.own_code import PACKAGE
 from graftline.tasks.registry.carrying_out import questions, read_settled
-from graftline.tasks.registry.versions import verdict_of
+from graftline.tasks.registry.manifest import require_as_judged
+from graftline.tasks.registry.versions import champion_of, verdict_of
 from graftline.tasks.step_folders import MANIFEST, StepFolder
 from graftline.tasks.steps.data_version import pointer_of
 from graftline.tasks.steps.outcome import RunOutcome
@@ -26,7 +27,14 @@ from graftline.tasks.steps.result import result_of
 from graftline.tasks.tracking.server import tracking_uri
 from graftline.tasks.tracking.stored_model import stored_model
 from graftline.tasks.unchanged.places import Looks, Noted, Place, UnsureError, looked_at, noted
-from graftline.tasks.unchanged.receipts import Receipt, history_place, receipt_path, registry_state, write_receipt
+from graftline.tasks.unchanged.receipts import (
+    Receipt,
+    history_place,
+    model_place,
+    receipt_path,
+    registry_state,
+    write_receipt,
+)
 from graftline.tasks.unchanged.surroundings import surroundings
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import POLICY
@@ -73,8 +81,9 @@ def keep_receipt(workspace: Workspace, done: RunOutcome, report: Path, beginning
 
 def _receipt(workspace: Workspace, done: RunOutcome, report: Path, beginning: Beginning) -> Receipt:
     model, runs = done.candidate.model, {done.candidate.run_id, done.run.run_id}
+    versions = {str(number) for number in (done.candidate.version, champion_of(model)) if number is not None}
     past = history_place(workspace, model)
-    before = registry_state(workspace, model, runs), looked_at(workspace.root, past)
+    before = registry_state(workspace, model, runs, versions), looked_at(workspace.root, past)
     _require_decided(workspace, done)
     files = {
         past: _steady(workspace.root, past),
@@ -82,9 +91,10 @@ def _receipt(workspace: Workspace, done: RunOutcome, report: Path, beginning: Be
         **{_place(workspace, folder.path): _as_made(workspace, folder) for folder in _step_folders(done)},
         **_base_model(workspace, done),
         **_reports(workspace, done),
+        **_registered_models(workspace, model, before[0]["locations"]),
     }
     _require_older_code(beginning)
-    if before != (registry_state(workspace, model, runs), looked_at(workspace.root, past)):
+    if before != (registry_state(workspace, model, runs, versions), looked_at(workspace.root, past)):
         raise UnsureError("the registry changed meanwhile")
     return Receipt(result_of(done, report, 0.0, again=True), beginning.surroundings, before[0], files)
 
@@ -182,6 +192,18 @@ def _reports(workspace: Workspace, done: RunOutcome) -> dict[Place, dict[str, No
         if whose_pages(workspace) != pages_of(done):
             raise UnsureError(f"{workspace.reports}: holds the pages of another run")
     return {place: found}
+
+
+def _registered_models(
+    workspace: Workspace, model: str, locations: Mapping[str, str]
+) -> dict[Place, dict[str, Noted] | None]:
+    """The files of candidate and champion that lie on this machine, if they are those that were judged."""
+    files = {}
+    for number, location in locations.items():
+        if place := model_place(workspace, location):
+            files[place] = _steady(workspace.root, place)
+            require_as_judged(workspace, model, int(number))
+    return files
 
 
 def _require(path: Path, found: Mapping[str, Noted], expected: Mapping[str, str]) -> None:

@@ -8,9 +8,9 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
@@ -21,6 +21,8 @@ from graftline.errors import GraftlineError
 from graftline.settings import Kind, Task
 from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, questions, read_split
 from graftline.tasks.own_code import PACKAGE, is_in, modules_behind, path_of
+from graftline.tasks.registry.binding import PREDICTIONS_SHA256, SERVING, SPLIT_SHA256, TEST_SHA256
+from graftline.tasks.registry.manifest import require_as_judged
 from graftline.tasks.registry.promotion import repair
 from graftline.tasks.registry.removal import remove_unregistered
 from graftline.tasks.registry.versions import (
@@ -45,8 +47,9 @@ from graftline.tasks.steps.data_version import pointer_of
 from graftline.tasks.steps.evaluate_model import Champion, Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.held_out import predictions_sha256
+from graftline.tasks.tracking.model_files import digests_of
 from graftline.tasks.tracking.requirements import public_version
-from graftline.tasks.tracking.server import TrackedRun, client, patiently_asked
+from graftline.tasks.tracking.server import TrackedRun, client, model_folder, patiently_asked
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -61,8 +64,6 @@ REQUIRED_OF: dict[Kind, tuple[str, ...]] = {**READING_LIBRARIES, "image": (*READ
 NO_RIVAL = "none"
 # How a registered model computes unless whoever loads it says otherwise.
 AS_EVALUATED = {"precision": "float32", "runtime": "torch", "device": "cpu"}
-# How the version does as a server; noted with it, because it is measured once.
-SERVING = "graftline.serving"
 SERVED_MODEL = "graftline.tasks.serving.served_model"
 # A folder of this ending beside the run's lock holds what is being registered, so that a kill leaves nothing elsewhere.
 REGISTERING = ".registering"
@@ -92,18 +93,28 @@ class Candidate:
     outcome: Outcome
     trial: Trial | None = None
     """How it does as a server; none of a version that was judged before this was measured."""
+    files: Mapping[str, str] | None = field(default=None, compare=False)
+    """SHA-256 of every file of it, by which it answered as evaluated; None of a version that was judged already."""
 
 
 @step("champion_to_beat")
 def champion_to_beat(workspace: Workspace, model: str, run: TrackedRun, question: str | None = None) -> Champion | None:
-    """The present champion; for a candidate that was judged already, the one it was judged against."""
+    """The present champion; for a candidate that was judged already, the one it was judged against.
+
+    Raises: RegistryRefusedError if the champion's files are not those that were judged.
+    """
     version = _registered(model, run, question)
     records = repair(workspace, model)
     if version is not None and verdict_of(records, version):
         rival = version.tags[RIVAL]
+        if (champion := champion_of(model)) is not None:
+            require_as_judged(workspace, model, champion)
         return None if rival == NO_RIVAL else Champion(model, int(rival))
     champion = champion_of(model)
-    return None if champion is None else Champion(model, champion)
+    if champion is None:
+        return None
+    require_as_judged(workspace, model, champion)
+    return Champion(model, champion)
 
 
 @step("5 register_model")
@@ -135,14 +146,15 @@ def register_model(
             " second version and no second verdict",
             version.version,
         )
+    require_as_judged(workspace, model, int(version.version))  # of one that was judged, whatever its tags say now
     if VERDICT in version.tags:
         logger.info("register_model: version %s (reused)", version.version)
         measured = version.tags.get(SERVING)
         trial = Trial(**json.loads(measured)) if measured else None
         return Candidate(model, int(version.version), run_id, "reused", trial)
-    trial = _check_answers(workspace, version, data, evaluation, threads=checkpoint.threads)
+    trial, files = _check_answers(workspace, version, data, evaluation, threads=checkpoint.threads)
     _note(version, data, evaluation, trial)
-    return Candidate(model, int(version.version), run_id, "ran", trial)
+    return Candidate(model, int(version.version), run_id, "ran", trial, files)
 
 
 def _remove_leftovers(workspace: Workspace, run: TrackedRun) -> None:
@@ -285,18 +297,21 @@ def requirements(kind: Kind) -> list[str]:
 
 def _check_answers(
     workspace: Workspace, version: "ModelVersion", data: ValidatedData, evaluation: Evaluation, *, threads: int
-) -> Trial:
+) -> tuple[Trial, dict[str, str]]:
+    """Raises: GraftlineError if it answers otherwise than it was evaluated. Returns: also the files that it is."""
     row_ids, asked = read_split(data, "test", ["row_id"])["row_id"], questions(workspace, data, "test")
     uri = f"models:/{version.name}/{version.version}"
     logger.info("asking %s for all %d held-out rows in a fresh process", uri, len(asked))
-    scored, trial = try_in_fresh_process(workspace, uri, asked, threads=threads)
+    with model_folder(workspace, uri) as folder:
+        files = digests_of(f"{version.name} version {version.version}", folder)
+    scored, trial = try_in_fresh_process(workspace, uri, asked, threads=threads, files=files)
     got = predictions_sha256(row_ids, scored.predictions)
     if (scored.task, scored.labels) != (data.task, list(data.labels)) or got != evaluation.predictions_sha256:
         raise GraftlineError(
             f"{uri}: its predictions in a fresh process have digest {got[:12]}, expected"
             f" {evaluation.predictions_sha256[:12]} as evaluated; it was not made challenger; please report this"
         )
-    return trial
+    return trial, files
 
 
 def _note(version: "ModelVersion", data: ValidatedData, evaluation: Evaluation, trial: Trial) -> None:
@@ -305,9 +320,9 @@ def _note(version: "ModelVersion", data: ValidatedData, evaluation: Evaluation, 
     tags = {
         CHECKED: "equal",
         RIVAL: str(evaluation.champion.version) if evaluation.champion else NO_RIVAL,
-        "graftline.predictions_sha256": evaluation.predictions_sha256,
-        "graftline.test_sha256": data.test_sha256,
-        "graftline.split_sha256": data.split_sha256,
+        PREDICTIONS_SHA256: evaluation.predictions_sha256,
+        TEST_SHA256: data.test_sha256,
+        SPLIT_SHA256: data.split_sha256,
         DATA_VERSION: data.data.version,
         SERVING: json.dumps(asdict(trial)),
     }

@@ -45,6 +45,14 @@ def served_run(uri: str, run_id: str) -> list[str] | None:
         return None
 
 
+def served_location(uri: str, model: str, number: int) -> str | None:
+    """As `stored_location`."""
+    try:
+        return str(_ask(uri, "model-versions/get-download-uri", name=model, version=str(number))["artifact_uri"])
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
+        return None
+
+
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """Credentials are for the server that was named."""
 

@@ -74,6 +74,23 @@ def stored_run(uri: str, run_id: str) -> list[str] | None:
         return None
 
 
+def stored_location(uri: str, model: str, number: int) -> str | None:
+    """The address that MLflow loads a version from; None as `stored_model`."""
+    if any(os.environ.get(name) for name in UNUSUAL):
+        return None
+    if uri.startswith("http"):
+        from graftline.tasks.tracking.served_store import served_location
+
+        return served_location(uri, model, number)
+    try:
+        with _opened(uri) as database:
+            where = "name = ? AND workspace = ? AND version = ?", (model, WORKSPACE, str(number))
+            found = _rows(database, "storage_location, source", "model_versions", where)
+            return next((location or source for location, source in found), None)
+    except (sqlite3.Error, ValueError):
+        return None
+
+
 @contextmanager
 def _opened(uri: str) -> Iterator[sqlite3.Connection]:
     """The database in one state, read only. Raises: ValueError if the address names anything else."""
@@ -107,7 +124,7 @@ def _model_in(database: sqlite3.Connection, model: str) -> StoredModel | None:
 
 
 def _rows(
-    database: sqlite3.Connection, columns: str, table: str, where: tuple[str, tuple[str, str]]
+    database: sqlite3.Connection, columns: str, table: str, where: tuple[str, tuple[str, ...]]
 ) -> list[tuple[Any, ...]]:
     condition, values = where
     # Names of ours only; what comes from outside is among the values.

@@ -8,16 +8,19 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from pydantic import JsonValue
 
 from graftline.digests import json_sha256
+from graftline.errors import GraftlineError
 from graftline.files import write_atomically
 from graftline.settings import Settings
 from graftline.tasks.registry.history import history_folder
 from graftline.tasks.registry.versions import NAME
-from graftline.tasks.tracking.server import tracking_uri
-from graftline.tasks.tracking.stored_model import stored_model, stored_run
+from graftline.tasks.tracking.model_files import ADDED_BY_MLFLOW, COMPILED
+from graftline.tasks.tracking.server import connect, tracking_uri
+from graftline.tasks.tracking.stored_model import stored_location, stored_model, stored_run
 from graftline.tasks.unchanged.places import ChangedError, Look, Noted, Place, UnsureError, still_there
 from graftline.tasks.unchanged.surroundings import surroundings
 from graftline.tasks.workspace import Workspace
@@ -52,12 +55,14 @@ def result_if_unchanged(workspace: Workspace, settings: Settings, *, full_check:
         if known.surroundings != surroundings(workspace):
             return None
         files = _still(workspace.root, known.files, read_all=full_check)
-        if known.registry != registry_state(workspace, settings.registry.model, known.registry["runs"]):
+        model, there = settings.registry.model, known.registry
+        if there != registry_state(workspace, model, there["runs"], there["locations"]):
             return None
+        _require_those_elsewhere(workspace, model, there["locations"])
         if files != known.files:
             with suppress(OSError):  # it only spares the next one some reading
                 write_receipt(path, replace(known, files=files))
-    except (ChangedError, UnsureError, OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ChangedError, UnsureError, GraftlineError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return {**known.result, "seconds": round(time.monotonic() - began, 1)}
 
@@ -67,15 +72,42 @@ def receipt_path(workspace: Workspace, settings: Settings) -> Path:
     return workspace.artifacts / "runs" / f"{json_sha256(settings.model_dump(mode='json'))[:32]}{RECEIPT}"
 
 
-def registry_state(workspace: Workspace, model: str, run_ids: Collection[str]) -> dict[str, Any]:
-    """Everything in the registry that a finished run looks at. Raises: UnsureError if that is not to be had quickly."""
+def registry_state(
+    workspace: Workspace, model: str, run_ids: Collection[str], numbers: Collection[str]
+) -> dict[str, Any]:
+    """Everything in the registry that a finished run looks at, and where these versions lie.
+
+    Raises: UnsureError if that is not to be had quickly.
+    """
     uri = tracking_uri(workspace)
     stored = stored_model(uri, model) if NAME.fullmatch(model) else None
     runs = {run_id: stored_run(uri, run_id) for run_id in sorted(run_ids)} if stored else {}
-    if stored is None or None in runs.values():
+    locations = {number: stored_location(uri, model, int(number)) for number in sorted(numbers)} if stored else {}
+    if stored is None or None in (*runs.values(), *locations.values()):
         raise UnsureError(f"{model}: not to be read without MLflow")
     versions = {str(number): asdict(version) for number, version in stored.versions.items()}
-    return {"aliases": {**stored.aliases}, "tags": {**stored.tags}, "versions": versions, "runs": runs}
+    found = {"aliases": {**stored.aliases}, "tags": {**stored.tags}, "versions": versions}
+    return {**found, "runs": runs, "locations": locations}
+
+
+def model_place(workspace: Workspace, location: str) -> Place | None:
+    """The files of a version at this address; None where they do not lie on a disk of this machine."""
+    address = urlsplit(location)
+    if address.scheme not in ("", "file") or address.netloc:
+        return None
+    path = Path(unquote(address.path) if address.scheme else location)
+    inside = path.is_relative_to(workspace.root)
+    return Place(str(path.relative_to(workspace.root) if inside else path), without=(ADDED_BY_MLFLOW, COMPILED))
+
+
+def _require_those_elsewhere(workspace: Workspace, model: str, locations: Mapping[str, str]) -> None:
+    """Have the files of versions compared with their records that no look at this machine's disk tells of."""
+    for number, location in locations.items():
+        if model_place(workspace, location) is None:
+            from graftline.tasks.registry.manifest import require_as_judged  # which takes its time, as signatures do
+
+            connect(workspace)
+            require_as_judged(workspace, model, int(number))
 
 
 def history_place(workspace: Workspace, model: str) -> Place:

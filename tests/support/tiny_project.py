@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from graftline.tasks.steps.evaluate_model import Champion, Evaluation, evaluate_
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.fine_tune import Checkpoint, fine_tune
 from graftline.tasks.steps.outcome import RunOutcome
-from graftline.tasks.steps.publish import publish
+from graftline.tasks.steps.publish import bound_pages, publish
 from graftline.tasks.steps.question import question_of
 from graftline.tasks.steps.receipt import beginning_of_run, keep_receipt
 from graftline.tasks.steps.register_model import Candidate, champion_to_beat, register_model
@@ -91,8 +92,9 @@ def run_line(root: Path, assignments: list[str] | None = None) -> Line:
         champion = champion_to_beat.fn(workspace, settings.registry.model, run, question)
         evaluation = evaluate_model.fn(workspace, settings, data, checkpoint, rivals, champion, source)
         candidate = register_model.fn(workspace, settings.registry.model, run, data, checkpoint, evaluation, question)
-        decision = decide.fn(workspace, policy, candidate, evaluation)
-        done = RunOutcome(inputs, run, checkpoint, rivals, evaluation, candidate, decision)
+        outcome = partial(RunOutcome, inputs, run, checkpoint, rivals, evaluation, candidate)
+        decision = decide.fn(workspace, policy, candidate, evaluation, bound_pages(workspace, outcome))
+        done = outcome(decision)
         report = publish.fn(workspace, done)
     keep_receipt(workspace, done, report, beginning)
     return Line(

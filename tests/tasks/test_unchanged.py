@@ -19,7 +19,8 @@ from graftline.tasks.steps import receipt as writing
 from graftline.tasks.steps.publish import publish
 from graftline.tasks.steps.receipt import Beginning, beginning_of_run, keep_receipt
 from graftline.tasks.steps.result import result_of
-from graftline.tasks.unchanged import places
+from graftline.tasks.tracking.model_files import ChangedFilesError
+from graftline.tasks.unchanged import places, receipts
 from graftline.tasks.unchanged import surroundings as installation
 from graftline.tasks.unchanged.receipts import (
     Result,
@@ -369,3 +370,29 @@ def test_an_alias_that_was_moved_by_hand_leaves_no_receipt_so_that_each_run_says
 def test_without_a_receipt_or_a_project_nothing_is_known(line: Line, tmp_path: Path) -> None:
     assert result_if_unchanged(Workspace(tmp_path), line.settings) is None
     assert history_folder(line.workspace, MODEL).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("location", "place"),
+    [("file:///models/m%20one", "/models/m one"), ("/models/m", "/models/m"), ("s3://bucket/m", None),
+     ("mlflow-artifacts:/1/m", None), ("file://other/models/m", None), ("models:/m-1", None)],
+)  # fmt: skip
+def test_only_files_of_this_machine_are_looked_at(line: Line, location: str, place: str | None) -> None:
+    found = receipts.model_place(line.workspace, location)
+    assert (found.path if found else None) == place
+
+
+def test_files_of_a_version_that_lie_elsewhere_are_compared_with_its_record(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(receipts, "model_place", lambda *_: None)
+    monkeypatch.setattr("graftline.tasks.registry.manifest.require_as_judged", lambda *of: asked.append(of[-1]))
+    assert known(line) is not None
+    assert asked == [1]
+
+    def refuse(*_: object) -> None:
+        raise ChangedFilesError("head.safetensors was changed")
+
+    monkeypatch.setattr("graftline.tasks.registry.manifest.require_as_judged", refuse)
+    assert known(line) is None

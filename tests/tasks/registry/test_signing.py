@@ -1,6 +1,7 @@
 """Records are signed with a key from a file that is named nowhere else, and only trusted signatures count."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from graftline.signatures import signer_from_pem
 from graftline.tasks.registry.history import history_folder, read_history, record_file
 from graftline.tasks.registry.promotion import promote, rollback
 from graftline.tasks.registry.records import parse_record
-from graftline.tasks.registry.signing import KEY_FILE
+from graftline.tasks.registry.signing import KEY_FILE, TRUSTED_KEYS
 from graftline.tasks.registry.verification import verify
 from graftline.tasks.workspace import Workspace
 from tests.support.registered import MODEL, register
@@ -99,8 +100,77 @@ def test_a_signature_by_another_key_than_the_trusted_one_is_refused_and_found(wo
     register(workspace, "PROMOTE")
     settings(workspace, private_key_file="b.pem", trusted_keys=[trusted])
     assert findings(workspace) == [f"record 1 is signed with the key {other}, which is not one of the trusted keys"]
-    with pytest.raises(RegistryRefusedError, match="which is not one of the trusted_keys"):
+    with pytest.raises(RegistryRefusedError, match=r"is signed with the key .* not one of the trusted keys"):
         promote(workspace, MODEL, 1, "a test")
+
+
+@pytest.fixture
+def outside(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file outside of the project that the environment names for trusted keys."""
+    path = tmp_path_factory.mktemp("outside") / "trusted.yaml"
+    monkeypatch.setenv(TRUSTED_KEYS, str(path))
+    return path
+
+
+def test_trusted_keys_outside_go_before_those_in_the_project_where_an_added_one_is_told(
+    workspace: Workspace, outside: Path
+) -> None:
+    ours, added = make_key(workspace.root / "a.pem"), make_key(workspace.root / "b.pem")
+    outside.write_text(yaml.safe_dump({"trusted_keys": [ours]}))
+    settings(workspace, private_key_file="a.pem", trusted_keys=[ours])
+    register(workspace, "PROMOTE")
+    assert findings(workspace) == []
+    settings(workspace, private_key_file="b.pem", trusted_keys=[ours, added])
+    (told,) = findings(workspace)
+    assert told.startswith(f"mlflow/signing.yaml trusts the key {added}, which the file that {TRUSTED_KEYS} names")
+    with pytest.raises(RegistryRefusedError, match=f"not one of the trusted_keys of {TRUSTED_KEYS}"):
+        promote(workspace, MODEL, 1, "a test")
+
+
+def test_a_record_that_was_signed_with_an_added_key_does_not_count(workspace: Workspace, outside: Path) -> None:
+    ours, added = make_key(workspace.root / "a.pem"), make_key(workspace.root / "b.pem")
+    settings(workspace, private_key_file="b.pem", trusted_keys=[ours, added])
+    outside.write_text(yaml.safe_dump({"trusted_keys": [ours, added]}))
+    register(workspace, "PROMOTE")
+    outside.write_text(yaml.safe_dump({"trusted_keys": [ours]}))
+    assert f"record 1 is signed with the key {added}, which is not one of the trusted keys" in findings(workspace)
+
+
+def test_signatures_that_the_file_outside_requires_cannot_be_cut_off_in_the_project(
+    workspace: Workspace, outside: Path
+) -> None:
+    outside.write_text(
+        yaml.safe_dump({"trusted_keys": [make_key(workspace.root / "a.pem")], "required_from": {MODEL: 1}})
+    )
+    settings(workspace, private_key_file="a.pem")
+    register(workspace, "PROMOTE", "HOLD")
+    assert verify(workspace, MODEL).signed_by == {read_history(workspace, MODEL)[0].public_key: 2}
+    for number in (1, 2):
+        path = record_file(workspace, MODEL, number)
+        path.write_bytes(replace(parse_record(path.read_bytes()), public_key=None, signature=None).content)
+    assert "record 1 is not signed, but must be" in findings(workspace)
+
+
+@pytest.mark.parametrize(("content", "said"), [("{}", "names no trusted_keys"), (None, "cannot be read")])
+def test_a_file_of_trusted_keys_that_names_none_is_a_fault_and_not_trust_in_all(
+    workspace: Workspace, outside: Path, content: str | None, said: str
+) -> None:
+    register(workspace, None)
+    if content is not None:
+        outside.write_text(content)
+    with pytest.raises(SettingsError, match=said):
+        verify(workspace, MODEL)
+
+
+def test_a_file_of_trusted_keys_in_the_project_is_refused_though_it_be_a_link(
+    workspace: Workspace, outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(workspace, None)
+    outside.write_text(yaml.safe_dump({"trusted_keys": [make_key(workspace.root / "a.pem")]}))
+    (workspace.root / "trusted.yaml").symlink_to(outside)
+    monkeypatch.setenv(TRUSTED_KEYS, str(workspace.root / "trusted.yaml"))
+    with pytest.raises(SettingsError, match="lies in the project"):
+        verify(workspace, MODEL)
 
 
 @pytest.mark.parametrize(

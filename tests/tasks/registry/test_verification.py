@@ -85,6 +85,23 @@ def rewrite(workspace: Workspace, number: int, **changed: object) -> Record:
 def test_an_untouched_history_has_no_findings_and_says_how_much_was_checked(decided: Workspace) -> None:
     proof = verify(decided, MODEL)
     assert (proof.records, proof.findings, proof.unfinished, proof.signed) == (RECORDS, (), False, 0)
+    assert (proof.compared.versions, proof.compared.without) == (0, (1, 2, 3))  # these have no files
+
+
+def test_a_version_deleted_past_graftline_is_told_though_others_are_left(decided: Workspace) -> None:
+    MlflowClient().delete_model_version(MODEL, "3")
+    assert findings(decided) == [
+        "record 3 is about version 3, which the registry has no more: it was deleted outside of Graftline"
+    ]
+
+
+def test_a_record_that_is_a_link_is_found_and_nothing_is_decided_on_it(decided: Workspace) -> None:
+    path = file_of(decided, 2)
+    path.rename(decided.root / "elsewhere.json")
+    path.symlink_to(decided.root / "elsewhere.json")
+    assert findings(decided)[0] == "record 2 is no plain file, but a link or something else: it was replaced"
+    with pytest.raises(RegistryRefusedError, match="is no plain file"):
+        promote(decided, MODEL, 3, "a test")
 
 
 def test_a_changed_byte_anywhere_in_a_record_is_found_in_that_record(decided: Workspace) -> None:
@@ -226,7 +243,11 @@ def test_a_replaced_registry_is_found(decided: Workspace, empty_store: Path, mon
     said = findings(other)
     assert said[0].startswith("record 1 is about version 1 of run ")
     assert said[0].endswith(": the registry was replaced")
-    assert said[-1].startswith("the alias champion is at none, but by record 6 at version 1")
+    assert any(one.startswith("the alias champion is at none, but by record 6 at version 1") for one in said)
+    # Those that it never had.
+    assert [one.partition(",")[0] for one in said if "deleted" in one] == [
+        "record 5 is about version 2", "record 3 is about version 3",
+    ]  # fmt: skip
 
 
 def test_a_chain_that_begins_with_records_of_the_first_form_verifies_and_is_watched(workspace: Workspace) -> None:

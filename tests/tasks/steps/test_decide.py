@@ -16,13 +16,14 @@ from graftline.evaluation.comparison import Comparison
 from graftline.evaluation.paired_tests import Gains
 from graftline.evaluation.row_gains import RowGains, row_gains
 from graftline.tasks.registry import carrying_out
+from graftline.tasks.registry.binding import AXES, POLICY_SHA256
 from graftline.tasks.registry.history import read_history
 from graftline.tasks.registry.promotion import repair
 from graftline.tasks.registry.records import Record
 from graftline.tasks.registry.versions import BARRED, CHAMPION, REASONS, VERDICT, champion_of
 from graftline.tasks.step_folders import StepFolder
 from graftline.tasks.steps import decide as step
-from graftline.tasks.steps.decide import AXES, POLICY_SHA256, Decision
+from graftline.tasks.steps.decide import Decision
 from graftline.tasks.steps.evaluate_model import Champion, Evaluation, Scores
 from graftline.tasks.steps.register_model import Candidate
 from graftline.tasks.workspace import Workspace

@@ -50,7 +50,7 @@ def answers(evaluation: Evaluation, patch: pytest.MonkeyPatch, *, change: float 
     values = np.stack([table[f"probability.{label}"].to_numpy() for label in LABELS], axis=1)
     values[0, 0] += change
 
-    def score(_: object, uri: str, texts: list[str], *, threads: int) -> tuple[Scored, Trial]:
+    def score(_: object, uri: str, texts: list[str], *, threads: int, files: object) -> tuple[Scored, Trial]:
         asked.append(uri)
         assert len(texts) == len(values)
         return Scored("single_label", list(LABELS), values), TRIAL

@@ -18,9 +18,16 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from graftline.tasks.tracking.server import client, connect, tracking_uri
-from graftline.tasks.tracking.stored_model import UNUSUAL, StoredModel, StoredVersion, stored_model, stored_run
+from graftline.tasks.tracking.stored_model import (
+    UNUSUAL,
+    StoredModel,
+    StoredVersion,
+    stored_location,
+    stored_model,
+    stored_run,
+)
 from graftline.tasks.workspace import Workspace
-from tests.support.registered import MODEL, move_by_hand, register
+from tests.support.registered import MODEL, NO_FILES, move_by_hand, register
 from tests.support.running_project import free_port, wait_until
 from tests.support.tiny_project import surroundings
 
@@ -66,6 +73,12 @@ def test_a_sqlite_store_says_what_the_client_says(filled: Workspace) -> None:
     assert stored_run(uri, run_id) == ["RUNNING", "deleted"]
 
 
+def test_a_sqlite_store_says_where_mlflow_would_load_a_version_from(filled: Workspace) -> None:
+    uri = tracking_uri(filled)
+    assert stored_location(uri, MODEL, 2) == MlflowClient().get_model_version_download_uri(MODEL, "2") == NO_FILES
+    assert stored_location(uri, MODEL, 9) is None
+
+
 @pytest.mark.parametrize("model", ["none", "' OR 1=1 --"])
 def test_a_model_that_is_not_there_is_none(filled: Workspace, model: str) -> None:
     assert stored_model(tracking_uri(filled), model) is None
@@ -108,6 +121,8 @@ def test_a_server_says_what_the_client_says(filled: Workspace) -> None:
         assert found is not None
         assert found == by_mlflow(uri, MODEL) == stored_model(store, MODEL)
         assert stored_run(uri, found.versions[1].run_id) == ["RUNNING", "active"]
+        assert stored_location(uri, MODEL, 2) == stored_location(store, MODEL, 2) == NO_FILES
+        assert stored_location(uri, MODEL, 9) is None
         assert stored_model(uri, "none") is None
         assert stored_run(uri, "none") is None
     finally:
