@@ -12,6 +12,8 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from filelock import FileLock
+
 from graftline.errors import RegistryRefusedError
 from graftline.tasks.patience import Server, patiently, until_there
 from graftline.tasks.progress import waiting
@@ -68,7 +70,17 @@ def connect(workspace: Workspace) -> str:
 
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
+    if not uri.startswith("http"):
+        _open_store(workspace)
     return uri
+
+
+def _open_store(workspace: Workspace) -> None:
+    """The first to open a database makes its tables; of two at once MLflow has one fail."""
+    folder = workspace.root / "mlflow"
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / "mlflow.db.lock"):
+        client()
 
 
 def require_tracking_server(workspace: Workspace) -> None:

@@ -1,9 +1,11 @@
 """Where MLflow keeps things, and what is said about a server that does not answer."""
 
 from pathlib import Path
+from threading import Thread
 
 import mlflow
 import pytest
+from filelock import FileLock
 
 from graftline.errors import RegistryRefusedError, ServerAwayError
 from graftline.tasks.registry.versions import versions_of
@@ -84,3 +86,17 @@ def test_mlflows_own_error_is_a_sentence_of_ours(
     connect(workspace)
     with pytest.raises(RegistryRefusedError, match="m: MLflow refused"), refusing_with_mlflow("m"):
         versions_of("m")
+
+
+@pytest.mark.full
+def test_of_two_that_open_a_new_store_at_once_one_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # so that what MLflow writes there is taken back
+    workspace = Workspace(tmp_path)
+    (tmp_path / "mlflow").mkdir()
+    with FileLock(tmp_path / "mlflow" / "mlflow.db.lock"):
+        other = Thread(target=connect, args=(workspace,), daemon=True)
+        other.start()
+        other.join(timeout=1)
+        assert not (tmp_path / "mlflow" / "mlflow.db").exists(), "whoever opens it makes its tables"
+    other.join()
+    assert (tmp_path / "mlflow" / "mlflow.db").exists()
