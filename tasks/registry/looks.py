@@ -1,11 +1,15 @@
 """The looks at held-out rows that a history holds, and what they leave for the next one."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from graftline.evaluation.row_gains import RowGains, unpacked_gains
 from graftline.tasks.registry.records import Look, Record
-from graftline.verdict import life
 from graftline.verdict.policy import Policy
+
+# Whoever only reads a history need not wait for numpy and scipy.
+if TYPE_CHECKING:
+    from graftline.evaluation.row_gains import RowGains
+    from graftline.verdict import life
 
 
 def looks_before(records: Sequence[Record], record: Record | None) -> list[Record]:
@@ -17,7 +21,7 @@ def looks_before(records: Sequence[Record], record: Record | None) -> list[Recor
     return [one for one in looks if record is None or (one.number < record.number and one.version != record.version)]
 
 
-def allowance_of(policy: Policy, gains: RowGains | None, before: Sequence[Record]) -> life.Allowance | None:
+def allowance_of(policy: Policy, gains: "RowGains | None", before: Sequence[Record]) -> "life.Allowance | None":
     """What the looks before left for one with these gains; none where nothing was compared."""
     if gains is None:
         return None
@@ -30,8 +34,11 @@ def allowance_of(policy: Policy, gains: RowGains | None, before: Sequence[Record
     )
 
 
-def past_looks(records: Sequence[Record]) -> list[life.Look]:
+def past_looks(records: Sequence[Record]) -> "list[life.Look]":
     """The looks that these records hold, oldest first."""
+    from graftline.evaluation.row_gains import unpacked_gains
+    from graftline.verdict import life
+
     looks = {record.number: record.look for record in records if record.look}
     names = {number: look.names for number, look in looks.items() if look.names}
     return [
@@ -40,7 +47,7 @@ def past_looks(records: Sequence[Record]) -> list[life.Look]:
     ]
 
 
-def look_of(records: Sequence[Record], gains: RowGains | None, allowed: life.Allowance | None) -> Look | None:
+def look_of(records: Sequence[Record], gains: "RowGains | None", allowed: "life.Allowance | None") -> Look | None:
     """The look as the next record holds it. A candidate that answers like the champion showed nothing of the rows."""
     if gains is None or allowed is None or not gains.discordant:
         return None
