@@ -25,6 +25,8 @@ def allowance_of(policy: Policy, gains: "RowGains | None", before: Sequence[Reco
     """What the looks before left for one with these gains; none where nothing was compared."""
     if gains is None:
         return None
+    from graftline.verdict import life
+
     return life.allowance(
         past_looks(before),
         gains,
