@@ -73,9 +73,11 @@ def hush_tools() -> None:
     logging.raiseExceptions = False
     for name in FLOW_AND_TASK_RUNS:
         logging.getLogger(name).addFilter(_without_traceback)
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_is_for_a_person)
-        handler.addFilter(make_way)
+    # Some of Prefect's loggers pass nothing on, and have handlers of their own.
+    for name in ("", *AWAY):
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(_is_for_a_person)
+            handler.addFilter(make_way)
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

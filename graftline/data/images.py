@@ -151,8 +151,8 @@ def _whole(content: bytes, max_pixels: int, sample_bits: int) -> _Decoded:
             return _Decoded(_upright(_as_rgb(image), image), "WEBP", image.mode, None)
         _check_jpeg(content, image)
         return _Decoded(_upright(_as_rgb(image), image), "JPEG", image.mode, None)
-    except UnreadableImageError:
-        raise
+    except (UnreadableImageError, MemoryError):
+        raise  # no room for a picture within its limits is the machine's fault
     except Exception as error:  # noqa: BLE001 - decoders raise anything, and one file may never end a run
         raise UnreadableImageError(f"damaged or cut off ({_one_line(error)})") from None
 
@@ -198,6 +198,8 @@ def _opened(content: bytes, max_pixels: int) -> ImageFile.ImageFile:
         # Its text begins "Image size (1600000000 pixels)"; the two sides are not to be had.
         pixels = int(re.findall(r"\d+", str(error))[0])
         raise UnreadableImageError(f"too large: {pixels:,} pixels, expected at most {max_pixels:,}") from None
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001 - decoders raise anything
         other = what_it_is(content, expected=("PNG", "JPEG", "WebP")) or f"it begins with {content[:SHOWN_BYTES]!r}"
         raise UnreadableImageError(f"no readable PNG, JPEG or WebP image: {other}") from None

@@ -117,8 +117,8 @@ def _refusing() -> Iterator[None]:
     """Whatever a decoder raises, it is the file's fault: one file may never end a run over thousands of others."""
     try:
         yield
-    except UnreadableSoundError:
-        raise
+    except (UnreadableSoundError, MemoryError):
+        raise  # no room for a sound within its limits is the machine's fault
     except Exception as error:  # noqa: BLE001 - decoders raise anything
         reason = getattr(error, "error_string", None) or str(error) or type(error).__name__
         raise UnreadableSoundError(f"damaged or cut off ({' '.join(str(reason).split())})") from None

@@ -1,6 +1,8 @@
 """In the terminal stands what a person wants to read; Prefect's page keeps the rest."""
 
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -46,3 +48,22 @@ def test_the_address_of_a_run_is_said_where_it_outlives_the_run(monkeypatch: pyt
     assert not said("prefect.flow_runs", view)
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4200/api")
     assert said("prefect.flow_runs", view)
+
+
+EVENTS_WITHOUT_SERVER = """
+import logging
+from prefect.logging.configuration import setup_logging
+from graftline.flows.console import hush_tools
+setup_logging()
+hush_tools()
+logging.getLogger("prefect._internal.concurrency").error("Service 'EventsWorker' failed", stack_info=True)
+logging.getLogger("prefect.client").warning("something else")
+"""
+
+
+def test_what_prefect_could_not_send_to_a_server_that_is_away_is_not_said() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EVENTS_WITHOUT_SERVER], capture_output=True, text=True, check=True, timeout=300
+    )
+    assert "EventsWorker" not in done.stderr
+    assert "something else" in done.stderr

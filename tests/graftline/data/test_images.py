@@ -446,3 +446,14 @@ def test_the_perceptual_hash_survives_size_and_compression_and_tells_pictures_ap
     others = [stored(tiny_image(label, seed).resize((400, 300))) for label in ("disc", "stripes") for seed in (1, 2)]
     assert distance(stored(large), stored(large.resize((200, 150)), "JPEG", quality=80)) <= 16
     assert min(distance(stored(large), other) for other in others) > 40
+
+
+def test_a_machine_without_memory_is_no_fault_of_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    content = io.BytesIO()
+    Image.linear_gradient("L").save(content, "PNG")
+    monkeypatch.setattr(Image.Image, "convert", full)
+    with pytest.raises(MemoryError):
+        decode_image(content.getvalue())

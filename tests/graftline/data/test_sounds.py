@@ -393,3 +393,14 @@ def test_the_same_sound_in_two_lossless_files_has_the_same_digest() -> None:
     wav, flac, ogg = (sound_facts(stored(samples, kind)).sha256 for kind in ("WAV", "FLAC", "OGG"))
     assert wav == flac != ogg
     assert sound_facts(stored(samples, "WAV", rate=8000)).sha256 != wav
+
+
+def test_a_machine_without_memory_is_no_fault_of_a_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    content = io.BytesIO()
+    soundfile.write(content, np.sin(np.arange(8000) / 9), 16_000, format="WAV")
+    monkeypatch.setattr(soundfile.SoundFile, "read", full)
+    with pytest.raises(MemoryError):
+        decode_sound(content.getvalue(), 16_000)
