@@ -12,6 +12,8 @@ from graftline.tasks.registry.signing import HERE, TRUSTED_KEYS
 from graftline.tasks.registry.verification import Proof, verify
 from graftline.tasks.workspace import Workspace
 
+PACKED = ("names", "names_in", "gains")
+
 
 def history(name: str) -> dict[str, JsonValue]:
     """The records of model `name`, oldest first, and its present champion.
@@ -23,7 +25,7 @@ def history(name: str) -> dict[str, JsonValue]:
     return {
         "model": name,
         "champion": champion,
-        "records": [asdict(record) for record in records],
+        "records": [_shown(record) for record in records],
         "summary": "\n".join([*map(_line, records), present]),
     }
 
@@ -85,6 +87,14 @@ def _notes(proof: Proof) -> list[str]:
         numbers = ", ".join(map(str, compared.without))
         notes.append(f"an earlier release judged versions {numbers}: their records hold no files to compare")
     return notes
+
+
+def _shown(record: Record) -> JsonValue:
+    """A record for a reader, who has no use for what its look packed of each row."""
+    plain: dict[str, JsonValue] = asdict(record)
+    if record.look:
+        plain["look"] = {name: value for name, value in asdict(record.look).items() if name not in PACKED}
+    return plain
 
 
 def _line(record: Record) -> str:

@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from graftline.evaluation.metrics import Floats, Integers, Metric, MetricsOf
 
 CONFIDENCE = 0.95
+# Half of the 95 % interval's width, in standard errors.
+NORMAL_95 = float(norm.isf((1 - CONFIDENCE) / 2))
 # Resamples are drawn in chunks of at most this many counts, so that memory stays flat as rows grow.
 CHUNK_COUNTS = 20_000_000
 
@@ -21,6 +24,11 @@ class Score:
     value: float
     low: float
     high: float
+
+    @property
+    def error(self) -> float:
+        """The standard error that the interval's width says."""
+        return (self.high - self.low) / (2 * NORMAL_95)
 
     def as_json(self) -> dict[str, float]:
         return {"value": self.value, "low": self.low, "high": self.high}

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom, binomtest, norm, t
 
-from graftline.evaluation.bootstrap import CONFIDENCE, Score
+from graftline.evaluation.bootstrap import Score
 from graftline.evaluation.metrics import Floats
 
 # A plan that needs more rows than this is none.
@@ -104,8 +104,7 @@ def rows_for_interval(score: Score, rows: int, *, distance: float, level: float,
 
     Its width shrinks with the square root of the rows, and the estimate varies as the interval says.
     """
-    error = (score.high - score.low) / (2 * float(norm.isf((1 - CONFIDENCE) / 2)))
-    return _rows_for_error(error, rows, distance=distance, level=level, power=power)
+    return _rows_for_error(score.error, rows, distance=distance, level=level, power=power)
 
 
 def rows_for_gains(seen: Gains, *, distance: float, level: float, power: float) -> int:

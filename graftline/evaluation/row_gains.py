@@ -59,7 +59,7 @@ class RowGains:
 
 def row_gains(names: Sequence[str], gains: Floats) -> RowGains:
     """Of rows with these names; gains (rows,) are differences of quality."""
-    digests = np.array([int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little") for name in names])
+    digests = _digests(names)
     kept = np.argsort(digests, kind="stable")[:MOST_ROWS]
     largest = float(np.abs(gains).max(initial=0.0)) or 1.0
     steps = np.rint(gains[kept] / largest * STEPS).astype(np.int8)
@@ -100,6 +100,12 @@ def seen_share(before: RowGains, now: RowGains) -> float:
     return float(np.isin(some, before.names).mean()) if len(some) else 0.0
 
 
+def not_among(before: RowGains, names: Sequence[str]) -> NDArray[np.bool_]:
+    """Which rows with these names surely were none of those of `before`: (rows,)."""
+    digests = _digests(names)
+    return np.asarray((digests <= _reach(before)) & ~np.isin(digests, before.names))
+
+
 def correlations(looks: Sequence[RowGains]) -> Floats:
     """How alike the gains are, as correlations of their sums if no gain is more than chance: (looks, looks).
 
@@ -112,6 +118,13 @@ def correlations(looks: Sequence[RowGains]) -> Floats:
     lengths = np.sqrt((table**2).sum(axis=1, keepdims=True))
     table /= np.where(lengths > 0, lengths, 1.0)
     return np.asarray(table @ table.T)
+
+
+def _digests(names: Sequence[str]) -> NDArray[np.int64]:
+    """The first bytes of the names' digests: (rows,)."""
+    return np.array(
+        [int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little") for name in names], dtype=np.int64
+    )
 
 
 def _reach(look: RowGains) -> float:

@@ -21,8 +21,6 @@ from graftline.verdict.axis import POWER, RISK, Axis, Consequence, Numbers, Outc
 from graftline.verdict.life import Allowance
 from graftline.verdict.policy import Policy
 
-# Half of the 95 % interval's width, in standard deviations.
-NORMAL_95 = float(norm.isf(0.025))
 # From here on the resamples' own p value is too coarse beside the level.
 FEW_RESAMPLES = 10
 
@@ -70,6 +68,7 @@ def champion(rival: Comparison, scoring: Scoring, policy: Policy, allowed: Allow
         "worse": seen.worse,
         "level": level,
         "spent": allowed.spent if allowed else None,
+        "looks": allowed.looks if allowed else None,
         "rows": seen.rows,
         "rows_enough": enough,
         "smallest_difference": smallest_difference(seen.rows, discordance=seen.discordance, level=level, power=POWER)
@@ -232,10 +231,9 @@ def _slice(part: SliceGains, outcome: Outcome, words: str, p: float | None, enou
 
 def _bootstrap_p(difference: Difference, allowed: Allowance | None) -> float:
     """Resamples alone show no p value below their number's share; there their spread has to, by the normal law."""
-    error = (difference.high - difference.low) / (2 * NORMAL_95)
-    if allowed is None or difference.p > FEW_RESAMPLES * allowed.level or not error > 0:
+    if allowed is None or difference.p > FEW_RESAMPLES * allowed.level or not difference.error > 0:
         return difference.p
-    return float(2 * norm.sf(abs(difference.value) / error))
+    return float(2 * norm.sf(abs(difference.value) / difference.error))
 
 
 def _shown(name: str, difference: Difference) -> str:

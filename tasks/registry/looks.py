@@ -1,6 +1,7 @@
 """The looks at held-out rows that a history holds, and what they leave for the next one."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graftline.tasks.registry.records import Look, Record
@@ -8,8 +9,19 @@ from graftline.verdict.policy import Policy
 
 # Whoever only reads a history need not wait for numpy and scipy.
 if TYPE_CHECKING:
+    from graftline.evaluation.bootstrap import Difference
     from graftline.evaluation.row_gains import RowGains
     from graftline.verdict import life
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The rows that a version was chosen by, and what was seen of it there."""
+
+    look: Look
+    gains: "RowGains"
+    by_verdict: bool
+    """Whether the verdict was PROMOTE; otherwise a person chose it."""
 
 
 def looks_before(records: Sequence[Record], record: Record | None) -> list[Record]:
@@ -49,9 +61,29 @@ def past_looks(records: Sequence[Record]) -> "list[life.Look]":
     ]
 
 
-def look_of(records: Sequence[Record], gains: "RowGains | None", allowed: "life.Allowance | None") -> Look | None:
-    """The look as the next record holds it. A candidate that answers like the champion showed nothing of the rows."""
-    if gains is None or allowed is None or not gains.discordant:
+def choice_of(records: Sequence[Record], version: int) -> Choice | None:
+    """By which look a version was judged; none of one that had no champion to beat."""
+    from graftline.evaluation.row_gains import unpacked_gains
+
+    judged = next((one for one in looks_before(records, None) if one.version == version), None)
+    if judged is None or judged.look is None:
+        return None
+    look, looks = judged.look, {record.number: record.look for record in records if record.look}
+    names = look.names or str(looks[look.names_in or 0].names)
+    return Choice(look, unpacked_gains(look.rows, names, look.gains), judged.verdict == "PROMOTE")
+
+
+def look_of(
+    records: Sequence[Record],
+    gains: "RowGains | None",
+    allowed: "life.Allowance | None",
+    difference: "Difference | None",
+) -> Look | None:
+    """The look as the next record holds it. A candidate that answers like the champion showed nothing of the rows.
+
+    `difference`: of the main scores.
+    """
+    if gains is None or allowed is None or difference is None or not gains.discordant:
         return None
     text = gains.names_text
     before = looks_before(records, None)
@@ -64,4 +96,6 @@ def look_of(records: Sequence[Record], gains: "RowGains | None", allowed: "life.
         names=None if same else text,
         names_in=same,
         gains=gains.gains_text,
+        gain=difference.value,
+        error=difference.error,
     )

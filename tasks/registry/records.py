@@ -51,6 +51,10 @@ class Look:
     """The record that holds the names, if they are those of an earlier one."""
     gains: str
     """What the candidate gained on each of these rows: base64."""
+    gain: float
+    """By how much its main score was better than the champion's."""
+    error: float
+    """The standard error of that."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,7 +97,7 @@ def decide(
             approval=required_approval(policy),
             evaluation_sha256=evaluation.sha256,
             policy_sha256=policy.sha256,
-            look=look_of(records, evaluation.row_gains, allowed),
+            look=look_of(records, evaluation.row_gains, allowed, evaluation.main_difference),
             files=candidate.files,
             bind=bind,
         )

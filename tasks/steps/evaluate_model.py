@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -27,6 +27,7 @@ from graftline.tasks.data.accepted_rows import (
     split_targets,
 )
 from graftline.tasks.progress import Wait, waiting
+from graftline.tasks.registry.looks import Choice
 from graftline.tasks.registry.manifest import judged_files
 from graftline.tasks.serving.trial import score_in_fresh_process
 from graftline.tasks.step import step
@@ -43,10 +44,12 @@ from graftline.tasks.workspace import Workspace
 if TYPE_CHECKING:
     from graftline.behaviour.findings import Behaviour
     from graftline.behaviour.held_out import HeldOut
+    from graftline.evaluation.bootstrap import Difference
     from graftline.evaluation.comparison import Comparison, Slice
     from graftline.evaluation.examples import Rows
     from graftline.evaluation.metrics import Floats
     from graftline.evaluation.row_gains import RowGains
+    from graftline.evaluation.selection import Chosen
 
 STEP = "evaluate_model"
 LIBRARIES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "fairlearn", "matplotlib")
@@ -63,6 +66,8 @@ class Champion:
 
     model: str
     version: int
+    choice: Choice | None = field(default=None, compare=False)
+    """The rows that it was chosen by; none of a first model."""
 
     @property
     def uri(self) -> str:
@@ -79,6 +84,8 @@ class Evaluation:
     scores: Scores
     comparison: "Comparison | None"
     """The candidate beside the champion, paired on rows."""
+    chosen: "Chosen | None"
+    """How the champion does on rows that it was not chosen by, if it was chosen by some."""
     row_gains: "RowGains | None"
     """What it gained beside the champion on each row."""
     baselines: "Mapping[str, Comparison]"
@@ -92,6 +99,12 @@ class Evaluation:
     """All else that there is to show of the rows, also per class and slice."""
     sha256: str
     """The digest of all these numbers."""
+
+    @property
+    def main_difference(self) -> "Difference | None":
+        """By how much the main score is better than the champion's."""
+        primary = TASKS[self.task].scores.scoring.primary
+        return None if self.comparison is None else self.comparison.differences[primary]
 
 
 @step("4 evaluate_model")
@@ -118,6 +131,7 @@ def evaluate_model(
         "baselines": {name: rival.folder.key for name, rival in baselines.rivals.items()},
         "left_out": {**baselines.left_out},
         "champion": champion.uri if champion else None,
+        "chosen_by": asdict(champion.choice.look) if champion and champion.choice else None,
         "source_task": source.folder.key if source else None,
     }
     folder = produce(
@@ -172,6 +186,7 @@ def _build(
         "pictures": _write_pictures(folder, seen),
         "comparison": None if theirs is None else scores.compare(predictions, theirs, named),
         "row_gains": None if theirs is None else scores.row_gains(rows["row_id"], predictions, theirs),
+        "chosen": None if theirs is None or champion is None else _chosen(champion, rows["row_id"], theirs, scores),
         "obstacle": obstacle,
         "examples": _examples(settings, shown, predictions, (named, theirs), scores, baselines),
     }
@@ -305,6 +320,24 @@ def _champions_predictions(
     return (aligned(scored.predictions, scored.labels, data.labels) if data.labels else scored.predictions), None
 
 
+def _chosen(champion: Champion, row_ids: list[str], predictions: "Floats", scores: Scorer) -> JsonValue:
+    """How it does on rows that it was not chosen by."""
+    from graftline.evaluation.row_gains import not_among
+    from graftline.evaluation.selection import LEAST_ROWS, corrected_gain
+
+    if champion.choice is None:
+        return None
+    look, others = champion.choice.look, not_among(champion.choice.gains, row_ids)
+    enough = int(others.sum()) >= LEAST_ROWS
+    return {
+        "rows": look.rows,
+        "gain": look.gain,
+        "corrected": corrected_gain(look.gain, look.error, level=look.level) if champion.choice.by_verdict else None,
+        "others": int(others.sum()),
+        "scores": scores.on(others).of(predictions[others]) if enough else None,
+    }
+
+
 def _examples(
     settings: Settings,
     rows: "Rows",
@@ -350,6 +383,7 @@ def _record(folder: StepFolder, champion: Champion | None) -> Evaluation:
     from graftline.behaviour.held_out import held_out_of
     from graftline.evaluation.comparison import comparison_of
     from graftline.evaluation.row_gains import row_gains_of
+    from graftline.evaluation.selection import chosen_of
 
     summary = cast("dict[str, JsonValue]", folder.read_json(SUMMARY))
     task = cast("Task", summary["task"])
@@ -362,6 +396,7 @@ def _record(folder: StepFolder, champion: Champion | None) -> Evaluation:
         champion=champion,
         scores=scores,
         comparison=comparison_of(summary["comparison"]) if summary["comparison"] else None,
+        chosen=chosen_of(summary["chosen"]) if summary["chosen"] else None,
         row_gains=row_gains_of(summary["row_gains"]) if summary["row_gains"] else None,
         baselines={name: comparison_of(compared) for name, compared in plain.items()},
         left_out=cast("dict[str, str]", summary["left_out"]),

@@ -162,7 +162,7 @@ def _report(workspace: Workspace, done: RunOutcome) -> RunReport:
         baselines=_baseline_rows(evaluation, task.scores.scoring.primary),
         classes=held_out.classes,
         slices=held_out.slices,
-        tables=tables_of(evaluation, candidate),
+        tables=tables_of(evaluation, candidate, decision.axes),
         pictures=_drawn(evaluation, checkpoint, task.scores.scoring.loss),
         other=other[0],
         examples=example_rows(workspace, data, held_out.examples, task.shown),

@@ -22,8 +22,10 @@ from graftline.settings import Kind, Task
 from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, questions, read_split
 from graftline.tasks.own_code import PACKAGE, is_in, modules_behind, path_of
 from graftline.tasks.registry.binding import PREDICTIONS_SHA256, SERVING, SPLIT_SHA256, TEST_SHA256
+from graftline.tasks.registry.looks import choice_of
 from graftline.tasks.registry.manifest import require_as_judged
 from graftline.tasks.registry.promotion import repair
+from graftline.tasks.registry.records import Record
 from graftline.tasks.registry.removal import remove_unregistered
 from graftline.tasks.registry.versions import (
     BARRED,
@@ -109,12 +111,16 @@ def champion_to_beat(workspace: Workspace, model: str, run: TrackedRun, question
         rival = version.tags[RIVAL]
         if (champion := champion_of(model)) is not None:
             require_as_judged(workspace, model, champion)
-        return None if rival == NO_RIVAL else Champion(model, int(rival))
+        return None if rival == NO_RIVAL else _champion(model, int(rival), records)
     champion = champion_of(model)
     if champion is None:
         return None
     require_as_judged(workspace, model, champion)
-    return Champion(model, champion)
+    return _champion(model, champion, records)
+
+
+def _champion(model: str, version: int, records: list[Record]) -> Champion:
+    return Champion(model, version, choice_of(records, version))
 
 
 @step("5 register_model")

@@ -2,21 +2,24 @@
 
 from collections.abc import Sequence
 
+from graftline.answers.tasks import TASKS
 from graftline.behaviour.bias import Disparity
 from graftline.behaviour.findings import Counted
 from graftline.behaviour.retention import Retention
-from graftline.evaluation.bootstrap import Difference
+from graftline.evaluation.bootstrap import Difference, Score
+from graftline.evaluation.scoring import spelt
 from graftline.pages.report import Table
 from graftline.tasks.serving.trial import Trial
 from graftline.tasks.steps.evaluate_model import Evaluation
 from graftline.tasks.steps.register_model import Candidate
+from graftline.verdict.axis import Axis
 from graftline.verdict.behaviour_axes import REFUSED
 
 
-def tables_of(evaluation: Evaluation, candidate: Candidate) -> list[Table]:
+def tables_of(evaluation: Evaluation, candidate: Candidate, axes: Sequence[Axis]) -> list[Table]:
     """All there is to show."""
     behaviour = evaluation.held_out.behaviour
-    tables = []
+    tables = [*_evidence(evaluation, axes), *_luck(evaluation)]
     if counts := [*behaviour.changes, *behaviour.directions]:
         tables.append(_under_changes(counts))
     if behaviour.disparities:
@@ -26,6 +29,47 @@ def tables_of(evaluation: Evaluation, candidate: Candidate) -> list[Table]:
     if behaviour.left_out:
         tables.append(Table("Asked for and not there", "; ".join(behaviour.left_out), (), ()))
     return [*tables, *([_as_a_server(candidate.trial)] if candidate.trial else [])]
+
+
+def _evidence(evaluation: Evaluation, axes: Sequence[Axis]) -> list[Table]:
+    """What is left of the held-out rows' evidence, once they were looked at."""
+    numbers = next((axis.numbers or {} for axis in axes if axis.name == "champion"), {})
+    level, spent, looks, enough = (numbers.get(name) for name in ("level", "spent", "looks", "rows_enough"))
+    if level is None or spent is None or looks is None:
+        return []
+    rows = evaluation.held_out.rows
+    lead = "each candidate that is compared on the same rows spends some of what they can show, so that all of them"
+    lead += " together rarely promote one that is no better; new held-out rows bring theirs whole"
+    cells = [
+        ("candidates that the rows had seen before, on average", f"{looks:.1f}"),
+        ("share of their evidence spent before this one", f"{100 * spent:.0f} %"),
+        ("p value that this one had to reach", f"{level:.2g}"),
+    ]
+    if enough is not None:
+        more = f"{enough - rows:,.0f} more than these" if enough > rows else "these are enough"
+        cells.append(("rows that show the wanted difference four times out of five", f"{enough:,.0f}: {more}"))
+    return [Table("Evidence of the held-out rows", lead, ("what", "how much"), cells)]
+
+
+def _luck(evaluation: Evaluation) -> list[Table]:
+    """The champion's score on rows that it was not chosen by."""
+    seen, compared, champion = evaluation.chosen, evaluation.comparison, evaluation.champion
+    if seen is None or compared is None or champion is None:
+        return []
+    primary = TASKS[evaluation.task].scores.scoring.primary
+    lead = f"version {champion.version} became champion because it was better on rows that are held out here, by"
+    lead += f" {seen.gain:.4f}; a model that was chosen by its score looks better there than it is"
+    cells = [("these held-out rows", f"{evaluation.held_out.rows:,}", _valued(compared.scores[primary]))]
+    if seen.luck is not None:
+        lead += f"; without that luck its gain is about {seen.corrected:.4f}, and its score here {seen.luck:.4f} lower"
+    others = "too few to tell" if seen.scores is None else _valued(seen.scores[primary])
+    cells.append(("those of them that it was not chosen by", f"{seen.others:,}", others))
+    header = ("rows", "how many", f"{spelt(primary)} of the champion (95 % interval)")
+    return [Table("The champion's luck", lead, header, cells)]
+
+
+def _valued(score: Score) -> str:
+    return f"{score.value:.4f} ({score.low:.4f} – {score.high:.4f})"
 
 
 def _under_changes(counts: Sequence[Counted]) -> Table:
@@ -66,7 +110,7 @@ def _of_the_source_task(retention: Retention) -> Table:
     if retention.unchanged:
         lead += "; here nothing could be forgotten, what the model makes of these rows is bit for bit as before"
     scored = (("the frozen base model", retention.before), ("this model", retention.after))
-    rows = [(whose, f"{one.value:.4f} ({one.low:.4f} – {one.high:.4f})") for whose, one in scored]
+    rows = [(whose, _valued(one)) for whose, one in scored]
     return Table(
         "Source task",
         lead,

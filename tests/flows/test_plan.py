@@ -24,7 +24,7 @@ def looked_at(root: Path, gains: np.ndarray[tuple[int], np.dtype[np.float64]], l
     kept = row_gains([str(number) for number in range(len(gains))], gains)
     look = Look(
         level=level, spent=0.0, looks_before=0, rows=kept.rows, names=kept.names_text, names_in=None,
-        gains=kept.gains_text,
+        gains=kept.gains_text, gain=0.0, error=0.01,
     )  # fmt: skip
     entry = Entry(action="verdict", version=1, champion_before=None, champion_after=None, why="", look=look)
     (root / "mlflow").mkdir()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import JsonValue
 
-from graftline.evaluation.row_gains import MOST_ROWS, correlations, row_gains, row_gains_of, seen_share
+from graftline.evaluation.row_gains import MOST_ROWS, correlations, not_among, row_gains, row_gains_of, seen_share
 
 
 def names(first: int, last: int) -> list[str]:
@@ -34,6 +34,13 @@ def test_the_share_of_rows_that_were_seen_is_known_of_large_tables_too(count: in
     assert seen_share(before, now) == pytest.approx(0.75, abs=0.03)
     assert seen_share(before, row_gains(names(count, 2 * count), nothing)) == 0
     assert seen_share(now, now) == 1
+
+
+@pytest.mark.parametrize("count", [1000, 20_000])
+def test_rows_that_came_later_are_known_where_all_earlier_ones_are(count: int) -> None:
+    before = row_gains(names(0, count), np.zeros(count))
+    assert not not_among(before, names(0, count)).any()
+    assert not_among(before, names(count, 2 * count)).mean() == pytest.approx(min(1, MOST_ROWS / count), abs=0.02)
 
 
 def test_correlations_are_those_of_the_gains_on_rows_that_both_saw() -> None:

@@ -76,6 +76,7 @@ def evaluation(
         scores=numbers,
         comparison=compared(f"champion version {champion}", difference) if difference else None,
         row_gains=gains_of(difference) if difference else None,
+        chosen=None,
         baselines={"majority": compared("the most frequent label", (0.4, 0.3, 0.5))},
         left_out={},
         obstacle=obstacle,

@@ -13,13 +13,17 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from graftline.errors import RegistryRefusedError
 from graftline.evaluation.metrics import Floats
+from graftline.evaluation.row_gains import row_gains
 from graftline.settings import Settings
 from graftline.tasks.data.accepted_rows import read_split
+from graftline.tasks.registry.looks import Choice
+from graftline.tasks.registry.records import Look
 from graftline.tasks.serving.trial import Scored
 from graftline.tasks.step_folders import StepFolder
 from graftline.tasks.steps.baselines import Baselines, baselines
 from graftline.tasks.steps.evaluate_model import Champion, Evaluation, evaluate_model
 from graftline.tasks.steps.held_out import predictions_sha256
+from graftline.tasks.steps.report_tables import tables_of
 from tests.support.tiny_project import LABELS, MODEL, Line
 
 
@@ -121,6 +125,34 @@ def test_the_difference_is_the_candidates_score_minus_the_champions(
     assert compared.scores["accuracy"].value == pytest.approx(targets.count("bad") / len(targets))
     for name, score in compared.differences.items():
         assert score.value == pytest.approx(evaluation.scores[name]["value"] - compared.scores[name].value)
+
+
+def test_a_champion_is_scored_on_the_rows_that_it_was_not_chosen_by_too(
+    adapted: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets, _ = predicted(adapted.evaluation)
+    names, some = read_split(adapted.data, "test", ["row_id"])["row_id"], len(targets) // 3
+    # Right about every row that it was chosen by, and wrong about all others.
+    right = np.array([target == "good" for target in targets]) == (np.arange(len(targets)) < some)
+    champion_answers(monkeypatch, Scored("single_label", ["bad", "good"], np.stack([~right, right], 1).astype(float)))
+    seen = row_gains(names[:some], np.ones(some))
+    look = Look(
+        level=0.05, spent=0.1, looks_before=1, rows=some, names=seen.names_text, names_in=None, gains=seen.gains_text,
+        gain=0.026, error=0.01,
+    )  # fmt: skip
+    evaluation = evaluate(adapted, Champion(MODEL, 905, Choice(look, seen, by_verdict=True)))
+    chosen, compared = evaluation.chosen, evaluation.comparison
+    assert chosen is not None
+    assert compared is not None
+    assert chosen.scores is not None
+    assert (chosen.rows, chosen.others, chosen.scores["accuracy"].value) == (some, len(targets) - some, 0.0)
+    assert compared.scores["accuracy"].value == pytest.approx(some / len(targets))
+    assert chosen.corrected is not None
+    assert 0 < chosen.corrected < 0.02 < chosen.gain == 0.026
+    table = next(one for one in tables_of(evaluation, adapted.candidate, ()) if one.title == "The champion's luck")
+    assert table.rows[1][1:] == (f"{len(targets) - some:,}", "0.0000 (0.0000 – 0.0000)")
+    assert "version 905 became champion" in table.lead
+    assert evaluate(adapted, Champion(MODEL, 905)).chosen is None  # it was no one's rival
 
 
 def test_the_parts_of_the_rows_are_compared_one_by_one(adapted: Line, monkeypatch: pytest.MonkeyPatch) -> None:

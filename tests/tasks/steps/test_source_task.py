@@ -90,7 +90,7 @@ def test_what_the_base_model_knew_and_the_adapted_one_knows_is_evaluated_judged_
         if axis.name == "retention"
     )
     assert (axis.outcome, axis.consequence) == ("win", None)
-    table = next(table for table in tables_of(evaluation, adapted.candidate) if table.title == "Source task")
+    table = next(table for table in tables_of(evaluation, adapted.candidate, ()) if table.title == "Source task")
     assert table.rows[0][1].startswith(f"{seen.before.value:.4f} (")
     assert table.rows[1][1].startswith(f"{seen.after.value:.4f} (")
     assert table.rows[2][1].startswith(f"{seen.difference.value:+.3f} (")
