@@ -29,6 +29,7 @@ def result_of(done: RunOutcome, report: Path, seconds: float, *, again: bool = F
             for axis in done.decision.axes
         ],
         "rows_enough": done.decision.rows_enough,
+        "evidence": _evidence(done),
         "scores": cast("JsonValue", done.evaluation.scores),
         "baselines": {
             name: {"against": rival.against, **rival.scores[primary].as_json()}
@@ -55,6 +56,14 @@ def result_of(done: RunOutcome, report: Path, seconds: float, *, again: bool = F
         "seconds": round(seconds, 1),
     }
     return {**result, "summary": _summary(done, report, primary, unchanged=set(steps.values()) == {"reused"})}
+
+
+def _evidence(done: RunOutcome) -> JsonValue:
+    """What the held-out rows said against the champion, and what earlier looks at them had left; None without one."""
+    seen = next((axis.numbers for axis in done.decision.axes if axis.name == "champion" and axis.numbers), None)
+    if seen is None:
+        return None
+    return {name: seen[name] for name in ("difference", "p", "level", "spent", "looks")}
 
 
 def _summary(done: RunOutcome, report: Path, primary: str, *, unchanged: bool) -> str:
