@@ -61,6 +61,12 @@ class NoRoomError(GraftlineError):
     exit_code = 8
 
 
+class BundleRefusedError(GraftlineError):
+    """A bundle is not what its signer made, or was signed by nobody whom the recipient trusts."""
+
+    exit_code = 9
+
+
 class Stopped(BaseException):
     """A signal asked this process to stop."""
 

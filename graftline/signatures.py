@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 PUBLIC_KEY_BYTES = 32
 
@@ -33,6 +33,19 @@ def signer_from_pem(pem: bytes) -> Signer:
     if not isinstance(private, Ed25519PrivateKey):
         raise ValueError("holds a private key of another kind than Ed25519")
     return Signer(base64.b64encode(private.public_key().public_bytes_raw()).decode(), private)
+
+
+def public_key_from_pem(pem: bytes) -> str:
+    """The key that `openssl pkey -pubout` writes, as base64. Raises: ValueError, also for a private key."""
+    if b"PRIVATE KEY" in pem:
+        raise ValueError("holds a private key, which is nobody's but its owner's")
+    try:
+        public = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("holds no public key in PEM form") from None
+    if not isinstance(public, Ed25519PublicKey):
+        raise ValueError("holds a public key of another kind than Ed25519")
+    return base64.b64encode(public.public_bytes_raw()).decode()
 
 
 def is_public_key(text: str) -> bool:

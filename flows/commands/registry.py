@@ -93,6 +93,47 @@ def history(
     run_verb(call, as_json=as_json, debug=debug)
 
 
+def bundle(
+    name: Name,
+    version: Annotated[int, typer.Option("--version", help="The version of the model.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", help="The file to write; otherwise reports/NAME-VERSION.bundle.json.")
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Put a version's manifest, verdict, grounds and history into one signed file, for somebody else to verify."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.bundle import bundle
+
+        return bundle(Path.cwd(), name, version, output)
+
+    run_verb(call, as_json=as_json, debug=debug)
+
+
+def verify(
+    file: Annotated[Path, typer.Argument(help="The bundle.")],
+    keys: Annotated[
+        list[str] | None,
+        typer.Option("--key", help="A public key that counts, its file or base64 text; may be said again."),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="The folder of the model's files, which are compared, too.")
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Check a bundle without project, registry or network, by keys that you trust. Ends with 9 if it does not hold."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.verify import verify
+
+        return verify(file, keys or (), model)
+
+    run_verb(call, as_json=as_json, debug=debug)
+
+
 def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="A version: 3, champion, NAME/3 or NAME@champion.")],
     second: Annotated[str, typer.Argument(metavar="B", help="The version that is set beside it.")],

@@ -101,6 +101,17 @@ def read_signing(workspace: Workspace) -> Signing:
     return Signing(outside.trusted_keys, required, key_file, TRUSTED_KEYS, added)
 
 
+def trusted_by_recipient() -> Signing | None:
+    """Whose signatures count for one who has no project: as the file says that the environment names, if it does.
+
+    Raises: SettingsError if that file is wrong.
+    """
+    if not (named := os.environ.get(TRUSTED_KEYS)):
+        return None
+    found = _read_trusted(Path(named).expanduser())
+    return Signing(found.trusted_keys, found.required_from, None, TRUSTED_KEYS)
+
+
 def _trusted_outside(workspace: Workspace) -> _Trusted | None:
     if not (named := os.environ.get(TRUSTED_KEYS)):
         return None
@@ -111,6 +122,10 @@ def _trusted_outside(workspace: Workspace) -> _Trusted | None:
             f"{TRUSTED_KEYS}={named}: lies in the project, where whoever writes records could add a key; keep the file"
             " outside"
         )
+    return _read_trusted(path)
+
+
+def _read_trusted(path: Path) -> _Trusted:
     found = _read(path, _Trusted)
     if not found.trusted_keys:
         raise SettingsError(f"{path}: names no trusted_keys, so that any key would count; name those that do")

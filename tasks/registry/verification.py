@@ -65,12 +65,12 @@ def verify(workspace: Workspace, model: str) -> Proof:
         records = [record for record in read if record is not None]
         versions, notes, champion = versions_of(model), notes_of(model), champion_of(model)
         if not findings:
-            findings += _chain_faults(records)
+            findings += chain_faults(records)
         for number, record in enumerate(records):
             if fault := signing.fault(model, record, records[:number]):
                 findings.append(Finding(record.number, fault))
         findings += _new(note_faults(read, notes, versions), findings)
-        findings += _champion_faults(records)
+        findings += champion_faults(records)
         findings += _version_faults(records, versions)
         newest = newest_move(records)
         unfinished = newest is not None and not is_carried_out(workspace, model, newest)
@@ -121,7 +121,7 @@ def _read_one(path: Path, number: int, known: Mapping[int, str]) -> tuple[Record
     return record, copied_from(record, path.parent.name)
 
 
-def _chain_faults(records: list[Record]) -> list[Finding]:
+def chain_faults(records: list[Record]) -> list[Finding]:
     """Where a record does not name the one before it; which of the two was changed the digests alone cannot tell."""
     findings = []
     before: Record | None = None
@@ -137,7 +137,7 @@ def _chain_faults(records: list[Record]) -> list[Finding]:
     return findings
 
 
-def _champion_faults(records: list[Record]) -> list[Finding]:
+def champion_faults(records: list[Record]) -> list[Finding]:
     """Where the champion was another than the record before had left."""
     findings = []
     champion: int | None = None

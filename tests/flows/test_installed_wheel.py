@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.bundles import bundle_in, signer
 from tests.support.running_project import copy_project
+from tests.support.tiny_model_files import flip_byte
 from tests.support.tiny_project import surroundings, write_project
 
 pytestmark = pytest.mark.full
@@ -69,6 +71,16 @@ def test_adapt_runs_beside_a_users_own_modules(python: Path, project: Path) -> N
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["verdict"] == "PROMOTE"
+
+
+def test_a_recipient_verifies_a_bundle_in_an_empty_folder(python: Path, tmp_path: Path) -> None:
+    path = bundle_in(tmp_path)
+    command = ["env", "-i", str(python.with_name("graftline")), "verify", path.name, "--key", signer().public_key]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.startswith("reviews version 1: PROMOTE")) == (0, True), done.stderr
+    assert list(tmp_path.iterdir()) == [path]
+    flip_byte(path)
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 9
 
 
 @pytest.mark.parametrize("module", ["adapt", "promote", "override", "rollback", "history_page", "servers.deployments"])

@@ -1,0 +1,1 @@
+"""A verdict with its grounds as one signed file: made beside the registry, checked anywhere."""
