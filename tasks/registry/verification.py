@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from graftline.tasks.registry.findings import Finding
 from graftline.tasks.registry.history import (
     NO_PLAIN_FILE,
     copied_from,
     deciding,
+    history_room,
     is_carried_out,
     marks,
     newest_move,
@@ -29,6 +29,7 @@ from graftline.tasks.registry.versions import (
     shown,
     versions_of,
 )
+from graftline.tasks.state.room import NoPlainFileError
 from graftline.tasks.workspace import Workspace
 
 
@@ -94,7 +95,7 @@ def _read(workspace: Workspace, model: str) -> tuple[list[Record | None], list[F
     ]
     records: list[Record | None] = []
     for number in range(1, last + 1):
-        record, fault = _read_one(record_file(workspace, model, number), number, known)
+        record, fault = _read_one(workspace, model, number, known)
         records.append(record)
         if fault:
             findings.append(Finding(number, fault))
@@ -104,21 +105,23 @@ def _read(workspace: Workspace, model: str) -> tuple[list[Record | None], list[F
     return records, findings
 
 
-def _read_one(path: Path, number: int, known: Mapping[int, str]) -> tuple[Record | None, str | None]:
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        return None, NO_PLAIN_FILE
+def _read_one(
+    workspace: Workspace, model: str, number: int, known: Mapping[int, str]
+) -> tuple[Record | None, str | None]:
     try:
-        content = path.read_bytes()
-        record = parse_record(content)
-    except FileNotFoundError:
-        return None, "was removed"
+        kept = history_room(workspace, model).read(record_file(workspace, model, number).name)
+        if kept is None:
+            return None, "was removed"
+        record = parse_record(kept.content)
+    except NoPlainFileError:
+        return None, NO_PLAIN_FILE
     except ValueError:
         return None, "was edited: its file holds no record"
     if record.number != number:
         return record, f"is in the place of another: its file holds record {record.number}; they were reordered"
-    if record.content != content or known.get(number, record.sha256) != record.sha256:
+    if record.content != kept.content or known.get(number, record.sha256) != record.sha256:
         return record, "was edited"
-    return record, copied_from(record, path.parent.name)
+    return record, copied_from(record, model)
 
 
 def _chain_faults(records: list[Record]) -> list[Finding]:
