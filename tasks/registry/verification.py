@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from graftline.tasks.registry.findings import Finding
 from graftline.tasks.registry.history import (
@@ -29,6 +30,15 @@ from graftline.tasks.registry.versions import (
     shown,
     versions_of,
 )
+from graftline.tasks.registry.witnessing import (
+    Witnessed,
+    asking,
+    give,
+    kept_by_a_colleague,
+    left_out,
+    summary_of,
+    witness_faults,
+)
 from graftline.tasks.state.room import NoPlainFileError
 from graftline.tasks.workspace import Workspace
 
@@ -43,6 +53,9 @@ class Proof:
     trusted_in: str | None
     """Where the keys are named that count, if any are."""
     compared: Compared
+    witnessed: tuple[Witnessed, ...]
+    left_out: tuple[str, ...]
+    """The witnesses that the project names and the file outside of it does not: they were not asked."""
     findings: tuple[Finding, ...]
     unfinished: bool
     """Whether the newest record is still to be carried out: the next command does that."""
@@ -52,13 +65,15 @@ class Proof:
         return sum(self.signed_by.values())
 
 
-def verify(workspace: Workspace, model: str) -> Proof:
-    """Look at every record, at what the registry knows of them, at its aliases, and at every file of each version.
+def verify(workspace: Workspace, model: str, receipts: Path | None = None) -> Proof:
+    """Look at every record, at what registry and witnesses know of them, at aliases, and at every file of each version.
 
-    Changes nothing.
-
-    Raises: RegistryRefusedError if there is no such model; SettingsError if `mlflow/signing.yaml` is wrong.
+    `receipts` is a file that a colleague kept. Changes nothing but the witnesses: what they lack of a history without
+    findings is given to them.
+    Raises: RegistryRefusedError if there is no such model; SettingsError if `mlflow/signing.yaml`, what names the
+    witnesses, or the file of receipts is wrong.
     """
+    kept = [kept_by_a_colleague(receipts, model)] if receipts else []
     open_model(workspace, model)
     signing = read_signing(workspace)
     with deciding(workspace, model):
@@ -79,8 +94,26 @@ def verify(workspace: Workspace, model: str) -> Proof:
         findings += [Finding(None, fault) for fault in signing.added_faults()]
         compared = compare_versions(workspace, model, records, versions)
         findings += compared.findings
+        with asking(workspace, model) as asked:
+            digests = [record.sha256 if record else None for record in read]
+            findings += witness_faults(workspace, model, [*asked, *kept], digests)
+            witnessed = (
+                [summary_of(model, one, records) for one in asked]
+                if findings
+                else give(workspace, model, asked, records)
+            )
+    witnessed += [summary_of(model, one, records) for one in kept]
     keys = Counter(str(record.public_key) for record in records if record.signature is not None)
-    return Proof(len(records), dict(keys), signing.trusted_in, compared, tuple(findings), unfinished and not findings)
+    return Proof(
+        len(records),
+        dict(keys),
+        signing.trusted_in,
+        compared,
+        tuple(witnessed),
+        tuple(left_out(workspace, model)),
+        tuple(findings),
+        unfinished and not findings,
+    )
 
 
 def _read(workspace: Workspace, model: str) -> tuple[list[Record | None], list[Finding]]:

@@ -17,7 +17,8 @@ from graftline.errors import GraftlineError
 from graftline.settings import Settings
 from graftline.tasks.registry.history import history_folder
 from graftline.tasks.registry.versions import NAME
-from graftline.tasks.state.folder import Folder
+from graftline.tasks.registry.witnessing import NOTE
+from graftline.tasks.state.folder import REPLACING, Folder
 from graftline.tasks.state.room import Kept
 from graftline.tasks.tracking.model_files import ADDED_BY_MLFLOW, COMPILED
 from graftline.tasks.tracking.server import connect, tracking_uri
@@ -113,8 +114,9 @@ def _require_those_elsewhere(workspace: Workspace, model: str, locations: Mappin
 
 
 def history_place(workspace: Workspace, model: str) -> Place:
-    """The records of a model; the lock beside them says nothing."""
-    return Place(history_folder(workspace, model).relative_to(workspace.root).as_posix(), without=(".lock",))
+    """The records of a model; the locks and the note beside them say nothing."""
+    folder = history_folder(workspace, model).relative_to(workspace.root)
+    return Place(folder.as_posix(), without=(".lock", REPLACING, NOTE))
 
 
 def write_receipt(path: Path, receipt: Receipt, *, over: str | None = None) -> None:
