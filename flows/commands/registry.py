@@ -80,6 +80,14 @@ def history(
     verify: Annotated[bool, typer.Option("--verify", help="Prove that nothing was changed outside of Graftline.")] = (
         False
     ),
+    receipt: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Add the number and digest of each new record to a file that a colleague keeps; with --verify compare"
+            " with it.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -88,7 +96,7 @@ def history(
     def call() -> dict[str, JsonValue]:
         from graftline.flows.history import history, verified_history
 
-        return verified_history(name) if verify else history(name)
+        return verified_history(name, receipt) if verify else history(name, receipt)
 
     run_verb(call, as_json=as_json, debug=debug)
 

@@ -39,6 +39,7 @@ from graftline.tasks.registry.versions import (
     verdict_of,
     versions_of,
 )
+from graftline.tasks.registry.witnessing import asking, give, is_owed, require_witnessed
 from graftline.tasks.tracking.server import tracking_uri
 from graftline.tasks.tracking.stored_model import stored_model
 from graftline.tasks.workspace import Workspace
@@ -50,11 +51,18 @@ logger = logging.getLogger("graftline.registry")
 
 
 def append(workspace: Workspace, model: str, records: list[Record], entry: Entry) -> Record:
-    """Write an entry as the next record and carry it out. A kill after any of these lines is mended by `settled`."""
+    """Write an entry as the next record, give its digest to the witnesses, and carry it out.
+
+    A kill after any of these lines is mended by `settled`, and a witness that is away is given the digest later.
+    Raises: RegistryRefusedError if a witness knows another history.
+    """
     record = next_record(records, replace(entry, model=model), signer_for(workspace, model, records))
-    announce(model, record)
-    write_record(workspace, model, record)
-    note_newest(model, record)
+    with asking(workspace, model) as witnesses:
+        require_witnessed(workspace, model, witnesses, records)
+        announce(model, record)
+        write_record(workspace, model, record)
+        note_newest(model, record)
+        give(workspace, model, witnesses, [*records, record])
     _carry_out(workspace, model, record)
     return record
 
@@ -127,6 +135,8 @@ def read_settled(workspace: Workspace, model: str) -> tuple[list[Record], int | 
         if champion != (newest.champion_after if newest else None) or not {champion} <= {None, *stored.versions}:
             return None
         if any(_is_missed(asked) for asked in questions(records, stored.versions)):
+            return None
+        if is_owed(workspace, model, len(records)):
             return None
         return records, champion
 

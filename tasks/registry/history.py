@@ -8,18 +8,19 @@ from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
 from graftline.errors import RegistryRefusedError
-from graftline.files import sync_folder, write_atomically
 from graftline.signatures import Signer
 from graftline.tasks.registry.records import Entry, Record, parse_record
+from graftline.tasks.state.folder import Folder
+from graftline.tasks.state.room import NoPlainFileError, Room
 from graftline.tasks.workspace import Workspace
 
 # Moving an alias takes a second; who holds the lock for so long was paused.
 LOCK_SECONDS = 60
+DONE = ".done"
 NO_PLAIN_FILE = "is no plain file, but a link or something else: it was replaced"
 
 
@@ -28,9 +29,7 @@ def read_history(workspace: Workspace, model: str) -> list[Record]:
     records: list[Record] = []
     previous: str | None = None
     for number, path in enumerate(record_files(workspace, model), start=1):
-        if not is_plain(path):
-            raise _broken(path, NO_PLAIN_FILE)
-        content = path.read_bytes()
+        content = _content(workspace, model, path)
         try:
             record = parse_record(content)
         except ValueError:
@@ -83,51 +82,38 @@ def write_record(workspace: Workspace, model: str, record: Record) -> None:
 
     Raises: RegistryRefusedError if another writer was first.
     """
-    folder = history_folder(workspace, model)
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f".{record.number:06d}.{uuid4().hex}.draft"
-    with draft.open("wb") as file:
-        file.write(record.content)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        # A link appears whole or not at all, and only for the first who asks.
-        os.link(draft, record_file(workspace, model, record.number))
-    except FileExistsError:
+    if not history_room(workspace, model).write_once(f"{record.number:06d}.json", record.content):
         raise RegistryRefusedError(
             f"{model}: someone else decided about this model at the same moment (record {record.number});"
             f" see `graftline history {model}` and try again"
-        ) from None
-    finally:
-        draft.unlink()
-    sync_folder(folder)
+        )
 
 
 def remove_drafts(workspace: Workspace, model: str) -> None:
     """Remove what killed writers left. Only while no one else decides."""
-    for draft in history_folder(workspace, model).glob(".*.draft"):
-        draft.unlink(missing_ok=True)
+    history_room(workspace, model).remove_drafts()
 
 
 def has_drafts(workspace: Workspace, model: str) -> bool:
     """Whether a killed writer left something."""
-    return any(history_folder(workspace, model).glob(".*.draft"))
+    return history_room(workspace, model).has_drafts()
 
 
 def is_carried_out(workspace: Workspace, model: str, record: Record) -> bool:
     """Whether all that follows from a record was done once: what differs afterwards is someone else's doing."""
-    return _mark(workspace, model, record.number).exists()
+    return bool(_text(history_room(workspace, model), f"{record.number:06d}{DONE}"))
 
 
 def note_carried_out(workspace: Workspace, model: str, record: Record) -> None:
     """Mark a record as carried out. The mark holds its digest, which no later record vouches for yet."""
-    write_atomically(_mark(workspace, model, record.number), record.sha256 + "\n")
+    history_room(workspace, model).write_once(f"{record.number:06d}{DONE}", f"{record.sha256}\n".encode())
 
 
 def marks(workspace: Workspace, model: str) -> dict[int, str]:
     """The digests of the records that were carried out, by number."""
-    found = history_folder(workspace, model).glob("*.done")
-    return {int(path.stem): path.read_text(encoding="utf-8").strip() for path in found if path.stem.isdecimal()}
+    room = history_room(workspace, model)
+    found = [name for name in room.names() if name.endswith(DONE) and name.removesuffix(DONE).isdecimal()]
+    return {int(name.removesuffix(DONE)): _text(room, name) for name in found}
 
 
 def champions(records: list[Record]) -> list[Record]:
@@ -148,6 +134,11 @@ def newest_move(records: list[Record]) -> Record | None:
     return next((record for record in reversed(records) if record.moves), None)
 
 
+def history_room(workspace: Workspace, model: str) -> Folder:
+    """Where the records of a model lie, with the marks of those that were carried out."""
+    return Folder(history_folder(workspace, model))
+
+
 def history_folder(workspace: Workspace, model: str) -> Path:
     return workspace.root / "mlflow" / "history" / model
 
@@ -158,12 +149,8 @@ def record_file(workspace: Workspace, model: str, number: int) -> Path:
 
 def record_files(workspace: Workspace, model: str) -> list[Path]:
     """The files of all records in the order of their names."""
-    return sorted(history_folder(workspace, model).glob("*.json"))
-
-
-def is_plain(path: Path) -> bool:
-    """Whether it is a file of its own: what a link leads to may be changed elsewhere, or lie in another history."""
-    return path.is_file() and not path.is_symlink()
+    room = history_room(workspace, model)
+    return [room.path / name for name in room.names() if name.endswith(".json")]
 
 
 def copied_from(record: Record, model: str) -> str | None:
@@ -180,8 +167,23 @@ def _check_marks(workspace: Workspace, model: str, records: list[Record]) -> Non
             raise _broken(record_file(workspace, model, number), "was edited or removed")
 
 
-def _mark(workspace: Workspace, model: str, number: int) -> Path:
-    return history_folder(workspace, model) / f"{number:06d}.done"
+def _content(workspace: Workspace, model: str, path: Path) -> bytes:
+    try:
+        kept = history_room(workspace, model).read(path.name)
+    except NoPlainFileError:
+        raise _broken(path, NO_PLAIN_FILE) from None
+    if kept is None:
+        raise _broken(path, "was edited or removed")
+    return kept.content
+
+
+def _text(room: Room, name: str) -> str:
+    """Of a mark, "" where there is none; what is no plain file is the mark of no record."""
+    try:
+        kept = room.read(name)
+    except NoPlainFileError:
+        return NO_PLAIN_FILE
+    return "" if kept is None else kept.content.decode(errors="replace").strip()
 
 
 def who() -> str:

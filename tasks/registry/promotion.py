@@ -24,6 +24,7 @@ from graftline.tasks.registry.versions import (
     shown,
     verdict_of,
 )
+from graftline.tasks.registry.witnessing import catch_up
 from graftline.tasks.workspace import Workspace
 
 # An override names what else it overrides.
@@ -228,9 +229,14 @@ def history(workspace: Workspace, model: str) -> tuple[list[Record], int | None]
 
 
 def repair(workspace: Workspace, model: str) -> list[Record]:
-    """Finish what a killed process left half done, and say where the alias was moved by hand. Returns: the history."""
+    """Finish what a killed process left half done, and say where the alias was moved by hand. Returns: the history.
+
+    Witnesses that were away get what they lack.
+    """
     with deciding(workspace, model):
-        return settled(workspace, model)
+        records = settled(workspace, model)
+        catch_up(workspace, model, records)
+        return records
 
 
 def one_line(text: str, what: str, characters: int) -> str:

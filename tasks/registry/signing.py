@@ -13,6 +13,7 @@ from graftline.errors import RegistryRefusedError, SettingsError
 from graftline.settings.reading import read_yaml
 from graftline.signatures import Signer, is_public_key, signer_from_pem
 from graftline.tasks.registry.records import Record
+from graftline.tasks.witnesses.named import Witnesses
 from graftline.tasks.workspace import Workspace
 
 KEY_FILE = "GRAFTLINE_SIGNING_KEY_FILE"
@@ -38,7 +39,13 @@ class _SigningFile(_Trusted):
     private_key_file: str | None = None
 
 
-Form = TypeVar("Form", bound=_Trusted)
+class Outside(_Trusted):
+    """The content of the file that the environment names, which whoever writes in the project cannot write."""
+
+    witnesses: Witnesses | None = None
+
+
+Form = TypeVar("Form", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -87,16 +94,16 @@ def read_signing(workspace: Workspace) -> Signing:
     `mlflow/signing.yaml` signs nothing.
     """
     path = workspace.root / "mlflow" / SETTINGS
-    file = _read(path, _SigningFile) if path.exists() else _SigningFile()
+    file = read_form(path, _SigningFile) if path.exists() else _SigningFile()
     named = os.environ.get(KEY_FILE) or file.private_key_file
     key_file = workspace.root / Path(named).expanduser() if named else None
-    outside = _trusted_outside(workspace)
-    if outside is None:
-        return Signing(file.trusted_keys, file.required_from, key_file, HERE if file.trusted_keys else None)
+    outside = outside_of(workspace) or Outside()
     required = {
         model: min(found[model] for found in (file.required_from, outside.required_from) if model in found)
         for model in {*file.required_from, *outside.required_from}
     }
+    if not outside.trusted_keys:
+        return Signing(file.trusted_keys, required, key_file, HERE if file.trusted_keys else None)
     added = tuple(key for key in file.trusted_keys if key not in outside.trusted_keys)
     return Signing(outside.trusted_keys, required, key_file, TRUSTED_KEYS, added)
 
@@ -108,11 +115,17 @@ def trusted_by_recipient() -> Signing | None:
     """
     if not (named := os.environ.get(TRUSTED_KEYS)):
         return None
-    found = _read_trusted(Path(named).expanduser())
+    found = _read_outside(Path(named).expanduser())
+    if not found.trusted_keys:
+        return None
     return Signing(found.trusted_keys, found.required_from, None, TRUSTED_KEYS)
 
 
-def _trusted_outside(workspace: Workspace) -> _Trusted | None:
+def outside_of(workspace: Workspace) -> Outside | None:
+    """The content of the file outside of the project, if the environment names one.
+
+    Raises: SettingsError if it is wrong, or lies in the project.
+    """
     if not (named := os.environ.get(TRUSTED_KEYS)):
         return None
     path, root = Path(named).expanduser(), workspace.root
@@ -122,17 +135,18 @@ def _trusted_outside(workspace: Workspace) -> _Trusted | None:
             f"{TRUSTED_KEYS}={named}: lies in the project, where whoever writes records could add a key; keep the file"
             " outside"
         )
-    return _read_trusted(path)
+    return _read_outside(path)
 
 
-def _read_trusted(path: Path) -> _Trusted:
-    found = _read(path, _Trusted)
-    if not found.trusted_keys:
+def _read_outside(path: Path) -> Outside:
+    found = read_form(path, Outside)
+    if not found.trusted_keys and found.witnesses is None:
         raise SettingsError(f"{path}: names no trusted_keys, so that any key would count; name those that do")
     return found
 
 
-def _read(path: Path, form: type[Form]) -> Form:
+def read_form(path: Path, form: type[Form]) -> Form:
+    """The checked content of a file of YAML. Raises: SettingsError."""
     try:
         return form.model_validate(read_yaml(path) or {})
     except OSError as error:

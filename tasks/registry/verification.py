@@ -10,6 +10,7 @@ from graftline.tasks.registry.history import (
     NO_PLAIN_FILE,
     copied_from,
     deciding,
+    history_room,
     is_carried_out,
     marks,
     newest_move,
@@ -29,6 +30,16 @@ from graftline.tasks.registry.versions import (
     shown,
     versions_of,
 )
+from graftline.tasks.registry.witnessing import (
+    Witnessed,
+    asking,
+    give,
+    kept_by_a_colleague,
+    left_out,
+    summary_of,
+    witness_faults,
+)
+from graftline.tasks.state.room import NoPlainFileError
 from graftline.tasks.workspace import Workspace
 
 
@@ -42,6 +53,9 @@ class Proof:
     trusted_in: str | None
     """Where the keys are named that count, if any are."""
     compared: Compared
+    witnessed: tuple[Witnessed, ...]
+    left_out: tuple[str, ...]
+    """The witnesses that the project names and the file outside of it does not: they were not asked."""
     findings: tuple[Finding, ...]
     unfinished: bool
     """Whether the newest record is still to be carried out: the next command does that."""
@@ -51,13 +65,15 @@ class Proof:
         return sum(self.signed_by.values())
 
 
-def verify(workspace: Workspace, model: str) -> Proof:
-    """Look at every record, at what the registry knows of them, at its aliases, and at every file of each version.
+def verify(workspace: Workspace, model: str, receipts: Path | None = None) -> Proof:
+    """Look at every record, at what registry and witnesses know of them, at aliases, and at every file of each version.
 
-    Changes nothing.
-
-    Raises: RegistryRefusedError if there is no such model; SettingsError if `mlflow/signing.yaml` is wrong.
+    `receipts` is a file that a colleague kept. Changes nothing but the witnesses: what they lack of a history without
+    findings is given to them.
+    Raises: RegistryRefusedError if there is no such model; SettingsError if `mlflow/signing.yaml`, what names the
+    witnesses, or the file of receipts is wrong.
     """
+    kept = [kept_by_a_colleague(receipts, model)] if receipts else []
     open_model(workspace, model)
     signing = read_signing(workspace)
     with deciding(workspace, model):
@@ -78,8 +94,26 @@ def verify(workspace: Workspace, model: str) -> Proof:
         findings += [Finding(None, fault) for fault in signing.added_faults()]
         compared = compare_versions(workspace, model, records, versions)
         findings += compared.findings
+        with asking(workspace, model) as asked:
+            digests = [record.sha256 if record else None for record in read]
+            findings += witness_faults(workspace, model, [*asked, *kept], digests)
+            witnessed = (
+                [summary_of(model, one, records) for one in asked]
+                if findings
+                else give(workspace, model, asked, records)
+            )
+    witnessed += [summary_of(model, one, records) for one in kept]
     keys = Counter(str(record.public_key) for record in records if record.signature is not None)
-    return Proof(len(records), dict(keys), signing.trusted_in, compared, tuple(findings), unfinished and not findings)
+    return Proof(
+        len(records),
+        dict(keys),
+        signing.trusted_in,
+        compared,
+        tuple(witnessed),
+        tuple(left_out(workspace, model)),
+        tuple(findings),
+        unfinished and not findings,
+    )
 
 
 def _read(workspace: Workspace, model: str) -> tuple[list[Record | None], list[Finding]]:
@@ -94,7 +128,7 @@ def _read(workspace: Workspace, model: str) -> tuple[list[Record | None], list[F
     ]
     records: list[Record | None] = []
     for number in range(1, last + 1):
-        record, fault = _read_one(record_file(workspace, model, number), number, known)
+        record, fault = _read_one(workspace, model, number, known)
         records.append(record)
         if fault:
             findings.append(Finding(number, fault))
@@ -104,21 +138,23 @@ def _read(workspace: Workspace, model: str) -> tuple[list[Record | None], list[F
     return records, findings
 
 
-def _read_one(path: Path, number: int, known: Mapping[int, str]) -> tuple[Record | None, str | None]:
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        return None, NO_PLAIN_FILE
+def _read_one(
+    workspace: Workspace, model: str, number: int, known: Mapping[int, str]
+) -> tuple[Record | None, str | None]:
     try:
-        content = path.read_bytes()
-        record = parse_record(content)
-    except FileNotFoundError:
-        return None, "was removed"
+        kept = history_room(workspace, model).read(record_file(workspace, model, number).name)
+        if kept is None:
+            return None, "was removed"
+        record = parse_record(kept.content)
+    except NoPlainFileError:
+        return None, NO_PLAIN_FILE
     except ValueError:
         return None, "was edited: its file holds no record"
     if record.number != number:
         return record, f"is in the place of another: its file holds record {record.number}; they were reordered"
-    if record.content != content or known.get(number, record.sha256) != record.sha256:
+    if record.content != kept.content or known.get(number, record.sha256) != record.sha256:
         return record, "was edited"
-    return record, copied_from(record, path.parent.name)
+    return record, copied_from(record, model)
 
 
 def chain_faults(records: list[Record]) -> list[Finding]:

@@ -14,10 +14,12 @@ from pydantic import JsonValue
 
 from graftline.digests import json_sha256
 from graftline.errors import GraftlineError
-from graftline.files import write_atomically
 from graftline.settings import Settings
 from graftline.tasks.registry.history import history_folder
 from graftline.tasks.registry.versions import NAME
+from graftline.tasks.registry.witnessing import NOTE
+from graftline.tasks.state.folder import REPLACING, Folder
+from graftline.tasks.state.room import Kept
 from graftline.tasks.tracking.model_files import ADDED_BY_MLFLOW, COMPILED
 from graftline.tasks.tracking.server import connect, tracking_uri
 from graftline.tasks.tracking.stored_model import stored_location, stored_model, stored_run
@@ -51,7 +53,8 @@ def result_if_unchanged(workspace: Workspace, settings: Settings, *, full_check:
     began = time.monotonic()
     try:
         path = receipt_path(workspace, settings)
-        known = read_receipt(path)
+        kept = _kept(path)
+        known = _receipt_in(path, kept.content)
         if known.surroundings != surroundings(workspace):
             return None
         files = _still(workspace.root, known.files, read_all=full_check)
@@ -61,7 +64,7 @@ def result_if_unchanged(workspace: Workspace, settings: Settings, *, full_check:
         _require_those_elsewhere(workspace, model, there["locations"])
         if files != known.files:
             with suppress(OSError):  # it only spares the next one some reading
-                write_receipt(path, replace(known, files=files))
+                write_receipt(path, replace(known, files=files), over=kept.mark)
     except (ChangedError, UnsureError, GraftlineError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return {**known.result, "seconds": round(time.monotonic() - began, 1)}
@@ -111,21 +114,32 @@ def _require_those_elsewhere(workspace: Workspace, model: str, locations: Mappin
 
 
 def history_place(workspace: Workspace, model: str) -> Place:
-    """The records of a model; the lock beside them says nothing."""
-    return Place(history_folder(workspace, model).relative_to(workspace.root).as_posix(), without=(".lock",))
+    """The records of a model; the locks and the note beside them say nothing."""
+    folder = history_folder(workspace, model).relative_to(workspace.root)
+    return Place(folder.as_posix(), without=(".lock", REPLACING, NOTE))
 
 
-def write_receipt(path: Path, receipt: Receipt) -> None:
-    """Write it with a digest over it, so that a damaged one is none."""
+def write_receipt(path: Path, receipt: Receipt, *, over: str | None = None) -> None:
+    """Write it with a digest over it, so that a damaged one is none; only in the place of the one `over` if named."""
     files = [[place.path, list(place.without), _plain(found)] for place, found in receipt.files.items()]
     values = {"result": receipt.result, "surroundings": {**receipt.surroundings}, "registry": receipt.registry}
     content = json.dumps({**values, "files": files}, ensure_ascii=False).encode()
-    write_atomically(path, sha256(content).hexdigest().encode() + b"\n" + content)
+    Folder(path.parent).replace(path.name, sha256(content).hexdigest().encode() + b"\n" + content, known=over)
 
 
 def read_receipt(path: Path) -> Receipt:
     """Raises: OSError if there is none; ValueError, KeyError or TypeError if it is damaged."""
-    digest, _, content = path.read_bytes().partition(b"\n")
+    return _receipt_in(path, _kept(path).content)
+
+
+def _kept(path: Path) -> Kept:
+    if (kept := Folder(path.parent).read(path.name)) is None:
+        raise FileNotFoundError(path)
+    return kept
+
+
+def _receipt_in(path: Path, kept: bytes) -> Receipt:
+    digest, _, content = kept.partition(b"\n")
     if sha256(content).hexdigest().encode() != digest:
         raise ValueError(f"{path}: damaged")
     values = json.loads(content)

@@ -24,7 +24,9 @@ PAGES = sorted(
 SETTINGS = {setting.key for setting in described_settings()}
 SECTIONS = {key.partition(".")[0] for key in SETTINGS}
 # mlflow/signing.yaml has no page of its own in the reference.
-OTHER_KEYS = {setting.key for setting in described(Policy)} | {"private_key_file", "trusted_keys", "required_from"}
+OTHER_KEYS = {setting.key for setting in described(Policy)} | {
+    "private_key_file", "trusted_keys", "required_from", "witnesses", "git", "s3",
+}  # fmt: skip
 
 
 def blocks(page: Path, language: str) -> list[str]:

@@ -26,8 +26,9 @@ from graftline.tasks.workspace import Workspace
 from tests.support.registered import move_by_hand, register
 from tests.support.tiny_model_files import flip_byte
 from tests.support.tiny_project import connected, graftline, write_policy, write_project
+from tests.support.witnesses import bare_repository, name_witnesses
 
-HEAVY = ("torch", "transformers", "mlflow", "prefect", "pandas", "numpy", "dvc", "great_expectations")
+HEAVY = ("torch", "transformers", "mlflow", "prefect", "pandas", "numpy", "dvc", "great_expectations", "boto3")
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +182,34 @@ def test_verify_counts_the_records_or_ends_with_6_and_names_what_is_wrong(regist
     said = refused(["history", "tiny", "--verify"], 6)
     assert "record 1 was removed" in said
     assert "the alias champion is at version 1, but by the history at none" in said
+
+
+def test_a_file_of_receipts_is_kept_and_compared(registered: Workspace, tmp_path: Path) -> None:
+    receipts = str(tmp_path / "receipts.jsonl")
+    said = str(succeeded("history", "tiny", "--receipt", receipts)["summary"])
+    assert f"{receipts}: holds the receipts of all 2 records, 2 of them new" in said
+    result = succeeded("history", "tiny", "--verify", "--receipt", receipts)
+    assert result["witnesses"] == [{"where": receipts, "records": 2, "without": []}]
+    assert f"witnessed by {receipts}: 2 records" in str(result["summary"])
+    other = Path(receipts).read_text().replace('"number":2', '"number":7')
+    Path(receipts).write_text(other)
+    assert "this history ends at record 2: it was cut" in refused(
+        ["history", "tiny", "--verify", "--receipt", receipts], 6
+    )
+    assert "and stays as it is" in refused(["history", "tiny", "--receipt", receipts], 6)
+    assert "line 1 is no receipt" in refused(["history", "tiny", "--verify", "--receipt", "params.yaml"], 2)
+
+
+def test_a_witness_that_cannot_be_asked_ends_the_verification_with_7(registered: Workspace) -> None:
+    remote = bare_repository(registered.root / "witness.git")
+    name_witnesses(registered, git=["witness.git"])
+    result = succeeded("history", "tiny", "--verify")
+    where = "git witness.git refs/heads/graftline/history/tiny"
+    assert result["witnesses"] == [{"where": where, "records": 2, "without": []}]
+    remote.rename(registered.root / "away.git")
+    said = refused(["history", "tiny", "--verify"], 7)
+    assert said.startswith("tiny: 2 records checked, and nothing found; but these witnesses could not be asked whether")
+    assert f"- {where}: " in said
 
 
 @pytest.mark.full

@@ -15,6 +15,8 @@ import pytest
 from graftline.settings import AdaptationSettings, parse_settings
 from graftline.tasks.own_code import PACKAGE
 from graftline.tasks.registry.history import history_folder
+from graftline.tasks.registry.promotion import repair
+from graftline.tasks.registry.witnessing import NOTE
 from graftline.tasks.steps import receipt as writing
 from graftline.tasks.steps.publish import publish
 from graftline.tasks.steps.receipt import Beginning, beginning_of_run, keep_receipt
@@ -33,6 +35,7 @@ from graftline.tasks.workspace import Workspace
 from tests.support.registered import move_by_hand
 from tests.support.tiny_model_files import flip_byte
 from tests.support.tiny_project import MODEL, Line
+from tests.support.witnesses import bare_repository, name_witnesses
 
 OTHER = AdaptationSettings(seed=1, device="cpu")
 
@@ -298,6 +301,22 @@ def test_code_that_changed_while_the_process_ran_leaves_no_receipt(line: Line, c
 
 def test_a_run_leaves_a_receipt_again(line: Line) -> None:
     assert keep(line, beginning_of_run(line.workspace, line.settings))
+
+
+def test_a_run_whose_decision_is_still_to_be_witnessed_leaves_no_receipt_so_that_the_next_one_does_that(
+    line: Line, tmp_path: Path
+) -> None:
+    remote = bare_repository(tmp_path / "witness.git")
+    try:
+        name_witnesses(line.workspace, git=[str(tmp_path / "away.git")])
+        assert not keep(line, beginning_of_run(line.workspace, line.settings))
+        name_witnesses(line.workspace, git=[str(remote)])
+        repair(line.workspace, MODEL)
+        assert keep(line, beginning_of_run(line.workspace, line.settings))
+        assert known(line) is not None  # the note of what was given says nothing
+    finally:
+        (line.workspace.root / "mlflow" / "witnesses.yaml").unlink()
+        (history_folder(line.workspace, MODEL) / NOTE).unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("path", ["data/rows.csv", "mlflow/promotion.yaml", "base_models.lock"])
