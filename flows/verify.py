@@ -86,6 +86,7 @@ def _said(proven: Proven, signing: Signing) -> dict[str, JsonValue]:
         "data_modified": provenance.data_modified,
         "split": {
             "from": provenance.split_from,
+            **provenance.settings.data.model_dump(),
             "sha256": provenance.split_sha256,
             "test_sha256": provenance.test_sha256,
             "rows": {**verdict.stated.rows},

@@ -12,7 +12,7 @@ from graftline.pages.text import visible
 STATEMENT: Literal["https://in-toto.io/Statement/v1"] = "https://in-toto.io/Statement/v1"
 # A name and no address: Graftline has no host of its own that this could lead to.
 PREDICATE: Literal["urn:graftline:verdict:v1"] = "urn:graftline:verdict:v1"
-# A year of nightly retrainings takes about 5 MB, most of it the manifests of all versions in their records.
+# A year of nightly retrainings takes about 7 MB, most of it the manifests of all versions in their records.
 MOST_BYTES = 64 << 20
 
 # More than any count of rows, versions or records; a number of a thousand digits would fill the page.

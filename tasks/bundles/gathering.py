@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -45,36 +46,43 @@ def gathered(workspace: Workspace, model: str, number: int) -> tuple[Statement, 
             f" -algorithm ed25519 -out KEY.pem`, chmod 600 it, and name its file in {KEY_FILE}"
         )
     version = get_version(model, number)
-    record = verdict_of(records, version)
-    files = judged_files(workspace, model, number)
-    if record is None or files is None:
-        raise RegistryRefusedError(
-            f"{model} version {number}: this folder's history holds no verdict that names its files, which one of this"
-            " release does; bundle it where it was judged, or train it again with `graftline adapt`"
-        )
+    record, files = _judged(workspace, model, records, version)
     _require_as_recorded(workspace, model, records, version)
-    files_beside = _texts(workspace, model, record)
-    provenance = files_beside.pop(PROVENANCE)
-    statement = Statement(
-        subject=subjects_of(files),
-        predicate=Verdict(
-            model=model,
-            version=number,
-            record=record.number,
-            made=Made(
-                when=datetime.now(UTC).isoformat(timespec="seconds"),
-                who=who(),
-                graftline=importlib.metadata.version("graftline"),
-            ),
-            files=files_beside,
-            tags=_bound_tags(model, record, version),
-            stated=Stated(
-                main_score=_main_score(files_beside[EVALUATION]), rows=_rows(str(record.run_id)), provenance=provenance
-            ),
-            history=tuple(canonical_json(one.plain()).decode() for one in records),
+    texts = _texts(workspace, model, record)
+    verdict = Verdict(
+        model=model,
+        version=number,
+        record=record.number,
+        made=_made(),
+        tags=_bound_tags(model, record, version),
+        stated=Stated(
+            main_score=_main_score(texts[EVALUATION]),
+            rows=_rows(str(record.run_id)),
+            provenance=texts.pop(PROVENANCE),
         ),
+        files=texts,
+        history=tuple(canonical_json(one.plain()).decode() for one in records),
     )
-    return statement, signer, records
+    return Statement(subject=subjects_of(files), predicate=verdict), signer, records
+
+
+def _judged(
+    workspace: Workspace, model: str, records: list[Record], version: Registered
+) -> tuple[Record, Mapping[str, str]]:
+    """The record of the verdict on a version, and the files that were judged."""
+    record = verdict_of(records, version)
+    files = judged_files(workspace, model, int(version.version))
+    if record is None or record.bound is None or files is None:
+        raise RegistryRefusedError(
+            f"{model} version {version.version}: this folder's history holds no verdict that names its files, which one"
+            " of this release does; bundle it where it was judged, or train it again with `graftline adapt`"
+        )
+    return record, files
+
+
+def _made() -> Made:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Made(when=now, who=who(), graftline=importlib.metadata.version("graftline"))
 
 
 def _require_as_recorded(workspace: Workspace, model: str, records: list[Record], version: Registered) -> None:

@@ -38,9 +38,25 @@ class Numbers(_Part):
     scores: Mapping[str, Score]
 
 
+class Sides(_Part):
+    """The settings that decide on which side of the split a row lies."""
+
+    input: str
+    group: str | None
+    test_share: float
+    validation_share: float
+
+
+class RunSettings(_Part):
+    """Of the settings of a run."""
+
+    data: Sides
+
+
 class Provenance(_Part):
     """Of provenance.json."""
 
+    settings: RunSettings
     data_version: str
     data_modified: bool
     data_sha256: str

@@ -80,6 +80,8 @@ def test_a_bundled_version_is_verified_with_what_was_judged(adapted: Line, tmp_p
     }
     assert told["data_version"] == data.data.version
     assert (told["split"]["sha256"], told["split"]["test_sha256"]) == (data.split_sha256, data.test_sha256)
+    wanted = adapted.settings.data
+    assert (told["split"]["group"], told["split"]["test_share"]) == (wanted.group, wanted.test_share)
     assert told["split"]["rows"] == {
         "read": data.read, "accepted": data.accepted, "quarantined": data.quarantined, "twins": data.twins,
         **data.split_rows,

@@ -28,6 +28,7 @@ EVALUATION: JsonValue = {
     "task": "single_label", "rows": 1610, "scores": {"accuracy": {"value": 0.91, "low": 0.89, "high": 0.93}}
 }  # fmt: skip
 PROVENANCE: JsonValue = {
+    "settings": {"data": {"input": "text", "group": None, "test_share": 0.2, "validation_share": 0.1}},
     "data_version": TAGS[DATA_VERSION], "data_modified": False, "data_sha256": "3" * 64, "split_from": "hash",
     "split_sha256": TAGS[SPLIT_SHA256], "test_sha256": TAGS[TEST_SHA256], "base_model": "hf:one/base@1",
     "base_model_revision": "1", "base_model_sha256": "4" * 64, "policy_sha256": json_sha256(POLICY),
