@@ -29,6 +29,8 @@ def compare(
 
     A plain function: it changes nothing in the registry, and a flow would start a server for it.
     """
+    from graftline.verdict.score_axes import name_of_test
+
     workspace = Workspace(root)
     names = [read_name(text, settings.registry.model) for text in (first, second)]
     a, b = (find_named(workspace, name) for name in names)
@@ -44,7 +46,7 @@ def compare(
         "newly_right": compared.comparison.gains.better,
         "newly_wrong": compared.comparison.gains.worse,
         "p": compared.p,
-        "test": "exact McNemar" if compared.comparison.gains.hits else "paired bootstrap",
+        "test": name_of_test(compared.comparison.gains),
         "slices": [
             {"column": part.column, "value": part.value, **asdict(part.gains)} for part in compared.comparison.slices
         ],

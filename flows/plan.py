@@ -1,6 +1,7 @@
 """`graftline plan`: how many held-out rows show which difference, before anything is trained."""
 
 import io
+import math
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -13,7 +14,7 @@ from graftline.tasks.registry.history import read_history
 from graftline.tasks.registry.looks import looks_before, past_looks
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.life import Look
-from graftline.verdict.planning import DIFFERENCES, LOOKS, Need, needs, picture, usual_levels
+from graftline.verdict.planning import DIFFERENCES, LOOKS, Groups, Need, needs, picture, usual_levels
 from graftline.verdict.policy import read_policy
 
 PICTURE = "plan.svg"
@@ -35,7 +36,8 @@ def plan(root: Path, settings: Settings, discordance: float | None = None) -> di
     if newest:
         names.append(f"as look {len(looks)}, the newest")
         levels.append(newest.level)
-    found = needs(sorted({*DIFFERENCES, policy.wanted_difference}), discordance=share, levels=levels)
+    groups = _groups(newest)
+    found = needs(sorted({*DIFFERENCES, policy.wanted_difference}), discordance=share, levels=levels, groups=groups)
     rows = newest.gains.rows if newest else None
     drawn = _draw(workspace, found, names, rows)
     return {
@@ -44,9 +46,17 @@ def plan(root: Path, settings: Settings, discordance: float | None = None) -> di
         "rows": rows,
         "levels": dict(zip(names, levels, strict=True)),
         "needs": [{"difference": need.difference, **dict(zip(names, need.rows, strict=True))} for need in found],
+        "groups": {"rows_in_each": groups.size, "design_effect": groups.design_effect} if groups else None,
         "picture": str(drawn),
-        "summary": _summary(found, names, share, rows, drawn),
+        "summary": _summary(found, names, share, rows, groups, drawn),
     }
+
+
+def _groups(newest: Look | None) -> Groups | None:
+    """How the newest look's rows came in groups, if they did."""
+    if newest is None or (seen := newest.gains.of_groups) is None:
+        return None
+    return Groups(newest.gains.rows / seen.groups, seen.design_effect)
 
 
 def _discordance(given: float | None, newest: Look | None, model: str) -> float:
@@ -75,14 +85,27 @@ def _draw(workspace: Workspace, found: list[Need], names: list[str], rows: int |
     return path
 
 
-def _summary(found: list[Need], names: list[str], share: float, rows: int | None, drawn: Path) -> str:
-    lines = [(f"{need.difference:+g}", *(f"{count:,}" for count in need.rows)) for need in found]
+def _summary(
+    found: list[Need], names: list[str], share: float, rows: int | None, groups: Groups | None, drawn: Path
+) -> str:
+    def told(count: int) -> str:
+        return f"{count:,}" + (f" ({math.ceil(count / groups.size):,} groups)" if groups else "")
+
+    lines = [(f"{need.difference:+g}", *map(told, need.rows)) for need in found]
     return "\n".join(
         [
             f"held-out rows that show a true difference four times out of five, where two models differ on"
             f" {100 * share:.1f} % of the rows:",
             in_columns(("difference", *names), lines),
-            *([f"there are {rows:,} now"] if rows else []),
+            *([f"there are {told(rows)} now"] if rows else []),
+            *([_alike(groups)] if groups else []),
             f"drawn in {drawn}",
         ]
+    )
+
+
+def _alike(groups: Groups) -> str:
+    return (
+        f"rows of one group are alike: {groups.design_effect:.2f} times as many are needed as of independent ones, and"
+        " somewhat more where these are few groups"
     )

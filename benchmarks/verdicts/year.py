@@ -13,14 +13,27 @@ from typing import Literal
 import numpy as np
 from scipy.stats import norm
 
-from benchmarks.verdicts.models import ROWS, SPREAD, STRENGTHS, Floats, Rows, compare_all, held_out, judge
-from graftline.evaluation.paired_tests import mcnemar
+from benchmarks.verdicts.models import (
+    MIXED,
+    ROWS,
+    SPREAD,
+    STRENGTHS,
+    Floats,
+    Rows,
+    compare_all,
+    held_out,
+    judge,
+    normal,
+)
+from graftline.evaluation.groups import group_sums
+from graftline.evaluation.paired_tests import gains
 from graftline.verdict.gate import Verdict
 from graftline.verdict.life import Allowance, Life, spent_share
 from graftline.verdict.policy import Policy
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "measurements"
 Rule = Literal["over the life", "each by itself", "promote if larger"]
+Judged = Literal["independent", "in groups, by group", "in groups, row by row"]
 RULES: tuple[Rule, ...] = ("over the life", "each by itself", "promote if larger")
 LOOKS = 365
 PROBES = (1, 3, 10, 30, 100, 200, 365)
@@ -70,12 +83,12 @@ class _Models:
     def __init__(self, rows: Rows, seed: tuple[int, ...]) -> None:
         self._random, self._rows = np.random.default_rng(seed), rows
         self._alike = np.array([kind.correlation() for kind in STRENGTHS])[rows.strength]
-        self._shared = np.sqrt(self._alike) * self._random.standard_normal(len(rows.targets))
+        self._shared = np.sqrt(self._alike) * normal(rows, 1, self._random)[0]
 
     def next(self, better_by: float) -> Floats:
         """(rows,)"""
         middle = np.asarray(norm.ppf([kind.accuracy + better_by for kind in STRENGTHS]))[self._rows.strength]
-        own = np.sqrt(1 - self._alike) * self._random.standard_normal(len(self._shared))
+        own = np.sqrt(1 - self._alike) * normal(self._rows, 1, self._random)[0]
         return np.asarray(SPREAD * (middle + self._shared + own))
 
 
@@ -83,34 +96,40 @@ class _Spending:
     """What `allowance` says where every look saw all rows, look by look instead of from the beginning."""
 
     def __init__(self, rows: Rows) -> None:
-        self._life, self._seen = Life(), np.empty((0, len(rows.targets)))
+        units = len(rows.targets) if rows.judged_groups is None else len(np.unique(rows.judged_groups))
+        self._life, self._seen, self._rows = Life(), np.empty((0, units)), rows
 
     def allowance(self, candidate: Floats, champion: Floats, policy: Policy) -> Allowance:
         looks = len(self._seen)
         before, after = (spent_share(count, policy.planned_looks) for count in (looks, looks + 1))
-        level = self._life.level(self._seen @ _unit(candidate, champion), policy.false_promotions * (after - before))
+        alike = self._seen @ _unit(self._rows, candidate, champion)
+        level = self._life.level(alike, policy.false_promotions * (after - before))
         return Allowance(min(policy.significance, 2 * level), before, looks)
 
     def add(self, candidate: Floats, champion: Floats, allowed: Allowance) -> None:
-        gained = _unit(candidate, champion)
+        gained = _unit(self._rows, candidate, champion)
         self._life.add(self._seen @ gained, allowed.level / 2)
         self._seen = np.concatenate([self._seen, gained[None]])
 
 
-def _unit(candidate: Floats, champion: Floats) -> Floats:
-    """The gains on the rows, as a vector of length 1."""
+def _unit(rows: Rows, candidate: Floats, champion: Floats) -> Floats:
+    """The gains on the rows, or on their groups, as a vector of length 1."""
     gained = (candidate > 0).astype(float) - (champion > 0)
+    if rows.judged_groups is not None:
+        gained = group_sums(gained, rows.judged_groups)
     return np.asarray(gained / (np.linalg.norm(gained) or 1.0))
 
 
 def _verdict(
     rows: Rows, candidate: Floats, champion: Floats, rule: Rule, policy: Policy, allowed: Allowance | None
 ) -> str:
-    better, worse = int(((candidate > 0) & (champion <= 0)).sum()), int(((candidate <= 0) & (champion > 0)).sum())
+    ours, theirs = (candidate > 0).astype(float), (champion > 0).astype(float)
+    better = bool(ours.sum() > theirs.sum())
     if rule == "promote if larger":
-        return "PROMOTE" if better > worse else "HOLD"
+        return "PROMOTE" if better else "HOLD"
+    level = allowed.level if allowed else policy.significance
     # The gate asks this and more; of a candidate that fails here nothing has to be resampled.
-    if better <= worse or mcnemar(better, worse) > (allowed.level if allowed else policy.significance):
+    if not better or gains(ours, theirs, hits=True, groups=rows.judged_groups).p > level:
         return "HOLD"
     return _judged(rows, candidate, champion, policy, allowed).verdict
 
@@ -144,6 +163,8 @@ class Years:
     rule: Rule
     rows: int
     years: Sequence[Year]
+    judged: Judged = "independent"
+    """What the rows are, and how they are judged."""
 
     @property
     def false(self) -> int:
@@ -169,9 +190,10 @@ def study(rule: Rule, rows: Rows, years: int, policy: Policy, *, seed: int) -> Y
     """So many years, each with models of its own."""
     began, count = time.process_time(), len(rows.targets)
     seen = [year(rows, rule, policy, seed=(seed, count, number), probes=PROBES) for number in range(years)]
-    found = Years(rule, count, seen)
+    judged: Judged = "independent" if rows.groups is None else "in groups, row by row"
+    found = Years(rule, count, seen, judged if rows.judged_groups is None else "in groups, by group")
     print(
-        f"{count} rows, {rule}: {found.false} of {years} years with a false promotion;"
+        f"{count} rows, {found.judged}, {rule}: {found.false} of {years} years with a false promotion;"
         f" better ones found at looks {', '.join(f'{look}: {found.power(look):.2f}' for look in PROBES)};"
         f" told at look 100: {found.told(100)}; {time.process_time() - began:.0f} s",
         flush=True,
@@ -190,10 +212,13 @@ def main() -> None:
 
     from benchmarks.verdicts.year_page import page, picture
 
-    policy, seen = Policy(), list[Years]()
+    policy, seed, seen = Policy(), options.seed, list[Years]()
     for count in (options.rows, None):
-        rows = held_out(count or seen[0].told(TOLD_AT), seed=options.seed)
-        seen += [study(rule, rows, options.years, policy, seed=options.seed) for rule in RULES]
+        rows = held_out(count or seen[0].told(TOLD_AT), seed=seed)
+        seen += [study(rule, rows, options.years, policy, seed=seed) for rule in RULES]
+    for by_row in (False, True):
+        rows = held_out(options.rows, seed=seed, sizes=MIXED, by_row=by_row)
+        seen += [study(rule, rows, options.years, policy, seed=seed) for rule in RULES[: 2 if by_row else 1]]
     (options.out / "year.md").write_text(page(seen, policy), encoding="utf-8")
     with rc_context({"svg.hashsalt": "graftline"}):
         picture(seen).savefig(options.out / "year.svg", format="svg", metadata={"Date": None})

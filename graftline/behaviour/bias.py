@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graftline.evaluation.bootstrap import Difference, difference_of, row_counts
+from graftline.evaluation.bootstrap import Difference, difference_of, number_of, row_counts, several
 from graftline.evaluation.group_rates import Rate
-from graftline.evaluation.metrics import Floats
+from graftline.evaluation.metrics import Floats, Integers
 from graftline.evaluation.task_scores import TaskScores
 
 # A group with fewer rows differs from the others by chance alone.
@@ -45,10 +45,12 @@ def group_disparities(
     frozen: Floats | None,
     resamples: int,
     seed: int,
+    together: Integers | None = None,
 ) -> list[Disparity]:
     """The largest difference between any two groups in each rate; of several labels that where it is largest.
 
-    `frozen` are the predictions of the frozen base model.
+    `frozen` are the predictions of the frozen base model. Rows with the same number in `together` (rows,) are not
+    independent.
     """
     values, counts = np.unique(groups, return_counts=True)
     large = values[counts >= SMALLEST_GROUP]
@@ -60,12 +62,13 @@ def group_disparities(
     theirs = None if frozen is None else task_scores.rates(frozen[kept], targets[kept])
     one_hot = (members[:, None] == large).astype(float)
     strata = task_scores.strata(targets[kept])
-    drawn = _drawn(ours, theirs, one_hot, strata, resamples, seed) if theirs else {}
+    alike = several(None if together is None else together[kept])
+    drawn = _drawn(ours, theirs, one_hot, strata, resamples, seed, alike) if theirs else {}
     found = []
     for measure, rates in ours.items():
         value, between = _largest(rates, members, labels)
         before = _largest(theirs[measure], members, labels)[0] if theirs else None
-        gain = None if before is None else difference_of(value - before, drawn[measure])
+        gain = None if before is None else difference_of(value - before, drawn[measure], number_of(alike))
         found.append(Disparity(name, measure, len(members), value, between, before, gain))
     return found
 
@@ -78,20 +81,23 @@ def swap_disparity(
     changed: int,
     resamples: int,
     seed: int,
+    together: Integers | None = None,
 ) -> Disparity:
     """How far answers move (rows,) when words that say nothing about the label are swapped; 0 would be fair.
 
-    `theirs` are the moves of the frozen base model, and in `changed` rows the answer became another one.
+    `theirs` are the moves of the frozen base model, and in `changed` rows the answer became another one. Rows with the
+    same number in `together` (rows,) are not independent.
     """
     measure, value = "moved by swapped words", float(ours.mean())
     between = f"another answer in {changed} of {len(ours)} rows, moved by at most {ours.max():.3f}"
     if theirs is None:
         return Disparity(name, measure, len(ours), value, between)
+    alike = several(together)
     chunks = [
         counts @ (ours - theirs) / counts.sum(1)
-        for counts in row_counts(np.zeros(len(ours), dtype=np.int64), resamples, seed)
+        for counts in row_counts(np.zeros(len(ours), dtype=np.int64), resamples, seed, alike)
     ]
-    gain = difference_of(value - float(theirs.mean()), np.concatenate(chunks))
+    gain = difference_of(value - float(theirs.mean()), np.concatenate(chunks), number_of(alike))
     return Disparity(name, measure, len(ours), value, between, float(theirs.mean()), gain)
 
 
@@ -121,11 +127,12 @@ def _drawn(
     strata: NDArray[np.int64] | None,
     resamples: int,
     seed: int,
+    together: Integers | None,
 ) -> dict[str, Floats]:
     """The amplification of each measure over resampled rows: (resamples,)."""
     rows = len(one_hot)
     parts: dict[str, list[Floats]] = {measure: [] for measure in ours}
-    for counts in row_counts(np.zeros(rows, dtype=np.int64) if strata is None else strata, resamples, seed):
+    for counts in row_counts(np.zeros(rows, dtype=np.int64) if strata is None else strata, resamples, seed, together):
         for measure, rate in ours.items():
             parts[measure].append(_differences(rate, one_hot, counts) - _differences(theirs[measure], one_hot, counts))
     return {measure: np.concatenate(values) for measure, values in parts.items()}

@@ -61,6 +61,8 @@ class HeldOut:
     behaviour: Behaviour
     examples: Examples | None
     """Rows to look at; None where the settings ask for none."""
+    groups: int | None = None
+    """How many groups the rows are of, with `data.group`."""
 
 
 _ADAPTER = TypeAdapter(HeldOut)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from pydantic import JsonValue, TypeAdapter
 
 from graftline.evaluation.bootstrap import Difference, Score, differences, scores
-from graftline.evaluation.metrics import Floats
+from graftline.evaluation.groups import Likeness
+from graftline.evaluation.metrics import Floats, Integers
 from graftline.evaluation.paired_tests import Gains, gains
 from graftline.evaluation.task_scores import TaskScores
 
@@ -38,7 +39,8 @@ class Comparison:
 
     def as_json(self) -> JsonValue:
         """Plain values, as `comparison_of` reads them."""
-        plain: JsonValue = _ADAPTER.dump_python(self, mode="json")
+        # What only grouped rows have is not there without groups.
+        plain: JsonValue = _ADAPTER.dump_python(self, mode="json", exclude_none=True)
         return plain
 
 
@@ -70,18 +72,28 @@ def compare(
     slices: Sequence[Slice],
     resamples: int,
     seed: int,
+    groups: Integers | None = None,
 ) -> Comparison:
-    """Compare two models' predictions for the same rows, given as in the task's metrics."""
+    """Compare two models' predictions for the same rows, given as in the task's metrics.
+
+    Rows with the same number in `groups` (rows,) are not independent.
+    """
     of, strata, hits = task_scores.metrics, task_scores.strata(targets), task_scores.hits
     ours, theirs = (task_scores.quality(predictions, targets) for predictions in (candidate, other))
+    like = None if groups is None else Likeness.of(ours.astype(float) - theirs, groups)
+
+    def of_part(rows: NDArray[np.bool_]) -> Gains:
+        those = None if groups is None else groups[rows]
+        return gains(ours[rows], theirs[rows], hits=hits, groups=those, like=like)
+
     return Comparison(
         against=against,
-        scores=scores(other, targets, resamples=resamples, seed=seed, of=of, strata=strata),
-        differences=differences(candidate, other, targets, resamples=resamples, seed=seed, of=of, strata=strata),
-        gains=gains(ours, theirs, hits=hits),
-        slices=[
-            SliceGains(part.column, part.value, gains(ours[part.rows], theirs[part.rows], hits=hits)) for part in slices
-        ],
+        scores=scores(other, targets, resamples=resamples, seed=seed, of=of, strata=strata, groups=groups),
+        differences=differences(
+            candidate, other, targets, resamples=resamples, seed=seed, of=of, strata=strata, groups=groups
+        ),
+        gains=gains(ours, theirs, hits=hits, groups=groups),
+        slices=[SliceGains(part.column, part.value, of_part(part.rows)) for part in slices],
     )
 
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.stats import binom, binomtest, norm, t
 
 from graftline.evaluation.bootstrap import Score
-from graftline.evaluation.metrics import Floats
+from graftline.evaluation.groups import Grouped, Likeness, grouped, least_groups
+from graftline.evaluation.metrics import Floats, Integers
 
 # A plan that needs more rows than this is none.
 MOST_ROWS = 1_000_000_000
@@ -31,19 +32,39 @@ class Gains:
     """On how many rows the first model does better and worse."""
     hits: bool
     """Whether a row is right or wrong, so that its gain is 1, 0 or -1."""
+    grouped: Grouped | None = None
+    """The same group by group, where rows of one group are not independent."""
 
     @property
     def discordance(self) -> float:
         """Share of the rows on which the two differ."""
         return (self.better + self.worse) / self.rows
 
+    @property
+    def design_effect(self) -> float:
+        """How many times as many rows are needed as of independent ones."""
+        return self.grouped.design_effect if self.grouped else 1.0
 
-def gains(first: Floats, second: Floats, *, hits: bool) -> Gains:
-    """The gains from each row's quality under two models: (rows,) each. Of no rows there are none."""
+    @property
+    def p(self) -> float:
+        """The exact two-sided p value of gains that are hits."""
+        if self.grouped is None:
+            return mcnemar(self.better, self.worse)
+        return 1.0 if self.grouped.p is None else self.grouped.p
+
+
+def gains(
+    first: Floats, second: Floats, *, hits: bool, groups: Integers | None = None, like: Likeness | None = None
+) -> Gains:
+    """The gains from each row's quality under two models: (rows,) each. Of no rows there are none.
+
+    Rows with the same number in `groups` are not independent; of `like` see `grouped`.
+    """
     each = np.asarray(first, dtype=float) - second
     deviation = float(each.std(ddof=1)) if len(each) > 1 else 0.0
     mean = float(each.mean()) if len(each) else 0.0
-    return Gains(len(each), mean, deviation, int((each > 0).sum()), int((each < 0).sum()), hits)
+    by_group = None if groups is None else grouped(each, groups, hits=hits, like=like)
+    return Gains(len(each), mean, deviation, int((each > 0).sum()), int((each < 0).sum()), hits, by_group)
 
 
 def mcnemar(better: int, worse: int) -> float:
@@ -99,6 +120,55 @@ def smallest_difference(rows: int, *, discordance: float, level: float, power: f
     return _first(shows, 0, steps) / steps
 
 
+def rows_in_groups(rows: int, seen: Gains, *, level: float, power: float) -> int:
+    """How many rows in groups such as those `seen` show what so many independent ones do."""
+    if seen.grouped is None:
+        return rows
+    groups, differ = seen.grouped.groups, seen.grouped.better + seen.grouped.worse
+    return rows_for_groups(
+        rows,
+        size=seen.rows / groups,
+        design_effect=seen.design_effect,
+        level=level,
+        power=power,
+        differ=differ / groups if differ else 1.0,
+    )
+
+
+def rows_for_groups(
+    rows: int, *, size: float, design_effect: float, level: float, power: float, differ: float = 1.0
+) -> int:
+    """How many rows in groups of this mean `size` show what so many independent ones do.
+
+    As many times as many as the design effect says, and some more where these are few groups; at least those of as many
+    groups as the level takes, if two models differ in this share of them.
+    """
+    least = max(2, math.ceil(least_groups(level) / differ))
+
+    def enough(groups: int) -> bool:
+        return rows * design_effect * _few_groups(groups, level, power) <= groups * size
+
+    many = least
+    while not enough(many) and many * size < MOST_ROWS:
+        many *= 2
+    return min(MOST_ROWS, math.ceil(_first(enough, least - 1, many) * size))
+
+
+def independent_rows(seen: Gains, *, level: float, power: float) -> int:
+    """How many independent rows show as much as those `seen`."""
+    if seen.grouped is None:
+        return seen.rows
+    if seen.grouped.groups < 2 or seen.grouped.least_p > level:
+        return 0
+    return math.floor(seen.rows / seen.design_effect / _few_groups(seen.grouped.groups, level, power))
+
+
+def _few_groups(groups: int, level: float, power: float) -> float:
+    """How many times as many rows are needed because their groups' spread is not known, but measured on so many."""
+    reach = norm.isf(1 - power)
+    return float(((t.isf(level / 2, groups - 1) + reach) / (norm.isf(level / 2) + reach)) ** 2)
+
+
 def rows_for_interval(score: Score, rows: int, *, distance: float, level: float, power: float) -> int:
     """How many rows put a `distance` outside of the two-sided interval with this `power`, if `rows` gave `score`.
 
@@ -110,7 +180,8 @@ def rows_for_interval(score: Score, rows: int, *, distance: float, level: float,
 def rows_for_gains(seen: Gains, *, distance: float, level: float, power: float) -> int:
     """How many rows show with this `power` that gains like those `seen` are nearer than `distance` to their mean."""
     # One discordant row more than seen: none among few rows does not mean that there are none.
-    error = math.sqrt((seen.discordance + 1 / seen.rows) / seen.rows) if seen.hits else _error(seen)
+    of_hits = math.sqrt((seen.discordance + 1 / seen.rows) / seen.rows * seen.design_effect)
+    error = of_hits if seen.hits else _error(seen)
     return _rows_for_error(error, seen.rows, distance=distance, level=level, power=power)
 
 
@@ -119,17 +190,26 @@ def margin_p_values(seen: Gains, *, margin: float) -> tuple[float, float]:
 
     A small first one shows that nothing worse than the margin was lost; a small second one that more was. For hits by
     Tango's score test of paired proportions (Statistics in Medicine 1998, 17:891), which keeps its level with few
-    discordant rows, where Wald's does not; for other gains by Student's t.
+    discordant rows, where Wald's does not; for other gains by Student's t. Of grouped rows the variance is as many
+    times as large as the design effect says (Rao and Scott 1992, Biometrics 48:577), and the groups are so many that
+    Student's t looks it up.
     """
     if seen.hits:
         z = tango_z(seen.better, seen.worse, seen.rows, margin=margin)
-        return float(norm.sf(z)), float(norm.cdf(z))
+        if seen.grouped is None:
+            return float(norm.sf(z)), float(norm.cdf(z))
+        if seen.grouped.groups < 2:
+            return 1.0, 1.0
+        place = z / math.sqrt(seen.design_effect)
+        return float(t.sf(place, seen.grouped.groups - 1)), float(t.cdf(place, seen.grouped.groups - 1))
     error, distance = _error(seen), seen.mean + margin
     if not error > 0:
         # Every row gained the same.
         return (0.0, 1.0) if distance > 0 else (1.0, 0.0 if distance < 0 else 1.0)
-    place = distance / error
-    return float(t.sf(place, seen.rows - 1)), float(t.cdf(place, seen.rows - 1))
+    place, free = distance / error, (seen.grouped.groups if seen.grouped else seen.rows) - 1
+    if free < 1:
+        return 1.0, 1.0
+    return float(t.sf(place, free)), float(t.cdf(place, free))
 
 
 def tango_z(better: int, worse: int, rows: int, *, margin: float) -> float:
@@ -158,7 +238,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _error(seen: Gains) -> float:
-    return seen.deviation / math.sqrt(seen.rows)
+    return seen.deviation / math.sqrt(seen.rows) * math.sqrt(seen.design_effect)
 
 
 def _rows_for_error(error: float, rows: int, *, distance: float, level: float, power: float) -> int:

@@ -156,6 +156,8 @@ class RunReport:
     settings: str
     unrepeatable: str | None = None
     """Why the run cannot be reproduced, if it cannot."""
+    groups: int | None = None
+    """How many groups the held-out rows are of, with `data.group`: then every interval and test is by group."""
 
 
 def render_report(run: RunReport) -> str:

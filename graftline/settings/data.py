@@ -68,7 +68,9 @@ class DataSettings(Section, title="Data"):
     id: OptionalText = None
     """The column that names a row. Empty: a name made from the row's content."""
     group: OptionalText = None
-    """Rows with the same value in this column stay on one side of the split. Empty: rows with the same content."""
+    """Rows with the same value in this column, of one speaker, document, customer or day, stay on one side of the split
+    and are not independent: intervals and tests are by group, and fewer than 10 held-out groups promote nothing. Empty:
+    rows with the same content stay together, and every row counts by itself."""
     licence: str = "unknown"
     """Under which licence the rows may be used; stands on the model card."""
     slices: list[str] = []

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from graftline.behaviour.findings import Behaviour
 from graftline.evaluation.bootstrap import Score
 from graftline.evaluation.comparison import Comparison
+from graftline.evaluation.groups import LEAST_GROUPS
 from graftline.evaluation.scoring import Scoring
 from graftline.verdict import behaviour_axes, score_axes
 from graftline.verdict.axis import Axis
@@ -17,6 +18,8 @@ from graftline.verdict.policy import Policy
 
 VerdictName = Literal["PROMOTE", "HOLD", "REJECT"]
 
+# With fewer groups than these a test has to expect that their spread was mismeasured (Cameron and Miller 2015).
+MANY_GROUPS = 30
 # The worth of the base model: baselines that learn from the same rows, without transfer or without adaptation.
 WITHOUT_TRANSFER = ("scratch", "frozen_head")
 
@@ -39,6 +42,8 @@ class Evaluated:
     """How it takes changed inputs and treats groups, and what it forgot."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Baselines that there is no comparison with, and why."""
+    groups: int | None = None
+    """How many groups the held-out rows are of, where rows of one group are not independent."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ def _axes(
         behaviour_axes.robustness(candidate.behaviour, policy),
         behaviour_axes.bias(candidate.behaviour, policy),
         behaviour_axes.retention(candidate.behaviour, policy),
-        _held_back("test rows", candidate.unfair, "nothing was chosen by the held-out rows"),
+        _held_back("test rows", [*candidate.unfair, *_too_few(candidate.groups)], _well(candidate.groups)),
         _held_back("data version", [candidate.barred] if candidate.barred else [], "the data are as versioned"),
     ]
     return [axis.as_advice() if axis.name in advising else axis for axis in found]
@@ -142,7 +147,7 @@ def _against_the_champion(
         return [Axis("champion", "unknown", "there is no champion to compare with", asked=False)]
     if isinstance(champion, Unscored):
         return [Axis("champion", "unknown", champion.why, "HOLD")]
-    judged = sum(part.gains.rows >= policy.smallest_slice for part in champion.slices)
+    judged = sum(score_axes.is_judged(part, policy) for part in champion.slices)
     tests = len(candidate.scoring.better) - 1 + judged
     return [
         score_axes.champion(champion, candidate.scoring, policy, allowed),
@@ -153,6 +158,24 @@ def _against_the_champion(
 
 def _held_back(name: str, why: Sequence[str], well: str) -> Axis:
     return Axis(name, "loss", "; ".join(why), "HOLD") if why else Axis(name, "win", well)
+
+
+def _too_few(groups: int | None) -> list[str]:
+    if groups is None or groups >= LEAST_GROUPS:
+        return []
+    few = "only one group" if groups == 1 else f"only {groups} groups"
+    return [
+        f"more groups needed: the held-out rows are of {few} (data.group), which do not tell how much others differ;"
+        f" expected {LEAST_GROUPS} or more: add some, or enlarge data.test_share"
+    ]
+
+
+def _well(groups: int | None) -> str:
+    fair = "nothing was chosen by the held-out rows"
+    if groups is None:
+        return fair
+    few = f", which is few: only large differences can be shown by fewer than {MANY_GROUPS}"
+    return f"{fair}; they are of {groups:,} groups{few if groups < MANY_GROUPS else ''}"
 
 
 def _rows_enough(axis: Axis) -> list[int]:
@@ -172,13 +195,17 @@ def _advice(held: Verdict, champion: Comparison | Unscored | None, policy: Polic
     enough = held.rows_enough
     if not isinstance(champion, Comparison) or not open_axes or enough is None:
         return []
-    rows = champion.gains.rows
+    rows, these = champion.gains.rows, f"{champion.gains.rows:,}"
+    more = f"{enough:,} held-out rows"
+    if grouped := champion.gains.grouped:
+        these = f"{rows:,} of {grouped.groups:,} groups"
+        more += f" of {-(-enough * grouped.groups // rows):,} groups such as these"
     if enough <= rows:
         return [
             f"{rows:,} held-out rows are enough to show a difference of {policy.wanted_difference:g}, so this"
             " candidate's is probably smaller: a better one helps, more rows do not"
         ]
     return [
-        f"{enough:,} held-out rows would be enough to show a difference of {policy.wanted_difference:g} four times out"
-        f" of five, these are {rows:,}"
+        f"{more} would be enough to show a difference of {policy.wanted_difference:g} four times out of five, these are"
+        f" {these}"
     ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from graftline.evaluation.paired_tests import rows_for_mcnemar
+from graftline.evaluation.paired_tests import rows_for_groups, rows_for_mcnemar
 from graftline.verdict.axis import POWER
 from graftline.verdict.life import Life, spent_share
 from graftline.verdict.policy import Policy
@@ -15,6 +15,16 @@ from graftline.verdict.policy import Policy
 USUAL_CORRELATION = 0.5
 DIFFERENCES = (0.005, 0.01, 0.02, 0.03, 0.05)
 LOOKS = (1, 30, 100)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """How the rows come in groups whose rows are not independent."""
+
+    size: float
+    """Rows in a group, on average."""
+    design_effect: float
+    """How many times as many rows are needed as of independent ones."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +47,20 @@ def usual_levels(policy: Policy, looks: Sequence[int] = LOOKS) -> list[float]:
     return [levels[look - 1] for look in looks]
 
 
-def needs(differences: Sequence[float], *, discordance: float, levels: Sequence[float]) -> list[Need]:
-    """By exact McNemar, for two models that differ on this share of the rows."""
-    return [
-        Need(
-            difference,
-            [
-                rows_for_mcnemar(difference=difference, discordance=discordance, level=level, power=POWER)
-                for level in levels
-            ],
+def needs(
+    differences: Sequence[float], *, discordance: float, levels: Sequence[float], groups: Groups | None = None
+) -> list[Need]:
+    """By exact McNemar, for two models that differ on this share of the rows; for rows in `groups` by their sums."""
+
+    def rows(difference: float, level: float) -> int:
+        independent = rows_for_mcnemar(difference=difference, discordance=discordance, level=level, power=POWER)
+        if groups is None:
+            return independent
+        return rows_for_groups(
+            independent, size=groups.size, design_effect=groups.design_effect, level=level, power=POWER
         )
-        for difference in differences
-    ]
+
+    return [Need(difference, [rows(difference, level) for level in levels]) for difference in differences]
 
 
 def picture(found: Sequence[Need], *, names: Sequence[str], rows: int | None) -> Figure:

@@ -3,17 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from scipy.stats import norm
+from scipy.stats import norm, t
 
-from graftline.evaluation.bootstrap import Difference, Score
+from graftline.evaluation.bootstrap import NORMAL_95, Difference, Score
 from graftline.evaluation.comparison import Comparison, SliceGains
+from graftline.evaluation.groups import LEAST_GROUPS, Grouped, least_groups
 from graftline.evaluation.paired_tests import (
+    Gains,
     holm,
+    independent_rows,
     margin_p_values,
-    mcnemar,
     rows_for_gains,
     rows_for_interval,
     rows_for_mcnemar,
+    rows_in_groups,
     smallest_difference,
 )
 from graftline.evaluation.scoring import LOWER, Scoring, spelt
@@ -48,19 +51,15 @@ def champion(rival: Comparison, scoring: Scoring, policy: Policy, allowed: Allow
     """Whether the main score is better than the champion's on the same rows.
 
     Where rows are right or wrong, exact McNemar decides: it keeps its level however few rows are discordant, which the
-    bootstrap does not; its interval must lie on the same side. Other main scores have no exact test: there the
-    bootstrap decides.
+    bootstrap does not; its interval must lie on the same side. Of grouped rows it is the exact test of the groups'
+    sums. Other main scores have no exact test: there the bootstrap decides.
     What earlier looks at the rows left is `allowed`; without that the comparison stands alone.
     """
     name, seen, level = scoring.primary, rival.gains, allowed.level if allowed else policy.significance
     difference = rival.differences[name]
-    p = mcnemar(seen.better, seen.worse) if seen.hits else _bootstrap_p(difference, allowed)
-    test = "exact McNemar" if seen.hits else "paired bootstrap"
-    enough = (
-        rows_for_mcnemar(difference=policy.wanted_difference, discordance=seen.discordance, level=level, power=1 - RISK)
-        if seen.hits
-        else rows_for_interval(difference, seen.rows, distance=policy.wanted_difference, level=level, power=1 - RISK)
-    )
+    p = seen.p if seen.hits else _bootstrap_p(difference, allowed, seen.grouped)
+    test = name_of_test(seen)
+    enough = _rows_for_champion(difference, seen, policy, level)
     numbers: Numbers = {
         **numbers_of(difference),
         "p": p,
@@ -71,12 +70,12 @@ def champion(rival: Comparison, scoring: Scoring, policy: Policy, allowed: Allow
         "looks": allowed.looks if allowed else None,
         "rows": seen.rows,
         "rows_enough": enough,
-        "smallest_difference": smallest_difference(seen.rows, discordance=seen.discordance, level=level, power=POWER)
-        if seen.hits
-        else None,
+        "smallest_difference": _smallest_difference(seen, level) if seen.hits else None,
+        **_numbers_of_groups(seen.grouped),
     }
+    by_group = f"; {seen.grouped.better} groups better, {seen.grouped.worse} worse" if seen.grouped else ""
     shown = f"{_shown(name, difference)}, {test} p {p:.3g}" + (
-        f" ({seen.better} rows better, {seen.worse} worse)" if seen.hits else ""
+        f" ({seen.better} rows better, {seen.worse} worse{by_group})" if seen.hits else ""
     )
     if p <= level and difference.low > 0:
         return Axis("champion", "win", f"better than {rival.against}: {shown}", numbers=numbers)
@@ -84,7 +83,12 @@ def champion(rival: Comparison, scoring: Scoring, policy: Policy, allowed: Allow
         return Axis("champion", "loss", f"worse than {rival.against}: {shown}", "REJECT", numbers=numbers)
     sentence = f"not enough evidence against {rival.against}: {shown}"
     if numbers["smallest_difference"] is not None:
-        sentence += f"; {seen.rows:,} rows show {numbers['smallest_difference']:.4f} and more four times out of five"
+        sentence += f"; {_rows(seen)} show {numbers['smallest_difference']:.4f} and more four times out of five"
+    if seen.grouped and seen.hits and seen.grouped.least_p > level:
+        sentence += (
+            f"; more groups needed: {seen.grouped.better + seen.grouped.worse} in which the two differ can show no p"
+            f" below {seen.grouped.least_p:.2g}, and a level of {level:.2g} takes {least_groups(level)}"
+        )
     if allowed and allowed.looks >= 1:
         sentence += (
             f"; expected p {level:.2g} or less, for the rows were looked at {allowed.looks:.0f} times before and"
@@ -125,7 +129,7 @@ def slices(rival: Comparison, policy: Policy, *, tests: int) -> Axis:
 
     The p values are corrected by Holm, so that everything said about the slices holds together at the level.
     """
-    judged = [part for part in rival.slices if part.gains.rows >= policy.smallest_slice]
+    judged = [part for part in rival.slices if is_judged(part, policy)]
     margin, level = policy.slice_margin, policy.significance / 2
     pairs = [margin_p_values(part.gains, margin=margin) for part in judged]
     within, beyond = (holm([pair[side] for pair in pairs]) for side in (0, 1))
@@ -145,6 +149,8 @@ def slices(rival: Comparison, policy: Policy, *, tests: int) -> Axis:
     for part in rival.slices:
         if part not in judged:
             few = f"too few rows to judge, expected {policy.smallest_slice} or more"
+            if part.gains.rows >= policy.smallest_slice:
+                few = f"too few groups to judge, expected {LEAST_GROUPS} or more"
             parts.append(_slice(part, "unknown", few, None, None))
     axis = of_parts(
         "slices", parts[: len(judged)], f"no slice of {policy.smallest_slice} rows or more is worse by {margin:g}"
@@ -152,6 +158,12 @@ def slices(rival: Comparison, policy: Policy, *, tests: int) -> Axis:
     small = len(parts) - len(judged)
     said = f"{axis.sentence}; {small} too small to judge" if small and judged else axis.sentence
     return replace(axis, sentence=said if judged else "no slice has enough rows to be judged", parts=parts)
+
+
+def is_judged(part: SliceGains, policy: Policy) -> bool:
+    """Whether a slice is large enough to say anything of it."""
+    enough = part.gains.grouped is None or part.gains.grouped.groups >= LEAST_GROUPS
+    return enough and part.gains.rows >= policy.smallest_slice
 
 
 def better_than(
@@ -225,15 +237,60 @@ def _slice(part: SliceGains, outcome: Outcome, words: str, p: float | None, enou
         "p": p,
         "rows_enough": enough,
     }
-    shown = f"{words}: {seen.mean:+.4f} on {seen.rows:,} rows ({seen.better} better, {seen.worse} worse)"
+    numbers = {**numbers, **_numbers_of_groups(seen.grouped)}
+    shown = f"{words}: {seen.mean:+.4f} on {_rows(seen)} ({seen.better} better, {seen.worse} worse)"
     return Part(f"{part.column} {part.value}", outcome, numbers, shown)
 
 
-def _bootstrap_p(difference: Difference, allowed: Allowance | None) -> float:
-    """Resamples alone show no p value below their number's share; there their spread has to, by the normal law."""
-    if allowed is None or difference.p > FEW_RESAMPLES * allowed.level or not difference.error > 0:
+def name_of_test(seen: Gains) -> str:
+    """The paired test of the main score, in words."""
+    if seen.grouped is None:
+        return "exact McNemar" if seen.hits else "paired bootstrap"
+    groups = f"{seen.grouped.groups:,} groups"
+    return f"exact sign flips of the sums of {groups}" if seen.hits else f"paired bootstrap of {groups}"
+
+
+def _rows_for_champion(difference: Difference, seen: Gains, policy: Policy, level: float) -> int:
+    wanted, power = policy.wanted_difference, 1 - RISK
+    if not seen.hits:
+        return rows_for_interval(difference, seen.rows, distance=wanted, level=level, power=power)
+    rows = rows_for_mcnemar(difference=wanted, discordance=seen.discordance, level=level, power=power)
+    return rows_in_groups(rows, seen, level=level, power=power)
+
+
+def _smallest_difference(seen: Gains, level: float) -> float | None:
+    rows = independent_rows(seen, level=level, power=POWER)
+    return smallest_difference(rows, discordance=seen.discordance, level=level, power=POWER) if rows else None
+
+
+def _numbers_of_groups(grouped: Grouped | None) -> Numbers:
+    if grouped is None:
+        return {}
+    return {
+        "groups": grouped.groups,
+        "groups_better": grouped.better,
+        "groups_worse": grouped.worse,
+        "design_effect": grouped.design_effect,
+    }
+
+
+def _rows(seen: Gains) -> str:
+    return f"{seen.rows:,} rows" + (f" of {seen.grouped.groups:,} groups" if seen.grouped else "")
+
+
+def _bootstrap_p(difference: Difference, allowed: Allowance | None, grouped: Grouped | None) -> float:
+    """Resamples alone show no p value below their number's share; there their spread has to, by the normal law.
+
+    Of few groups by Student's t.
+    """
+    if grouped is not None and grouped.groups < LEAST_GROUPS:
+        return 1.0
+    # The interval over groups is as wide as Student's t says.
+    error = difference.error * (NORMAL_95 / float(t.isf(0.025, grouped.groups - 1)) if grouped else 1.0)
+    if allowed is None or difference.p > FEW_RESAMPLES * allowed.level or not error > 0:
         return difference.p
-    return float(2 * norm.sf(abs(difference.value) / difference.error))
+    place = abs(difference.value) / error
+    return float(2 * t.sf(place, grouped.groups - 1) if grouped else 2 * norm.sf(place))
 
 
 def _shown(name: str, difference: Difference) -> str:

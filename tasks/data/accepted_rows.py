@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from graftline.models.preprocessing import Raw
 
 ACCEPTED = "accepted.parquet"
+# The values of data.group, where that is set: a row without one is not accepted.
+GROUP = "group"
 # The libraries that inputs of each kind go through on their way into a model, beside what every model needs.
 READING_LIBRARIES: dict[Kind, tuple[str, ...]] = {
     "text": ("tokenizers",),

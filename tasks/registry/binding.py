@@ -15,9 +15,11 @@ from graftline.tasks.registry.versions import (
     VERDICT,
 )
 
-# Tags that Graftline notes on a version. SERVING is how it does as a server, noted because it is measured once.
-SERVING, PREDICTIONS_SHA256, TEST_SHA256, SPLIT_SHA256, POLICY_SHA256, AXES = (
+# Tags that Graftline notes on a version. SERVING is how it does as a server, noted because it is measured once; GROUPS
+# how many groups its held-out rows are of, with data.group.
+SERVING, GROUPS, PREDICTIONS_SHA256, TEST_SHA256, SPLIT_SHA256, POLICY_SHA256, AXES = (
     "graftline.serving",
+    "graftline.groups",
     "graftline.predictions_sha256",
     "graftline.test_sha256",
     "graftline.split_sha256",
@@ -36,6 +38,7 @@ BEFORE = (
     TEST_SHA256,
     SPLIT_SHA256,
     SERVING,
+    GROUPS,
 )
 # They are written after the record, so a kill may have come between.
 AFTER = (POLICY_SHA256, AXES)

@@ -1,16 +1,16 @@
 """The looks at held-out rows that a history holds, and what they leave for the next one."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from graftline.tasks.registry.records import Look, Record
+from graftline.tasks.registry.records import Look, LookAtGroups, Record
 from graftline.verdict.policy import Policy
 
 # Whoever only reads a history need not wait for numpy and scipy.
 if TYPE_CHECKING:
     from graftline.evaluation.bootstrap import Difference
-    from graftline.evaluation.row_gains import RowGains
+    from graftline.evaluation.row_gains import GroupGains, RowGains
     from graftline.verdict import life
 
 
@@ -50,27 +50,31 @@ def allowance_of(policy: Policy, gains: "RowGains | None", before: Sequence[Reco
 
 def past_looks(records: Sequence[Record]) -> "list[life.Look]":
     """The looks that these records hold, oldest first."""
-    from graftline.evaluation.row_gains import unpacked_gains
     from graftline.verdict import life
 
     looks = {record.number: record.look for record in records if record.look}
-    names = {number: look.names for number, look in looks.items() if look.names}
-    return [
-        life.Look(unpacked_gains(look.rows, look.names or str(names[look.names_in or 0]), look.gains), look.level)
-        for look in looks.values()
-    ]
+    return [life.Look(_gains_of(look, looks), look.level) for look in looks.values()]
+
+
+def _gains_of(look: Look, looks: Mapping[int, Look]) -> "RowGains":
+    """The gains that a record holds, whose names may stand in another one of the `looks` by number."""
+    from graftline.evaluation.row_gains import unpacked_gains, unpacked_groups
+
+    gains = unpacked_gains(look.rows, look.names or str(looks[look.names_in or 0].names), look.gains)
+    if (of := look.of_groups) is None:
+        return gains
+    elsewhere = looks[of.names_in].of_groups if of.names_in else None
+    names = of.names or str(elsewhere and elsewhere.names)
+    return replace(gains, of_groups=unpacked_groups(of.groups, names, of.gains, of.design_effect))
 
 
 def choice_of(records: Sequence[Record], version: int) -> Choice | None:
     """By which look a version was judged; none of one that had no champion to beat."""
-    from graftline.evaluation.row_gains import unpacked_gains
-
     judged = next((one for one in looks_before(records, None) if one.version == version), None)
     if judged is None or judged.look is None:
         return None
     look, looks = judged.look, {record.number: record.look for record in records if record.look}
-    names = look.names or str(looks[look.names_in or 0].names)
-    return Choice(look, unpacked_gains(look.rows, names, look.gains), judged.verdict == "PROMOTE")
+    return Choice(look, _gains_of(look, looks), judged.verdict == "PROMOTE")
 
 
 def look_of(
@@ -98,4 +102,14 @@ def look_of(
         gains=gains.gains_text,
         gain=difference.value,
         error=difference.error,
+        of_groups=None if gains.of_groups is None else _at_groups(gains.of_groups, before),
     )
+
+
+def _at_groups(gains: "GroupGains", before: Sequence[Record]) -> LookAtGroups:
+    from graftline.evaluation.row_gains import packed_gains, packed_names
+
+    text = packed_names(gains.names)
+    named = {record.number: record.look.of_groups for record in before if record.look}
+    same = next((number for number, look in named.items() if look and look.names == text), None)
+    return LookAtGroups(gains.groups, None if same else text, same, packed_gains(gains.gains), gains.design_effect)

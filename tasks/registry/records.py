@@ -35,6 +35,21 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class LookAtGroups:
+    """The same look, by whole groups of rows that are not independent."""
+
+    groups: int
+    names: str | None
+    """The names of the groups, in their order, of many only a part: base64 (evaluation/row_gains.py)."""
+    names_in: int | None
+    """The record that holds the names, if they are those of an earlier one."""
+    gains: str
+    """The sum of the gains of each of these groups: base64."""
+    design_effect: float
+    """How many times the variance of the mean gain is that of as many independent rows."""
+
+
+@dataclass(frozen=True)
 class Look:
     """A comparison with the champion on held-out rows, as later ones on these rows have to know it."""
 
@@ -55,6 +70,8 @@ class Look:
     """By how much its main score was better than the champion's."""
     error: float
     """The standard error of that."""
+    of_groups: LookAtGroups | None = None
+    """With `data.group`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from graftline.behaviour.bias import Disparity
     from graftline.behaviour.findings import Behaviour, Counted
-    from graftline.evaluation.metrics import Floats
+    from graftline.evaluation.metrics import Floats, Integers
     from graftline.evaluation.task_scores import TaskScores
     from graftline.models.predictor import Predictor
     from graftline.models.preprocessing import Raw
@@ -42,14 +42,19 @@ class Examined:
 
 
 def behaviour_on(
-    settings: Settings, data: ValidatedData, candidate: Examined, frozen: FrozenModel | None
+    settings: Settings,
+    data: ValidatedData,
+    candidate: Examined,
+    frozen: FrozenModel | None,
+    *,
+    together: "Integers | None" = None,
 ) -> "Behaviour":
-    """Everything that the settings ask for."""
+    """Everything that the settings ask for. Rows with the same number in `together` (rows,) are not independent."""
     from graftline.behaviour.findings import Behaviour
 
     directions, unmoved = _directions(settings, candidate)
-    disparities, too_small = _groups(settings, data, candidate, frozen)
-    swapped, unswapped = _swaps(settings, candidate, frozen)
+    disparities, too_small = _groups(settings, data, candidate, frozen, together)
+    swapped, unswapped = _swaps(settings, candidate, frozen, together)
     return Behaviour(
         changes=_changes(settings, data, candidate),
         directions=directions,
@@ -92,7 +97,11 @@ def _directions(settings: Settings, candidate: Examined) -> "tuple[list[Counted]
 
 
 def _groups(
-    settings: Settings, data: ValidatedData, candidate: Examined, frozen: FrozenModel | None
+    settings: Settings,
+    data: ValidatedData,
+    candidate: Examined,
+    frozen: FrozenModel | None,
+    together: "Integers | None",
 ) -> "tuple[list[Disparity], list[str]]":
     from graftline.behaviour.bias import SMALLEST_GROUP, group_disparities
 
@@ -110,6 +119,7 @@ def _groups(
             frozen=frozen.predictions if frozen else None,
             resamples=settings.evaluation.bootstrap,
             seed=settings.evaluation.seed,
+            together=together,
         )
         found += disparities
         if not disparities:
@@ -117,12 +127,14 @@ def _groups(
     return found, left_out
 
 
-def _swaps(settings: Settings, candidate: Examined, frozen: FrozenModel | None) -> "tuple[list[Disparity], list[str]]":
+def _swaps(
+    settings: Settings, candidate: Examined, frozen: FrozenModel | None, together: "Integers | None"
+) -> "tuple[list[Disparity], list[str]]":
     from graftline.settings.words import swap_of
 
     found, left_out = [], []
     for swap in map(swap_of, settings.evaluation.counterfactuals):
-        disparity = _swapped(settings, candidate, swap, frozen)
+        disparity = _swapped(settings, candidate, swap, frozen, together)
         if disparity is None:
             left_out.append(f"no held-out row holds a word of {swap.name}")
         else:
@@ -130,7 +142,9 @@ def _swaps(settings: Settings, candidate: Examined, frozen: FrozenModel | None) 
     return found, left_out
 
 
-def _swapped(settings: Settings, candidate: Examined, swap: "Swap", frozen: FrozenModel | None) -> "Disparity | None":
+def _swapped(
+    settings: Settings, candidate: Examined, swap: "Swap", frozen: FrozenModel | None, together: "Integers | None"
+) -> "Disparity | None":
     from graftline.behaviour.bias import swap_disparity
     from graftline.settings.words import with_partners
 
@@ -151,4 +165,5 @@ def _swapped(settings: Settings, candidate: Examined, swap: "Swap", frozen: Froz
         changed=int((~task_scores.is_same(before, after, spread)).sum()),
         resamples=settings.evaluation.bootstrap,
         seed=settings.evaluation.seed,
+        together=None if together is None else together[rows],
     )

@@ -14,15 +14,24 @@ from graftline.tasks.registry.manifest import judged_files
 from graftline.tasks.registry.named import NamedVersion
 from graftline.tasks.registry.versions import DATA_VERSION
 from graftline.tasks.serving.trial import score_in_fresh_process
-from graftline.tasks.steps.held_out import SPLIT_FROM, Scorer, class_slices, held_out_slices, split_changes
+from graftline.tasks.steps.held_out import (
+    SPLIT_FROM,
+    Scorer,
+    class_slices,
+    held_out_groups,
+    held_out_slices,
+    split_changes,
+)
 from graftline.tasks.tracking.server import logged_settings
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from graftline.evaluation.comparison import Comparison
     from graftline.evaluation.metrics import Floats
+    from graftline.evaluation.paired_tests import Gains
 
 LEVEL = 0.05
+TOO_FEW = "the held-out rows are of too few groups (data.group) to show any difference; add some"
 Scores = Mapping[str, Mapping[str, float]]
 """By name, each with `value`, `low` and `high`."""
 
@@ -38,7 +47,8 @@ class ComparedVersions:
     comparison: "Comparison"
     """The second beside the first."""
     p: float
-    """That the main scores are equal: exact McNemar where rows are right or wrong, else the paired bootstrap."""
+    """That the main scores are equal: exact McNemar where rows are right or wrong, of grouped rows the exact test of
+    the groups' sums, else the paired bootstrap."""
     notes: tuple[str, ...]
     """Why the held-out rows may be no fair test."""
 
@@ -50,6 +60,8 @@ class ComparedVersions:
     def is_shown(self) -> bool:
         """Whether the difference of the main score was shown at the 5 % level, by test and by interval."""
         difference = self.comparison.differences[self.primary]
+        if is_of_too_few_groups(self.comparison.gains):
+            return False
         return self.p <= LEVEL and (difference.low > 0 or difference.high < 0)
 
 
@@ -68,11 +80,10 @@ def compare_versions(
     Raises: RegistryRefusedError if one does not answer, or does something else than the data are for.
     """
     from graftline.evaluation.comparison import comparison_of
-    from graftline.evaluation.paired_tests import mcnemar
 
     scores, targets = TASKS[data.task].scores, split_targets(data, "test").numpy()
     slices = [*held_out_slices(data, settings.data.slices), *class_slices(data, targets)]
-    scorer = Scorer(scores, targets, settings.evaluation, slices)
+    scorer = Scorer(scores, targets, settings.evaluation, slices, held_out_groups(data, settings.data.group))
     theirs, ours = (_predictions(workspace, settings, data, version, say) for version in (first, second))
     compared = comparison_of(scorer.compare(ours, theirs, str(first)))
     seen = compared.gains
@@ -82,9 +93,19 @@ def compare_versions(
         first=cast("Scores", scorer.of(theirs)),
         second=cast("Scores", scorer.of(ours)),
         comparison=compared,
-        p=mcnemar(seen.better, seen.worse) if seen.hits else compared.differences[scores.scoring.primary].p,
-        notes=tuple(note for version in (first, second) for note in notes_on(version, settings, data)),
+        p=seen.p if seen.hits else compared.differences[scores.scoring.primary].p,
+        notes=(
+            *(note for version in (first, second) for note in notes_on(version, settings, data)),
+            *([TOO_FEW] if is_of_too_few_groups(seen) else []),
+        ),
     )
+
+
+def is_of_too_few_groups(seen: "Gains") -> bool:
+    """Whether no difference can be shown, since the held-out rows are of a few groups only."""
+    from graftline.evaluation.groups import LEAST_GROUPS
+
+    return seen.grouped is not None and seen.grouped.groups < LEAST_GROUPS
 
 
 def _predictions(
@@ -124,12 +145,14 @@ def notes_on(version: NamedVersion, settings: Settings, data: ValidatedData) -> 
 
 def answer(compared: ComparedVersions, first: NamedVersion, second: NamedVersion) -> str:
     """The comparison in one sentence."""
-    name, rows = compared.primary, f"{compared.rows:,}"
+    name, rows, groups = compared.primary, f"{compared.rows:,}", compared.comparison.gains.grouped
+    of_groups = f" of {groups.groups:,} groups" if groups else ""
     before, after = (scores[name]["value"] for scores in (compared.first, compared.second))
     if compared.comparison.gains.hits:
         right = [f"{round(score * compared.rows):,}" for score in (before, after)]
-        facts = f"{second} is right on {right[1]} of {rows} held-out rows, {first} on {right[0]} of the same"
+        facts = f"{second} is right on {right[1]} of {rows} held-out rows{of_groups}, {first} on {right[0]} of the same"
     else:
-        facts = f"{second} reaches {spelt(name)} {after:.4f} on {rows} held-out rows, {first} {before:.4f} on the same"
+        reached = f"{second} reaches {spelt(name)} {after:.4f}"
+        facts = f"{reached} on {rows} held-out rows{of_groups}, {first} {before:.4f} on the same"
     shown = f"{second} is {'better' if after > before else 'worse'}" if compared.is_shown else "no difference was shown"
     return f"{facts}; {shown} (p {compared.p:.3g})"

@@ -155,6 +155,7 @@ def judge(
             hostile=trial.hostile if trial else None,
             behaviour=evaluation.held_out.behaviour,
             left_out=evaluation.left_out,
+            groups=evaluation.held_out.groups,
         ),
         rival,
         baselines=evaluation.baselines,

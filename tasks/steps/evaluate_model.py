@@ -36,7 +36,14 @@ from graftline.tasks.steps.adapting import MODEL
 from graftline.tasks.steps.baselines import FROZEN_HEAD, MAJORITY, Baselines, is_solved_head
 from graftline.tasks.steps.behaviour import Examined, FrozenModel, behaviour_on
 from graftline.tasks.steps.fine_tune import Checkpoint
-from graftline.tasks.steps.held_out import Scorer, class_slices, held_out_slices, predictions_sha256, slice_scores
+from graftline.tasks.steps.held_out import (
+    Scorer,
+    class_slices,
+    held_out_groups,
+    held_out_slices,
+    predictions_sha256,
+    slice_scores,
+)
 from graftline.tasks.steps.source_task import SourceTask, retention_of
 from graftline.tasks.tracking.model_files import ChangedFilesError
 from graftline.tasks.workspace import Workspace
@@ -125,6 +132,7 @@ def evaluate_model(
         "checkpoint": checkpoint.folder.key,
         "test_rows": data.test_sha256,
         "slices": list(settings.data.slices),
+        "group": settings.data.group,
         "target": settings.data.target,
         "settings": by_value(settings.evaluation, "evaluation"),
         "threads": thread_count(settings.adaptation.threads),
@@ -168,20 +176,22 @@ def _build(
     )
     seen, found = _examined(settings, data, asked), _weak_clusters(settings, rows["row_id"], asked)
     slices = held_out_slices(data, settings.data.slices)
-    scores = Scorer(TASKS[data.task].scores, targets, settings.evaluation, [*slices, *class_slices(data, targets)])
+    groups, every = held_out_groups(data, settings.data.group), [*slices, *class_slices(data, targets)]
+    scores = Scorer(TASKS[data.task].scores, targets, settings.evaluation, every, groups)
     theirs, obstacle = _champions_predictions(workspace, settings, data, champion)
     named = f"champion version {champion.version}" if champion else ""
     shown = Rows(rows["row_id"], rows["target"], targets, data.labels)
     summary: dict[str, JsonValue] = {
         "task": data.task,
         "rows": len(targets),
+        **({} if groups is None else {"groups": len(set(groups))}),
         "labels": list(data.labels),
         "test_sha256": data.test_sha256,
         "scores": scores.of(predictions),
         **_by_class(seen, data, checkpoint, scores.of(asked.uncalibrated)),
         "slices": slice_scores([*slices, *found], predictions, scores),
         **_against_baselines(baselines, predictions, scores),
-        "behaviour": _behaviour(workspace, settings, data, asked.candidate, baselines, source).as_json(),
+        "behaviour": _behaviour(workspace, settings, data, asked.candidate, baselines, source, scores).as_json(),
         "predictions_sha256": predictions_sha256(rows["row_id"], predictions),
         "pictures": _write_pictures(folder, seen),
         "comparison": None if theirs is None else scores.compare(predictions, theirs, named),
@@ -240,9 +250,10 @@ def _behaviour(
     candidate: Examined,
     baselines: Baselines,
     source: SourceTask | None,
+    scores: Scorer,
 ) -> "Behaviour":
     return replace(
-        behaviour_on(settings, data, candidate, _frozen(settings, candidate, baselines)),
+        behaviour_on(settings, data, candidate, _frozen(settings, candidate, baselines), together=scores.places),
         retention=retention_of(workspace, settings, candidate.predictor, source),
     )
 
@@ -327,7 +338,7 @@ def _chosen(champion: Champion, row_ids: list[str], predictions: "Floats", score
 
     if champion.choice is None:
         return None
-    look, others = champion.choice.look, not_among(champion.choice.gains, row_ids)
+    look, others = champion.choice.look, not_among(champion.choice.gains, row_ids, scores.groups)
     enough = int(others.sum()) >= LEAST_ROWS
     return {
         "rows": look.rows,

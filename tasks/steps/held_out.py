@@ -9,13 +9,13 @@ from pydantic import JsonValue
 from graftline.data.splitting import BY_HASH
 from graftline.digests import lines_sha256
 from graftline.settings.evaluation import EvaluationSettings
-from graftline.tasks.data.accepted_rows import ValidatedData, read_split
+from graftline.tasks.data.accepted_rows import GROUP, ValidatedData, read_split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graftline.evaluation.comparison import Slice
-    from graftline.evaluation.metrics import Floats
+    from graftline.evaluation.metrics import Floats, Integers
     from graftline.evaluation.task_scores import TaskScores
 
 # The settings that decide on which side of the split a row lies, as the settings of a run are logged.
@@ -33,6 +33,15 @@ class Scorer:
     targets: "NDArray[Any]"
     settings: EvaluationSettings
     slices: "Sequence[Slice]"
+    groups: Sequence[str] | None = None
+    """The name of each row's group, where rows of one group are not independent."""
+
+    @property
+    def places(self) -> "Integers | None":
+        """The groups as numbers: (rows,)."""
+        import numpy as np
+
+        return None if self.groups is None else np.unique(self.groups, return_inverse=True)[1].astype(np.int64)
 
     def of(self, predictions: "Floats") -> JsonValue:
         from graftline.evaluation.bootstrap import scores
@@ -44,6 +53,7 @@ class Scorer:
             resamples=self.settings.bootstrap,
             seed=self.settings.seed,
             strata=self.task_scores.strata(self.targets),
+            groups=self.places,
         )
         return {name: cast("JsonValue", score.as_json()) for name, score in scored.items()}
 
@@ -67,6 +77,7 @@ class Scorer:
             slices=self.slices,
             resamples=self.settings.bootstrap,
             seed=self.settings.seed,
+            groups=self.places,
         ).as_json()
 
     def row_gains(self, row_ids: Sequence[str], candidate: "Floats", other: "Floats") -> JsonValue:
@@ -74,11 +85,20 @@ class Scorer:
         from graftline.evaluation.row_gains import row_gains
 
         ours, theirs = (self.task_scores.quality(each, self.targets) for each in (candidate, other))
-        return row_gains(row_ids, ours.astype(float) - theirs).as_json()
+        return row_gains(row_ids, ours.astype(float) - theirs, self.groups).as_json()
 
     def on(self, rows: "NDArray[Any]") -> "Scorer":
         """For a part of the rows."""
-        return Scorer(self.task_scores, self.targets[rows], self.settings, ())
+        groups = self.groups and [group for group, there in zip(self.groups, rows, strict=True) if there]
+        return Scorer(self.task_scores, self.targets[rows], self.settings, (), groups)
+
+
+def held_out_groups(data: ValidatedData, column: str | None) -> list[str] | None:
+    """The name of each held-out row's group by this column; None without one.
+
+    The column is part of the name: by another one they are other groups.
+    """
+    return None if column is None else [f"{column}={group}" for group in read_split(data, "test", [GROUP])[GROUP]]
 
 
 def predictions_sha256(row_ids: list[str], predictions: "Floats") -> str:

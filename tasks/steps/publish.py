@@ -144,6 +144,7 @@ def _report(workspace: Workspace, done: RunOutcome) -> RunReport:
         rows_quarantined=data.quarantined,
         rows_twins=data.twins,
         split_rows=data.split_rows,
+        groups=held_out.groups,
         strategy=settings.adaptation.strategy,
         frozen=checkpoint.frozen,
         frozen_sha256=checkpoint.frozen_sha256,

@@ -21,7 +21,7 @@ from graftline.errors import GraftlineError
 from graftline.settings import Kind, Task
 from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, questions, read_split
 from graftline.tasks.own_code import PACKAGE, is_in, modules_behind, path_of
-from graftline.tasks.registry.binding import PREDICTIONS_SHA256, SERVING, SPLIT_SHA256, TEST_SHA256
+from graftline.tasks.registry.binding import GROUPS, PREDICTIONS_SHA256, SERVING, SPLIT_SHA256, TEST_SHA256
 from graftline.tasks.registry.looks import choice_of
 from graftline.tasks.registry.manifest import require_as_judged
 from graftline.tasks.registry.promotion import repair
@@ -332,6 +332,8 @@ def _note(version: "ModelVersion", data: ValidatedData, evaluation: Evaluation, 
         DATA_VERSION: data.data.version,
         SERVING: json.dumps(asdict(trial)),
     }
+    if evaluation.held_out.groups is not None:
+        tags[GROUPS] = str(evaluation.held_out.groups)
     if data.data.modified:
         named, differing = pointer_of(data.data.folder), ", ".join(data.data.differing)
         tags[BARRED] = f"its data differs from the version that {named} names ({differing})"

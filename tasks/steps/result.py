@@ -41,6 +41,7 @@ def result_of(done: RunOutcome, report: Path, seconds: float, *, again: bool = F
             "quarantined": data.quarantined,
             "twins": data.twins,
         },
+        "groups": done.evaluation.held_out.groups,
         "data_version": data.data.version,
         "data_modified": data.data.modified,
         "base_model_sha256": base.digest,
@@ -70,13 +71,15 @@ def _summary(done: RunOutcome, report: Path, primary: str, *, unchanged: bool) -
     data, base, checkpoint = done.inputs.data, done.inputs.base, done.checkpoint
     score = done.evaluation.scores[primary]
     twins = f"; {data.twins:,} accepted held-out rows are twins of others, not scored" if data.twins else ""
+    groups = done.evaluation.held_out.groups
+    of_groups = "" if groups is None else f" of {groups:,} groups"
     lines = {
         "data": f"version {data.data.version}{' (modified)' if data.data.modified else ''}",
         "rows": f"{data.read:,} read = {data.accepted:,} accepted + {data.quarantined:,} quarantined{twins}",
         "base model": f"{base.uri} ({base.digest[:12]})",
         "frozen": checkpoint.frozen,
         "training": f"{len(checkpoint.epochs)} epochs, {kept(checkpoint.kept_epochs)}, {checkpoint.seconds:.0f} s",
-        spelt(primary): f"{score['value']:.4f} on {data.split_rows['test']:,} held-out rows"
+        spelt(primary): f"{score['value']:.4f} on {data.split_rows['test']:,} held-out rows{of_groups}"
         f" (95 % interval {score['low']:.4f} to {score['high']:.4f})",
         "verdict": f"{done.decision.verdict}: {'; '.join(done.decision.reasons)}",
         "registered": f"{done.candidate.model} version {done.candidate.version}"

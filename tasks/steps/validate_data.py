@@ -25,7 +25,7 @@ from graftline.pages.text import visible
 from graftline.pages.validation_page import QuarantinedRow, ValidationPage, render
 from graftline.settings import DataSettings, Kind
 from graftline.settings.by_value import by_value
-from graftline.tasks.data.accepted_rows import ACCEPTED, ValidatedData
+from graftline.tasks.data.accepted_rows import ACCEPTED, GROUP, ValidatedData
 from graftline.tasks.data.dvc_folder import objects_folder
 from graftline.tasks.data.expectation_files import expectation_files_sha256, read_expectation_files
 from graftline.tasks.data.files import DataVersion, rows_sha256
@@ -199,6 +199,9 @@ def _write_accepted(folder: Path, findings: Findings, settings: DataSettings) ->
         columns["input_sha256"] = pa.array([digests[index] for index in accepted], pa.string())
     if settings.kind == "audio":
         columns["seconds"] = pa.array([facts.columns["input.seconds"][index] for index in accepted], pa.float64())
+    if settings.group:
+        groups = facts.columns[GROUP]
+        columns[GROUP] = pa.array([groups[index] for index in accepted], pa.string())
     for name in settings.slices:
         values = facts.columns[f"slice.{name}"]
         columns[f"slice.{name}"] = pa.array([values[index] or "" for index in accepted], pa.string())

@@ -65,6 +65,14 @@ def report_of(text: str) -> RunReport:
     )  # fmt: skip
 
 
+def test_groups_are_told_where_there_are_some() -> None:
+    grouped, alone = dataclasses.replace(report_of("text"), groups=1200), report_of("text")
+    assert "<dt>groups of these rows</dt><dd>1,200</dd>" in render_report(grouped)
+    assert "groups of these rows" not in render_report(alone)
+    assert "## Scores on 100 held-out rows of 1200 groups\n| score |" in render_card(grouped)
+    assert "## Scores on 100 held-out rows\n| score |" in render_card(alone)
+
+
 class Page(HTMLParser):
     """The tags, attributes and text of a page, as a browser sees them."""
 
