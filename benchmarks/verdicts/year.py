@@ -21,12 +21,12 @@ from benchmarks.verdicts.models import (
     Floats,
     Rows,
     compare_all,
+    gained,
+    gains_of,
     held_out,
     judge,
     normal,
 )
-from graftline.evaluation.groups import group_sums
-from graftline.evaluation.paired_tests import gains
 from graftline.verdict.gate import Verdict
 from graftline.verdict.life import Allowance, Life, spent_share
 from graftline.verdict.policy import Policy
@@ -107,29 +107,25 @@ class _Spending:
         return Allowance(min(policy.significance, 2 * level), before, looks)
 
     def add(self, candidate: Floats, champion: Floats, allowed: Allowance) -> None:
-        gained = _unit(self._rows, candidate, champion)
-        self._life.add(self._seen @ gained, allowed.level / 2)
-        self._seen = np.concatenate([self._seen, gained[None]])
+        unit = _unit(self._rows, candidate, champion)
+        self._life.add(self._seen @ unit, allowed.level / 2)
+        self._seen = np.concatenate([self._seen, unit[None]])
 
 
 def _unit(rows: Rows, candidate: Floats, champion: Floats) -> Floats:
     """The gains on the rows, or on their groups, as a vector of length 1."""
-    gained = (candidate > 0).astype(float) - (champion > 0)
-    if rows.judged_groups is not None:
-        gained = group_sums(gained, rows.judged_groups)
-    return np.asarray(gained / (np.linalg.norm(gained) or 1.0))
+    each = gained(rows, candidate, champion)
+    return np.asarray(each / (np.linalg.norm(each) or 1.0))
 
 
 def _verdict(
     rows: Rows, candidate: Floats, champion: Floats, rule: Rule, policy: Policy, allowed: Allowance | None
 ) -> str:
-    ours, theirs = (candidate > 0).astype(float), (champion > 0).astype(float)
-    better = bool(ours.sum() > theirs.sum())
     if rule == "promote if larger":
-        return "PROMOTE" if better else "HOLD"
-    level = allowed.level if allowed else policy.significance
+        return "PROMOTE" if (candidate > 0).sum() > (champion > 0).sum() else "HOLD"
+    seen, level = gains_of(rows, candidate, champion), allowed.level if allowed else policy.significance
     # The gate asks this and more; of a candidate that fails here nothing has to be resampled.
-    if not better or gains(ours, theirs, hits=True, groups=rows.judged_groups).p > level:
+    if seen.mean <= 0 or seen.p > level:
         return "HOLD"
     return _judged(rows, candidate, champion, policy, allowed).verdict
 
