@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import brentq
+from scipy.special import ndtr
 from scipy.stats import norm
 
 from graftline.evaluation.metrics import Floats
@@ -30,6 +31,8 @@ PATHS, SEED = 20_000, 18
 # A look that repeats an earlier one has no room of its own left.
 LEAST_ROOM = 1e-6
 HIGHEST_BOUND = 12.0
+# That of the level is some thousandths of it at most, far below the noise of the paths.
+BOUND_ERROR = 1e-4
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,13 @@ class Life:
         middle, spread = self._given(alike)
 
         def surplus(bound: float) -> float:
-            return float(np.mean(self._silent * norm.sf((bound - middle) / spread))) - room
+            return float(np.mean(self._silent * ndtr((middle - bound) / spread))) - room
 
         if surplus(0.0) <= 0:
             return 0.5
-        return float(norm.sf(brentq(surplus, 0.0, HIGHEST_BOUND, xtol=1e-6))) if surplus(HIGHEST_BOUND) < 0 else 0.0
+        if surplus(HIGHEST_BOUND) >= 0:
+            return 0.0
+        return float(norm.sf(brentq(surplus, 0.0, HIGHEST_BOUND, xtol=BOUND_ERROR)))
 
     def add(self, alike: Floats, level: float) -> None:
         """A look that was judged at this one-sided level."""

@@ -56,7 +56,7 @@ def test_a_large_improvement_is_found_after_many_useless_looks() -> None:
 def test_the_page_tells_the_shares_and_the_picture_is_one() -> None:
     found = dict.fromkeys(PROBES, True)
     seen = [Years("over the life", 500, [Year([7, 9], found), Year([], found), Year([], found), Year([], found)])]
-    assert "| 500 | over the life | 4 | **25.0 %** (0.6 to 80.6) | 0.50 | 100 % |" in page(seen, POLICY)
+    assert "| 500 | independent | over the life | 4 | **25.0 %** (0.6 to 80.6) | 0.50 | 100 % |" in page(seen, POLICY)
     assert seen[0].false_by_look[5:7] == [0.0, 0.25]
     assert len(seen[0].false_by_look) == LOOKS
     assert len(picture(seen).axes) == 2
