@@ -28,8 +28,8 @@ are compared with one champion. More alike candidates, as retrainings on nearly 
 rows that were not looked at before. The second number of rows is what those of the first that were held at look
 {told_at} were told, in the median: on so many, {found:.0f} % are promoted then.
 
-*In groups*: rows of 1 to 40 in a group, as in [clusters.md](clusters.md). By group is what `data.group` does; row by row
-is the same life without it.
+*In groups*: rows of 1 to 40 in a group, as in [clusters.md](clusters.md). By group is what `data.group` does; row by
+row is the same life without it.
 
 The limit of the method: half of the variance of each comparison is the champion's own luck on these rows, which all
 candidates share and no number of them takes away. A fixed level that keeps a year at 5 % shows +0.02 in 36 % of cases
