@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -11,7 +11,6 @@ from pydantic import JsonValue
 from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count, use_threads
 from graftline.digests import json_sha256
-from graftline.errors import RegistryRefusedError
 from graftline.evaluation.examination import Answers, Examination
 from graftline.evaluation.scoring import spelt
 from graftline.files import write_atomically, write_json
@@ -21,20 +20,17 @@ from graftline.settings.words import with_partners
 from graftline.tasks.data.accepted_rows import (
     READING_LIBRARIES,
     ValidatedData,
-    questions,
     raw_inputs,
     read_split,
     split_targets,
 )
 from graftline.tasks.progress import Wait, waiting
-from graftline.tasks.registry.looks import Choice
-from graftline.tasks.registry.manifest import judged_files
-from graftline.tasks.serving.trial import score_in_fresh_process
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import StepFolder, produce
 from graftline.tasks.steps.adapting import MODEL
 from graftline.tasks.steps.baselines import FROZEN_HEAD, MAJORITY, Baselines, is_solved_head
 from graftline.tasks.steps.behaviour import Examined, FrozenModel, behaviour_on
+from graftline.tasks.steps.champion import Champion, champions_predictions, chosen_beside
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.held_out import (
     Scorer,
@@ -45,7 +41,6 @@ from graftline.tasks.steps.held_out import (
     slice_scores,
 )
 from graftline.tasks.steps.source_task import SourceTask, retention_of
-from graftline.tasks.tracking.model_files import ChangedFilesError
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -65,20 +60,6 @@ SUMMARY, PREDICTIONS = "evaluation.json", "predictions.parquet"
 Scores = dict[str, dict[str, float]]
 
 logger = logging.getLogger("graftline.evaluate_model")
-
-
-@dataclass(frozen=True)
-class Champion:
-    """The registered version that a candidate must beat."""
-
-    model: str
-    version: int
-    choice: Choice | None = field(default=None, compare=False)
-    """The rows that it was chosen by; none of a first model."""
-
-    @property
-    def uri(self) -> str:
-        return f"models:/{self.model}/{self.version}"
 
 
 @dataclass(frozen=True)
@@ -178,7 +159,7 @@ def _build(
     slices = held_out_slices(data, settings.data.slices)
     groups, every = held_out_groups(data, settings.data.group), [*slices, *class_slices(data, targets)]
     scores = Scorer(TASKS[data.task].scores, targets, settings.evaluation, every, groups)
-    theirs, obstacle = _champions_predictions(workspace, settings, data, champion)
+    theirs, obstacle = champions_predictions(workspace, settings, data, champion)
     named = f"champion version {champion.version}" if champion else ""
     shown = Rows(rows["row_id"], rows["target"], targets, data.labels)
     summary: dict[str, JsonValue] = {
@@ -196,7 +177,9 @@ def _build(
         "pictures": _write_pictures(folder, seen),
         "comparison": None if theirs is None else scores.compare(predictions, theirs, named),
         "row_gains": None if theirs is None else scores.row_gains(rows["row_id"], predictions, theirs),
-        "chosen": None if theirs is None or champion is None else _chosen(champion, rows["row_id"], theirs, scores),
+        "chosen": None
+        if theirs is None or champion is None
+        else chosen_beside(champion, rows["row_id"], theirs, scores),
         "obstacle": obstacle,
         "examples": _examples(settings, shown, predictions, (named, theirs), scores, baselines),
     }
@@ -304,48 +287,6 @@ def _against_baselines(baselines: Baselines, predictions: "Floats", scores: Scor
             for name, rival in baselines.rivals.items()
         },
         "left_out": {**baselines.left_out},
-    }
-
-
-def _champions_predictions(
-    workspace: Workspace, settings: Settings, data: ValidatedData, champion: Champion | None
-) -> "tuple[Floats | None, str | None]":
-    """What the champion says of the same rows; or why it could not be asked, if there is one."""
-    from graftline.evaluation.comparison import aligned
-
-    if champion is None:
-        return None, None
-    files = judged_files(workspace, champion.model, champion.version)
-    try:
-        asked, threads = questions(workspace, data, "test"), thread_count(settings.adaptation.threads)
-        scored = score_in_fresh_process(workspace, champion.uri, asked, threads=threads, files=files)
-    except ChangedFilesError:
-        raise  # it is not the champion that does not answer
-    except RegistryRefusedError as error:
-        return None, f"champion version {champion.version} could not be scored: {error}"
-    if scored.task != data.task:
-        return None, (
-            f"champion version {champion.version} could not be scored: its task is {scored.task}, not"
-            f" {data.task}; choose another registry.model"
-        )
-    return (aligned(scored.predictions, scored.labels, data.labels) if data.labels else scored.predictions), None
-
-
-def _chosen(champion: Champion, row_ids: list[str], predictions: "Floats", scores: Scorer) -> JsonValue:
-    """How it does on rows that it was not chosen by."""
-    from graftline.evaluation.row_gains import not_among
-    from graftline.evaluation.selection import LEAST_ROWS, corrected_gain
-
-    if champion.choice is None:
-        return None
-    look, others = champion.choice.look, not_among(champion.choice.gains, row_ids, scores.groups)
-    enough = int(others.sum()) >= LEAST_ROWS
-    return {
-        "rows": look.rows,
-        "gain": look.gain,
-        "corrected": corrected_gain(look.gain, look.error, level=look.level) if champion.choice.by_verdict else None,
-        "others": int(others.sum()),
-        "scores": scores.on(others).of(predictions[others]) if enough else None,
     }
 
 

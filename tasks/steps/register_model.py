@@ -45,8 +45,9 @@ from graftline.tasks.registry.versions import (
 from graftline.tasks.serving.trial import Trial, try_in_fresh_process
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import Outcome
+from graftline.tasks.steps.champion import Champion
 from graftline.tasks.steps.data_version import pointer_of
-from graftline.tasks.steps.evaluate_model import Champion, Evaluation
+from graftline.tasks.steps.evaluate_model import Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.held_out import predictions_sha256
 from graftline.tasks.tracking.model_files import digests_of

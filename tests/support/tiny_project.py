@@ -22,9 +22,10 @@ from graftline.tasks.base_models.locking import lock_model
 from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.steps.baselines import Baselines, baselines
+from graftline.tasks.steps.champion import Champion
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.decide import Decision, decide
-from graftline.tasks.steps.evaluate_model import Champion, Evaluation, evaluate_model
+from graftline.tasks.steps.evaluate_model import Evaluation, evaluate_model
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.fine_tune import Checkpoint, fine_tune
 from graftline.tasks.steps.outcome import RunOutcome

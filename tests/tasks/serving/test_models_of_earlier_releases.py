@@ -18,7 +18,7 @@ from graftline.tasks.registry.verification import verify
 from graftline.tasks.registry.versions import WEIGHTS
 from graftline.tasks.serving.answering import open_registered
 from graftline.tasks.serving.trial import Scored, try_in_fresh_process
-from graftline.tasks.steps.evaluate_model import Champion
+from graftline.tasks.steps.champion import Champion
 from graftline.tasks.tracking.server import connect, tracking_uri
 from graftline.tasks.workspace import Workspace
 from tests.support.served import served

@@ -23,8 +23,9 @@ from graftline.tasks.registry.records import Record
 from graftline.tasks.registry.versions import BARRED, CHAMPION, REASONS, VERDICT, champion_of
 from graftline.tasks.step_folders import StepFolder
 from graftline.tasks.steps import decide as step
+from graftline.tasks.steps.champion import Champion
 from graftline.tasks.steps.decide import Decision
-from graftline.tasks.steps.evaluate_model import Champion, Evaluation, Scores
+from graftline.tasks.steps.evaluate_model import Evaluation, Scores
 from graftline.tasks.steps.register_model import Candidate
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import Floors, Policy

@@ -21,7 +21,8 @@ from graftline.tasks.registry.records import Look
 from graftline.tasks.serving.trial import Scored
 from graftline.tasks.step_folders import StepFolder
 from graftline.tasks.steps.baselines import Baselines, baselines
-from graftline.tasks.steps.evaluate_model import Champion, Evaluation, evaluate_model
+from graftline.tasks.steps.champion import Champion
+from graftline.tasks.steps.evaluate_model import Evaluation, evaluate_model
 from graftline.tasks.steps.held_out import predictions_sha256
 from graftline.tasks.steps.report_tables import tables_of
 from tests.support.tiny_project import LABELS, MODEL, Line
@@ -99,7 +100,7 @@ def champion_answers(patch: pytest.MonkeyPatch, answer: Scored | RegistryRefused
             raise answer
         return answer
 
-    patch.setattr("graftline.tasks.steps.evaluate_model.score_in_fresh_process", asked)
+    patch.setattr("graftline.tasks.steps.champion.score_in_fresh_process", asked)
 
 
 def test_a_champion_that_answers_alike_differs_by_nothing(adapted: Line, monkeypatch: pytest.MonkeyPatch) -> None:

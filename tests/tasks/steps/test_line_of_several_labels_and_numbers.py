@@ -26,7 +26,8 @@ from graftline.settings import Task, read_settings
 from graftline.tasks.data.accepted_rows import split_targets
 from graftline.tasks.serving.trial import Scored
 from graftline.tasks.steps.baselines import baselines
-from graftline.tasks.steps.evaluate_model import Champion, evaluate_model
+from graftline.tasks.steps.champion import Champion
+from graftline.tasks.steps.evaluate_model import evaluate_model
 from graftline.tasks.steps.result import result_of
 from graftline.tasks.tracking.server import connect
 from graftline.verdict.policy import BASELINES
@@ -203,7 +204,7 @@ def test_a_second_run_is_compared_with_the_champion_on_the_same_rows(line: Line,
     # A champion of other labels' order answers the same; one of another task cannot be compared.
     turned = own if not labels else own[:, ::-1]
     monkeypatch.setattr(
-        "graftline.tasks.steps.evaluate_model.score_in_fresh_process",
+        "graftline.tasks.steps.champion.score_in_fresh_process",
         lambda *_, **__: Scored(line.evaluation.task, labels[::-1], turned),
     )
     same = evaluate_model.fn(
@@ -214,7 +215,7 @@ def test_a_second_run_is_compared_with_the_champion_on_the_same_rows(line: Line,
     assert {(score.value, score.low, score.high) for score in same.comparison.differences.values()} == {(0.0, 0.0, 0.0)}
     assert (same.comparison.gains.better, same.comparison.gains.worse) == (0, 0)
     monkeypatch.setattr(
-        "graftline.tasks.steps.evaluate_model.score_in_fresh_process",
+        "graftline.tasks.steps.champion.score_in_fresh_process",
         lambda *_, **__: Scored("single_label", ["a"], own[:, :1]),
     )
     other = evaluate_model.fn(

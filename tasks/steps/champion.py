@@ -1,0 +1,76 @@
+"""A part of step 4: the champion, asked about the rows that the candidate is scored on."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from graftline.compute.threads import thread_count
+from graftline.errors import RegistryRefusedError
+from graftline.settings import Settings
+from graftline.tasks.data.accepted_rows import ValidatedData, questions
+from graftline.tasks.registry.looks import Choice
+from graftline.tasks.registry.manifest import judged_files
+from graftline.tasks.serving.trial import score_in_fresh_process
+from graftline.tasks.steps.held_out import Scorer
+from graftline.tasks.tracking.model_files import ChangedFilesError
+from graftline.tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from graftline.evaluation.metrics import Floats
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The registered version that a candidate must beat."""
+
+    model: str
+    version: int
+    choice: Choice | None = field(default=None, compare=False)
+    """The rows that it was chosen by; none of a first model."""
+
+    @property
+    def uri(self) -> str:
+        return f"models:/{self.model}/{self.version}"
+
+
+def champions_predictions(
+    workspace: Workspace, settings: Settings, data: ValidatedData, champion: Champion | None
+) -> "tuple[Floats | None, str | None]":
+    """What the champion says of the same rows; or why it could not be asked, if there is one."""
+    from graftline.evaluation.comparison import aligned
+
+    if champion is None:
+        return None, None
+    files = judged_files(workspace, champion.model, champion.version)
+    try:
+        asked, threads = questions(workspace, data, "test"), thread_count(settings.adaptation.threads)
+        scored = score_in_fresh_process(workspace, champion.uri, asked, threads=threads, files=files)
+    except ChangedFilesError:
+        raise  # it is not the champion that does not answer
+    except RegistryRefusedError as error:
+        return None, f"champion version {champion.version} could not be scored: {error}"
+    if scored.task != data.task:
+        return None, (
+            f"champion version {champion.version} could not be scored: its task is {scored.task}, not"
+            f" {data.task}; choose another registry.model"
+        )
+    return (aligned(scored.predictions, scored.labels, data.labels) if data.labels else scored.predictions), None
+
+
+def chosen_beside(champion: Champion, row_ids: list[str], predictions: "Floats", scores: Scorer) -> JsonValue:
+    """How it does on rows that it was not chosen by."""
+    from graftline.evaluation.row_gains import not_among
+    from graftline.evaluation.selection import LEAST_ROWS, corrected_gain
+
+    if champion.choice is None:
+        return None
+    look, others = champion.choice.look, not_among(champion.choice.gains, row_ids, scores.groups)
+    enough = int(others.sum()) >= LEAST_ROWS
+    return {
+        "rows": look.rows,
+        "gain": look.gain,
+        "corrected": corrected_gain(look.gain, look.error, level=look.level) if champion.choice.by_verdict else None,
+        "others": int(others.sum()),
+        "scores": scores.on(others).of(predictions[others]) if enough else None,
+    }
