@@ -58,12 +58,14 @@ def champions_predictions(
     return (aligned(scored.predictions, scored.labels, data.labels) if data.labels else scored.predictions), None
 
 
-def chosen_beside(champion: Champion, row_ids: list[str], predictions: "Floats", scores: Scorer) -> JsonValue:
-    """How it does on rows that it was not chosen by."""
+def chosen_beside(
+    champion: Champion | None, row_ids: list[str], predictions: "Floats | None", scores: Scorer
+) -> JsonValue:
+    """How it does on rows that it was not chosen by, if it was chosen by some and could be scored."""
     from graftline.evaluation.row_gains import not_among
     from graftline.evaluation.selection import LEAST_ROWS, corrected_gain
 
-    if champion.choice is None:
+    if champion is None or champion.choice is None or predictions is None:
         return None
     look, others = champion.choice.look, not_among(champion.choice.gains, row_ids, scores.groups)
     enough = int(others.sum()) >= LEAST_ROWS

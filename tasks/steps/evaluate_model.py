@@ -177,9 +177,7 @@ def _build(
         "pictures": _write_pictures(folder, seen),
         "comparison": None if theirs is None else scores.compare(predictions, theirs, named),
         "row_gains": None if theirs is None else scores.row_gains(rows["row_id"], predictions, theirs),
-        "chosen": None
-        if theirs is None or champion is None
-        else chosen_beside(champion, rows["row_id"], theirs, scores),
+        "chosen": chosen_beside(champion, rows["row_id"], theirs, scores),
         "obstacle": obstacle,
         "examples": _examples(settings, shown, predictions, (named, theirs), scores, baselines),
     }
