@@ -30,7 +30,9 @@ def test_without_a_key_none_counts() -> None:
     assert keys_that_count([]) is None
 
 
-@pytest.mark.parametrize("content", [public_pem(pem_of("ours")), KEY.encode(), f"{KEY}\n".encode()])
+@pytest.mark.parametrize(
+    "content", [public_pem(pem_of("ours")), KEY.encode(), f"{KEY}\n".encode()], ids=["openssl", "text", "a line"]
+)
 def test_a_file_may_hold_it_as_openssl_writes_it_or_as_text(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "key").write_bytes(content)
     found = keys_that_count([str(tmp_path / "key"), signer("another").public_key])
