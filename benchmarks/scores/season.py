@@ -26,7 +26,7 @@ from benchmarks.scores.real_projects import review_settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "measurements" / "season.md"
 FOLDER = Path("artifacts") / "season"
-NIGHTS, AFTERWARDS = 20, 3
+NIGHTS, AFTERWARDS = 12, 3
 # A head that is trained and not solved: quickly, and never the same with another seed.
 USUAL: Mapping[str, Any] = {"strategy": "feature_extraction", "head": "mlp", "epochs": 3}
 BETTER: Mapping[str, Any] = {"strategy": "partial", "freeze_until": "3", "epochs": 1}

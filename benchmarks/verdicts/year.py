@@ -1,18 +1,23 @@
 """A year of retrainings on the same held-out rows, each judged by the gate, the champion replaced by what it promotes.
 
-Writes year.md and year.svg: how often anything is promoted that is no better, and how often a better one is.
+Writes year.md and year.svg: how often anything is promoted that is no better, and how often a better one is. What is
+known is kept beside the page: a killed run goes on where it stopped.
 """
 
-import argparse
+import multiprocessing
+import os
 import time
 from collections.abc import Collection, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from scipy.stats import norm
 
+from benchmarks.scores.kept_page import KeptPage, page_options
 from benchmarks.verdicts.models import (
     MIXED,
     ROWS,
@@ -31,7 +36,7 @@ from graftline.verdict.gate import Verdict
 from graftline.verdict.life import Allowance, Life, spent_share
 from graftline.verdict.policy import Policy
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "measurements"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "measurements" / "year.md"
 Rule = Literal["over the life", "each by itself", "promote if larger"]
 Judged = Literal["independent", "in groups, by group", "in groups, row by row"]
 RULES: tuple[Rule, ...] = ("over the life", "each by itself", "promote if larger")
@@ -182,45 +187,59 @@ class Years:
         return int(np.median([one.told[look] for one in self.years if look in one.told] or [0]))
 
 
-def study(rule: Rule, rows: Rows, years: int, policy: Policy, *, seed: int) -> Years:
+def study(rule: Rule, rows: Rows, years: int, policy: Policy, *, seed: int, workers: int = 1) -> Years:
     """So many years, each with models of its own."""
-    began, count = time.process_time(), len(rows.targets)
-    seen = [year(rows, rule, policy, seed=(seed, count, number), probes=PROBES) for number in range(years)]
+    began, count = time.monotonic(), len(rows.targets)
+    one = partial(_numbered_year, rows, rule, policy, seed)
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        seen = list(pool.map(one, range(years), chunksize=5))
     judged: Judged = "independent" if rows.groups is None else "in groups, row by row"
     found = Years(rule, count, seen, judged if rows.judged_groups is None else "in groups, by group")
     print(
         f"{count} rows, {found.judged}, {rule}: {found.false} of {years} years with a false promotion;"
         f" better ones found at looks {', '.join(f'{look}: {found.power(look):.2f}' for look in PROBES)};"
-        f" told at look 100: {found.told(100)}; {time.process_time() - began:.0f} s",
+        f" told at look 100: {found.told(100)}; {time.monotonic() - began:.0f} s",
         flush=True,
     )
     return found
 
 
+def _numbered_year(rows: Rows, rule: Rule, policy: Policy, seed: int, number: int) -> Year:
+    return year(rows, rule, policy, seed=(seed, len(rows.targets), number), probes=PROBES)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--years", type=int, default=200)
+    parser = page_options(__doc__, PAGE)
+    parser.add_argument("--years", type=int, default=200, help="of independent rows; of rows in groups half as many")
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=DOCS, help="where year.md and year.svg are written")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     from matplotlib import rc_context
 
     from benchmarks.verdicts.year_page import page, picture
 
-    policy, seen = Policy(), list[Years]()
+    policy, seed = Policy(), options.seed
+    asked = {"years": options.years, "rows": options.rows, "seed": seed, "policy": policy.sha256}
+    kept = KeptPage(options.output, dict[str, Years], asked)
+    known = kept.read({})
 
     def add(rows: Rows, rules: Sequence[Rule], years: int) -> None:
         for rule in rules:
-            seen.append(study(rule, rows, years, policy, seed=options.seed))
-            (options.out / "year.md").write_text(page(seen, policy), encoding="utf-8")
-            with rc_context({"svg.hashsalt": "graftline"}):
-                picture(seen).savefig(options.out / "year.svg", format="svg", metadata={"Date": None})
+            name = f"{len(rows.targets)} rows {rows.groups is None} {rows.judged_groups is None} {rule}"
+            if name not in known:
+                known[name] = study(rule, rows, years, policy, seed=seed, workers=options.workers)
+                kept.keep(known, name)
+        kept.write(page([*known.values()], policy))
+        with rc_context({"svg.hashsalt": "graftline"}):
+            drawn = picture([*known.values()])
+        drawn.savefig(options.output.with_suffix(".svg"), format="svg", metadata={"Date": None})
 
-    add(held_out(options.rows, seed=options.seed), RULES, options.years)
-    add(held_out(seen[0].told(TOLD_AT), seed=options.seed), RULES, options.years)
+    add(held_out(options.rows, seed=seed), RULES, options.years)
+    told = next(iter(known.values())).told(TOLD_AT)
+    add(held_out(told, seed=seed), RULES, options.years)
     for by_row in (False, True):
-        rows = held_out(options.rows, seed=options.seed, sizes=MIXED, by_row=by_row)
+        rows = held_out(options.rows, seed=seed, sizes=MIXED, by_row=by_row)
         add(rows, RULES[: 1 + by_row], options.years // 2)
 
 

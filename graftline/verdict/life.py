@@ -28,8 +28,9 @@ EARLY_HALF, EARLY_LOOKS = 0.5, 3
 MOST_LOOKS = 400
 # Simulated lives; the level of a look among hundreds is known to some hundredths of itself.
 PATHS, SEED = 20_000, 18
-# A look that repeats an earlier one has no room of its own left.
-LEAST_ROOM = 1e-6
+# By so much looks count as less alike than they are. Once there are more of them than rows, or groups, each is a sum
+# of earlier ones, and what would be left to it alone is rounding errors.
+APART = 1e-3
 HIGHEST_BOUND = 12.0
 # That of the level is some thousandths of it at most, far below the noise of the paths.
 BOUND_ERROR = 1e-4
@@ -119,8 +120,5 @@ class Life:
         """The next row of the correlations' Cholesky factor."""
         if not len(alike):
             return np.empty(0), 1.0
-        weights = np.asarray(solve_triangular(self._triangle, alike, lower=True))
-        length = float(weights @ weights)
-        if length > 1 - LEAST_ROOM:
-            weights = weights * np.sqrt((1 - LEAST_ROOM) / length)
-        return weights, float(np.sqrt(max(LEAST_ROOM, 1 - length)))
+        weights = np.asarray(solve_triangular(self._triangle, (1 - APART) * alike, lower=True))
+        return weights, float(np.sqrt(1 - weights @ weights))

@@ -80,3 +80,21 @@ def test_a_life_of_looks_without_improvement_errs_as_rarely_as_was_promised(corr
     assert (values > bounds).any(axis=1).mean() == pytest.approx(0.05, abs=0.005)
     # Each is allowed more than a fortieth where they are alike.
     assert norm.sf(bounds[-1]) > (0.9 + 4 * (correlation > 0.8)) * room
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("share", [0.5, 0.05], ids=["many rows differ", "few rows differ"])
+def test_more_looks_than_rows_err_as_rarely_as_was_promised(share: float) -> None:
+    """Each look is then a sum of earlier ones, or the same: nothing is left that is its own."""
+    rows, looks = 60, 150
+    random = np.random.default_rng(0)
+    champion = random.random(rows) < share
+    units = (random.random((looks, rows)) < share).astype(float) - champion
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    life, bounds = Life(), list[float]()
+    for look in range(looks):
+        alike = units[:look] @ units[look]
+        bounds.append(norm.isf(life.level(alike, 0.05 / looks)))
+        life.add(alike, float(norm.sf(bounds[-1])))
+    values = random.standard_normal((40_000, rows)) @ units.T
+    assert 0.03 < (values > bounds).any(axis=1).mean() < 0.055
