@@ -16,7 +16,7 @@ from scipy.stats import norm
 from benchmarks.verdicts.models import ROWS, SPREAD, STRENGTHS, Floats, Rows, compare_all, held_out, judge
 from graftline.evaluation.paired_tests import mcnemar
 from graftline.verdict.gate import Verdict
-from graftline.verdict.life import Allowance, Life, spent_share
+from graftline.verdict.life import Allowance, Life, room, spent_share
 from graftline.verdict.policy import Policy
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "measurements"
@@ -87,9 +87,9 @@ class _Spending:
 
     def allowance(self, candidate: Floats, champion: Floats, policy: Policy) -> Allowance:
         looks = len(self._seen)
-        before, after = (spent_share(count, policy.planned_looks) for count in (looks, looks + 1))
-        level = self._life.level(self._seen @ _unit(candidate, champion), policy.false_promotions * (after - before))
-        return Allowance(min(policy.significance, 2 * level), before, looks)
+        free = room(looks, chance=policy.false_promotions, planned=policy.planned_looks)
+        level = self._life.level(self._seen @ _unit(candidate, champion), free)
+        return Allowance(min(policy.significance, 2 * level), spent_share(looks, policy.planned_looks), looks)
 
     def add(self, candidate: Floats, champion: Floats, allowed: Allowance) -> None:
         gained = _unit(candidate, champion)
