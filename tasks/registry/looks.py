@@ -21,16 +21,19 @@ class Choice:
     look: Look
     gains: "RowGains"
     by_verdict: bool
-    """Whether the verdict was PROMOTE; otherwise a person chose it."""
+    """Whether the gate said PROMOTE, though a person may have had to approve; otherwise a person chose it over that."""
 
 
 def looks_before(records: Sequence[Record], record: Record | None) -> list[Record]:
-    """The records with a look; if there is a `record` of a version, those before it that are about others.
+    """The records with a look; if there is a `record` of a version, those before that version's own look.
 
     What a person decided about a verdict later repeats its look, and is none of its own.
     """
     looks = [one for one in records if one.look and one.action == "verdict"]
-    return [one for one in looks if record is None or (one.number < record.number and one.version != record.version)]
+    if record is None:
+        return looks
+    own = _look_at(looks, record.version, record.run_id) or record
+    return [one for one in looks if one.number < own.number]
 
 
 def allowance_of(policy: Policy, gains: "RowGains | None", before: Sequence[Record]) -> "life.Allowance | None":
@@ -53,24 +56,24 @@ def past_looks(records: Sequence[Record]) -> "list[life.Look]":
     from graftline.evaluation.row_gains import unpacked_gains
     from graftline.verdict import life
 
-    looks = {record.number: record.look for record in records if record.look}
-    names = {number: look.names for number, look in looks.items() if look.names}
     return [
-        life.Look(unpacked_gains(look.rows, look.names or str(names[look.names_in or 0]), look.gains), look.level)
-        for look in looks.values()
+        life.Look(unpacked_gains(one.look.rows, _names_of(one.look, records), one.look.gains), one.look.level)
+        for one in records
+        if one.look
     ]
 
 
-def choice_of(records: Sequence[Record], version: int) -> Choice | None:
-    """By which look a version was judged; none of one that had no champion to beat."""
+def choice_of(records: Sequence[Record], version: int, run_id: str | None) -> Choice | None:
+    """By which look the version of this run was judged; none of one that had no champion to beat."""
     from graftline.evaluation.row_gains import unpacked_gains
 
-    judged = next((one for one in looks_before(records, None) if one.version == version), None)
+    looks = looks_before(records, None)
+    judged = _look_at(looks, version, run_id)
     if judged is None or judged.look is None:
         return None
-    look, looks = judged.look, {record.number: record.look for record in records if record.look}
-    names = look.names or str(looks[look.names_in or 0].names)
-    return Choice(look, unpacked_gains(look.rows, names, look.gains), judged.verdict == "PROMOTE")
+    look = judged.look
+    chosen = judged.verdict == "PROMOTE" or judged.due is not None
+    return Choice(look, unpacked_gains(look.rows, _names_of(look, looks), look.gains), chosen)
 
 
 def look_of(
@@ -81,9 +84,11 @@ def look_of(
 ) -> Look | None:
     """The look as the next record holds it. A candidate that answers like the champion showed nothing of the rows.
 
-    `difference`: of the main scores.
+    `difference`: of the main scores. Of many rows the gains are those of a part, on which nothing may differ.
     """
-    if gains is None or allowed is None or difference is None or not gains.discordant:
+    if gains is None or allowed is None or difference is None:
+        return None
+    if not gains.discordant and difference.value == difference.error == 0:
         return None
     text = gains.names_text
     before = looks_before(records, None)
@@ -99,3 +104,13 @@ def look_of(
         gain=difference.value,
         error=difference.error,
     )
+
+
+def _names_of(look: Look, records: Sequence[Record]) -> str:
+    """The names of its rows, which an earlier one of the records may hold."""
+    return look.names or next(str(one.look.names) for one in records if one.look and one.number == look.names_in)
+
+
+def _look_at(looks: Sequence[Record], version: int, run_id: str | None) -> Record | None:
+    """That of a version. The number alone may be another's, of a registry that was replaced since."""
+    return next((one for one in looks if (one.version, one.run_id) == (version, run_id)), None)
