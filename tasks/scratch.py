@@ -10,11 +10,13 @@ from filelock import FileLock, Timeout
 
 from graftline.tasks.workspace import Workspace
 
+SCRATCH = "scratch"
+
 
 @contextmanager
 def scratch_folder(workspace: Workspace) -> Iterator[Path]:
     """An empty folder that is gone afterwards. As long as its lock is held, whoever made it lives."""
-    place = workspace.artifacts / "scratch"
+    place = workspace.artifacts / SCRATCH
     place.mkdir(parents=True, exist_ok=True)
     remove_abandoned(place)
     folder = place / uuid4().hex
@@ -25,6 +27,11 @@ def scratch_folder(workspace: Workspace) -> Iterator[Path]:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def is_scratch(folder: Path) -> bool:
+    """Whether a folder is one of these, which nobody will find any more."""
+    return folder.parent.name == SCRATCH
 
 
 def remove_abandoned(place: Path) -> None:

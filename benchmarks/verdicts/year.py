@@ -33,7 +33,7 @@ from benchmarks.verdicts.models import (
     normal,
 )
 from graftline.verdict.gate import Verdict
-from graftline.verdict.life import Allowance, Life, spent_share
+from graftline.verdict.life import Allowance, Life, room, spent_share
 from graftline.verdict.policy import Policy
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "measurements" / "year.md"
@@ -106,10 +106,9 @@ class _Spending:
 
     def allowance(self, candidate: Floats, champion: Floats, policy: Policy) -> Allowance:
         looks = len(self._seen)
-        before, after = (spent_share(count, policy.planned_looks) for count in (looks, looks + 1))
-        alike = self._seen @ _unit(self._rows, candidate, champion)
-        level = self._life.level(alike, policy.false_promotions * (after - before))
-        return Allowance(min(policy.significance, 2 * level), before, looks)
+        free = room(looks, chance=policy.false_promotions, planned=policy.planned_looks)
+        level = self._life.level(self._seen @ _unit(self._rows, candidate, champion), free)
+        return Allowance(min(policy.significance, 2 * level), spent_share(looks, policy.planned_looks), looks)
 
     def add(self, candidate: Floats, champion: Floats, allowed: Allowance) -> None:
         unit = _unit(self._rows, candidate, champion)

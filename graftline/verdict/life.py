@@ -7,7 +7,8 @@ did not show a similar one hardly shows by chance. So the level is solved for fr
 "nothing is better": normal, with the correlations of the rows' gains (max-T: Westfall and Young 1993).
 
 Each row has its own life. One that no look has seen brings its evidence whole; what a look may spend follows from how
-many looks the rows have seen on average.
+many looks the rows have seen on average, and from what those really spent: a policy that was changed between looks
+gives nothing away twice.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import brentq
-from scipy.special import ndtr
 from scipy.stats import norm
 
 from graftline.evaluation.metrics import Floats
@@ -28,6 +28,8 @@ EARLY_HALF, EARLY_LOOKS = 0.5, 3
 MOST_LOOKS = 400
 # Simulated lives; the level of a look among hundreds is known to some hundredths of itself.
 PATHS, SEED = 20_000, 18
+# What is left where all was spent, as when the policy wants a smaller chance now: a share of the whole.
+LEAST_LEFT = 1e-6
 # By so much looks count as less alike than they are. Once there are more of them than rows, or groups, each is a sum
 # of earlier ones, and what would be left to it alone is rounding errors.
 APART = 1e-3
@@ -62,14 +64,23 @@ def allowance(past: Sequence[Look], now: RowGains, *, chance: float, planned: in
     `chance`: of a false promotion in the whole life; `planned`: looks; `most`: the level of a single look, which is
     never exceeded.
     """
-    seen = sum(seen_share(look.gains, now) for look in past)
+    shares = [seen_share(look.gains, now) for look in past]
+    seen = sum(shares)
     spent = spent_share(seen, planned)
-    room = chance * (spent_share(seen + 1, planned) - spent)
-    known = [look for look in past if look.gains.discordant][-MOST_LOOKS:]
-    life, alike = Life(), correlations([*(look.gains for look in known), now])
-    for place, look in enumerate(known):
-        life.add(alike[place, :place], look.level / 2)
-    return Allowance(min(most, 2 * life.level(alike[-1, :-1], room)), spent, seen)
+    # Looks at other rows say nothing of these, however many they were.
+    known = [(look, share) for look, share in zip(past, shares, strict=True) if share][-MOST_LOOKS:]
+    life, alike, right = Life(), correlations([*(look.gains for look, _ in known), now]), 1.0
+    for place, (look, share) in enumerate(known):
+        right *= 1 - share * life.add(alike[place, :place], look.level / 2)
+    left = max(chance - (1 - right), LEAST_LEFT * chance)
+    level = life.level(alike[-1, :-1], min(room(seen, chance=chance, planned=planned), left))
+    return Allowance(min(most, 2 * level), spent, seen)
+
+
+def room(looks: float, *, chance: float, planned: int) -> float:
+    """The chance with which the next look may err, given that none of so many before it did."""
+    before, after = spent_share(looks, planned), spent_share(looks + 1, planned)
+    return chance * (after - before) / (1 - chance * before)
 
 
 def spent_share(looks: float, planned: int) -> float:
@@ -86,14 +97,14 @@ class Life:
         self._silent = np.ones(paths)
 
     def level(self, alike: Floats, room: float) -> float:
-        """The one-sided level at which the next look errs with the chance `room`, and none before it did.
+        """The one-sided level at which the next look errs with the chance `room`, given that none before it did.
 
         `alike`: its correlations with the looks before: (looks,).
         """
-        middle, spread = self._given(alike)
+        given = self._given(alike)
 
         def surplus(bound: float) -> float:
-            return float(np.mean(self._silent * ndtr((middle - bound) / spread))) - room
+            return self._chance(given, bound) - room
 
         if surplus(0.0) <= 0:
             return 0.5
@@ -101,15 +112,26 @@ class Life:
             return 0.0
         return float(norm.sf(brentq(surplus, 0.0, HIGHEST_BOUND, xtol=BOUND_ERROR)))
 
-    def add(self, alike: Floats, level: float) -> None:
-        """A look that was judged at this one-sided level."""
+    def add(self, alike: Floats, level: float) -> float:
+        """A look that was judged at this one-sided level.
+
+        Returns: the chance that it errs, given that none before it did.
+        """
         middle, room = self._given(alike)
+        chance = self._chance((middle, room), float(norm.isf(level)))
         weights, count = self._weights(alike)[0], len(self._triangle)
         if count == self._noise.shape[1]:
             self._noise = np.asfortranarray(np.concatenate([self._noise, np.empty_like(self._noise)], axis=1))
         self._noise[:, count] = np.random.default_rng((SEED, count)).standard_normal(len(self._silent))
         self._silent = self._silent * (middle + room * self._noise[:, count] <= norm.isf(level))
         self._triangle = np.block([[self._triangle, np.zeros((count, 1))], [weights[None, :], np.array([[room]])]])
+        return chance
+
+    def _chance(self, given: tuple[Floats, float], bound: float) -> float:
+        """That the next look is above its bound, given that none before was: 1 if no path is left to tell."""
+        middle, spread = given
+        silent = float(self._silent.sum())
+        return float(self._silent @ ndtr((middle - bound) / spread)) / silent if silent else 1.0
 
     def _given(self, alike: Floats) -> tuple[Floats, float]:
         """Mean and deviation of the next look given those before it."""

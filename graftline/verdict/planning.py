@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from graftline.evaluation.paired_tests import rows_for_groups, rows_for_mcnemar
 from graftline.verdict.axis import POWER
-from graftline.verdict.life import Life, spent_share
+from graftline.verdict.life import Life, room
 from graftline.verdict.policy import Policy
 
 # Candidates that differ from one champion by chance alone: half of each difference is the champion's.
@@ -40,8 +40,7 @@ def usual_levels(policy: Policy, looks: Sequence[int] = LOOKS) -> list[float]:
     life, levels = Life(), []
     for look in range(max(looks)):
         alike = np.full(look, USUAL_CORRELATION)
-        room = spent_share(look + 1, policy.planned_looks) - spent_share(look, policy.planned_looks)
-        level = life.level(alike, policy.false_promotions * room)
+        level = life.level(alike, room(look, chance=policy.false_promotions, planned=policy.planned_looks))
         life.add(alike, level)
         levels.append(min(policy.significance, 2 * level))
     return [levels[look - 1] for look in looks]

@@ -40,7 +40,7 @@ from graftline.tasks.registry.versions import (
     versions_of,
 )
 from graftline.tasks.registry.witnessing import asking, give, is_owed, require_witnessed
-from graftline.tasks.tracking.server import tracking_uri
+from graftline.tasks.tracking.server import client, if_there, tracking_uri
 from graftline.tasks.tracking.stored_model import stored_model
 from graftline.tasks.workspace import Workspace
 
@@ -95,6 +95,7 @@ def settled(workspace: Workspace, model: str) -> list[Record]:
             " deciding anything"
         )
     if _is_not_noted(records, notes):
+        _require_model(model, records)
         note_newest(model, records[-1])
     newest = newest_move(records)
     for record in records:
@@ -103,6 +104,15 @@ def settled(workspace: Workspace, model: str) -> list[Record]:
     if newest is not None:
         _settle_move(workspace, model, newest)
     return _with_missed_deadlines(workspace, model, records, versions)
+
+
+def _require_model(model: str, records: list[Record]) -> None:
+    if not if_there(lambda: client().get_registered_model(model)):
+        raise RegistryRefusedError(
+            f"{model}: mlflow/history/{model} holds {len(records)} records, but the registry has no such model: it was"
+            " lost, or is another one; restore it from a backup, or name the right one with MLFLOW_TRACKING_URI; if"
+            " there is none, move that folder to where you keep such things, and a new history begins"
+        )
 
 
 def _is_not_noted(records: list[Record], notes: Notes) -> bool:

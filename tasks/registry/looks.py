@@ -21,16 +21,19 @@ class Choice:
     look: Look
     gains: "RowGains"
     by_verdict: bool
-    """Whether the verdict was PROMOTE; otherwise a person chose it."""
+    """Whether the gate said PROMOTE, though a person may have had to approve; otherwise a person chose it over that."""
 
 
 def looks_before(records: Sequence[Record], record: Record | None) -> list[Record]:
-    """The records with a look; if there is a `record` of a version, those before it that are about others.
+    """The records with a look; if there is a `record` of a version, those before that version's own look.
 
     What a person decided about a verdict later repeats its look, and is none of its own.
     """
     looks = [one for one in records if one.look and one.action == "verdict"]
-    return [one for one in looks if record is None or (one.number < record.number and one.version != record.version)]
+    if record is None:
+        return looks
+    own = _look_at(looks, record.version, record.run_id) or record
+    return [one for one in looks if one.number < own.number]
 
 
 def allowance_of(policy: Policy, gains: "RowGains | None", before: Sequence[Record]) -> "life.Allowance | None":
@@ -52,8 +55,12 @@ def past_looks(records: Sequence[Record]) -> "list[life.Look]":
     """The looks that these records hold, oldest first."""
     from graftline.verdict import life
 
-    looks = {record.number: record.look for record in records if record.look}
+    looks = _looks_of(records)
     return [life.Look(_gains_of(look, looks), look.level) for look in looks.values()]
+
+
+def _looks_of(records: Sequence[Record]) -> dict[int, Look]:
+    return {record.number: record.look for record in records if record.look}
 
 
 def _gains_of(look: Look, looks: Mapping[int, Look]) -> "RowGains":
@@ -68,13 +75,14 @@ def _gains_of(look: Look, looks: Mapping[int, Look]) -> "RowGains":
     return replace(gains, of_groups=unpacked_groups(of.groups, names, of.gains, of.design_effect))
 
 
-def choice_of(records: Sequence[Record], version: int) -> Choice | None:
-    """By which look a version was judged; none of one that had no champion to beat."""
-    judged = next((one for one in looks_before(records, None) if one.version == version), None)
+def choice_of(records: Sequence[Record], version: int, run_id: str | None) -> Choice | None:
+    """By which look the version of this run was judged; none of one that had no champion to beat."""
+    looks = looks_before(records, None)
+    judged = _look_at(looks, version, run_id)
     if judged is None or judged.look is None:
         return None
-    look, looks = judged.look, {record.number: record.look for record in records if record.look}
-    return Choice(look, _gains_of(look, looks), judged.verdict == "PROMOTE")
+    chosen = judged.verdict == "PROMOTE" or judged.due is not None
+    return Choice(judged.look, _gains_of(judged.look, _looks_of(looks)), chosen)
 
 
 def look_of(
@@ -85,9 +93,11 @@ def look_of(
 ) -> Look | None:
     """The look as the next record holds it. A candidate that answers like the champion showed nothing of the rows.
 
-    `difference`: of the main scores.
+    `difference`: of the main scores. Of many rows the gains are those of a part, on which nothing may differ.
     """
-    if gains is None or allowed is None or difference is None or not gains.discordant:
+    if gains is None or allowed is None or difference is None:
+        return None
+    if not gains.discordant and difference.value == difference.error == 0:
         return None
     text = gains.names_text
     before = looks_before(records, None)
@@ -113,3 +123,8 @@ def _at_groups(gains: "GroupGains", before: Sequence[Record]) -> LookAtGroups:
     named = {record.number: record.look.of_groups for record in before if record.look}
     same = next((number for number, look in named.items() if look and look.names == text), None)
     return LookAtGroups(gains.groups, None if same else text, same, packed_gains(gains.gains), gains.design_effect)
+
+
+def _look_at(looks: Sequence[Record], version: int, run_id: str | None) -> Record | None:
+    """That of a version. The number alone may be another's, of a registry that was replaced since."""
+    return next((one for one in looks if (one.version, one.run_id) == (version, run_id)), None)

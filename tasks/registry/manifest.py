@@ -53,7 +53,7 @@ def judged_files(workspace: Workspace, model: str, number: int) -> Mapping[str, 
         if not has_no_say(workspace, model):
             raise RegistryRefusedError(
                 f"{model}: {'; '.join(str(fault) for fault in faults)}, so it is not known which files were judged;"
-                f" restore mlflow/history/{model} from a backup"
+                f" restore mlflow/history/{model} from a backup, or bring it from the folder that decides about it"
             )
         logger.warning(
             "%s version %d: its history lies in another folder, so its files are compared with nothing", model, number

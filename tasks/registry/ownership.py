@@ -10,7 +10,7 @@ from graftline.files import write_atomically
 from graftline.tasks.registry.history import record_files, who
 from graftline.tasks.registry.versions import Notes, notes_of
 from graftline.tasks.tracking.addresses import without_password
-from graftline.tasks.tracking.server import client, connect, experiment_of, tracking_uri
+from graftline.tasks.tracking.server import client, connect, experiment_of, is_own_store, tracking_uri
 from graftline.tasks.workspace import Workspace
 
 # The experiment's tag: the number of the folder that has the model's history, and who made it.
@@ -43,7 +43,12 @@ def require_known(workspace: Workspace, model: str) -> None:
 
 
 def has_no_say(workspace: Workspace, model: str) -> bool:
-    """Whether this folder lacks the model's records rightly: another one decides about it, or this one never did."""
+    """Whether this folder lacks the model's records rightly: another one decides about it, or this one never did.
+
+    Those of its own store it never lacks rightly: who can take them away can take away what says whose they are.
+    """
+    if is_own_store(workspace):
+        return False
     if not _number_file(workspace).exists() and not record_files(workspace, model):
         return True
     try:

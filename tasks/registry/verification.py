@@ -76,6 +76,9 @@ def verify(workspace: Workspace, model: str, receipts: Path | None = None) -> Pr
     kept = [kept_by_a_colleague(receipts, model)] if receipts else []
     open_model(workspace, model)
     signing = read_signing(workspace)
+    # Digesting every file may take minutes, for which nobody who decides is to wait.
+    before = [record for record in _read(workspace, model)[0] if record is not None]
+    compared = compare_versions(workspace, model, before, versions_of(model))
     with deciding(workspace, model):
         read, findings = _read(workspace, model)
         records = [record for record in read if record is not None]
@@ -92,7 +95,8 @@ def verify(workspace: Workspace, model: str, receipts: Path | None = None) -> Pr
         unfinished = newest is not None and not is_carried_out(workspace, model, newest)
         findings += _alias_faults(newest, champion, unfinished=unfinished)
         findings += [Finding(None, fault) for fault in signing.added_faults()]
-        compared = compare_versions(workspace, model, records, versions)
+        if compared.findings or records != before:  # which may come from what was decided meanwhile
+            compared = compare_versions(workspace, model, records, versions)
         findings += compared.findings
         with asking(workspace, model) as asked:
             digests = [record.sha256 if record else None for record in read]

@@ -22,6 +22,7 @@ from graftline.settings import Kind, Task
 from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, questions, read_split
 from graftline.tasks.own_code import PACKAGE, is_in, modules_behind, path_of
 from graftline.tasks.registry.binding import GROUPS, PREDICTIONS_SHA256, SERVING, SPLIT_SHA256, TEST_SHA256
+from graftline.tasks.registry.history import read_history
 from graftline.tasks.registry.looks import choice_of
 from graftline.tasks.registry.manifest import require_as_judged
 from graftline.tasks.registry.promotion import repair
@@ -35,11 +36,11 @@ from graftline.tasks.registry.versions import (
     QUESTION,
     RIVAL,
     RUN_KEY,
-    VERDICT,
     WEIGHTS,
     champion_of,
     find_equal,
     find_version,
+    get_version,
     verdict_of,
 )
 from graftline.tasks.serving.trial import Trial, try_in_fresh_process
@@ -121,7 +122,7 @@ def champion_to_beat(workspace: Workspace, model: str, run: TrackedRun, question
 
 
 def _champion(model: str, version: int, records: list[Record]) -> Champion:
-    return Champion(model, version, choice_of(records, version))
+    return Champion(model, version, choice_of(records, version, get_version(model, version).run_id or None))
 
 
 @step("5 register_model")
@@ -153,8 +154,9 @@ def register_model(
             " second version and no second verdict",
             version.version,
         )
-    require_as_judged(workspace, model, int(version.version))  # of one that was judged, whatever its tags say now
-    if VERDICT in version.tags:
+    # By the record, whatever the tags say: who can write them must not spare a version its trial.
+    if verdict_of(read_history(workspace, model), version):
+        require_as_judged(workspace, model, int(version.version))
         logger.info("register_model: version %s (reused)", version.version)
         measured = version.tags.get(SERVING)
         trial = Trial(**json.loads(measured)) if measured else None

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from graftline.digests import file_sha256
 from graftline.errors import RegistryRefusedError
+from graftline.tasks.scratch import is_scratch
 
 # MLflow writes it into a model that it hands out, which may be the stored one itself; nothing is loaded from it.
 ADDED_BY_MLFLOW = "registered_model_meta"
@@ -42,10 +43,11 @@ def require_files(what: str, folder: Path, expected: Mapping[str, str]) -> None:
 def faults_in(folder: Path, expected: Mapping[str, str]) -> list[str]:
     """Each file that is not as it was judged, and what is wrong with it."""
     names, odd = _listed(folder)
-    changed = [name for name in names if name in expected and file_sha256(folder / name) != expected[name]]
+    found = {name: _digest(folder / name) for name in names if name in expected}
     faults = {
         "is no plain file": odd,
-        "was changed": changed,
+        "cannot be read": [name for name, digest in found.items() if digest is None],
+        "was changed": [name for name, digest in found.items() if digest not in (None, expected[name])],
         "was added": [name for name in names if name not in expected],
         "is missing": sorted(expected.keys() - {*names, *odd}),
     }
@@ -73,16 +75,24 @@ def _listed(folder: Path) -> tuple[list[str], list[str]]:
     return sorted(files), sorted(odd)
 
 
+def _digest(path: Path) -> str | None:
+    try:
+        return file_sha256(path)
+    except OSError:  # somebody else's, or gone since it was listed
+        return None
+
+
 def _shown(name: str) -> str:
     """A name that whoever can write there may have chosen."""
     return name if name.isprintable() else ascii(name)
 
 
 def _refused(what: str, folder: Path, faults: list[str]) -> ChangedFilesError:
+    there = "them where the registry keeps them" if is_scratch(folder) else str(folder)
     more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
     return ChangedFilesError(
         f"{what}: its files are not those that were judged: {faults[0]}{more}; nothing of it was loaded; find out who"
-        f" did that, then restore {folder} from a backup, or the registry's address of it, or make another version the"
+        f" did that, then restore {there} from a backup, or the registry's address of it, or make another version the"
         " champion",
         faults[:SHOWN_FILES] if more else [],
     )

@@ -11,6 +11,7 @@ from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
+from urllib.parse import urlsplit
 
 from filelock import FileLock
 
@@ -36,6 +37,8 @@ REQUEST_TIMEOUT_SECONDS = "60"
 ASKED_ONCE = ("create_run", "create_model_version")
 # The answers of MLflow where something does not exist; anything else is trouble, not an answer.
 NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+# The schemes of addresses that are paths of this machine.
+LOCAL = ("", "file")
 # The page of a server, MLflow's or Prefect's, that says that it lives.
 HEALTH = "/health"
 
@@ -107,8 +110,12 @@ def tracking_uri(workspace: Workspace) -> str:
 
 def has_registry(workspace: Workspace) -> bool:
     """Whether there is one: to connect to the project's own would make it."""
-    own = _own_store(workspace)
-    return tracking_uri(workspace) != f"sqlite:///{own}" or own.exists()
+    return not is_own_store(workspace) or _own_store(workspace).exists()
+
+
+def is_own_store(workspace: Workspace) -> bool:
+    """Whether the registry is the one in the project folder."""
+    return tracking_uri(workspace) == f"sqlite:///{_own_store(workspace)}"
 
 
 def no_answer(address: str) -> str | None:
@@ -232,13 +239,17 @@ def logged_settings(run_id: str) -> dict[str, str]:
 def model_folder(workspace: Workspace, uri: str) -> Iterator[Path]:
     """The files of a registered model: where they lie, or, as long as the block runs, a copy of those on a server."""
     import mlflow
+    from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 
-    server, load = mlflow.get_registry_uri(), partial(mlflow.artifacts.download_artifacts, artifact_uri=uri)
+    server, load = mlflow.get_registry_uri(), mlflow.artifacts.download_artifacts
     if not server.startswith("http"):
-        yield Path(load())
-        return
+        where = ModelsArtifactRepository.get_underlying_uri(uri)  # type: ignore[no-untyped-call]
+        if urlsplit(where).scheme in LOCAL:
+            # Not by the version's name: MLflow would write into the stored model, through a link that lies there, too.
+            yield Path(load(artifact_uri=where))
+            return
     with scratch_folder(workspace) as copy:
-        yield Path(_patiently_at(server, partial(load, dst_path=str(copy))))
+        yield Path(_patiently_at(server, partial(load, artifact_uri=uri, dst_path=str(copy))))
 
 
 def log_epoch(run_id: str, epoch: Mapping[str, float]) -> None:

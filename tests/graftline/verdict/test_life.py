@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from graftline.evaluation.metrics import Floats
-from graftline.evaluation.row_gains import RowGains, row_gains
+from graftline.evaluation.row_gains import RowGains, correlations, row_gains
 from graftline.verdict.life import Life, Look, allowance, spent_share
 
 ROWS = 400
@@ -57,6 +57,35 @@ def test_rows_that_no_look_has_seen_bring_their_evidence_whole() -> None:
     assert some.looks == pytest.approx(2.5, abs=0.3)
     assert old.level < some.level < new.level
     assert new.level == pytest.approx(levels([values[5]])[0], rel=0.03)
+
+
+def test_looks_at_other_rows_leave_all_to_these_however_many_they_were() -> None:
+    past: list[Look] = []
+    for number, values in enumerate(candidates(60)):
+        fresh = gains(values, first=number * ROWS)
+        past.append(Look(fresh, allowance(past, fresh, chance=0.05, planned=365, most=0.05).level))
+    assert {round(look.level, 6) for look in past} == {round(past[0].level, 6)}
+
+
+@pytest.mark.parametrize("planned", ["of each look", "doubled"])
+def test_a_plan_that_is_changed_between_looks_gives_nothing_away_twice(planned: str) -> None:
+    past: list[Look] = []
+    life = Life()
+    wrong = 0.0
+    for number, values in enumerate(candidates(80)):
+        looks = number + 1 if planned == "of each look" else 40 * 2 ** (number // 40)
+        now = gains(values)
+        found = allowance(past, now, chance=0.05, planned=looks, most=0.05)
+        alike = correlations([*(look.gains for look in past), now])[-1, :-1]
+        wrong += (1 - wrong) * life.add(alike, found.level / 2)
+        past.append(Look(now, found.level))
+    assert 0.04 < wrong <= 0.0501
+
+
+def test_a_smaller_chance_than_was_spent_leaves_next_to_nothing() -> None:
+    *before, last = candidates(6)
+    past = [Look(gains(values), 0.05) for values in before]
+    assert 0 < allowance(past, gains(last), chance=0.01, planned=365, most=0.05).level < 1e-5
 
 
 def test_what_is_spent_grows_and_never_is_more_than_all() -> None:

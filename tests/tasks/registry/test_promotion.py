@@ -266,3 +266,14 @@ def test_a_name_that_the_registry_lists_is_found_by_its_run_key(workspace: Works
     assert found is not None
     assert int(found.version) == 3
     assert versions.find_version(MODEL, "unknown") is None
+
+
+def test_a_registry_that_lost_the_model_is_told_with_what_to_do(
+    workspace: Workspace, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(workspace, "PROMOTE")
+    promote(workspace, MODEL, 1, "a test")
+    connected(workspace.root, empty_store, monkeypatch)
+    said = refusal(promotion.repair, workspace, MODEL)
+    assert "mlflow/history/tiny holds 2 records, but the registry has no such model" in said
+    assert "a new history begins" in said

@@ -5,16 +5,21 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from filelock import FileLock
 from mlflow import MlflowClient
 
 from graftline.errors import RegistryRefusedError
+from graftline.tasks.registry import verification
 from graftline.tasks.registry.history import history_folder, read_history, record_file
+from graftline.tasks.registry.judged_versions import Compared, compare_versions
 from graftline.tasks.registry.manifest import as_judged, require_as_judged
 from graftline.tasks.registry.verification import verify
 from graftline.tasks.registry.versions import BARRED, DATA_VERSION, NEWEST, REASONS, RIVAL, VERDICT
 from graftline.tasks.steps.register_model import champion_to_beat
+from graftline.tasks.tracking.model_files import ADDED_BY_MLFLOW
 from graftline.tasks.unchanged.receipts import result_if_unchanged
 from graftline.tasks.workspace import Workspace
 from tests.support.tiny_model_files import flip_byte
@@ -229,19 +234,47 @@ def test_a_version_with_other_files_is_told_and_never_loaded(adapted: Line, tamp
     assert findings(adapted) == ""
 
 
-def test_records_that_were_taken_away_with_their_files_leave_no_version_that_is_loaded(adapted: Line) -> None:
-    folder, kept = history_folder(adapted.workspace, MODEL), adapted.workspace.root / "kept"
-    number = folder.with_name("folder")  # by which a folder knows that it decides about the model
-    shutil.move(folder, kept)
-    number.write_text("7")
+@pytest.mark.parametrize("number", ["7", None], ids=["with another folder's number", "with the folder's number"])
+def test_records_that_were_taken_away_leave_no_version_that_is_loaded(adapted: Line, number: str | None) -> None:
+    histories = history_folder(adapted.workspace, MODEL).parent
+    kept = adapted.workspace.root / "kept"
+    histories.rename(kept)
+    if number:
+        histories.mkdir()
+        (histories / "folder").write_text(number)  # by which a folder knows that it decides about the model
     try:
         with pytest.raises(RegistryRefusedError, match="record 1 was removed, so it is not known which files"):
             require_as_judged(adapted.workspace, MODEL, 1)
     finally:
-        number.unlink()
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.move(kept, folder)
+        shutil.rmtree(histories, ignore_errors=True)
+        kept.rename(histories)
     require_as_judged(adapted.workspace, MODEL, 1)
+
+
+def test_a_link_that_waits_for_what_mlflow_writes_has_nothing_written_through_it(adapted: Line) -> None:
+    path, elsewhere = files_of(MODEL, 1) / ADDED_BY_MLFLOW, adapted.workspace.root / "precious"
+    elsewhere.write_text("precious")
+    before = path.read_bytes() if path.exists() else None
+    path.unlink(missing_ok=True)
+    path.symlink_to(elsewhere)
+    try:
+        with pytest.raises(RegistryRefusedError, match=f"{ADDED_BY_MLFLOW} is no plain file"):
+            require_as_judged(adapted.workspace, MODEL, 1)
+        assert elsewhere.read_text() == "precious"
+    finally:
+        path.unlink()
+        elsewhere.unlink()
+        if before is not None:
+            path.write_bytes(before)
+
+
+def test_nobody_who_decides_waits_while_the_files_are_compared(adapted: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    def compare_and_decide(*of: Any) -> Compared:
+        with FileLock(history_folder(adapted.workspace, MODEL) / ".lock", timeout=0, is_singleton=False):
+            return compare_versions(*of)
+
+    monkeypatch.setattr(verification, "compare_versions", compare_and_decide)
+    assert findings(adapted) == ""
 
 
 def test_a_folder_that_never_decided_compares_with_nothing_and_says_so(

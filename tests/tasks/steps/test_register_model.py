@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from graftline.errors import GraftlineError
 from graftline.settings import read_settings
-from graftline.tasks.registry.versions import BARRED, CHALLENGER, CHAMPION, CHECKED, RIVAL, RUN_KEY
+from graftline.tasks.registry.versions import BARRED, CHALLENGER, CHAMPION, CHECKED, RIVAL, RUN_KEY, VERDICT
 from graftline.tasks.serving.trial import Scored, Trial
 from graftline.tasks.steps import register_model as step
 from graftline.tasks.steps.decide import decide
@@ -211,3 +211,15 @@ def test_a_version_whose_files_were_tampered_with_is_not_called_challenger(
     with another_model(adapted, "tampered") as (line, run), pytest.raises(GraftlineError, match="not made challenger"):
         register(line, run)
     assert aliases("tampered") == {}
+
+
+def test_a_verdict_that_somebody_wrote_on_a_version_spares_it_no_trial(
+    adapted: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = answers(adapted.evaluation, monkeypatch)
+    with another_model(adapted, "unjudged") as (line, run):
+        register(line, run)
+        MlflowClient().set_model_version_tag("unjudged", "1", VERDICT, "PROMOTE")
+        again = register(line, run)
+    assert (again.outcome, len(asked)) == ("ran", 2)
+    assert again.files

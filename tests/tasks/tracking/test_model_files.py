@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from graftline.tasks.tracking import model_files
 from graftline.tasks.tracking.model_files import ChangedFilesError, digests_of, require_files
 
 
@@ -76,3 +77,24 @@ def test_a_name_that_would_act_on_a_terminal_is_spelt_out(model: Path) -> None:
     files = digests_of("tiny version 1", model)
     (model / "\x1b[2J").write_text("")
     assert "'\\x1b[2J' was added" in fault_of(model, files)
+
+
+def test_a_file_that_cannot_be_read_is_named(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = digests_of("tiny version 1", model)
+
+    def refuse(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(model_files, "file_sha256", refuse)  # whoever runs this may read everything
+    assert "MLmodel cannot be read and 3 more" in fault_of(model, files)
+
+
+def test_a_copy_of_what_a_server_has_is_not_named_as_the_place_to_mend(model: Path) -> None:
+    files = digests_of("tiny version 1", model)
+    copy = model.parent / "scratch" / "a"
+    model.joinpath("MLmodel").write_text("other")
+    copy.parent.mkdir()
+    model.rename(copy)
+    said = fault_of(copy, files)
+    assert "restore them where the registry keeps them from a backup" in said
+    assert str(copy) not in said
