@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import brentq
+from scipy.special import ndtr
 from scipy.stats import norm
 
 from graftline.evaluation.metrics import Floats
