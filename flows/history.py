@@ -103,6 +103,11 @@ def _notes(proof: Proof) -> list[str]:
             f"the trusted keys stand in {HERE}, where whoever writes records may add one: keep them in a file outside"
             f" of the project that {TRUSTED_KEYS} names"
         )
+    elif proof.signed_by and not proof.required_outside:
+        notes.append(
+            f"the file that {TRUSTED_KEYS} names does not say from which record on there must be a signature, so whoever"
+            " can write history and registry may take all of them away: add required_from"
+        )
     for one in proof.witnessed:
         notes += _witness(one)
     notes += [

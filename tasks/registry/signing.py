@@ -62,6 +62,8 @@ class Signing:
     """The file that names the trusted keys, if one does."""
     added: tuple[str, ...] = ()
     """The keys that the project trusts and the file outside does not."""
+    required_outside: frozenset[str] = frozenset()
+    """The models of which the file outside says from which record on they must be signed."""
 
     def added_faults(self) -> list[str]:
         """Whoever writes records can name a key in the project, too: it does not count, and is told."""
@@ -105,7 +107,9 @@ def read_signing(workspace: Workspace) -> Signing:
     if not outside.trusted_keys:
         return Signing(file.trusted_keys, required, key_file, HERE if file.trusted_keys else None)
     added = tuple(key for key in file.trusted_keys if key not in outside.trusted_keys)
-    return Signing(outside.trusted_keys, required, key_file, TRUSTED_KEYS, added)
+    return Signing(
+        outside.trusted_keys, required, key_file, TRUSTED_KEYS, added, required_outside=frozenset(outside.required_from)
+    )
 
 
 def trusted_by_recipient() -> Signing | None:

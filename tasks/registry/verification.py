@@ -52,6 +52,8 @@ class Proof:
     """How many records were signed with each public key."""
     trusted_in: str | None
     """Where the keys are named that count, if any are."""
+    required_outside: bool
+    """Whether a file outside of the project says that records must be signed."""
     compared: Compared
     witnessed: tuple[Witnessed, ...]
     left_out: tuple[str, ...]
@@ -112,6 +114,7 @@ def verify(workspace: Workspace, model: str, receipts: Path | None = None) -> Pr
         len(records),
         dict(keys),
         signing.trusted_in,
+        model in signing.required_outside,
         compared,
         tuple(witnessed),
         tuple(left_out(workspace, model)),

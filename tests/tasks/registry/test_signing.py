@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from graftline.errors import RegistryRefusedError, SettingsError
+from graftline.flows.history import verified_history
 from graftline.signatures import signer_from_pem
 from graftline.tasks.registry.history import history_folder, read_history, record_file
 from graftline.tasks.registry.promotion import promote, rollback
@@ -149,6 +150,19 @@ def test_signatures_that_the_file_outside_requires_cannot_be_cut_off_in_the_proj
         path = record_file(workspace, MODEL, number)
         path.write_bytes(replace(parse_record(path.read_bytes()), public_key=None, signature=None).content)
     assert "record 1 is not signed, but must be" in findings(workspace)
+
+
+def test_it_is_told_where_nothing_outside_keeps_signatures_from_being_taken_away(
+    workspace: Workspace, outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace.root)
+    keys = {"trusted_keys": [make_key(workspace.root / "a.pem")]}
+    settings(workspace, private_key_file="a.pem", required_from={MODEL: 1})
+    outside.write_text(yaml.safe_dump(keys))
+    register(workspace, "PROMOTE")
+    assert "may take all of them away: add required_from" in str(verified_history(MODEL)["summary"])
+    outside.write_text(yaml.safe_dump({**keys, "required_from": {MODEL: 1}}))
+    assert "take all of them away" not in str(verified_history(MODEL)["summary"])
 
 
 @pytest.mark.parametrize(("content", "said"), [("{}", "names no trusted_keys"), (None, "cannot be read")])
