@@ -105,8 +105,8 @@ def _notes(proof: Proof) -> list[str]:
         )
     elif proof.signed_by and not proof.required_outside:
         notes.append(
-            f"the file that {TRUSTED_KEYS} names does not say from which record on there must be a signature, so whoever"
-            " can write history and registry may take all of them away: add required_from"
+            f"the file that {TRUSTED_KEYS} names does not say from which record on there must be a signature, so"
+            " whoever can write history and registry may take all of them away: add required_from"
         )
     for one in proof.witnessed:
         notes += _witness(one)
