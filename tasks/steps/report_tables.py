@@ -62,7 +62,8 @@ def _luck(evaluation: Evaluation) -> list[Table]:
     cells = [("these held-out rows", f"{evaluation.held_out.rows:,}", _valued(compared.scores[primary]))]
     if seen.luck is not None:
         lead += f"; without that luck its gain is about {seen.corrected:.4f}, and its score here {seen.luck:.4f} lower"
-    others = "too few to tell" if seen.scores is None else _valued(seen.scores[primary])
+    few = "too few to tell" if seen.others else "none has come since"
+    others = few if seen.scores is None else _valued(seen.scores[primary])
     cells.append(("those of them that it was not chosen by", f"{seen.others:,}", others))
     header = ("rows", "how many", f"{spelt(primary)} of the champion (95 % interval)")
     return [Table("The champion's luck", lead, header, cells)]
