@@ -11,13 +11,16 @@ from graftline.tasks.registry.noted import note_faults
 from graftline.tasks.registry.ownership import has_no_say
 from graftline.tasks.registry.records import Record
 from graftline.tasks.registry.signing import read_signing
-from graftline.tasks.registry.versions import Registered, is_of, notes_of, versions_of
+from graftline.tasks.registry.versions import Notes, Registered, is_of, notes_of, versions_of
 from graftline.tasks.tracking.model_files import ChangedFilesError, require_files
 from graftline.tasks.tracking.server import model_folder
 from graftline.tasks.workspace import Workspace
 from graftline.wording import ERROR_CHARACTERS, shortened
 
 logger = logging.getLogger("graftline.registry")
+
+# A decision takes a second, reading a moment.
+TRIES = 20
 
 
 @contextmanager
@@ -48,8 +51,8 @@ def judged_files(workspace: Workspace, model: str, number: int) -> Mapping[str, 
     versions = versions_of(model)
     if number not in versions:
         return None
-    records = read_history(workspace, model)
-    if faults := note_faults(records, notes_of(model), versions):
+    records, notes = _read_at_once(workspace, model)
+    if faults := note_faults(records, notes, versions):
         if not has_no_say(workspace, model):
             raise RegistryRefusedError(
                 f"{model}: {'; '.join(str(fault) for fault in faults)}, so it is not known which files were judged;"
@@ -61,6 +64,26 @@ def judged_files(workspace: Workspace, model: str, number: int) -> Mapping[str, 
         return None
     _require_signatures(workspace, model, records)
     return files_of(records, versions[number])
+
+
+def _read_at_once(workspace: Workspace, model: str) -> tuple[list[Record], Notes]:
+    """The records and what the registry notes of them, of one moment.
+
+    No lock is taken: whoever moves the champion holds it. A decision that comes between the two changes the notes.
+    """
+    notes, faults, records = notes_of(model), list[RegistryRefusedError](), list[Record]()
+    for _ in range(TRIES):
+        before, faults = notes, []
+        try:
+            records = read_history(workspace, model)
+        except RegistryRefusedError as error:
+            faults = [error]
+        notes = notes_of(model)
+        if notes == before:
+            break
+    if faults:
+        raise faults[0]
+    return records, notes
 
 
 def files_of(records: Sequence[Record], version: Registered) -> Mapping[str, str] | None:
