@@ -7,7 +7,7 @@ known is kept beside the page: a killed run goes on where it stopped.
 import multiprocessing
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -162,28 +162,36 @@ class Years:
 
     rule: Rule
     rows: int
-    years: Sequence[Year]
-    judged: Judged = "independent"
+    judged: Judged
     """What the rows are, and how they are judged."""
-
-    @property
-    def false(self) -> int:
-        """How many of the years promoted anything."""
-        return sum(bool(one.promoted) for one in self.years)
+    count: int
+    first: Sequence[int]
+    """Of the years that promoted anything the look that did so first."""
+    promotions: int
+    power: Mapping[int, float]
+    """By look the share of truly better candidates that were promoted there."""
+    told: Mapping[int, int]
+    """By look the median of the row counts that those who were held there were told."""
 
     @property
     def false_by_look(self) -> list[float]:
         """The share of the years that had promoted anything by each look."""
-        first = np.array([one.promoted[0] if one.promoted else LOOKS + 1 for one in self.years])
-        return [float((first <= look).mean()) for look in range(1, LOOKS + 1)]
+        return [sum(first <= look for first in self.first) / self.count for look in range(1, LOOKS + 1)]
 
-    def power(self, look: int) -> float:
-        """The share of truly better candidates that were promoted at this look."""
-        return float(np.mean([one.found[look] for one in self.years]))
 
-    def told(self, look: int) -> int:
-        """The median of the row counts that those who were held at this look were told."""
-        return int(np.median([one.told[look] for one in self.years if look in one.told] or [0]))
+def years_of(rule: Rule, rows: int, seen: Sequence[Year], judged: Judged = "independent") -> Years:
+    """All of them together."""
+    told = {look: [one.told[look] for one in seen if look in one.told] or [0] for look in PROBES}
+    return Years(
+        rule,
+        rows,
+        judged,
+        len(seen),
+        sorted(one.promoted[0] for one in seen if one.promoted),
+        sum(len(one.promoted) for one in seen),
+        {look: float(np.mean([one.found[look] for one in seen])) for look in PROBES},
+        {look: int(np.median(counts)) for look, counts in told.items()},
+    )
 
 
 def study(rule: Rule, rows: Rows, years: int, policy: Policy, *, seed: int, workers: int = 1) -> Years:
@@ -193,11 +201,11 @@ def study(rule: Rule, rows: Rows, years: int, policy: Policy, *, seed: int, work
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         seen = list(pool.map(one, range(years), chunksize=5))
     judged: Judged = "independent" if rows.groups is None else "in groups, row by row"
-    found = Years(rule, count, seen, judged if rows.judged_groups is None else "in groups, by group")
+    found = years_of(rule, count, seen, judged if rows.judged_groups is None else "in groups, by group")
     print(
-        f"{count} rows, {found.judged}, {rule}: {found.false} of {years} years with a false promotion;"
-        f" better ones found at looks {', '.join(f'{look}: {found.power(look):.2f}' for look in PROBES)};"
-        f" told at look 100: {found.told(100)}; {time.monotonic() - began:.0f} s",
+        f"{count} rows, {found.judged}, {rule}: {len(found.first)} of {years} years with a false promotion;"
+        f" better ones found at looks {', '.join(f'{look}: {found.power[look]:.2f}' for look in PROBES)};"
+        f" told at look {TOLD_AT}: {found.told[TOLD_AT]}; {time.monotonic() - began:.0f} s",
         flush=True,
     )
     return found
@@ -221,7 +229,7 @@ def main() -> None:
     policy, seed = Policy(), options.seed
     asked = {"years": options.years, "rows": options.rows, "seed": seed, "policy": policy.sha256}
     kept = KeptPage(options.output, dict[str, Years], asked)
-    known = kept.read({})
+    known, seen = kept.read({}), list[Years]()
 
     def add(rows: Rows, rules: Sequence[Rule], years: int) -> None:
         for rule in rules:
@@ -229,14 +237,13 @@ def main() -> None:
             if name not in known:
                 known[name] = study(rule, rows, years, policy, seed=seed, workers=options.workers)
                 kept.keep(known, name)
-        kept.write(page([*known.values()], policy))
+            seen.append(known[name])
+        kept.write(page(seen, policy))
         with rc_context({"svg.hashsalt": "graftline"}):
-            drawn = picture([*known.values()])
-        drawn.savefig(options.output.with_suffix(".svg"), format="svg", metadata={"Date": None})
+            picture(seen).savefig(options.output.with_suffix(".svg"), format="svg", metadata={"Date": None})
 
     add(held_out(options.rows, seed=seed), RULES, options.years)
-    told = next(iter(known.values())).told(TOLD_AT)
-    add(held_out(told, seed=seed), RULES, options.years)
+    add(held_out(seen[0].told[TOLD_AT], seed=seed), RULES, options.years)
     for by_row in (False, True):
         rows = held_out(options.rows, seed=seed, sizes=MIXED, by_row=by_row)
         add(rows, RULES[: 1 + by_row], options.years // 2)

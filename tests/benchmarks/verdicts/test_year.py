@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.verdicts import models
 from benchmarks.verdicts.models import held_out
-from benchmarks.verdicts.year import LOOKS, PROBES, Year, Years, _Models, _Spending, year
+from benchmarks.verdicts.year import LOOKS, PROBES, Year, _Models, _Spending, year, years_of
 from benchmarks.verdicts.year_page import page, picture
 from graftline.evaluation.row_gains import row_gains
 from graftline.verdict.life import Look, allowance
@@ -59,7 +59,7 @@ def test_a_large_improvement_is_found_after_many_useless_looks() -> None:
 
 def test_the_page_tells_the_shares_and_the_picture_is_one() -> None:
     found = dict.fromkeys(PROBES, True)
-    seen = [Years("over the life", 500, [Year([7, 9], found), Year([], found), Year([], found), Year([], found)])]
+    seen = [years_of("over the life", 500, [Year([7, 9], found), Year([], found), Year([], found), Year([], found)])]
     assert "| 500 | independent | over the life | 4 | **25.0 %** (0.6 to 80.6) | 0.50 | 100 % |" in page(seen, POLICY)
     assert seen[0].false_by_look[5:7] == [0.0, 0.25]
     assert len(seen[0].false_by_look) == LOOKS

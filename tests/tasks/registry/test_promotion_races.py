@@ -13,9 +13,10 @@ import pytest
 from mlflow import MlflowClient
 
 from graftline.errors import RegistryRefusedError
-from graftline.tasks.registry import promotion
+from graftline.tasks.registry import manifest, promotion
 from graftline.tasks.registry.history import history_folder, marks, read_history
 from graftline.tasks.registry.promotion import promote, record_verdict
+from graftline.tasks.registry.records import Record
 from graftline.tasks.registry.verification import verify
 from graftline.tasks.registry.versions import VERDICT
 from graftline.tasks.tracking.server import connect
@@ -149,3 +150,20 @@ def test_promotions_at_once_end_in_one_champion_and_refusals_that_say_why(worksp
         )
     assert state_of(workspace) == RegistryState(winner, (("promote", None, 1), ("promote", 1, winner)))
     assert verify(workspace, MODEL).findings == ()
+
+
+def test_a_promotion_between_reading_the_records_and_the_registrys_note_is_no_removed_record(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(workspace, "PROMOTE", "PROMOTE")
+    promote(workspace, MODEL, 1, "a test")
+
+    def read_then_promote(where: Workspace, name: str) -> list[Record]:
+        records = read_history(where, name)
+        monkeypatch.setattr(manifest, "read_history", read_history)
+        promote(workspace, MODEL, 2, "somebody else")
+        return records
+
+    monkeypatch.setattr(manifest, "read_history", read_then_promote)
+    manifest.judged_files(workspace, MODEL, 1)
+    assert state_of(workspace).champion == 2
