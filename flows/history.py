@@ -7,6 +7,7 @@ from pydantic import JsonValue
 
 from graftline.errors import RegistryRefusedError, ServerAwayError
 from graftline.tasks.registry import promotion
+from graftline.tasks.registry.history import place_of
 from graftline.tasks.registry.records import Record
 from graftline.tasks.registry.signing import HERE, TRUSTED_KEYS
 from graftline.tasks.registry.verification import Proof, verify
@@ -50,8 +51,8 @@ def verified_history(name: str, receipts: Path | None = None) -> dict[str, JsonV
     if proof.findings:
         raise RegistryRefusedError(
             f"{name}: its history was changed outside of Graftline, {len(proof.findings)} findings in"
-            f" {proof.records} records; find out who did that, and restore mlflow/history/{name} and the registry from"
-            " a backup",
+            f" {proof.records} records; find out who did that, and restore"
+            f" {place_of(Workspace(Path.cwd()), name)} and the registry from a backup",
             [str(finding) for finding in proof.findings],
         )
     if away := [one for one in proof.witnessed if not one.asked]:

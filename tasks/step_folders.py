@@ -15,6 +15,16 @@ from graftline.digests import file_sha256, json_sha256
 from graftline.files import files_below, sync_folder, write_json
 from graftline.tasks.own_code import code_sha256
 from graftline.tasks.shared_files import give_back, share
+from graftline.tasks.state.folders import (
+    STEPS,
+    alone_everywhere,
+    bring_step,
+    bring_unfinished,
+    drop_unfinished,
+    files_in,
+    send_step,
+)
+from graftline.tasks.state.shared import State, shared_state
 from graftline.tasks.step_uses import note_use
 from graftline.tasks.workspace import Workspace
 
@@ -48,7 +58,8 @@ def produce(
     """Return the step's folder, made by `build` unless it exists already and is intact.
 
     `build` fills an empty folder that is renamed into place afterwards, so a killed step leaves nothing that looks
-    finished. A `resumable` step finds what a killed one left. Processes that want the same folder wait for one.
+    finished. A `resumable` step finds what a killed one left. Processes that want the same folder wait for one. With
+    GRAFTLINE_STATE all of this holds across machines: what one of them made, or left, the others get from there.
     A finished folder whose files differ from its manifest is set aside and made again. `code` are the modules that
     make the result; what they import counts with them. Large files may afterwards be shared with other folders, and
     not be written to.
@@ -64,16 +75,45 @@ def produce(
     final, partial = parent / key, parent / f".{key}.partial"
     parent.mkdir(parents=True, exist_ok=True)
     note_use(f"{step}/{key}")
+    state = shared_state()
     with FileLock(parent / f".{key}.lock"):
-        if is_intact(final):
+        if _is_there(state, step, key, final):
             return StepFolder(final, key, "reused")
-        if final.exists():
-            shutil.rmtree(parent / f".{key}.damaged", ignore_errors=True)
-            final.rename(parent / f".{key}.damaged")
-        if partial.exists() and not resumable:
-            shutil.rmtree(partial)
-        _make(workspace, final, partial, inputs, build)
+        with alone_everywhere(f"{STEPS}/{step}", key):
+            if _is_there(state, step, key, final):  # another machine has made it meanwhile
+                return StepFolder(final, key, "reused")
+            if partial.exists() and not resumable:
+                shutil.rmtree(partial)
+            if state is not None and resumable and not partial.exists():
+                bring_unfinished(state, partial)
+            _make(workspace, final, partial, inputs, build)
+            if state is not None:
+                _send(state, step, key, final)
+                drop_unfinished(state, partial)
     return StepFolder(final, key, "ran")
+
+
+def _is_there(state: State | None, step: str, key: str, final: Path) -> bool:
+    """Whether the folder is intact, here or after it was brought here. One that is damaged is set aside."""
+    if is_intact(final):
+        if state is not None:
+            _send(state, step, key, final)
+        return True
+    if final.exists():
+        damaged = final.with_name(f".{key}.damaged")
+        shutil.rmtree(damaged, ignore_errors=True)
+        final.rename(damaged)
+    brought = final.with_name(f".{key}.brought")
+    if state is None or not bring_step(state, step, key, brought, MANIFEST):
+        return False
+    brought.rename(final)
+    sync_folder(final.parent)
+    return True
+
+
+def _send(state: State, step: str, key: str, final: Path) -> None:
+    manifest = (final / MANIFEST).read_bytes()
+    send_step(state, step, key, final, manifest, files_in(manifest) or {})
 
 
 def is_intact(folder: Path) -> bool:

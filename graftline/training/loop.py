@@ -200,6 +200,7 @@ def _save(training: Training, state: _State, *, optimizer: torch.optim.Optimizer
     # A resumed training must freeze what the interrupted one froze.
     written["trainable"] = list(point.trainable_parameters)
     save_checkpoint(folder, state.step, tensors, written)
+    training.listener.saved()
 
 
 def _random_states(device: torch.device) -> dict[str, Tensor]:

@@ -41,6 +41,8 @@ class Listener:
     say: Callable[[str], None] = lambda _: None
     passed: Callable[[int, int], None] = lambda _, __: None
     """So many rows of so many have passed the frozen part."""
+    saved: Callable[[], None] = lambda: None
+    """A checkpoint was written: what lies in the folder is enough to go on from."""
 
 
 def best_epoch(epochs: Sequence[Epoch]) -> Epoch:

@@ -9,13 +9,16 @@ from graftline.tasks.registry.binding import bound_but_pages
 from graftline.tasks.registry.history import (
     deciding,
     has_drafts,
-    history_folder,
     is_carried_out,
+    marks,
     newest_move,
     next_record,
     note_carried_out,
+    place_of,
     read_history,
+    record_names,
     remove_drafts,
+    require_still_deciding,
     write_record,
 )
 from graftline.tasks.registry.noted import Versions, note_faults
@@ -59,6 +62,7 @@ def append(workspace: Workspace, model: str, records: list[Record], entry: Entry
     record = next_record(records, replace(entry, model=model), signer_for(workspace, model, records))
     with asking(workspace, model) as witnesses:
         require_witnessed(workspace, model, witnesses, records)
+        require_still_deciding(model)
         announce(model, record)
         write_record(workspace, model, record)
         note_newest(model, record)
@@ -69,6 +73,7 @@ def append(workspace: Workspace, model: str, records: list[Record], entry: Entry
 
 def _carry_out(workspace: Workspace, model: str, record: Record) -> None:
     if record.moves and record.champion_after is not None:
+        require_still_deciding(model)
         set_champion(model, record.champion_after)
     if record.action in ("verdict", "approval"):
         note_verdict(model, record)
@@ -91,27 +96,27 @@ def settled(workspace: Workspace, model: str) -> list[Record]:
     if faults := note_faults(records, notes, versions):
         require_known(workspace, model)
         raise RegistryRefusedError(
-            f"{model}: {'; '.join(str(fault) for fault in faults)}; restore mlflow/history/{model} from a backup before"
-            " deciding anything"
+            f"{model}: {'; '.join(str(fault) for fault in faults)}; restore {place_of(workspace, model)} from a"
+            " backup before deciding anything"
         )
     if _is_not_noted(records, notes):
-        _require_model(model, records)
+        _require_model(workspace, model, records)
         note_newest(model, records[-1])
-    newest = newest_move(records)
+    newest, carried_out = newest_move(records), marks(workspace, model)
     for record in records:
-        if not is_carried_out(workspace, model, record) and not record.moves:
+        if not carried_out.get(record.number) and not record.moves:
             _carry_out(workspace, model, record)
     if newest is not None:
         _settle_move(workspace, model, newest)
     return _with_missed_deadlines(workspace, model, records, versions)
 
 
-def _require_model(model: str, records: list[Record]) -> None:
+def _require_model(workspace: Workspace, model: str, records: list[Record]) -> None:
     if not if_there(lambda: client().get_registered_model(model)):
         raise RegistryRefusedError(
-            f"{model}: mlflow/history/{model} holds {len(records)} records, but the registry has no such model: it was"
-            " lost, or is another one; restore it from a backup, or name the right one with MLFLOW_TRACKING_URI; if"
-            " there is none, move that folder to where you keep such things, and a new history begins"
+            f"{model}: {place_of(workspace, model)} holds {len(records)} records, but the registry has no such model:"
+            " it was lost, or is another one; restore it from a backup, or name the right one with MLFLOW_TRACKING_URI;"
+            " if there is none, move that folder to where you keep such things, and a new history begins"
         )
 
 
@@ -129,7 +134,7 @@ def read_settled(workspace: Workspace, model: str) -> tuple[list[Record], int | 
     read without it, or has no such model.
     Raises: RegistryRefusedError if a record was edited or is missing.
     """
-    if not NAME.fullmatch(model) or not history_folder(workspace, model).is_dir():
+    if not NAME.fullmatch(model) or not record_names(workspace, model):
         return None
     with deciding(workspace, model):
         stored = stored_model(tracking_uri(workspace), model)
@@ -139,8 +144,8 @@ def read_settled(workspace: Workspace, model: str) -> tuple[list[Record], int | 
         if not records or note_faults(records, notes, stored.versions) or _is_not_noted(records, notes):
             return None
         champion, newest = stored.aliases.get(CHAMPION), newest_move(records)
-        to_do = [record for record in records if not record.moves or record is newest]
-        if not all(is_carried_out(workspace, model, record) for record in to_do):
+        to_do, carried_out = [one for one in records if not one.moves or one is newest], marks(workspace, model)
+        if not all(carried_out.get(record.number) for record in to_do):
             return None
         if champion != (newest.champion_after if newest else None) or not {champion} <= {None, *stored.versions}:
             return None

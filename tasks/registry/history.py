@@ -3,66 +3,83 @@
 import getpass
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from graftline.errors import RegistryRefusedError
 from graftline.signatures import Signer
 from graftline.tasks.registry.records import Entry, Record, parse_record
 from graftline.tasks.state.folder import Folder
-from graftline.tasks.state.room import NoPlainFileError, Room
+from graftline.tasks.state.room import BusyError, Held, NoPlainFileError, Reader, Room
+from graftline.tasks.state.shared import shared_state
 from graftline.tasks.workspace import Workspace
 
-# Moving an alias takes a second; who holds the lock for so long was paused.
-LOCK_SECONDS = 60
+# Moving an alias takes a second; who holds the lock for so long was paused. The lease of a machine that is gone ends
+# sooner (state/lease.py).
+LOCK_SECONDS = 90
+HISTORY = "history"
 DONE = ".done"
 NO_PLAIN_FILE = "is no plain file, but a link or something else: it was replaced"
+
+_held: ContextVar[Held | None] = ContextVar("the lock of a model's history", default=None)
 
 
 def read_history(workspace: Workspace, model: str) -> list[Record]:
     """All records, oldest first. Raises: RegistryRefusedError if one was edited or is missing."""
     records: list[Record] = []
     previous: str | None = None
-    for number, path in enumerate(record_files(workspace, model), start=1):
-        content = _content(workspace, model, path)
+    room = history_room(workspace, model)
+    names = room.names()
+    files = room.read_ahead(names)
+    for number, name in enumerate(_records(names), start=1):
+        content = _content(workspace, model, files, name)
         try:
             record = parse_record(content)
         except ValueError:
-            raise _broken(path, "is not a record of this history") from None
+            raise _broken(workspace, model, name, "is not a record of this history") from None
         if record.number != number or record.previous_sha256 != previous:
-            raise _broken(path, f"does not follow on record {number - 1}: a record was edited or removed")
+            after = f"does not follow on record {number - 1}: a record was edited or removed"
+            raise _broken(workspace, model, name, after)
         if record.content != content:
-            raise _broken(path, "was edited or removed")
+            raise _broken(workspace, model, name, "was edited or removed")
         if fault := copied_from(record, model):
-            raise _broken(path, fault)
+            raise _broken(workspace, model, name, fault)
         previous = record.sha256
         records.append(record)
-    _check_marks(workspace, model, records)
+    _check_marks(workspace, model, _marks(files, names), records)
     return records
 
 
 @contextmanager
 def deciding(workspace: Workspace, model: str) -> Iterator[None]:
     """Keep other processes from moving this model's champion. Raises: RegistryRefusedError if one does not end."""
-    folder = history_folder(workspace, model)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=LOCK_SECONDS)
     try:
-        lock.acquire()
-    except Timeout:
+        with history_room(workspace, model).alone("", LOCK_SECONDS) as held:
+            token = _held.set(held)
+            try:
+                yield
+            finally:
+                _held.reset(token)
+    except BusyError:
         raise RegistryRefusedError(
             f"{model}: another process has been moving its champion for {LOCK_SECONDS} seconds, expected about one;"
             " let that process go on or end it, then try again"
         ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+
+
+def require_still_deciding(model: str) -> None:
+    """To be asked just before what nobody else may come between. Raises: RegistryRefusedError."""
+    held = _held.get()
+    if held is not None and not held.is_sure():
+        raise RegistryRefusedError(
+            f"{model}: this process was paused for so long while it moved the champion that another one may have gone"
+            f" on in its place; nothing was moved; see `graftline history {model}`, which finishes what is left, and"
+            " then run the same command again"
+        )
 
 
 def next_record(after: list[Record], entry: Entry, signer: Signer | None = None) -> Record:
@@ -82,7 +99,7 @@ def write_record(workspace: Workspace, model: str, record: Record) -> None:
 
     Raises: RegistryRefusedError if another writer was first.
     """
-    if not history_room(workspace, model).write_once(f"{record.number:06d}.json", record.content):
+    if not history_room(workspace, model).write_once(record_name(record.number), record.content):
         raise RegistryRefusedError(
             f"{model}: someone else decided about this model at the same moment (record {record.number});"
             f" see `graftline history {model}` and try again"
@@ -112,8 +129,8 @@ def note_carried_out(workspace: Workspace, model: str, record: Record) -> None:
 def marks(workspace: Workspace, model: str) -> dict[int, str]:
     """The digests of the records that were carried out, by number."""
     room = history_room(workspace, model)
-    found = [name for name in room.names() if name.endswith(DONE) and name.removesuffix(DONE).isdecimal()]
-    return {int(name.removesuffix(DONE)): _text(room, name) for name in found}
+    names = room.names()
+    return _marks(room.read_ahead(names), names)
 
 
 def champions(records: list[Record]) -> list[Record]:
@@ -134,23 +151,37 @@ def newest_move(records: list[Record]) -> Record | None:
     return next((record for record in reversed(records) if record.moves), None)
 
 
-def history_room(workspace: Workspace, model: str) -> Folder:
+def history_room(workspace: Workspace, model: str) -> Room:
     """Where the records of a model lie, with the marks of those that were carried out."""
-    return Folder(history_folder(workspace, model))
+    state = shared_state()
+    return Folder(history_folder(workspace, model)) if state is None else state.room(HISTORY, model)
+
+
+def histories_room(workspace: Workspace) -> Room:
+    """Where the histories of all models lie."""
+    state = shared_state()
+    return Folder(workspace.root / "mlflow" / HISTORY) if state is None else state.room(HISTORY)
 
 
 def history_folder(workspace: Workspace, model: str) -> Path:
-    return workspace.root / "mlflow" / "history" / model
+    """Where the project folder keeps the history of a model."""
+    return workspace.root / "mlflow" / HISTORY / model
 
 
-def record_file(workspace: Workspace, model: str, number: int) -> Path:
-    return history_folder(workspace, model) / f"{number:06d}.json"
+def place_of(workspace: Workspace, model: str) -> str:
+    """The place of a history, in a sentence."""
+    return (
+        f"mlflow/{HISTORY}/{model}" if shared_state() is None else history_room(workspace, model).where("").rstrip("/")
+    )
 
 
-def record_files(workspace: Workspace, model: str) -> list[Path]:
-    """The files of all records in the order of their names."""
-    room = history_room(workspace, model)
-    return [room.path / name for name in room.names() if name.endswith(".json")]
+def record_name(number: int) -> str:
+    return f"{number:06d}.json"
+
+
+def record_names(workspace: Workspace, model: str) -> list[str]:
+    """Those of the files of all records, in their order."""
+    return _records(history_room(workspace, model).names())
 
 
 def copied_from(record: Record, model: str) -> str | None:
@@ -160,27 +191,36 @@ def copied_from(record: Record, model: str) -> str | None:
     return f"is a record of the model {record.model}: it was copied into this history"
 
 
-def _check_marks(workspace: Workspace, model: str, records: list[Record]) -> None:
+def _records(names: Sequence[str]) -> list[str]:
+    return [name for name in names if name.endswith(".json")]
+
+
+def _marks(files: Reader, names: Sequence[str]) -> dict[int, str]:
+    found = [name for name in names if name.endswith(DONE) and name.removesuffix(DONE).isdecimal()]
+    return {int(name.removesuffix(DONE)): _text(files, name) for name in found}
+
+
+def _check_marks(workspace: Workspace, model: str, marks: Mapping[int, str], records: list[Record]) -> None:
     digests = {record.number: record.sha256 for record in records}
-    for number, digest in sorted(marks(workspace, model).items()):
+    for number, digest in sorted(marks.items()):
         if digests.get(number) != digest:
-            raise _broken(record_file(workspace, model, number), "was edited or removed")
+            raise _broken(workspace, model, record_name(number), "was edited or removed")
 
 
-def _content(workspace: Workspace, model: str, path: Path) -> bytes:
+def _content(workspace: Workspace, model: str, files: Reader, name: str) -> bytes:
     try:
-        kept = history_room(workspace, model).read(path.name)
+        kept = files.read(name)
     except NoPlainFileError:
-        raise _broken(path, NO_PLAIN_FILE) from None
+        raise _broken(workspace, model, name, NO_PLAIN_FILE) from None
     if kept is None:
-        raise _broken(path, "was edited or removed")
+        raise _broken(workspace, model, name, "was edited or removed")
     return kept.content
 
 
-def _text(room: Room, name: str) -> str:
+def _text(files: Reader, name: str) -> str:
     """Of a mark, "" where there is none; what is no plain file is the mark of no record."""
     try:
-        kept = room.read(name)
+        kept = files.read(name)
     except NoPlainFileError:
         return NO_PLAIN_FILE
     return "" if kept is None else kept.content.decode(errors="replace").strip()
@@ -199,8 +239,9 @@ def user() -> str:
         return f"uid {os.getuid()}"  # a container's user need not have a name
 
 
-def _broken(path: Path, what: str) -> RegistryRefusedError:
+def _broken(workspace: Workspace, model: str, name: str, what: str) -> RegistryRefusedError:
+    where = history_room(workspace, model).where(name)
     return RegistryRefusedError(
-        f"{path}: {what}; expected an unbroken chain of records; `graftline history {path.parent.name} --verify` lists"
-        " all that is wrong; restore the files from a backup before deciding anything"
+        f"{where}: {what}; expected an unbroken chain of records; `graftline history {model} --verify` lists all that"
+        " is wrong; restore the files from a backup before deciding anything"
     )

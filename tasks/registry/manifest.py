@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from graftline.errors import RegistryRefusedError
-from graftline.tasks.registry.history import read_history
+from graftline.tasks.registry.history import place_of, read_history
 from graftline.tasks.registry.noted import note_faults
 from graftline.tasks.registry.ownership import has_no_say
 from graftline.tasks.registry.records import Record
@@ -56,7 +56,7 @@ def judged_files(workspace: Workspace, model: str, number: int) -> Mapping[str, 
         if not has_no_say(workspace, model):
             raise RegistryRefusedError(
                 f"{model}: {'; '.join(str(fault) for fault in faults)}, so it is not known which files were judged;"
-                f" restore mlflow/history/{model} from a backup, or bring it from the folder that decides about it"
+                f" restore {place_of(workspace, model)} from a backup, or bring it from where it is decided"
             )
         logger.warning(
             "%s version %d: its history lies in another folder, so its files are compared with nothing", model, number

@@ -1,20 +1,19 @@
 """One folder has the history of a registered model: a second one that decides at the same registry is told at once."""
 
-from pathlib import Path
 from uuid import uuid4
 
-from filelock import FileLock
-
 from graftline.errors import RegistryRefusedError
-from graftline.files import write_atomically
-from graftline.tasks.registry.history import record_files, who
+from graftline.tasks.registry.history import histories_room, record_names, who
 from graftline.tasks.registry.versions import Notes, notes_of
+from graftline.tasks.state.shared import STATE, shared_state
 from graftline.tasks.tracking.addresses import without_password
 from graftline.tasks.tracking.server import client, connect, experiment_of, is_own_store, tracking_uri
 from graftline.tasks.workspace import Workspace
 
 # The experiment's tag: the number of the folder that has the model's history, and who made it.
 DECIDED_IN = "graftline.decided_in"
+# The file of that number, beside the histories.
+NUMBER = "folder"
 
 
 def require_own_history(workspace: Workspace, model: str) -> None:
@@ -37,8 +36,7 @@ def require_known(workspace: Workspace, model: str) -> None:
     """Raises: RegistryRefusedError if the registry says that another folder decides about the model."""
     found = client().get_experiment_by_name(model)
     number, _, by = (found.tags.get(DECIDED_IN, "") if found else "").partition(" ")
-    file = _number_file(workspace)
-    if number and (not file.exists() or file.read_text(encoding="utf-8").strip() != number):
+    if number and _known_number(workspace) != number:
         raise _decided_elsewhere(workspace, model, f" (of {by})")
 
 
@@ -49,7 +47,7 @@ def has_no_say(workspace: Workspace, model: str) -> bool:
     """
     if is_own_store(workspace):
         return False
-    if not _number_file(workspace).exists() and not record_files(workspace, model):
+    if _known_number(workspace) is None and not record_names(workspace, model):
         return True
     try:
         require_known(workspace, model)
@@ -59,28 +57,32 @@ def has_no_say(workspace: Workspace, model: str) -> bool:
 
 
 def _lacks_records(workspace: Workspace, model: str, notes: Notes) -> bool:
-    return notes.newest is not None and not record_files(workspace, model)
+    return notes.newest is not None and not record_names(workspace, model)
 
 
 def _number_of(workspace: Workspace) -> str:
-    file = _number_file(workspace)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_name(".folder.lock")):
-        if not file.exists():
-            write_atomically(file, uuid4().hex)
-    return file.read_text(encoding="utf-8").strip()
+    """The number of the history, made at its first use; of several who make it at once, one does."""
+    if (known := _known_number(workspace)) is not None:
+        return known
+    histories_room(workspace).write_once(NUMBER, uuid4().hex.encode())
+    made = _known_number(workspace)
+    assert made is not None
+    return made
 
 
-def _number_file(workspace: Workspace) -> Path:
-    """The number of the folder's history, which goes where the history goes."""
-    return workspace.root / "mlflow" / "history" / "folder"
+def _known_number(workspace: Workspace) -> str | None:
+    """The number goes where the history goes."""
+    kept = histories_room(workspace).read(NUMBER)
+    return kept.content.decode().strip() if kept else None
 
 
 def _decided_elsewhere(workspace: Workspace, model: str, by: str) -> RegistryRefusedError:
-    address = without_password(tracking_uri(workspace))
+    address, state = without_password(tracking_uri(workspace)), shared_state()
+    here = "mlflow/history here" if state is None else f"the history at {STATE}={state.address}"
     return RegistryRefusedError(
-        f"{model}: another folder{by} decides about this model at {address}, and mlflow/history here lacks what was"
-        " decided; run there, or bring its mlflow/history here (a disk that both share will do), or give the model of"
-        f" this folder a name of its own with registry.model; if that folder is gone and nothing was decided, remove"
-        f" the tag {DECIDED_IN} of the experiment {model} in MLflow"
+        f"{model}: another folder{by} decides about this model at {address}, and {here} lacks what was decided; set"
+        f" {STATE} as it is set there; if it is not, have its history brought to where a team reaches it, with"
+        " `graftline move-history`, or run there, or give the model of this folder a name of its own with"
+        f" registry.model; if that folder is gone and nothing was decided, remove the tag {DECIDED_IN} of the"
+        f" experiment {model} in MLflow"
     )

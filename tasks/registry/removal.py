@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from graftline.tasks.registry.carrying_out import append, entry_of, settled
-from graftline.tasks.registry.history import champions, deciding, history_folder, read_history
+from graftline.tasks.registry.history import champions, deciding, read_history, record_names
 from graftline.tasks.registry.promotion import grounds, repair
 from graftline.tasks.registry.records import WITH_RUN, Record
 from graftline.tasks.registry.versions import (
@@ -57,7 +57,7 @@ class Orphan:
 def models_decided_here(workspace: Workspace) -> list[str]:
     """The names of the registered models that this project has a history of; a server may have those of others."""
     names = sorted({version.name for version in _all_versions()})
-    return [name for name in names if NAME.fullmatch(name) and history_folder(workspace, name).is_dir()]
+    return [name for name in names if NAME.fullmatch(name) and record_names(workspace, name)]
 
 
 def surplus_versions(workspace: Workspace, model: str, *, keep: int) -> list[Surplus]:

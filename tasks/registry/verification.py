@@ -14,8 +14,9 @@ from graftline.tasks.registry.history import (
     is_carried_out,
     marks,
     newest_move,
-    record_file,
-    record_files,
+    place_of,
+    record_name,
+    record_names,
 )
 from graftline.tasks.registry.judged_versions import Compared, compare_versions
 from graftline.tasks.registry.noted import Versions, note_faults
@@ -39,7 +40,7 @@ from graftline.tasks.registry.witnessing import (
     summary_of,
     witness_faults,
 )
-from graftline.tasks.state.room import NoPlainFileError
+from graftline.tasks.state.room import NoPlainFileError, Reader
 from graftline.tasks.workspace import Workspace
 
 
@@ -125,31 +126,32 @@ def verify(workspace: Workspace, model: str, receipts: Path | None = None) -> Pr
 
 def _read(workspace: Workspace, model: str) -> tuple[list[Record | None], list[Finding]]:
     """The records as they lie there, None for one that is none, and what is wrong with each file by itself."""
-    found, known = record_files(workspace, model), marks(workspace, model)
-    numbers = [int(path.stem) for path in found if path.stem.isdecimal()]
+    names, known = record_names(workspace, model), marks(workspace, model)
+    stems = [name.removesuffix(".json") for name in names]
+    numbers = [int(stem) for stem in stems if stem.isdecimal()]
     last = max([*numbers, *known], default=0)
+    place = place_of(workspace, model)
     findings = [
-        Finding(None, f"{path.name} in mlflow/history/{model} is no record's name: it was added outside of Graftline")
-        for path in found
-        if not path.stem.isdecimal() or path != record_file(workspace, model, int(path.stem))
+        Finding(None, f"{name} in {place} is no record's name: it was added outside of Graftline")
+        for name, stem in zip(names, stems, strict=True)
+        if not stem.isdecimal() or name != record_name(int(stem))
     ]
+    files = history_room(workspace, model).read_ahead([record_name(number) for number in range(1, last + 1)])
     records: list[Record | None] = []
     for number in range(1, last + 1):
-        record, fault = _read_one(workspace, model, number, known)
+        record, fault = _read_one(model, number, known, files)
         records.append(record)
         if fault:
             findings.append(Finding(number, fault))
     # What is missing at the end counts as missing there.
-    while records and not record_file(workspace, model, len(records)).exists():
+    while records and record_name(len(records)) not in names:
         records.pop()
     return records, findings
 
 
-def _read_one(
-    workspace: Workspace, model: str, number: int, known: Mapping[int, str]
-) -> tuple[Record | None, str | None]:
+def _read_one(model: str, number: int, known: Mapping[int, str], files: Reader) -> tuple[Record | None, str | None]:
     try:
-        kept = history_room(workspace, model).read(record_file(workspace, model, number).name)
+        kept = files.read(record_name(number))
         if kept is None:
             return None, "was removed"
         record = parse_record(kept.content)

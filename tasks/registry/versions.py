@@ -208,6 +208,6 @@ def _read_note(model: str, tags: Mapping[str, str], tag: str) -> Note | None:
     if not (number.isdecimal() and re.fullmatch(r"[0-9a-f]{64}", sha256)):
         raise RegistryRefusedError(
             f"{model}: the registry's tag {tag} is {tags[tag]!r}, expected a number and a digest: it was edited outside"
-            f" of Graftline; compare with the records in mlflow/history/{model} and restore it"
+            f" of Graftline; compare with the records of its history and restore it"
         )
     return Note(int(number), sha256)

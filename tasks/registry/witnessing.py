@@ -10,7 +10,7 @@ from pathlib import Path
 
 from graftline.errors import RegistryRefusedError, ServerAwayError, SettingsError
 from graftline.tasks.registry.findings import Finding
-from graftline.tasks.registry.history import history_room
+from graftline.tasks.registry.history import history_room, place_of
 from graftline.tasks.registry.records import Record
 from graftline.tasks.registry.signing import outside_of, read_form
 from graftline.tasks.state.room import NoPlainFileError
@@ -79,8 +79,8 @@ def require_witnessed(workspace: Workspace, model: str, asked: Sequence[Asked], 
     if faults := witness_faults(workspace, model, asked, [record.sha256 for record in records]):
         raise RegistryRefusedError(
             f"{model}: {'; '.join(str(fault) for fault in faults)}; nothing is decided on it: see `graftline history"
-            f" {model} --verify` and restore mlflow/history/{model} and the registry from a backup; if this folder"
-            f" decides about another model of that name, name other witnesses in {NAMED_IN}"
+            f" {model} --verify` and restore {place_of(workspace, model)} and the registry from a backup; if this"
+            f" folder decides about another model of that name, name other witnesses in {NAMED_IN}"
         )
 
 

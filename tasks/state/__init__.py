@@ -1,1 +1,1 @@
-"""Where small files lie that decide something: a folder, or a prefix of a bucket, behind the same few verbs."""
+"""Where files lie that decide something or were costly: a folder, or a prefix of a bucket, behind the same verbs."""

@@ -1,22 +1,39 @@
 """A room below a prefix of a bucket, at any S3 server that knows conditional writes."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from pathlib import Path
 from re import fullmatch
 from typing import TYPE_CHECKING
 
 from graftline.errors import GraftlineError, ServerAwayError, SettingsError
+from graftline.tasks.state.lease import Lease, leased
 from graftline.tasks.state.room import Kept
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ResponseMetadataTypeDef
 
 ADDRESS = r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/(?P<prefix>[\w./-]*[\w.-]))?/?"
 # Files of a few kilobytes. Who holds a lock meanwhile must not hold it for a minute.
 CONNECT_SECONDS, READ_SECONDS = 5, 10
+# A record takes some 30 ms from afar, and a year of them is read before each decision.
+READERS = 16
+# Between two parts of a large file.
+PART_SECONDS, PART_ATTEMPTS = 60, 3
 NOT_THERE, CONFLICT, PRECONDITION_FAILED, SERVER_ERROR = 404, 409, 412, 500
+# What tells boto3 whom to ask, and as whom.
+NAMED_BY = (
+    "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+    "AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION",
+    "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -28,12 +45,25 @@ class Version:
 
 
 @dataclass(frozen=True)
+class ReadAhead:
+    """Files as they were when they were read."""
+
+    files: Mapping[str, Kept | None]
+
+    def read(self, name: str) -> Kept | None:
+        return self.files[name]
+
+
+@dataclass(frozen=True)
 class Bucket:
     """A room in a bucket. Its methods raise ServerAwayError, or SettingsError where the server refuses."""
 
     address: str
     """s3://BUCKET/PREFIX"""
     _client: "S3Client" = field(repr=False)
+
+    def where(self, name: str) -> str:
+        return f"{self.address.rstrip('/')}/{name}"
 
     def read(self, name: str) -> Kept | None:
         with _told(self.address):
@@ -43,17 +73,71 @@ class Bucket:
             except self._client.exceptions.NoSuchKey:
                 return None
 
+    def read_ahead(self, names: Sequence[str]) -> "ReadAhead":
+        with ThreadPoolExecutor(READERS) as pool:
+            return ReadAhead(dict(zip(names, pool.map(self.read, names), strict=True)))
+
     def write_once(self, name: str, content: bytes) -> bool:
         return self._put(name, content, IfNoneMatch="*")
 
     def replace(self, name: str, content: bytes, *, known: str | None = None) -> bool:
         return self._put(name, content, **({} if known is None else {"IfMatch": known}))
 
-    def names(self) -> list[str]:
-        start = self._key("")
+    def upload(self, name: str, path: Path) -> None:
         with _told(self.address):
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=start)
-            return sorted(found["Key"].removeprefix(start) for page in pages for found in page.get("Contents", []))
+            _for_large_files(_named()).upload_file(str(path), self._bucket, self._key(name))
+
+    def download(self, name: str, path: Path) -> bool:
+        with _told(self.address):
+            client = _for_large_files(_named())
+            try:
+                client.download_file(self._bucket, self._key(name), str(path))
+            except client.exceptions.ClientError as error:
+                if _status(error.response) != NOT_THERE or _code(error.response) == "NoSuchBucket":
+                    raise
+                return False
+        return True
+
+    def remove(self, name: str) -> None:
+        with _told(self.address):
+            self._client.delete_object(Bucket=self._bucket, Key=self._key(name))
+
+    def names(self) -> list[str]:
+        return sorted(self._listed()[0])
+
+    def age(self, name: str) -> float | None:
+        with _told(self.address):
+            try:
+                found = self._client.head_object(Bucket=self._bucket, Key=self._key(name))
+            except self._client.exceptions.ClientError as error:
+                if _status(error.response) != NOT_THERE:
+                    raise
+                return None
+        return (_now(found["ResponseMetadata"]) - found["LastModified"]).total_seconds()
+
+    def ages(self) -> dict[str, float]:
+        written, now = self._listed()
+        return {name: (now - when).total_seconds() for name, when in written.items()}
+
+    def alone(self, name: str, seconds: float) -> AbstractContextManager[Lease]:
+        return leased(self, name, seconds)
+
+    def has_drafts(self) -> bool:
+        return False  # what was not sent whole is not there
+
+    def remove_drafts(self) -> None:
+        pass
+
+    def _listed(self) -> tuple[dict[str, datetime], datetime]:
+        """When each file was written, and the present time, both by the server's clock."""
+        start, now = self._key(""), datetime.now(UTC)
+        written: dict[str, datetime] = {}
+        with _told(self.address):
+            pages = self._client.get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self._bucket, Prefix=start, Delimiter="/"):
+                now = _now(page["ResponseMetadata"])
+                written |= {one["Key"].removeprefix(start): one["LastModified"] for one in page.get("Contents", [])}
+        return written, now
 
     def versions(self) -> list[Version]:
         """Everything that was ever written or deleted, as far as the bucket keeps versions."""
@@ -95,7 +179,7 @@ class Bucket:
 
 def is_bucket(address: str) -> bool:
     """Whether an address has the form s3://BUCKET/PREFIX."""
-    return fullmatch(ADDRESS, address) is not None
+    return fullmatch(ADDRESS, address) is not None and ".." not in address.split("/")
 
 
 def open_bucket(address: str) -> Bucket:
@@ -105,15 +189,35 @@ def open_bucket(address: str) -> Bucket:
     """
     if not is_bucket(address):
         raise SettingsError(f"{address}: is no address in a bucket, expected s3://BUCKET/PREFIX; correct it")
+    with _told(address):
+        return Bucket(address, _for_small_files(_named()))
+
+
+def _named() -> tuple[str | None, ...]:
+    """Whom the environment names, and the process: each needs a client, and connections, of its own."""
+    return (str(os.getpid()), *(os.environ.get(name) for name in NAMED_BY))
+
+
+@lru_cache(maxsize=2)
+def _for_small_files(_named: tuple[str | None, ...]) -> "S3Client":
+    # One attempt: a second one of a write whose answer was lost would be told that another writer was first.
+    return _client(READ_SECONDS, attempts=1)
+
+
+@lru_cache(maxsize=2)
+def _for_large_files(_named: tuple[str | None, ...]) -> "S3Client":
+    return _client(PART_SECONDS, attempts=PART_ATTEMPTS)
+
+
+def _client(read_seconds: int, *, attempts: int) -> "S3Client":
+    """It is made in a tenth of a second, and may be used by several threads."""
     import boto3
     from botocore.config import Config
 
-    # One attempt: a second one of a write whose answer was lost would be told that another writer was first.
     config = Config(
-        connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries={"total_max_attempts": 1}
+        connect_timeout=CONNECT_SECONDS, read_timeout=read_seconds, retries={"total_max_attempts": attempts}
     )  # fmt: skip
-    with _told(address):
-        return Bucket(address, boto3.Session().client("s3", config=config))
+    return boto3.Session().client("s3", config=config)
 
 
 def _parts(address: str) -> tuple[str, str]:
@@ -141,6 +245,12 @@ def _told(address: str) -> Iterator[None]:
     except (exceptions.BotoCoreError, ValueError) as error:  # no credentials, or an endpoint that is no address
         said = "the endpoint is no address" if isinstance(error, ValueError) else type(error).__name__
         raise _refused(address, said) from None
+
+
+def _now(metadata: "ResponseMetadataTypeDef") -> datetime:
+    """The server's clock."""
+    said = metadata["HTTPHeaders"].get("date")
+    return parsedate_to_datetime(said) if said else datetime.now(UTC)
 
 
 def _status(response: object) -> int:

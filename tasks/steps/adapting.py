@@ -2,8 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,11 +23,11 @@ from graftline.settings.adaptation import AdaptationSettings, Strategy
 from graftline.tasks.base_models.store import BaseModel, verify_base_model
 from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, raw_inputs, split_targets
 from graftline.tasks.progress import ProgressBar, Wait, duration
+from graftline.tasks.state.folders import bring_store, keep_unfinished, send_store
+from graftline.tasks.state.shared import shared_state
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from torch import Tensor
 
     from graftline.frozen.freezing import FreezePoint
@@ -102,7 +104,11 @@ def adapt_base(
         stores=_stores(workspace, base, settings, data.kind, opened),
         folder=folder,
         listener=Listener(
-            teller.progress, lambda epoch: _tell_epoch(epoch, data.task, finished_epoch), logger.info, teller.passed
+            teller.progress,
+            lambda epoch: _tell_epoch(epoch, data.task, finished_epoch),
+            logger.info,
+            teller.passed,
+            saved=partial(_share_unfinished, workspace, folder.parent, opened),
         ),
     ).run()
     write_json(folder.parent / FEATURES, list[JsonValue](sorted(set(opened))))
@@ -168,21 +174,42 @@ def _rows(
 def _stores(
     workspace: Workspace, base: BaseModel, settings: AdaptationSettings, kind: Kind, opened: list[str]
 ) -> "Stores":
-    """Opens stores, and adds the key of each to those that were `opened`."""
-    from graftline.frozen.eviction import open_feature_store
-    from graftline.frozen.keys import store_key
+    """Opens stores, and adds the key of each to those that were `opened`. A team's state has what others kept."""
 
-    def open_store(point: "FreezePoint") -> "AbstractContextManager[FeatureStore]":
-        opened.append(store_key(_kept_under(base, point, settings, kind)))
-        return open_feature_store(
-            workspace.features,
-            opened[-1],
-            precision=settings.feature_precision,
-            limit_bytes=round(settings.feature_gigabytes * 1e9),
-            say=logger.info,
-        )
+    @contextmanager
+    def open_store(point: "FreezePoint") -> "Iterator[FeatureStore]":
+        from graftline.frozen.eviction import open_feature_store
+        from graftline.frozen.keys import store_key
+        from graftline.frozen.store import write_use
+
+        key = store_key(_kept_under(base, point, settings, kind))
+        opened.append(key)
+        folder, limit_bytes = workspace.features / key, round(settings.feature_gigabytes * 1e9)
+        if (state := shared_state()) is not None:
+            new = partial(write_use, turn=0, reserved_bytes=0)
+            bring_store(state, key, folder, limit_bytes=limit_bytes, prepare=new)
+        precision = settings.feature_precision
+        with open_feature_store(
+            workspace.features, key, precision=precision, limit_bytes=limit_bytes, say=logger.info
+        ) as store:
+            yield store
+            _share_stores(workspace, [key])
 
     return open_store
+
+
+def _share_unfinished(workspace: Workspace, folder: Path, opened: Sequence[str]) -> None:
+    """Bring to a team's state what another machine needs to go on from the checkpoint that was just written."""
+    keep_unfinished(folder)
+    _share_stores(workspace, opened)
+
+
+def _share_stores(workspace: Workspace, keys: Sequence[str]) -> None:
+    from graftline.frozen.store import INDEX, VALUES
+
+    if (state := shared_state()) is not None:
+        for key in keys:
+            send_store(state, key, workspace.features / key, (VALUES, INDEX))
 
 
 def _temperature(

@@ -44,6 +44,7 @@ from graftline.tasks.registry.versions import (
     verdict_of,
 )
 from graftline.tasks.serving.trial import Trial, try_in_fresh_process
+from graftline.tasks.state.folders import RUNS, alone_everywhere
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import Outcome
 from graftline.tasks.steps.champion import Champion
@@ -141,7 +142,8 @@ def register_model(
     that version, and its verdict stands.
     Raises: GraftlineError if the registered model's predictions in a fresh process differ from the evaluated ones.
     """
-    with FileLock(workspace.artifacts / "runs" / f".{question or run.run_key}.asked.lock"):
+    asked = f"{question or run.run_key}.asked"
+    with FileLock(workspace.artifacts / "runs" / f".{asked}.lock"), alone_everywhere(RUNS, asked):
         _remove_leftovers(workspace, run)
         version = patiently_asked(
             workspace,

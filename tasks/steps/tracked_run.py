@@ -24,6 +24,7 @@ from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.own_code import code_sha256
 from graftline.tasks.registry.history import user
 from graftline.tasks.registry.versions import RUN_KEY
+from graftline.tasks.state.folders import RUNS, alone_everywhere
 from graftline.tasks.steps.source_task import SourceTask
 from graftline.tasks.tracking.pages import COMMIT, NOTE, SOURCE, USER, artifact_address, note_experiment
 from graftline.tasks.tracking.provenance import provenance, unrepeatable
@@ -113,7 +114,7 @@ def tracked_run(workspace: Workspace, inputs: RunInputs) -> Iterator[TrackedRun]
     run_key = inputs.key
     locks = workspace.artifacts / "runs"
     locks.mkdir(parents=True, exist_ok=True)
-    with FileLock(locks / f".{run_key}.lock"):
+    with FileLock(locks / f".{run_key}.lock"), alone_everywhere(RUNS, run_key):
         connect(workspace)
         with _written_to_its_end(_find_or_create(workspace, inputs, run_key)) as run:
             yield run

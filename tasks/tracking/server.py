@@ -20,6 +20,7 @@ from graftline.tasks.patience import Server, patiently, until_there
 from graftline.tasks.progress import waiting
 from graftline.tasks.scratch import scratch_folder
 from graftline.tasks.tracking.addresses import credentials, without_password
+from graftline.tasks.tracking.stored_model import made_experiment
 from graftline.tasks.workspace import Workspace
 from graftline.wording import ERROR_CHARACTERS, shortened
 
@@ -39,6 +40,8 @@ ASKED_ONCE = ("create_run", "create_model_version")
 NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 # The schemes of addresses that are paths of this machine.
 LOCAL = ("", "file")
+# Every store has it, made with its tables, in a millisecond of its own.
+EVERY_STORES = "0"
 # The page of a server, MLflow's or Prefect's, that says that it lives.
 HEALTH = "/health"
 
@@ -172,7 +175,7 @@ def experiment_of(workspace: Workspace, model: str, *, tags: dict[str, str] | No
     server, uri = client(), tracking_uri(workspace)
     # A plain folder can be read with and without a server; a remote server chooses its own place.
     local = workspace.root / "mlflow" / "artifacts"
-    own = not uri.startswith("http") or _own_store(workspace).exists()
+    own = not uri.startswith("http") or _serves_own_store(workspace)
     if server.get_experiment_by_name(model) is None:
         try:
             return server.create_experiment(model, artifact_location=local.as_uri() if own else None, tags=tags)
@@ -182,6 +185,15 @@ def experiment_of(workspace: Workspace, model: str, *, tags: dict[str, str] | No
     found = server.get_experiment_by_name(model)
     assert found is not None
     return str(found.experiment_id)
+
+
+def _serves_own_store(workspace: Workspace) -> bool:
+    """Whether the server that was asked for serves the store in the project folder, as `graftline up` does."""
+    if not _own_store(workspace).exists():
+        return False
+    served = if_there(lambda: client().get_experiment(EVERY_STORES))
+    made = made_experiment(f"sqlite:///{_own_store(workspace)}", EVERY_STORES)
+    return served is not None and made is not None and served.creation_time == made
 
 
 def experiments_with_runs_of(workspace: Workspace, model: str) -> list[str]:

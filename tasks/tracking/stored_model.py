@@ -91,6 +91,16 @@ def stored_location(uri: str, model: str, number: int) -> str | None:
         return None
 
 
+def made_experiment(uri: str, experiment_id: str) -> int | None:
+    """When an experiment was made (milliseconds since 1970); None as `stored_model`."""
+    try:
+        with _opened(uri) as database:
+            where = "SELECT creation_time FROM experiments WHERE experiment_id = ?", (int(experiment_id),)
+            return next((made for (made,) in database.execute(*where)), None)
+    except (sqlite3.Error, ValueError):
+        return None
+
+
 @contextmanager
 def _opened(uri: str) -> Iterator[sqlite3.Connection]:
     """The database in one state, read only. Raises: ValueError if the address names anything else."""

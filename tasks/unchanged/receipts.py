@@ -15,11 +15,12 @@ from pydantic import JsonValue
 from graftline.digests import json_sha256
 from graftline.errors import GraftlineError
 from graftline.settings import Settings
-from graftline.tasks.registry.history import history_folder
+from graftline.tasks.registry.history import history_folder, read_history
 from graftline.tasks.registry.versions import NAME
 from graftline.tasks.registry.witnessing import NOTE
 from graftline.tasks.state.folder import REPLACING, Folder
 from graftline.tasks.state.room import Kept
+from graftline.tasks.state.shared import shared_state
 from graftline.tasks.tracking.model_files import ADDED_BY_MLFLOW, COMPILED
 from graftline.tasks.tracking.server import connect, tracking_uri
 from graftline.tasks.tracking.stored_model import stored_location, stored_model, stored_run
@@ -90,6 +91,8 @@ def registry_state(
         raise UnsureError(f"{model}: not to be read without MLflow")
     versions = {str(number): asdict(version) for number, version in stored.versions.items()}
     found = {"aliases": {**stored.aliases}, "tags": {**stored.tags}, "versions": versions}
+    if shared_state() is not None:  # no file of this machine tells whether it is whole
+        found["records"] = {str(one.number): one.sha256 for one in read_history(workspace, model)}
     return {**found, "runs": runs, "locations": locations}
 
 

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from graftline.compute.threads import thread_count
 from graftline.digests import json_sha256
 from graftline.tasks.own_code import PACKAGE
+from graftline.tasks.state.shared import shared_state
 from graftline.tasks.tracking.addresses import without_password
 from graftline.tasks.tracking.provenance import processor
 from graftline.tasks.tracking.server import tracking_uri
@@ -28,6 +29,7 @@ def surroundings(workspace: Workspace) -> dict[str, JsonValue]:
         "processor": processor(),
         "threads": thread_count(0),
         "registry": without_password(tracking_uri(workspace)),
+        "state": state.address if (state := shared_state()) else None,
     }
 
 

@@ -20,10 +20,9 @@ from graftline.errors import RegistryRefusedError
 from graftline.flows import history_page
 from graftline.flows.cli import app
 from graftline.tasks.registry.approval import Approval
-from graftline.tasks.registry.history import record_file
 from graftline.tasks.registry.promotion import record_verdict
 from graftline.tasks.workspace import Workspace
-from tests.support.registered import move_by_hand, register
+from tests.support.registered import move_by_hand, record_file, register
 from tests.support.tiny_model_files import flip_byte
 from tests.support.tiny_project import connected, graftline, write_policy, write_project
 from tests.support.witnesses import bare_repository, name_witnesses

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from graftline.digests import json_sha256
 from graftline.tasks.registry.carrying_out import append, settled
-from graftline.tasks.registry.history import deciding, history_folder, read_history
+from graftline.tasks.registry.history import deciding, history_folder, read_history, record_name
 from graftline.tasks.registry.records import Entry
 from graftline.tasks.registry.versions import BARRED, CHAMPION, WEIGHTS, champion_of, get_version
 from graftline.tasks.tracking.server import experiment_of
@@ -46,6 +46,11 @@ def judge(workspace: Workspace, number: int, verdict: Verdict, *, barred: str | 
             barred=barred,
         )  # fmt: skip
         append(workspace, MODEL, settled(workspace, MODEL), entry)
+
+
+def record_file(workspace: Workspace, model: str, number: int) -> Path:
+    """Where the project folder keeps a record."""
+    return history_folder(workspace, model) / record_name(number)
 
 
 def move_by_hand(version: int) -> None:

@@ -10,10 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 START_SECONDS = 60
 STOP_SECONDS = 20
@@ -45,6 +49,34 @@ def running_s3(folder: Path, bucket: str = "models") -> Iterator[S3Server]:
         _wait_until_it_answers(ports[0], process, folder / "weed.log")
         region = {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": url}
         yield S3Server(url, bucket, {**keys, **region})
+
+
+@contextmanager
+def running_mlflow(
+    folder: Path, *, artifacts: str, environment: Mapping[str, str], store: str | None = None
+) -> Iterator[str]:
+    """MLflow's server as a team has it: it keeps artifacts at an address that its clients need no keys for.
+
+    `store` is the address of its database, otherwise a file in `folder`.
+    """
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", store or f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", artifacts]
+    told = {**environment, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    log = folder / "mlflow.log"
+    with log.open("wb") as file, _process(command, told, file.fileno()) as process:
+        _wait_until_it_answers(port, process, log)
+        yield f"http://127.0.0.1:{port}"
+
+
+def client_of(server: S3Server) -> "S3Client":
+    """Whatever the environment says."""
+    import boto3
+
+    key, secret = server.environment["AWS_ACCESS_KEY_ID"], server.environment["AWS_SECRET_ACCESS_KEY"]
+    return boto3.client(
+        "s3", "us-east-1", endpoint_url=server.url, aws_access_key_id=key, aws_secret_access_key=secret
+    )  # fmt: skip
 
 
 @dataclass
@@ -125,7 +157,7 @@ def _weed() -> str:
 
 
 @contextmanager
-def _process(command: list[str], environment: dict[str, str], output: int) -> Iterator[subprocess.Popen[bytes]]:
+def _process(command: list[str], environment: Mapping[str, str], output: int) -> Iterator[subprocess.Popen[bytes]]:
     """A child in a process group of its own, which is ended as a whole."""
     process = subprocess.Popen(
         command, env={**os.environ, **environment}, stdout=output, stderr=output, start_new_session=True

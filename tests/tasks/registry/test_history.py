@@ -15,12 +15,11 @@ from graftline.tasks.registry.history import (
     next_record,
     note_carried_out,
     read_history,
-    record_file,
     write_record,
 )
 from graftline.tasks.registry.records import FORM, Action, Entry, Record, parse_record
 from graftline.tasks.workspace import Workspace
-from tests.support.registered import MODEL, write_first_form
+from tests.support.registered import MODEL, record_file, write_first_form
 
 
 def entry(before: int | None, after: int, action: Action = "promote", why: str = "a test") -> Entry:

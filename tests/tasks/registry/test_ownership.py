@@ -31,7 +31,7 @@ def test_a_second_folder_is_told_at_once_with_the_remedies_and_changes_nothing(
         require_own_history(workspace, MODEL)
     register(workspace, "PROMOTE")
     for _ in range(2):
-        with pytest.raises(RegistryRefusedError, match=f"{ELSEWHERE}.*bring its mlflow/history here.*registry.model"):
+        with pytest.raises(RegistryRefusedError, match=f"{ELSEWHERE}.*move-history.*registry.model"):
             require_own_history(other, MODEL)
         require_own_history(workspace, MODEL)
     with pytest.raises(RegistryRefusedError, match=ELSEWHERE):

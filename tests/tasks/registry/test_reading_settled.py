@@ -9,11 +9,11 @@ from graftline.errors import RegistryRefusedError
 from graftline.tasks.registry import carrying_out
 from graftline.tasks.registry.approval import Approval
 from graftline.tasks.registry.carrying_out import read_settled
-from graftline.tasks.registry.history import history_folder, record_file
+from graftline.tasks.registry.history import history_folder
 from graftline.tasks.registry.promotion import promote, record_verdict, repair, rollback
 from graftline.tasks.registry.versions import CHAMPION, NEWEST, champion_of
 from graftline.tasks.workspace import Workspace
-from tests.support.registered import MODEL, move_by_hand, register
+from tests.support.registered import MODEL, move_by_hand, record_file, register
 from tests.support.tiny_model_files import flip_byte
 
 

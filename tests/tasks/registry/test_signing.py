@@ -12,13 +12,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from graftline.errors import RegistryRefusedError, SettingsError
 from graftline.flows.history import verified_history
 from graftline.signatures import signer_from_pem
-from graftline.tasks.registry.history import history_folder, read_history, record_file
+from graftline.tasks.registry.history import history_folder, read_history
 from graftline.tasks.registry.promotion import promote, rollback
 from graftline.tasks.registry.records import parse_record
 from graftline.tasks.registry.signing import KEY_FILE, TRUSTED_KEYS
 from graftline.tasks.registry.verification import verify
 from graftline.tasks.workspace import Workspace
-from tests.support.registered import MODEL, register
+from tests.support.registered import MODEL, record_file, register
 
 
 @pytest.fixture(autouse=True)

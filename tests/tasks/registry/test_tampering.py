@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 
 from graftline.errors import RegistryRefusedError
 from graftline.tasks.registry import verification
-from graftline.tasks.registry.history import history_folder, read_history, record_file
+from graftline.tasks.registry.history import history_folder, read_history
 from graftline.tasks.registry.judged_versions import Compared, compare_versions
 from graftline.tasks.registry.manifest import as_judged, require_as_judged
 from graftline.tasks.registry.verification import verify
@@ -22,6 +22,7 @@ from graftline.tasks.steps.register_model import champion_to_beat
 from graftline.tasks.tracking.model_files import ADDED_BY_MLFLOW
 from graftline.tasks.unchanged.receipts import result_if_unchanged
 from graftline.tasks.workspace import Workspace
+from tests.support.registered import record_file
 from tests.support.tiny_model_files import flip_byte
 from tests.support.tiny_project import MODEL, Line, files_of
 

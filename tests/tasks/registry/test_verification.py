@@ -13,13 +13,13 @@ from mlflow import MlflowClient
 from graftline.errors import RegistryRefusedError
 from graftline.tasks.registry import promotion
 from graftline.tasks.registry.carrying_out import entry_of
-from graftline.tasks.registry.history import history_folder, next_record, read_history, record_file, write_record
+from graftline.tasks.registry.history import history_folder, next_record, read_history, write_record
 from graftline.tasks.registry.promotion import override, promote, rollback
 from graftline.tasks.registry.records import Record, parse_record
 from graftline.tasks.registry.verification import verify
 from graftline.tasks.registry.versions import CHAMPION, NEWEST, WEIGHTS
 from graftline.tasks.workspace import Workspace
-from tests.support.registered import MODEL, move_by_hand, register, state_of, write_first_form
+from tests.support.registered import MODEL, move_by_hand, record_file, register, state_of, write_first_form
 from tests.support.tiny_project import connected
 
 RECORDS = 6

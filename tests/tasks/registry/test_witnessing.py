@@ -17,13 +17,13 @@ from botocore.exceptions import ClientError
 from graftline.errors import RegistryRefusedError, SettingsError
 from graftline.tasks.registry import promotion
 from graftline.tasks.registry.carrying_out import read_settled
-from graftline.tasks.registry.history import history_folder, read_history, record_file
+from graftline.tasks.registry.history import history_folder, read_history
 from graftline.tasks.registry.promotion import override, promote, rollback
 from graftline.tasks.registry.signing import KEY_FILE, TRUSTED_KEYS
 from graftline.tasks.registry.verification import Proof, verify
 from graftline.tasks.registry.witnessing import NOTE, keep_receipts
 from graftline.tasks.workspace import Workspace
-from tests.support.registered import MODEL, register
+from tests.support.registered import MODEL, record_file, register
 from tests.support.servers import running_s3
 from tests.support.witnesses import bare_repository, make_bucket, name_witnesses, run_git
 from tests.tasks.registry.test_signing import make_key

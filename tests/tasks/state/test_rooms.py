@@ -5,28 +5,22 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import boto3
 import pytest
 
 from graftline.errors import ServerAwayError, SettingsError
 from graftline.tasks.state.bucket import open_bucket
 from graftline.tasks.state.folder import Folder
 from graftline.tasks.state.room import NoPlainFileError, Room
-from tests.support.servers import S3Server, free_ports, running_s3
+from tests.support.servers import S3Server, client_of, free_ports, running_s3
 
 WRITERS, BUCKET = 16, "rooms"
-KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     with running_s3(tmp_path_factory.mktemp("s3")) as running:
-        key, secret = (running.environment[name] for name in KEYS)
-        client = boto3.client(
-            "s3", "us-east-1", endpoint_url=running.url, aws_access_key_id=key, aws_secret_access_key=secret
-        )
         # That of the server's own option comes a moment after its first answer.
-        client.create_bucket(Bucket=BUCKET)
+        client_of(running).create_bucket(Bucket=BUCKET)
         yield running
 
 
