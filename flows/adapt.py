@@ -14,6 +14,7 @@ from graftline.flows.form_fields import Note
 from graftline.flows.run_page import name_run_under_way, of_verdict, told
 from graftline.flows.waiting import wait_for_approval
 from graftline.settings import Settings
+from graftline.tasks.cache import cache_limit, trim_cache
 from graftline.tasks.patience import patient
 from graftline.tasks.readiness import require_all
 from graftline.tasks.registry.ownership import require_own_history
@@ -53,6 +54,7 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
     workspace = Workspace(Path.cwd())
     require_all(workspace.root, settings)
     require_servers(workspace)
+    cache_limit()  # refuses what is none, before anything runs
     require_own_history(workspace, settings.registry.model)
     beginning = beginning_of_run(workspace, settings)
     policy = read_policy(workspace.policy)
@@ -84,4 +86,5 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
                 report = publish(workspace, done)
         require_prefect()  # which is told next how the run ended
     keep_receipt(workspace, done, report, beginning)
+    trim_cache(workspace)
     return result_of(done, report, time.monotonic() - began)

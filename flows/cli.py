@@ -16,7 +16,7 @@ from graftline.flows.commands import line, project, registry
 VERBS: Mapping[str, Sequence[Callable[..., None]]] = {
     "Begin": (project.init, line.check, line.plan, project.settings),
     "Adapt": (line.adapt, line.reproduce),
-    "Set up": (project.lock, project.convert, project.up, project.gc),
+    "Set up": (project.lock, project.convert, project.up, project.gc, registry.move_history),
     "Use": (registry.predict, registry.compare, registry.models),
     "Registered models": (
         registry.promote,

@@ -23,8 +23,10 @@ from graftline.tasks.registry.removal import (
     surplus_versions,
     versions_in_use,
 )
+from graftline.tasks.shared_garbage import SharedGarbage, find_shared_garbage
+from graftline.tasks.state.shared import State, shared_state
 from graftline.tasks.step_folders import is_intact, listed
-from graftline.tasks.step_uses import Use, needed, read_uses
+from graftline.tasks.step_uses import Use, needed, read_uses, shared_uses
 from graftline.tasks.steps.adapting import FEATURES
 from graftline.tasks.tracking.server import connect, has_registry
 from graftline.tasks.unchanged.receipts import RECEIPT, read_receipt
@@ -45,6 +47,8 @@ class Garbage:
     """Files and folders that go with it."""
     remove: Callable[[], bool]
     """Removes it, unless it is in use by now: then False."""
+    elsewhere_bytes: int = 0
+    """Of what lies in a team's state."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,25 @@ def find_garbage(workspace: Workspace, *, keep_rejected: int) -> list[Garbage]:
         of_registry, gone = _versions(workspace, keep_rejected)
         if base_models is not None:
             base_models |= base_models_of(gone)
-    uses = read_uses(workspace)
+    uses, state = read_uses(workspace), shared_state()
+    if state is not None:
+        uses = sorted([*uses, *shared_uses(state)], key=lambda use: use.path.name)
     needs = Needs(tuple(needed(uses, versions)), None if base_models is None else frozenset(base_models))
     found = [*_steps(workspace, needs, versions), *_stores(workspace, needs), *_base_models(workspace, needs, versions)]
     found += [*_unfinished_registrations(workspace), *of_registry]
-    return [*found, *_shared_files(workspace, found), *_receipts(workspace, found), *_notes(workspace, uses, needs)]
+    found += [*_shared_files(workspace, found), *_receipts(workspace, found)]
+    found += _notes(workspace, [use for use in uses if use.path.is_absolute()], needs)
+    return found if state is None else [*found, *_elsewhere(state, needs, uses)]
+
+
+def _elsewhere(state: State, needs: Needs, uses: list[Use]) -> Iterator[Garbage]:
+    for one in find_shared_garbage(state, list(needs.uses), uses, FEATURES):
+
+        def remove(one: SharedGarbage = one) -> bool:
+            one.remove()
+            return True
+
+        yield Garbage(f"{state.address.rstrip('/')}/{one.what}", one.why, (), remove, one.size_bytes)
 
 
 def sizes_of(found: list[Garbage]) -> list[int]:
@@ -93,7 +111,7 @@ def sizes_of(found: list[Garbage]) -> list[int]:
             if inode not in seen and links[inode] >= path.lstat().st_nlink:
                 size += path.lstat().st_size
                 seen.add(inode)
-        sizes.append(size)
+        sizes.append(size + one.elsewhere_bytes)
     return sizes
 
 

@@ -1,7 +1,7 @@
 """Notes of what each run goes through, written as it goes: `graftline gc` leaves that alone."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,11 +10,15 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
+from graftline.errors import ServerAwayError
+from graftline.tasks.state.shared import State, shared_state
 from graftline.tasks.workspace import Workspace
 
 # The kinds of lines: of which model the run is, which folder below artifacts/ it needs, which version it ended with.
 MODEL, PLACE, VERSION = "model", "needs", "version"
 SUFFIX = ".use"
+# The room of a team's state that holds those of all machines.
+USES = "uses"
 
 _notes: ContextVar[Path | None] = ContextVar("notes", default=None)
 
@@ -47,6 +51,7 @@ def noting_uses(workspace: Workspace, model: str) -> Iterator[Callable[[int], No
             yield lambda version: _write(path, VERSION, str(version))
         finally:
             _notes.reset(before)
+            _share(path)
 
 
 def note_use(place: str) -> None:
@@ -74,9 +79,29 @@ def needed(uses: list[Use], versions: Mapping[str, Collection[int]]) -> list[Use
     return kept
 
 
+def shared_uses(state: State) -> list[Use]:
+    """The notes of the ended runs of all machines, the oldest first."""
+    room = state.room(USES)
+    names = [name for name in room.names() if name.endswith(SUFFIX)]
+    files = room.read_ahead(names)
+    kept = [(name, files.read(name)) for name in names]
+    return [_parsed(Path(name), one.content.decode(), live=False) for name, one in kept if one is not None]
+
+
+def _share(path: Path) -> None:
+    """Tell the other machines, if they share a state; one that is away will know it from the next run."""
+    if (state := shared_state()) is not None:
+        with suppress(ServerAwayError):
+            state.room(USES).write_once(path.name, path.read_bytes())
+
+
 def _read(path: Path) -> Use:
+    return _parsed(path, path.read_text(encoding="utf-8"), live=_is_live(path))
+
+
+def _parsed(path: Path, text: str, *, live: bool) -> Use:
     # A kill may have cut off the last line.
-    lines = [line.partition(" ") for line in path.read_text(encoding="utf-8").splitlines(keepends=True)]
+    lines = [line.partition(" ") for line in text.splitlines(keepends=True)]
     said = [(kind, value.rstrip("\n")) for kind, _, value in lines if value.endswith("\n")]
     versions = [int(value) for kind, value in said if kind == VERSION]
     return Use(
@@ -84,7 +109,7 @@ def _read(path: Path) -> Use:
         next((value for kind, value in said if kind == MODEL), ""),
         frozenset(value for kind, value in said if kind == PLACE),
         versions[-1] if versions else None,
-        _is_live(path),
+        live,
     )
 
 
@@ -104,7 +129,7 @@ def _write(path: Path, kind: str, value: str) -> None:
 
 
 def _folder(workspace: Workspace) -> Path:
-    return workspace.artifacts / "uses"
+    return workspace.artifacts / USES
 
 
 def _lock_of(path: Path) -> Path:

@@ -200,3 +200,14 @@ def models(as_json: AsJson = False, debug: Debug = False) -> None:
         return models(Path.cwd())
 
     run_verb(call, as_json=as_json, debug=debug)
+
+
+def move_history(name: Name, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Bring a model's registry and history from this folder to the servers that the environment names."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.move_history import move_history
+
+        return move_history(name)
+
+    run_verb(call, as_json=as_json, debug=debug)

@@ -48,7 +48,7 @@ def gathered(workspace: Workspace, model: str, number: int) -> tuple[Statement, 
     version = get_version(model, number)
     record, files = _judged(workspace, model, records, version)
     _require_as_recorded(workspace, model, records, version)
-    texts = _texts(workspace, model, record)
+    texts = _texts(workspace, model, record, str(version.run_id))
     verdict = Verdict(
         model=model,
         version=number,
@@ -57,7 +57,7 @@ def gathered(workspace: Workspace, model: str, number: int) -> tuple[Statement, 
         tags=_bound_tags(model, record, version),
         stated=Stated(
             main_score=_main_score(texts[EVALUATION]),
-            rows=_rows(str(record.run_id)),
+            rows=_rows(str(version.run_id)),
             provenance=texts.pop(PROVENANCE),
         ),
         files=texts,
@@ -97,7 +97,7 @@ def _require_as_recorded(workspace: Workspace, model: str, records: list[Record]
         )
 
 
-def _texts(workspace: Workspace, model: str, record: Record) -> dict[str, str]:
+def _texts(workspace: Workspace, model: str, record: Record, run_id: str) -> dict[str, str]:
     """What lies with the version's run, but for the report, which is large and says the same in pictures."""
     from mlflow.exceptions import MlflowException
 
@@ -105,13 +105,13 @@ def _texts(workspace: Workspace, model: str, record: Record) -> dict[str, str]:
     with scratch_folder(workspace) as folder:
         try:
             return {
-                name: Path(client().download_artifacts(str(record.run_id), name, str(folder))).read_bytes().decode()
+                name: Path(client().download_artifacts(run_id, name, str(folder))).read_bytes().decode()
                 for name in names
             }
         except (MlflowException, OSError, UnicodeDecodeError) as error:
             said = shortened(" ".join(str(error).split()), ERROR_CHARACTERS)
             raise RegistryRefusedError(
-                f"{model} version {record.version}: what lies with its run {record.run_id} in MLflow cannot be read"
+                f"{model} version {record.version}: what lies with its run {run_id} in MLflow cannot be read"
                 f" ({said}); restore it from a backup"
             ) from None
 

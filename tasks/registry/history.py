@@ -1,6 +1,7 @@
 """The history of a registered model: numbered records, each written once, each naming the one before it."""
 
 import getpass
+import json
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,13 +16,15 @@ from graftline.signatures import Signer
 from graftline.tasks.registry.records import Entry, Record, parse_record
 from graftline.tasks.state.folder import Folder
 from graftline.tasks.state.room import BusyError, Held, NoPlainFileError, Reader, Room
-from graftline.tasks.state.shared import shared_state
+from graftline.tasks.state.shared import STATE, shared_state
 from graftline.tasks.workspace import Workspace
 
 # Moving an alias takes a second; who holds the lock for so long was paused. The lease of a machine that is gone ends
 # sooner (state/lease.py).
 LOCK_SECONDS = 90
 HISTORY = "history"
+# In a history that was moved to a team's state: where it is now.
+MOVED = "moved"
 DONE = ".done"
 NO_PLAIN_FILE = "is no plain file, but a link or something else: it was replaced"
 
@@ -32,6 +35,7 @@ def read_history(workspace: Workspace, model: str) -> list[Record]:
     """All records, oldest first. Raises: RegistryRefusedError if one was edited or is missing."""
     records: list[Record] = []
     previous: str | None = None
+    require_not_moved(workspace, model)
     room = history_room(workspace, model)
     names = room.names()
     files = room.read_ahead(names)
@@ -52,6 +56,17 @@ def read_history(workspace: Workspace, model: str) -> list[Record]:
         records.append(record)
     _check_marks(workspace, model, _marks(files, names), records)
     return records
+
+
+def require_not_moved(workspace: Workspace, model: str) -> None:
+    """Raises: RegistryRefusedError if the history in the project folder was moved to a team's state."""
+    if shared_state() is not None or (note := Folder(history_folder(workspace, model)).read(MOVED)) is None:
+        return
+    where = json.loads(note.content)
+    raise RegistryRefusedError(
+        f"{model}: its history was moved to {where['state']}, with the registry {where['registry']}, and nothing is"
+        f" decided here any more; set {STATE} and MLFLOW_TRACKING_URI to these two, then run the same command again"
+    )
 
 
 @contextmanager

@@ -101,7 +101,7 @@ class _Judged:
         if not self.beside:
             return []
         with scratch_folder(self.workspace) as folder:
-            found = {name: _digest(str(self.record.run_id), name, folder) for name in sorted(self.beside)}
+            found = {name: _digest(str(self.version.run_id), name, folder) for name in sorted(self.beside)}
         return [
             f"beside which {name} {'is missing' if digest is None else 'was changed'} in MLflow"
             for name, digest in found.items()

@@ -11,7 +11,7 @@ from graftline.tasks.registry.noted import note_faults
 from graftline.tasks.registry.ownership import has_no_say
 from graftline.tasks.registry.records import Record
 from graftline.tasks.registry.signing import read_signing
-from graftline.tasks.registry.versions import Notes, Registered, is_of, notes_of, versions_of
+from graftline.tasks.registry.versions import Notes, Registered, is_of, judged_run, notes_of, versions_of
 from graftline.tasks.tracking.model_files import ChangedFilesError, require_files
 from graftline.tasks.tracking.server import model_folder
 from graftline.tasks.workspace import Workspace
@@ -98,7 +98,7 @@ def files_of(records: Sequence[Record], version: Registered) -> Mapping[str, str
     if known and not any(is_of(record, version) for record in records):
         raise ChangedFilesError(
             f"{known[0].model} version {number}: was judged as version of run {known[0].run_id}, but the registry says"
-            f" that it is of run {version.run_id or None}: the registry was replaced or edited; nothing of it was"
+            f" that it is of run {judged_run(version)}: the registry was replaced or edited; nothing of it was"
             " loaded; restore the registry from a backup"
         )
     return None

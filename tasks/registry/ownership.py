@@ -3,7 +3,7 @@
 from uuid import uuid4
 
 from graftline.errors import RegistryRefusedError
-from graftline.tasks.registry.history import histories_room, record_names, who
+from graftline.tasks.registry.history import histories_room, record_names, require_not_moved, who
 from graftline.tasks.registry.versions import Notes, notes_of
 from graftline.tasks.state.shared import STATE, shared_state
 from graftline.tasks.tracking.addresses import without_password
@@ -32,8 +32,14 @@ def require_own_history(workspace: Workspace, model: str) -> None:
     require_known(workspace, model)
 
 
+def own_this_history(workspace: Workspace, model: str) -> None:
+    """Note in the registry that the history of this state decides about the model, which was brought there."""
+    client().set_experiment_tag(experiment_of(workspace, model), DECIDED_IN, f"{_number_of(workspace)} {who()}")
+
+
 def require_known(workspace: Workspace, model: str) -> None:
     """Raises: RegistryRefusedError if the registry says that another folder decides about the model."""
+    require_not_moved(workspace, model)
     found = client().get_experiment_by_name(model)
     number, _, by = (found.tags.get(DECIDED_IN, "") if found else "").partition(" ")
     if number and _known_number(workspace) != number:

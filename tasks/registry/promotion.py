@@ -20,6 +20,7 @@ from graftline.tasks.registry.versions import (
     champion_of,
     get_version,
     is_of,
+    judged_run,
     open_model,
     shown,
     verdict_of,
@@ -307,7 +308,7 @@ def grounds(model: str, number: int) -> Grounds:
     version = get_version(model, number)
     return {
         "version": number,
-        "run_id": version.run_id or None,
+        "run_id": judged_run(version),
         "model_sha256": version.tags.get(WEIGHTS),
         "data_version": version.tags.get(DATA_VERSION),
         "barred": version.tags.get(BARRED),

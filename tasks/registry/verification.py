@@ -26,6 +26,7 @@ from graftline.tasks.registry.versions import (
     WEIGHTS,
     champion_of,
     is_of,
+    judged_run,
     notes_of,
     open_model,
     shown,
@@ -205,7 +206,7 @@ def _version_faults(records: list[Record], versions: Versions) -> list[Finding]:
             continue
         if not is_of(record, version):
             what = f"is about version {record.version} of run {record.run_id}, which in the registry is of run"
-            findings.append(Finding(record.number, f"{what} {version.run_id or None}: the registry was replaced"))
+            findings.append(Finding(record.number, f"{what} {judged_run(version)}: the registry was replaced"))
         elif record.model_sha256 != version.tags.get(WEIGHTS):
             what = f"is about version {record.version} with weights {record.model_sha256}, for which the registry says"
             findings.append(Finding(record.number, f"{what} {version.tags.get(WEIGHTS)}: it was changed there"))

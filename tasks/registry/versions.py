@@ -28,6 +28,8 @@ RUN_KEY, QUESTION, VERDICT, REASONS, RIVAL, BARRED, CHECKED, WEIGHTS, DATA_VERSI
     "graftline.weights_sha256",
     "graftline.data_version",
 )
+# The run, in the registry that a version was brought from, that made it there.
+BROUGHT = "graftline.brought_from_run"
 # Those that it notes on a model: the record that is about to be written, and the newest one, each by number and digest.
 # Whoever removes or adds records in the project folder would have to change the registry as well.
 ANNOUNCED, NEWEST = "graftline.announced_record", "graftline.newest_record"
@@ -118,10 +120,18 @@ def is_of(record: Record, version: Registered) -> bool:
     if record.version != int(version.version):
         return False
     if record.form >= WITH_RUN:
-        return record.run_id == (version.run_id or None)
+        return record.run_id == judged_run(version)
     # Records of the first form do not name the run, but are younger than the version; they leave out part of a second.
     created = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
     return datetime.fromisoformat(record.when) + timedelta(seconds=1) >= created
+
+
+def judged_run(version: Registered) -> str | None:
+    """The run by which a version was judged. One that was brought from another registry has another run by now.
+
+    Who can write tags can name any run there; the digests of the version's files, which its record holds, tell that.
+    """
+    return version.tags.get(BROUGHT) or version.run_id or None
 
 
 def verdict_of(records: Sequence[Record], version: Registered) -> Record | None:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from graftline.errors import GraftlineError, ServerAwayError, SettingsError
 from graftline.tasks.state.lease import Lease, leased
-from graftline.tasks.state.room import Kept
+from graftline.tasks.state.room import Kept, Lying
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ResponseMetadataTypeDef
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ResponseMetadataTypeDef
 
 ADDRESS = r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/(?P<prefix>[\w./-]*[\w.-]))?/?"
 # Files of a few kilobytes. Who holds a lock meanwhile must not hold it for a minute.
@@ -103,7 +103,7 @@ class Bucket:
             self._client.delete_object(Bucket=self._bucket, Key=self._key(name))
 
     def names(self) -> list[str]:
-        return sorted(self._listed()[0])
+        return sorted(self.lying())
 
     def age(self, name: str) -> float | None:
         with _told(self.address):
@@ -115,9 +115,19 @@ class Bucket:
                 return None
         return (_now(found["ResponseMetadata"]) - found["LastModified"]).total_seconds()
 
-    def ages(self) -> dict[str, float]:
-        written, now = self._listed()
-        return {name: (now - when).total_seconds() for name, when in written.items()}
+    def lying(self) -> dict[str, Lying]:
+        start, found = self._key(""), dict[str, Lying]()
+        for page in self._pages():
+            now = _now(page["ResponseMetadata"])
+            for one in page.get("Contents", []):
+                age = (now - one["LastModified"]).total_seconds()
+                found[one["Key"].removeprefix(start)] = Lying(one["Size"], age)
+        return found
+
+    def rooms(self) -> list[str]:
+        start = self._key("")
+        found = [one["Prefix"] for page in self._pages() for one in page.get("CommonPrefixes", [])]
+        return sorted(name.removeprefix(start).rstrip("/") for name in found)
 
     def alone(self, name: str, seconds: float) -> AbstractContextManager[Lease]:
         return leased(self, name, seconds)
@@ -128,16 +138,11 @@ class Bucket:
     def remove_drafts(self) -> None:
         pass
 
-    def _listed(self) -> tuple[dict[str, datetime], datetime]:
-        """When each file was written, and the present time, both by the server's clock."""
-        start, now = self._key(""), datetime.now(UTC)
-        written: dict[str, datetime] = {}
+    def _pages(self) -> "Iterator[ListObjectsV2OutputTypeDef]":
+        """The files of this room and the names of those in it, a thousand a page."""
         with _told(self.address):
             pages = self._client.get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self._bucket, Prefix=start, Delimiter="/"):
-                now = _now(page["ResponseMetadata"])
-                written |= {one["Key"].removeprefix(start): one["LastModified"] for one in page.get("Contents", [])}
-        return written, now
+            yield from pages.paginate(Bucket=self._bucket, Prefix=self._key(""), Delimiter="/")
 
     def versions(self) -> list[Version]:
         """Everything that was ever written or deleted, as far as the bucket keeps versions."""

@@ -15,7 +15,7 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from graftline.files import sync_folder, write_atomically
-from graftline.tasks.state.room import BusyError, Kept, NoPlainFileError
+from graftline.tasks.state.room import BusyError, Kept, Lying, NoPlainFileError
 
 # Nobody waits at a pipe that lies in the place of a file.
 READ_PLAIN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -122,8 +122,12 @@ class Folder:
         except FileNotFoundError:
             return None
 
-    def ages(self) -> dict[str, float]:
-        return {name: age for name in self.names() if (age := self.age(name)) is not None}
+    def lying(self) -> dict[str, Lying]:
+        found = {name: (self.path / name).stat() for name in self.names() if (self.path / name).is_file()}
+        return {name: Lying(one.st_size, time.time() - one.st_mtime) for name, one in found.items()}
+
+    def rooms(self) -> list[str]:
+        return [name for name in self.names() if (self.path / name).is_dir()]
 
     @contextmanager
     def alone(self, name: str, seconds: float) -> Iterator[HeldFile]:

@@ -14,6 +14,14 @@ class Kept(NamedTuple):
     """By which `replace` knows whether it is still the same; it says nothing else."""
 
 
+class Lying(NamedTuple):
+    """A file that nobody has read."""
+
+    size_bytes: int
+    age_seconds: float
+    """For how long it has lain there, by the clock of whoever keeps it."""
+
+
 class NoPlainFileError(OSError):
     """What lies there is a link or no file: it may be changed elsewhere, or belong to somebody else."""
 
@@ -87,8 +95,12 @@ class Room(Protocol):
         """For how many seconds a file has lain there, by the clock of whoever keeps it; None where there is none."""
         ...
 
-    def ages(self) -> dict[str, float]:
-        """The same of all files."""
+    def lying(self) -> dict[str, "Lying"]:
+        """All files, by name."""
+        ...
+
+    def rooms(self) -> list[str]:
+        """The names of the rooms in it that hold files, sorted."""
         ...
 
     def alone(self, name: str, seconds: float) -> AbstractContextManager[Held]:

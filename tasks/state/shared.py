@@ -10,7 +10,7 @@ from typing import TypeVar
 from graftline.errors import ServerAwayError, SettingsError
 from graftline.tasks.patience import Server, until_there
 from graftline.tasks.state.folder import Folder
-from graftline.tasks.state.room import Held, Kept, Reader, Room
+from graftline.tasks.state.room import Held, Kept, Lying, Reader, Room
 
 STATE = "GRAFTLINE_STATE"
 SCHEME = "s3://"
@@ -86,8 +86,11 @@ class PatientRoom:
     def age(self, name: str) -> float | None:
         return self._ask(lambda: self.room.age(name))
 
-    def ages(self) -> dict[str, float]:
-        return self._ask(self.room.ages)
+    def lying(self) -> dict[str, Lying]:
+        return self._ask(self.room.lying)
+
+    def rooms(self) -> list[str]:
+        return self._ask(self.room.rooms)
 
     def alone(self, name: str, seconds: float) -> AbstractContextManager[Held]:
         self._ask(lambda: self.room.read(name))  # the lease itself does not wait

@@ -41,6 +41,7 @@ from graftline.tasks.registry.versions import (
     find_equal,
     find_version,
     get_version,
+    judged_run,
     verdict_of,
 )
 from graftline.tasks.serving.trial import Trial, try_in_fresh_process
@@ -123,7 +124,7 @@ def champion_to_beat(workspace: Workspace, model: str, run: TrackedRun, question
 
 
 def _champion(model: str, version: int, records: list[Record]) -> Champion:
-    return Champion(model, version, choice_of(records, version, get_version(model, version).run_id or None))
+    return Champion(model, version, choice_of(records, version, judged_run(get_version(model, version))))
 
 
 @step("5 register_model")

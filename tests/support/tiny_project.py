@@ -107,12 +107,12 @@ def run_line(root: Path, assignments: list[str] | None = None) -> Line:
 PROJECT_POLICY: dict[str, JsonValue] = {"floors": {"accuracy": 0.75}, "baselines": []}
 
 
-def write_project(root: Path) -> Path:
+def write_project(root: Path, *, model: str = MODEL) -> Path:
     """A project whose run takes seconds and reaches its floor: one faulty row, one git commit, no server."""
     write_rows(root, ROWS)
     write_data_pointer(root)
     (root / ".gitignore").write_text("/artifacts/\n/reports/\n/mlflow/*\n!/mlflow/promotion.yaml\n/data/\n/.dvc/\n")
-    write_tiny_base(root)
+    write_tiny_base(root, model=model)
     write_policy(root, **PROJECT_POLICY)
     git(root, "init", "--quiet", "--initial-branch", "main")
     git(root, "add", ".")

@@ -1,0 +1,200 @@
+"""Moving a model's registry and history from the project folder to where a team reaches them, whole and verified."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from graftline.errors import RegistryRefusedError, SettingsError
+from graftline.tasks.registry.brought import Registries, runs_of
+from graftline.tasks.registry.history import (
+    MOVED,
+    deciding,
+    histories_room,
+    history_folder,
+    history_room,
+    read_history,
+    record_names,
+)
+from graftline.tasks.registry.manifest import as_judged
+from graftline.tasks.registry.ownership import DECIDED_IN, NUMBER, own_this_history
+from graftline.tasks.registry.promotion import repair
+from graftline.tasks.registry.verification import Proof, verify
+from graftline.tasks.registry.versions import versions_of
+from graftline.tasks.state.folder import Folder
+from graftline.tasks.state.shared import STATE, State, shared_state
+from graftline.tasks.tracking.addresses import without_password
+from graftline.tasks.tracking.server import client, connect, experiment_of, if_there, tracking_uri
+from graftline.tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+TRACKING = "MLFLOW_TRACKING_URI"
+# On the registered model there, as long as it is being brought.
+MOVING = "graftline.being_brought"
+
+logger = logging.getLogger("graftline.registry")
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What was brought."""
+
+    registry: str
+    state: str
+    runs: int
+    versions: int
+    proof: Proof
+    """Of the history as it lies there now."""
+
+
+def move_history(workspace: Workspace, model: str) -> Moved:
+    """Bring a model's runs, versions, aliases and records from the project's own store to the team's servers.
+
+    The numbers of versions stay; runs get new ids, each beside the one that the records name. What was moved stays
+    here, too, with a note of where it went, and decides nothing any more. Goes on where a kill ended it.
+    Raises: SettingsError if the environment names no registry or no state; RegistryRefusedError if the history here is
+    not whole, or the registry there has another model of this name.
+    """
+    state = _require_team(workspace)
+    with _own_store(workspace):
+        source, left = client(), _checked_here(workspace, model)
+    logger.info("%s: %d records are whole; bringing them to %s", model, left.records, state.address)
+    target, experiment = client(), experiment_of(workspace, model)
+    _require_none_there(workspace, model, target, experiment)
+    registries = Registries(source, target, experiment)
+    with deciding(workspace, model):
+        runs = _bring_runs(registries, model)
+        versions = _bring_versions(workspace, registries, model)
+        _bring_records(workspace, model)
+        _bring_names(registries, model)
+    own_this_history(workspace, model)
+    proof = verify(workspace, model)
+    if proof.findings or proof.records != left.records:
+        raise RegistryRefusedError(
+            f"{model}: the history does not verify at {without_password(tracking_uri(workspace))}: it was changed while"
+            " it was brought; remove the model and its experiment there, and start again; here all is as it was",
+            [str(finding) for finding in proof.findings],
+        )
+    registry = without_password(tracking_uri(workspace))
+    note = json.dumps({"registry": registry, "state": state.address}).encode()
+    Folder(history_folder(workspace, model)).replace(MOVED, note)
+    return Moved(registry, state.address, runs, versions, proof)
+
+
+def _require_team(workspace: Workspace) -> State:
+    state = shared_state()
+    if state is None or not tracking_uri(workspace).startswith("http"):
+        raise SettingsError(
+            f"move-history: {TRACKING} and {STATE} have to name the team's registry and state, got"
+            f" {without_password(os.environ.get(TRACKING, 'nothing'))} and {os.environ.get(STATE, 'nothing')}; set both"
+            " as the team has them, then run it in the project folder whose history is to be moved"
+        )
+    return state
+
+
+@contextmanager
+def _own_store(workspace: Workspace) -> Iterator[None]:
+    """Within the block the registry is that in the project folder, afterwards the team's again."""
+    before = {name: os.environ.pop(name) for name in (TRACKING, STATE)}
+    try:
+        connect(workspace)
+        yield
+    finally:
+        os.environ.update(before)
+        connect(workspace)
+
+
+def _checked_here(workspace: Workspace, model: str) -> Proof:
+    if not record_names(workspace, model):
+        raise RegistryRefusedError(
+            f"{model}: {history_folder(workspace, model)} holds no records, so there is nothing to move; run this in"
+            " the project folder that decided about the model"
+        )
+    repair(workspace, model)
+    proof = verify(workspace, model)
+    if proof.findings:
+        raise RegistryRefusedError(
+            f"{model}: its history here is not whole, {len(proof.findings)} findings, and stays where it is; restore it"
+            " from a backup first",
+            [str(finding) for finding in proof.findings],
+        )
+    return proof
+
+
+def _require_none_there(workspace: Workspace, model: str, target: "MlflowClient", experiment: str) -> None:
+    """Raises: RegistryRefusedError unless the model is new there, or what is there is of this very history."""
+    with _own_store(workspace):
+        here = read_history(workspace, model)
+    room = history_room(workspace, model)
+    there = [name for name in room.names() if name.endswith(".json")]
+    own = {f"{record.number:06d}.json": record.content for record in here}
+    foreign = [name for name in there if (kept := room.read(name)) is None or kept.content != own.get(name)]
+    decided = target.get_experiment(experiment).tags.get(DECIDED_IN)
+    named = if_there(lambda: target.get_registered_model(model))
+    if foreign or decided or (named is not None and MOVING not in named.tags):
+        raise RegistryRefusedError(
+            f"{model}: there is a model of that name at {without_password(tracking_uri(workspace))} already, with a"
+            " history of its own; give this one another name there (rename it with registry.model and train it once),"
+            " or remove that one"
+        )
+    if named is None:
+        target.create_registered_model(model, tags={MOVING: "unfinished"})
+
+
+def _bring_runs(registries: Registries, model: str) -> int:
+    found = registries.source.get_experiment_by_name(model)
+    if found is None:
+        return 0
+    runs = runs_of(registries.source, found.experiment_id)
+    for number, run_id in enumerate(runs, start=1):
+        registries.run(run_id)
+        logger.info("%s: run %d of %d is there", model, number, len(runs))
+    for name, value in found.tags.items():
+        if name != DECIDED_IN:
+            registries.target.set_experiment_tag(registries.experiment_id, name, value)
+    return len(runs)
+
+
+def _bring_versions(workspace: Workspace, registries: Registries, model: str) -> int:
+    """Each under its number; that of one which was removed is used up."""
+    with _own_store(workspace):
+        here = versions_of(model)
+    first = max(versions_of(model), default=0) + 1
+    for number in range(first, max(here, default=0) + 1):
+        if number not in here:
+            registries.gap(model, number)
+            continue
+        with ExitStack() as stack:
+            with _own_store(workspace):
+                files = stack.enter_context(as_judged(workspace, model, number))
+            registries.version(here[number], files)
+        logger.info("%s: version %d of %d is there", model, number, max(here))
+    return len(here)
+
+
+def _bring_records(workspace: Workspace, model: str) -> None:
+    """Byte for byte: they are chained, and may be signed."""
+    local, room = Folder(history_folder(workspace, model)), history_room(workspace, model)
+    for name in local.names():
+        if (kept := local.read(name)) is not None and name != MOVED:
+            room.write_once(name, kept.content)
+    number = Folder(history_folder(workspace, model).parent).read(NUMBER)
+    if number is not None:
+        histories_room(workspace).write_once(NUMBER, number.content)
+
+
+def _bring_names(registries: Registries, model: str) -> None:
+    """What the registry notes of the history, and the aliases, which come last."""
+    found = registries.source.get_registered_model(model)
+    for name, value in found.tags.items():
+        registries.target.set_registered_model_tag(model, name, value)
+    if found.description:
+        registries.target.update_registered_model(model, found.description)
+    for alias, number in found.aliases.items():
+        registries.target.set_registered_model_alias(model, alias, str(number))
+    registries.target.delete_registered_model_tag(model, MOVING)
