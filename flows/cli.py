@@ -24,6 +24,7 @@ VERBS: Mapping[str, Sequence[Callable[..., None]]] = {
         registry.override,
         registry.rollback,
         registry.history,
+        registry.attend,
         registry.bundle,
         registry.verify,
     ),

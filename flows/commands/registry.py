@@ -6,21 +6,37 @@ from typing import Annotated
 import typer
 from pydantic import JsonValue
 
-from graftline.errors import DataRefusedError
+from graftline.errors import DataRefusedError, SettingsError
 from graftline.flows.commands.options import AsJson, Assignments, Debug, Name, Params, Reason, Version
 from graftline.flows.commands.running import run_verb, say
 
 
 def promote(
-    name: Name, version: Version = None, reason: Reason = None, as_json: AsJson = False, debug: Debug = False
+    name: Name,
+    version: Version = None,
+    reason: Reason = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="REGISTRY", help="Bring it (without --version: the champion) to another MLflow."),
+    ] = None,
+    to_state: Annotated[
+        str | None, typer.Option("--to-state", metavar="ADDRESS", help="Where the history of that registry lies.")
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Make a version that the gate lets pass (without --version: the challenger) the champion."""
 
     def call() -> dict[str, JsonValue]:
-        from graftline.flows.promote import promote
+        from graftline.flows.promote import promote, promote_to
 
+        why = reason or "promoted by hand"
+        if (to is None) != (to_state is None):
+            raise SettingsError("--to and --to-state belong together: a registry and where its history lies; name both")
+        if to is not None:
+            return promote_to(name, version, why, registry=to, state=to_state)
         # As a plain function: a temporary Prefect server would take longer than the work.
-        return promote.fn(name, version, reason=reason or "promoted by hand")
+        return promote.fn(name, version, reason=why)
 
     run_verb(call, as_json=as_json, debug=debug)
 
@@ -209,5 +225,21 @@ def move_history(name: Name, as_json: AsJson = False, debug: Debug = False) -> N
         from graftline.flows.move_history import move_history
 
         return move_history(name)
+
+    run_verb(call, as_json=as_json, debug=debug)
+
+
+def attend(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="The registered models.")],
+    once: Annotated[bool, typer.Option("--once", help="Look once, as from a scheduler.")] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Answer the alias promote-requested in MLflow, and report a champion that was moved outside of Graftline."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.attend import attend
+
+        return attend(names, once=once, say=say)
 
     run_verb(call, as_json=as_json, debug=debug)

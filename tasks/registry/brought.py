@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graftline.errors import RegistryRefusedError
 from graftline.tasks.registry.versions import BROUGHT
 
 if TYPE_CHECKING:
@@ -40,39 +39,30 @@ class Registries:
                 return str(found.info.run_id)
             self.target.delete_run(found.info.run_id)
         tags = {**run.data.tags, BROUGHT: run_id}
+        tags.pop(WHOLE, None)
         made = self.target.create_run(self.experiment_id, run.info.start_time, tags=tags).info.run_id
         self._bring_content(run, made)
         self.target.set_tag(made, WHOLE, "whole")
         return str(made)
 
-    def version(self, version: "ModelVersion", files: Path) -> None:
-        """Bring a version, whose files lie in a folder, under the next number that the target gives.
-
-        Its run comes with it. Raises: RegistryRefusedError if that is not the number it has.
-        """
+    def version(self, version: "ModelVersion", files: Path) -> int:
+        """Bring a version, whose files lie in a folder, and its run. Returns: its number there."""
         target, run_id = self.target, self.run(str(version.run_id)) if version.run_id else None
         model = target.create_logged_model(self.experiment_id, name="model", source_run_id=run_id)
         target.log_model_artifacts(model.model_id, str(files))
         target.finalize_logged_model(model.model_id, "READY")
-        tags = {**version.tags, **({BROUGHT: str(version.run_id)} if version.run_id else {})}
+        tags = {BROUGHT: str(version.run_id), **version.tags} if version.run_id else {**version.tags}
         made = target.create_model_version(
             version.name, f"models:/{model.model_id}", run_id, tags, description=version.description,
             model_id=model.model_id,
         )  # fmt: skip
-        self._require_number(version.name, int(made.version), int(version.version))
+        return int(made.version)
 
-    def gap(self, name: str, number: int) -> None:
-        """Use up a number: that of a version which was removed."""
+    def gap(self, name: str) -> int:
+        """Use up a number: that of a version which was removed. Returns: that number."""
         made = self.target.create_model_version(name, GAP)
         self.target.delete_model_version(name, made.version)
-        self._require_number(name, int(made.version), number)
-
-    def _require_number(self, name: str, made: int, number: int) -> None:
-        if made != number:
-            raise RegistryRefusedError(
-                f"{name}: its version {number} got number {made} there: somebody registers versions of that name at the"
-                " same time; let them stop, remove the model there, and start again"
-            )
+        return int(made.version)
 
     def _bring_content(self, run: "Run", made: str) -> None:
         from mlflow.entities import Param

@@ -3,13 +3,13 @@
 import json
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graftline.errors import RegistryRefusedError, SettingsError
 from graftline.tasks.registry.brought import Registries, runs_of
+from graftline.tasks.registry.elsewhere import TRACKING, at_registry
 from graftline.tasks.registry.history import (
     MOVED,
     deciding,
@@ -27,13 +27,12 @@ from graftline.tasks.registry.versions import versions_of
 from graftline.tasks.state.folder import Folder
 from graftline.tasks.state.shared import STATE, State, shared_state
 from graftline.tasks.tracking.addresses import without_password
-from graftline.tasks.tracking.server import client, connect, experiment_of, if_there, tracking_uri
+from graftline.tasks.tracking.server import client, experiment_of, if_there, tracking_uri
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-TRACKING = "MLFLOW_TRACKING_URI"
 # On the registered model there, as long as it is being brought.
 MOVING = "graftline.being_brought"
 
@@ -97,16 +96,8 @@ def _require_team(workspace: Workspace) -> State:
     return state
 
 
-@contextmanager
-def _own_store(workspace: Workspace) -> Iterator[None]:
-    """Within the block the registry is that in the project folder, afterwards the team's again."""
-    before = {name: os.environ.pop(name) for name in (TRACKING, STATE)}
-    try:
-        connect(workspace)
-        yield
-    finally:
-        os.environ.update(before)
-        connect(workspace)
+def _own_store(workspace: Workspace) -> AbstractContextManager[None]:
+    return at_registry(workspace, None, None)
 
 
 def _checked_here(workspace: Workspace, model: str) -> Proof:
@@ -166,13 +157,15 @@ def _bring_versions(workspace: Workspace, registries: Registries, model: str) ->
         here = versions_of(model)
     first = max(versions_of(model), default=0) + 1
     for number in range(first, max(here, default=0) + 1):
-        if number not in here:
-            registries.gap(model, number)
-            continue
         with ExitStack() as stack:
             with _own_store(workspace):
-                files = stack.enter_context(as_judged(workspace, model, number))
-            registries.version(here[number], files)
+                files = stack.enter_context(as_judged(workspace, model, number)) if number in here else None
+            made = registries.version(here[number], files) if files else registries.gap(model)
+        if made != number:
+            raise RegistryRefusedError(
+                f"{model}: its version {number} got number {made} there: somebody registers versions of that name at"
+                " the same time; let them stop, remove the model there, and start again"
+            )
         logger.info("%s: version %d of %d is there", model, number, max(here))
     return len(here)
 

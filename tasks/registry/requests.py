@@ -1,0 +1,75 @@
+"""What people do on the registry's own page: asking for a promotion there, and moving the champion past the gate."""
+
+import logging
+from dataclasses import dataclass
+
+from graftline.errors import GraftlineError
+from graftline.tasks.registry.carrying_out import read_settled
+from graftline.tasks.registry.history import newest_move, read_history
+from graftline.tasks.registry.promotion import promote
+from graftline.tasks.registry.versions import CHAMPION, NAME, get_version, shown
+from graftline.tasks.tracking.server import client, connect, tracking_uri
+from graftline.tasks.tracking.stored_model import stored_model
+from graftline.tasks.workspace import Workspace
+
+# The alias by which a person asks on a version's page.
+REQUESTED = "promote-requested"
+# What a person wrote above this line stays.
+ANSWER = "**Graftline on the request to promote**"
+
+logger = logging.getLogger("graftline.registry")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was found on a look at a registered model."""
+
+    answered: str | None = None
+    """The answer to a request, if there was one."""
+    moved: str | None = None
+    """That the champion is another one than the history says, if it is."""
+
+
+def look_at(workspace: Workspace, model: str) -> Seen:
+    """Answer a request to promote, and tell whether somebody moved the champion outside of Graftline.
+
+    A look at which nothing is found imports no MLflow.
+    Raises: RegistryRefusedError if the history is broken; ServerAwayError.
+    """
+    stored = stored_model(tracking_uri(workspace), model) if NAME.fullmatch(model) else None
+    if stored is None:
+        return Seen()
+    answered = None
+    if (version := stored.aliases.get(REQUESTED)) is not None:
+        answered = _answer(workspace, model, version)
+        stored = stored_model(tracking_uri(workspace), model) or stored
+    if read_settled(workspace, model) is not None:
+        return Seen(answered)
+    newest = newest_move(read_history(workspace, model))
+    champion = stored.aliases.get(CHAMPION)
+    if newest is None or champion == newest.champion_after:
+        return Seen(answered)
+    said = (
+        f"{model}: the champion is {shown(champion)}, but by record {newest.number} {shown(newest.champion_after)}:"
+        f" somebody moved it outside of Graftline; settle it with `graftline promote {model} --version N`"
+    )
+    return Seen(answered, said)
+
+
+def _answer(workspace: Workspace, model: str, version: int) -> str:
+    """Ask the gate, write what it says on the version's page, and take the request away.
+
+    In this order: a kill in between asks once more, and the second answer is that it is the champion already.
+    """
+    connect(workspace)
+    try:
+        record = promote(workspace, model, version, f"asked for by the alias {REQUESTED} in MLflow")
+        said = f"promoted, record {record.number} of {record.when}"
+    except GraftlineError as error:
+        said = f"refused: {error.sentence}"
+    server = client()
+    before = str(get_version(model, version).description or "").partition(ANSWER)[0].rstrip()
+    server.update_model_version(model, str(version), "\n\n".join(filter(None, [before, f"{ANSWER}: {said}"])))
+    server.delete_registered_model_alias(model, REQUESTED)
+    logger.info("%s version %d: %s", model, version, said)
+    return said
