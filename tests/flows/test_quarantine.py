@@ -27,7 +27,8 @@ from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
 from tests.support.tiny_media_files import tiny_image, write_tiny_images
-from tests.support.tiny_project import rows_as_csv
+from tests.support.tiny_project import connected, rows_as_csv, run_line
+from tests.support.tiny_project import write_project as write_tiny_project
 
 YES, DRY_RUN = Consent("yes"), Consent("dry run")
 FAULTY = [
@@ -309,3 +310,23 @@ def test_the_command_line_says_the_counts_and_the_next_commands(root: Path, monk
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["counts"] == {"read": 6, "admitted": 1, "unchanged": 5, "refused": 0}
     assert told["next"] == 'git add data.dvc data_origins.jsonl && git commit -m "New rows" && dvc push'
+
+
+@pytest.mark.full
+def test_a_run_on_the_next_version_keeps_every_side_and_says_where_the_rows_came_from(
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    root = write_tiny_project(tmp_path / "project")
+    connected(root, empty_store, monkeypatch)
+    first = run_line(root)
+    done = admit(root, mended(root, {202: {"label": "bad"}}))
+    second = run_line(root)
+    assert second.data.data.version == done["version"] != first.data.data.version
+    assert second.data.accepted == first.data.accepted + 1
+    old, new = sides(first.data.folder.path), sides(second.data.folder.path)
+    assert {name: new[name] for name in old} == old
+    tags = [MlflowClient().get_run(line.run.run_id).data.tags for line in (first, second)]
+    assert "graftline.data_origin" not in tags[0]
+    assert tags[1]["graftline.data_origin"].startswith(f"quarantine: 1 changed since {first.data.data.version}; ")
