@@ -1,6 +1,7 @@
 """The whole line: raw data to a model that is promoted, held or rejected."""
 
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,8 @@ from graftline.flows.form_fields import Note
 from graftline.flows.run_page import name_run_under_way, of_verdict, told
 from graftline.flows.waiting import wait_for_approval
 from graftline.settings import Settings
-from graftline.tasks.cache import cache_limit, trim_cache
+from graftline.tasks.cache import trim_cache
+from graftline.tasks.data.in_use import data_in_use
 from graftline.tasks.patience import patient
 from graftline.tasks.readiness import require_all
 from graftline.tasks.registry.ownership import require_own_history
@@ -60,7 +62,9 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
     policy = read_policy(workspace.policy)
     policy.require_fit(settings.data.task, TASKS[settings.data.task].scores.scoring)
     patience = patient(settings.registry.wait_for_servers)
-    with show_progress(), patience, noting_uses(workspace, settings.registry.model) as ended_with:
+    noted = noting_uses(workspace, settings.registry.model)
+    with show_progress(), patience, noted as ended_with, ExitStack() as reading:
+        reading.enter_context(data_in_use(workspace))
         version = data_version(workspace, settings.data)
         name_run_under_way(settings, version)
         data = validate_data(workspace, settings.data, version)
@@ -79,6 +83,7 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
             done = outcome(decision)
             report = publish(workspace, done)
         ended_with(candidate.version)
+        reading.close()
         if decision.due:  # after the run's lock was given back: it may take days
             decision = wait_for_approval(workspace, candidate, evaluation, decision)
             with reopened_run(run) as again:  # what a person decides changes its pages

@@ -10,12 +10,13 @@ from typing import Annotated
 import typer
 
 import graftline
-from graftline.flows.commands import line, project, registry
+from graftline.flows.commands import line, project, registry, rows
 
 # In the order in which `--help` shows them.
 VERBS: Mapping[str, Sequence[Callable[..., None]]] = {
     "Begin": (project.init, line.check, line.plan, project.settings),
     "Adapt": (line.adapt, line.reproduce),
+    "New rows": (rows.quarantine, rows.feedback),
     "Set up": (project.lock, project.convert, project.up, project.gc, registry.move_history),
     "Use": (registry.predict, registry.compare, registry.models),
     "Registered models": (

@@ -1,7 +1,6 @@
 """A look at all that a run needs, without training: settings, data, base model, policy, servers, room, time."""
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from graftline.answers.tasks import TASKS
-from graftline.errors import DataRefusedError, GraftlineError, NoRoomError, ServerAwayError
+from graftline.errors import DataRefusedError, GraftlineError, ServerAwayError
 from graftline.settings import Settings
 from graftline.tasks.base_models.locking import locked_model
 from graftline.tasks.base_models.store import BaseModel
@@ -17,6 +16,7 @@ from graftline.tasks.data.dvc_folder import objects_folder
 from graftline.tasks.data.findings import Findings, look_into
 from graftline.tasks.progress import duration, waiting
 from graftline.tasks.readiness import missing_things
+from graftline.tasks.room import free_room, needed_room, require_room
 from graftline.tasks.steps.adapting import frozen_rate
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.fetch_model import fetch_model
@@ -27,11 +27,6 @@ from graftline.verdict.policy import read_policy
 
 # The variables that name servers.
 SERVERS = ("MLFLOW_TRACKING_URI", "PREFECT_API_URL")
-# A run keeps the base model, a checkpoint, the adapted model, and MLflow's copy of that.
-COPIES_ON_DISK = 4
-# Weights, gradients and the two moments of AdamW.
-COPIES_IN_MEMORY = 4
-SPARE_BYTES = 500_000_000
 SAMPLE_ROWS = 32
 # A step forward and backward takes about three times as long as one forward.
 TRAINING_FACTOR = 3
@@ -71,8 +66,7 @@ def look_at_project(root: Path, settings: Settings) -> Iterator[Finding]:
     for variable in SERVERS:
         yield _finding(variable, partial(_server, variable))
     if stored:
-        yield _finding("disk", lambda: _disk(root, stored[0].bytes))
-        yield _finding("memory", lambda: _memory(stored[0].bytes))
+        yield _finding("disk and memory", lambda: _room(root, settings, stored[0].bytes))
     if stored and seen:
         yield _finding("time", lambda: _time(workspace, settings, seen[0], stored[0]))
 
@@ -135,29 +129,15 @@ def _server(variable: str) -> str:
     return f"{shown} answers"
 
 
-def _disk(root: Path, model_bytes: int) -> str:
-    free, needed = shutil.disk_usage(root).free, COPIES_ON_DISK * model_bytes + SPARE_BYTES
-    if free < needed:
-        raise NoRoomError(
-            f"{root}: {free / 1e9:.1f} GB are free, a run needs about {needed / 1e9:.1f}; make room, or put the project"
-            " on another disk"
-        )
-    return f"{free / 1e9:.1f} GB free, a run needs about {needed / 1e9:.1f}"
-
-
-def _memory(model_bytes: int) -> str:
-    needed = COPIES_IN_MEMORY * model_bytes + SPARE_BYTES
-    try:
-        told = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
-        free = int(told["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return f"a run needs about {needed / 1e9:.1f} GB; this machine does not say how much is free"
-    if free < needed:
-        raise NoRoomError(
-            f"memory: {free / 1e9:.1f} GB are free, a training needs about {needed / 1e9:.1f}; end other programs, or"
-            " choose a smaller base model or adaptation.strategy=feature_extraction"
-        )
-    return f"{free / 1e9:.1f} GB free, a training needs about {needed / 1e9:.1f}"
+def _room(root: Path, settings: Settings, model_bytes: int) -> str:
+    require_room(root, settings.adaptation, model_bytes)
+    needed, free = needed_room(settings.adaptation, model_bytes), free_room(root)
+    if free is None:
+        return f"a run needs about {needed.memory / 1e9:.1f} GB; this machine does not say how much memory is free"
+    return (
+        f"disk {free.disk / 1e9:.1f} GB free, a run needs about {needed.disk / 1e9:.1f}; memory"
+        f" {free.memory / 1e9:.1f} GB free, about {needed.memory / 1e9:.1f}"
+    )
 
 
 @waiting("measuring how fast the base model is")

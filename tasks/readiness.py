@@ -17,6 +17,7 @@ from graftline.tasks.base_models.sources import installed_package, parse_uri
 from graftline.tasks.base_models.store import LOCK_FILE
 from graftline.tasks.data.dvc_folder import dvc_folder, objects_folder
 from graftline.tasks.data.dvc_pointers import how_to_version
+from graftline.tasks.room import require_room
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import POLICY, read_policy
 from graftline.wording import did_you_mean, shown
@@ -59,9 +60,10 @@ def settings_or_init(root: Path, params: Path, assignments: list[str] | None = N
 
 
 def require_all(root: Path, settings: Settings) -> None:
-    """Raises: the error of the first kind that something is missing of, naming all that is missing."""
+    """Raises: the error of the first kind that something is missing of, naming all that is missing; NoRoomError."""
     missing = missing_things(root, settings)
     if not missing:
+        require_room(root, settings.adaptation, locked_model(Workspace(root), settings.base_model.uri).bytes)
         return
     error, sentences = ERRORS[missing[0].kind], [one.sentence for one in missing]
     if len(sentences) == 1:

@@ -42,6 +42,20 @@ def json_objects(file: TextIO, path: Path) -> Iterator[JsonObject]:
 
     Raises: DataRefusedError if it begins as one array, or as objects over several lines, and does not go on so.
     """
+    whole = _whole_values(file, path)
+    if whole is None:
+        yield from _of_lines(file)
+    else:
+        yield from (_object_of(number, value, "") for number, value in enumerate(_rows_of(whole), start=1))
+
+
+def is_in_lines(file: TextIO, path: Path) -> bool:
+    """Whether each line of an open file is an object. Raises: what `json_objects` raises."""
+    return _whole_values(file, path) is None
+
+
+def _whole_values(file: TextIO, path: Path) -> list[object] | None:
+    """The values of a file that is none of lines, else None, and the file at its beginning."""
     first = next((line for line in file if line.strip()), "").strip()
     file.seek(0)
     if first.startswith(OPENING) and not (first.startswith("{") and _is_whole(first)):
@@ -54,10 +68,9 @@ def json_objects(file: TextIO, path: Path) -> Iterator[JsonObject]:
                 raise _no_form(path, first, error) from None
         else:
             if not _is_whole(first) or len(values) == 1:
-                yield from (_object_of(number, value, "") for number, value in enumerate(_rows_of(values), start=1))
-                return
+                return values
         file.seek(0)
-    yield from _of_lines(file)
+    return None
 
 
 def _rows_of(values: list[object]) -> list[object]:

@@ -93,6 +93,30 @@ def read_rows(path: Path, columns: Sequence[str], *, nested: Nested = refuse_nes
     return _reader(path).rows(path, columns, nested)
 
 
+@dataclass(frozen=True, slots=True)
+class CsvRecord:
+    """One record of a CSV file: its first and its last line, its cells, and why it has none, if so."""
+
+    first: int
+    last: int
+    cells: list[str]
+    fault: str | None
+    raw: str
+
+
+def read_csv_records(path: Path) -> Iterator[CsvRecord]:
+    """The records of a CSV file, the header among them, each with the lines that it takes; blank lines are none."""
+    with open_text(path) as file:
+        lines = _Lines(file)
+        for line, cells, fault, raw in _csv_records(lines):
+            yield CsvRecord(line, lines.number, cells, fault, raw)
+
+
+def is_header(record: CsvRecord) -> bool:
+    """Whether a record, the first of which this holds, names the columns."""
+    return bool(_without_empty_end(record.cells))
+
+
 @dataclass(frozen=True)
 class _Reader:
     header: Callable[[Path], Iterable[tuple[str, str]]]
@@ -123,7 +147,11 @@ def _reader(path: Path) -> _Reader:
 
 
 @contextmanager
-def _open_text(path: Path) -> Iterator[TextIO]:
+def open_text(path: Path) -> Iterator[TextIO]:
+    """A table of text, its line ends as they are; bytes that are not UTF-8 become lone surrogates.
+
+    Raises: DataRefusedError for another encoding.
+    """
     with path.open("rb") as file:
         head = file.read(4096)
     encoding = next((name for mark, name in FOREIGN_MARKS.items() if head.startswith(mark)), None)
@@ -197,7 +225,7 @@ def _csv_records(lines: _Lines) -> Iterator[tuple[int, list[str], str | None, st
 
 
 def _csv_header(path: Path) -> list[tuple[str, str]]:
-    with _open_text(path) as file:
+    with open_text(path) as file:
         for line, cells, fault, _ in _csv_records(_Lines(file)):
             if fault:
                 raise DataRefusedError(f"{path}: line {line}, the header, is {fault}; mend it")
@@ -208,7 +236,7 @@ def _csv_header(path: Path) -> list[tuple[str, str]]:
 
 def _csv_rows(path: Path, columns: Sequence[str], _nested: Nested) -> Iterator[Row]:
     named, most = _widths(path)
-    with _open_text(path) as file:
+    with open_text(path) as file:
         records = _csv_records(_Lines(file))
         header = next(cells for _, cells, _, _ in records if _without_empty_end(cells))
         places = [header.index(name) for name in columns]
@@ -228,7 +256,7 @@ def _widths(path: Path) -> tuple[int, int]:
 
     More than the header has if most rows have as many: in one row alone a comma that is not quoted looks the same.
     """
-    with _open_text(path) as file:
+    with open_text(path) as file:
         records = (cells for _, cells, fault, _ in _csv_records(_Lines(file)) if fault is None)
         header = next(cells for cells in records if _without_empty_end(cells))
         widths = [len(cells) for cells in islice(filter(_without_empty_end, records), SAMPLE_RECORDS)]
@@ -269,7 +297,7 @@ def _json_rows(path: Path, columns: Sequence[str], nested: Nested) -> Iterator[R
 
 
 def _json_objects(path: Path) -> Iterator[JsonObject]:
-    with _open_text(path) as file:
+    with open_text(path) as file:
         yield from json_objects(file, path)
 
 

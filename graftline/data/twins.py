@@ -37,17 +37,37 @@ class TwinRow:
 
 def twins_of(facts: RowFacts, accepted: Sequence[int], settings: DataSettings) -> dict[int, TwinRow]:
     """The twins among the accepted rows, by index."""
-    sides = [facts.splits[index] for index in accepted]
-    if settings.kind == "image":
-        hashes = [facts.hashes[index] for index in accepted]
-        found = straddling_hashes(hashes, sides, most_bits=settings.near_duplicate_bits)
-    elif settings.kind == "audio":
-        found = straddling_equals([facts.contents[index] for index in accepted], sides)
-    else:
-        contents = [facts.contents[index] for index in accepted]
-        found = straddling(contents, sides, similarity=settings.near_duplicate_similarity)
+    found = _straddling(facts, accepted, [facts.splits[index] for index in accepted], settings)
     shared = SHARED[settings.kind]
     return {accepted[at]: _told(facts, accepted[at], accepted[twin.index], twin, shared) for at, twin in found.items()}
+
+
+def likenesses(
+    facts: RowFacts, rows: Sequence[int], others: Sequence[int], settings: DataSettings
+) -> dict[int, tuple[int, float]]:
+    """Those of `rows` that equal, or nearly equal, one of `others`: which one, and how alike the two are, 0 to 1.
+
+    All are indices of readable rows without a fault of their input.
+    """
+    both = [*others, *rows]
+    # As if the others were learned from: then these are their twins.
+    train, test = list[Split](["train"]), list[Split](["test"])
+    sides = train * len(others) + test * len(rows)
+    found = _straddling(facts, both, sides, settings)
+    return {both[at]: (both[twin.index], twin.similarity) for at, twin in found.items()}
+
+
+def _straddling(
+    facts: RowFacts, indices: Sequence[int], sides: Sequence[Split], settings: DataSettings
+) -> dict[int, Twin]:
+    """The twins among some rows if they lay on these sides, by their places in `indices`."""
+    if settings.kind == "image":
+        hashes = [facts.hashes[index] for index in indices]
+        return straddling_hashes(hashes, sides, most_bits=settings.near_duplicate_bits)
+    contents = [facts.contents[index] for index in indices]
+    if settings.kind == "audio":
+        return straddling_equals(contents, sides)
+    return straddling(contents, sides, similarity=settings.near_duplicate_similarity)
 
 
 def _told(facts: RowFacts, index: int, other: int, twin: Twin, shared: str) -> TwinRow:

@@ -7,20 +7,23 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from graftline.base_models.allowed_files import is_model_file
 from graftline.base_models.lock import list_files
 from graftline.digests import CHUNK_BYTES
-from graftline.errors import BaseModelRefusedError, GraftlineError, SettingsError
+from graftline.errors import BaseModelRefusedError, SettingsError
 from graftline.settings.addresses import address_of
+from graftline.tasks.base_models.pace import SourceUnavailableError
 from graftline.tasks.progress import waiting
 from graftline.tasks.scratch import scratch_folder
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from huggingface_hub import HfApi
     from mypy_boto3_s3 import S3Client
+    from urllib3.response import BaseHTTPResponse
 
 # Where our registered models keep the transformers checkpoint that they were made from.
 CHECKPOINT_FOLDER = "artifacts/model"
@@ -29,10 +32,6 @@ BY_CONTENT = "by content"
 TIMEOUT_SECONDS = 20
 RANGE_NOT_SATISFIABLE = 416
 SERVER_ERROR = 500
-
-
-class SourceUnavailableError(GraftlineError):
-    """The source cannot be reached just now; the same call may succeed later. No verdict about the model."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,10 @@ class Source(Protocol):
     def list_files(self) -> list[SourceFile]: ...
 
     def read(self, file: SourceFile, offset: int) -> Iterator[bytes]:
-        """The file's bytes from `offset` on. Raises: SourceUnavailableError, BaseModelRefusedError."""
+        """The file's bytes from `offset` on, handed on as they arrive: a slow source shall be seen to be slow.
+
+        Raises: SourceUnavailableError, BaseModelRefusedError.
+        """
 
 
 @contextmanager
@@ -149,7 +151,7 @@ class HubSource:
             http_stream_backoff("GET", url, headers=headers, timeout=TIMEOUT_SECONDS, max_retries=0) as response,
         ):
             hf_raise_for_status(response)
-            yield from _from_offset(response.iter_bytes(CHUNK_BYTES), offset, partial=response.status_code == 206)
+            yield from _from_offset(response.iter_bytes(), offset, partial=response.status_code == 206)
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,8 @@ class BucketSource:
                 answer = self.client.get_object(Bucket=self.bucket, Key=key, Range=position)
             else:
                 answer = self.client.get_object(Bucket=self.bucket, Key=key, Range=position, VersionId=file.version)
-            yield from _from_offset(answer["Body"].iter_chunks(CHUNK_BYTES), offset, partial="ContentRange" in answer)
+            chunks = _as_they_arrive(answer["Body"], answer["ContentLength"])
+            yield from _from_offset(chunks, offset, partial="ContentRange" in answer)
 
     def _describe(self, key: str) -> SourceFile:
         head = self.client.head_object(Bucket=self.bucket, Key=key)
@@ -267,6 +270,23 @@ def _registered(
     return FolderSource(uri, folder, revision=version)
 
 
+def _as_they_arrive(body: "StreamingBody", length: int) -> Iterator[bytes]:
+    """What a bucket sends; botocore's own way hands nothing on before a chunk is full.
+
+    Raises: urllib3's errors; botocore's IncompleteReadError if it ends early.
+    """
+    from botocore.exceptions import IncompleteReadError
+
+    received = 0
+    with body as entered:
+        raw = cast("BaseHTTPResponse", entered)  # urllib3's, whatever the stubs say
+        while chunk := raw.read1(CHUNK_BYTES):
+            received += len(chunk)
+            yield chunk
+    if received < length:
+        raise IncompleteReadError(actual_bytes=received, expected_bytes=length)
+
+
 def _from_offset(chunks: Iterable[bytes], offset: int, *, partial: bool) -> Iterator[bytes]:
     """The bytes from `offset` on, also from a server that ignored the range and began at the start."""
     surplus = 0 if partial else offset
@@ -295,8 +315,9 @@ def _hub_errors(uri: str) -> Iterator[None]:
 @contextmanager
 def _bucket_errors(uri: str) -> Iterator[None]:
     from botocore import exceptions
+    from urllib3.exceptions import HTTPError
 
-    lost = (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError)
+    lost = (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError, HTTPError)
     try:
         yield
     except lost as error:

@@ -12,6 +12,7 @@ from graftline.base_models.vocabulary import check_vocabulary
 from graftline.digests import file_sha256
 from graftline.errors import BaseModelRefusedError
 from graftline.files import sync_folder
+from graftline.tasks.base_models.pace import at_pace
 from graftline.tasks.base_models.sources import Source, SourceFile, open_source
 from graftline.tasks.progress import Wait
 from graftline.tasks.shared_files import give_back, share
@@ -137,12 +138,13 @@ def read_on(source: Source, file: SourceFile, target: Path, *, where: str, told:
     """Read on until the file is as long as it should be. A source that ends early is asked again while it gives more.
 
     `told` hears how many bytes are there.
-    Raises: BaseModelRefusedError if it ends early without giving more, or goes on past the end.
+    Raises: SourceUnavailableError if it all but stands still; BaseModelRefusedError if it ends early without giving
+    more, or goes on past the end.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("ab") as opened:
         while (offset := opened.tell()) < file.bytes:
-            for chunk in source.read(file, offset):
+            for chunk in at_pace(source.read(file, offset), f"{where}: {file.path}"):
                 opened.write(chunk)
                 told(opened.tell())
                 if opened.tell() > file.bytes:

@@ -71,6 +71,22 @@ def open_repo(root: Path) -> Iterator["Repo"]:
         yield repo
 
 
+@contextmanager
+def open_repo_beside(root: Path, place: Path) -> Iterator["Repo"]:
+    """A repository in the folder `place` with the configuration and the cache of a project's, and without git."""
+    from dvc.repo import Repo
+
+    folder = place / ".dvc"
+    folder.mkdir(exist_ok=True)
+    for name in (CONFIG, LOCAL_CONFIG):
+        path = dvc_folder(root) / name
+        if path.is_file():
+            (folder / name).write_bytes(path.read_bytes())
+    core = {"site_cache_dir": str(private_site_cache(root)), "no_scm": True, "autostage": False}
+    with Repo(str(place.resolve()), config={"core": core, "cache": {"dir": str(cache_folder(root))}}) as repo:
+        yield repo
+
+
 def private_site_cache(root: Path) -> Path:
     """A folder for what DVC unpickles. Its default lies in a place shared with other users."""
     private = dvc_folder(root) / "tmp" / "site_cache"

@@ -21,7 +21,7 @@ DVC_CONFIG = """[core]
 NO_SCM = "    no_scm = true\n"
 NOT_SHARED = "/config.local\n/tmp\n/cache\n"
 IGNORED_BY_GIT = ("/artifacts/", "/reports/", "/.graftline/", "/mlflow/mlflow.db*", "/mlflow/artifacts/",
-                  "/mlflow/history/")  # fmt: skip
+                  "/mlflow/history/", "/feedback/")  # fmt: skip
 
 
 def repository_of(root: Path) -> Path | None:

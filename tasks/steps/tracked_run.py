@@ -21,6 +21,7 @@ from graftline.settings import Settings
 from graftline.settings.by_value import by_value
 from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import ValidatedData
+from graftline.tasks.data.origins import said_of
 from graftline.tasks.own_code import code_sha256
 from graftline.tasks.registry.history import user
 from graftline.tasks.registry.versions import RUN_KEY
@@ -186,6 +187,7 @@ def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | Non
     settings, policy, data, base, source = inputs.settings, inputs.policy, inputs.data, inputs.base, inputs.source
     made = provenance(workspace, settings, threads=thread_count(settings.adaptation.threads))
     made |= {"data_version": data.data.version, "data_modified": data.data.modified, "data_sha256": data.data.sha256}
+    made |= {"data_origin": said_of(workspace, data.data.folder, data.data.version)}
     made |= {"probe_sha256": source.rows.data.sha256 if source else None}
     made |= {"base_model": base.uri, "base_model_revision": base.revision, "base_model_sha256": base.digest}
     made |= {"policy": policy.model_dump(mode="json"), "policy_sha256": policy.sha256}
@@ -193,6 +195,8 @@ def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | Non
     server.log_dict(run_id, made, PROVENANCE)
     for name in ("git_commit", "git_clean", "data_version", "data_modified", "base_model", "base_model_sha256"):
         server.set_tag(run_id, f"graftline.{name}", str(made[name]))
+    if made["data_origin"]:
+        server.set_tag(run_id, "graftline.data_origin", str(made["data_origin"]))
     commit = cast("str | None", made["git_commit"])
     why = unrepeatable(commit, cast("str | None", made["git_refusal"]))
     server.set_tag(run_id, REPRODUCIBLE, f"{NOT}{why}" if why else "yes")

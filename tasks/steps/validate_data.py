@@ -3,7 +3,7 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, cast
@@ -47,6 +47,8 @@ CHECKING_LIBRARIES: dict[Kind, tuple[str, ...]] = {
 SUITE, CHECKPOINT = "suite.json", "checkpoint.json"
 QUARANTINE, TWINS, PAGE = "quarantine.jsonl", "twins.jsonl", "validation.html"
 CHECKS, SUMMARY = "validation.json", "summary.json"
+# What refused data were looked at for; a finished folder's manifest says it.
+INPUTS = "inputs.json"
 
 logger = logging.getLogger("graftline.validate_data")
 
@@ -72,9 +74,23 @@ def validate_data(workspace: Workspace, settings: DataSettings, version: DataVer
         depends_on=depends_on,
         code=(__name__, render.__module__, visible.__module__, *answers.modules("targets")),
         libraries=(*LIBRARIES, *CHECKING_LIBRARIES[settings.kind]),
-        build=lambda folder: _build(folder, refused, workspace, settings, version, answers.targets),
+        build=lambda folder: _noting(
+            refused,
+            depends_on,
+            lambda: _build(folder, refused, workspace, settings, version, answers.targets),
+        ),
     )
     return _record(folder, settings, version)
+
+
+def _noting(refused: Path, depends_on: Mapping[str, JsonValue], build: Callable[[], None]) -> None:
+    """Build, and where the data are refused write beside the page what they were looked at for."""
+    try:
+        build()
+    except DataRefusedError:
+        if refused.is_dir():
+            write_json(refused / INPUTS, {"depends_on": {**depends_on}})
+        raise
 
 
 @waiting("validating the data")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 START_SECONDS = 60
 STOP_SECONDS = 20
 RELAY_BYTES = 1 << 16
+TRICKLE_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class CuttingProxy:
     target_port: int
     cut_after_bytes: int
     cuts: int = 1
+    trickle_after_bytes: int | None = None
+    """From there on one byte at a time, fifty a second."""
     port: int = 0
     sent_bytes: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -141,12 +144,24 @@ def _relay_down(upstream: socket.socket, client: socket.socket, proxy: CuttingPr
             cut = proxy.cuts > 0 and sent_bytes + len(content) > proxy.cut_after_bytes
             proxy.cuts -= cut
         content = content[: proxy.cut_after_bytes - sent_bytes] if cut else content
-        client.sendall(content)
+        if proxy.trickle_after_bytes is not None and sent_bytes + len(content) > proxy.trickle_after_bytes:
+            _trickle(content, client)
+        else:
+            client.sendall(content)
         sent_bytes += len(content)
         proxy.sent_bytes += len(content)
         if cut:
             client.shutdown(socket.SHUT_RDWR)
             return
+
+
+def _trickle(content: bytes, client: socket.socket) -> None:
+    try:
+        for place in range(len(content)):
+            client.sendall(content[place : place + 1])
+            time.sleep(TRICKLE_SECONDS)
+    except OSError:
+        return  # who waited has hung up
 
 
 def _weed() -> str:

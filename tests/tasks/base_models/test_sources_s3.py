@@ -9,7 +9,7 @@ import pytest
 
 from graftline.errors import BaseModelRefusedError
 from graftline.tasks.base_models.locking import lock_model
-from graftline.tasks.base_models.sources import SourceUnavailableError
+from graftline.tasks.base_models.pace import SourceUnavailableError
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.workspace import Workspace
 from tests.support.servers import CuttingProxy, S3Server, free_ports, running_proxy, running_s3
@@ -76,6 +76,25 @@ def test_a_download_that_was_cut_goes_on_where_it_stopped(
         assert not (workspace.artifacts / "base_models" / digest).exists()
         assert fetch_model.fn(workspace, uri).outcome == "ran"
         assert proxy.sent_bytes < 1.2 * size_bytes
+
+
+def test_a_bucket_that_sends_a_byte_now_and_then_ends_the_try_and_is_gone_on_with(
+    workspace: Workspace, client: "S3Client", server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = upload(client, workspace.root / "model", "models", "slow")
+    lock_and_forget(workspace, uri)
+    monkeypatch.setattr("graftline.tasks.base_models.pace.WINDOW_SECONDS", 1.0)
+    target = int(server.url.rpartition(":")[2])
+    with running_proxy(CuttingProxy(target, 0, cuts=0, trickle_after_bytes=1_000_000)) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
+        with pytest.raises(
+            SourceUnavailableError, match=r"bytes came in \d+ seconds, expected at least 4,000 a second"
+        ):
+            fetch_model.fn(workspace, uri)
+        before = proxy.sent_bytes
+        proxy.trickle_after_bytes = None
+        assert fetch_model.fn(workspace, uri).outcome == "ran"
+        assert proxy.sent_bytes - before < 3_500_000  # of 4 MB: what had come was not sent again
 
 
 def test_changed_and_cut_objects_are_refused(workspace: Workspace, client: "S3Client") -> None:

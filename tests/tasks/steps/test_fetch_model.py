@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,7 +21,7 @@ from graftline.errors import BaseModelRefusedError, GraftlineError, SettingsErro
 from graftline.files import files_below
 from graftline.flows.cli import app
 from graftline.tasks.base_models.locking import lock_model
-from graftline.tasks.base_models.sources import SourceUnavailableError
+from graftline.tasks.base_models.pace import SourceUnavailableError
 from graftline.tasks.base_models.store import LOCK_FILE, BaseModel, verify_base_model
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.workspace import Workspace
@@ -269,6 +270,7 @@ class FakeHub:
     longest_answer_bytes: int = 1 << 30
     ignores_ranges: bool = False
     status: int = 200
+    seconds_per_byte: float = 0
     asked: list[str] = field(default_factory=list)
     ranges: list[str | None] = field(default_factory=list)
 
@@ -298,10 +300,13 @@ def hub(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeH
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, content = fake.answer(self.path.partition("?")[0], self.headers["Range"])
+            slowly = fake.seconds_per_byte and "/resolve/" in self.path
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            for piece in [content[place : place + 1] for place in range(len(content))] if slowly else [content]:
+                self.wfile.write(piece)
+                time.sleep(fake.seconds_per_byte)
 
         def log_message(self, *arguments: object) -> None:
             return
@@ -336,6 +341,22 @@ def test_a_hub_model_whose_configuration_asks_for_code_is_refused(workspace: Wor
     (hub.folder / "config.json").write_text('{"auto_map": {"AutoModel": "modeling.Model"}}')
     with pytest.raises(BaseModelRefusedError, match=r"config\.json has the key auto_map"):
         lock_model(workspace, HUB_URI)
+
+
+def test_a_hub_that_sends_a_byte_now_and_then_is_told_apart_from_a_silent_one_and_gone_on_with(
+    workspace: Workspace, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = lock_model(workspace, HUB_URI)
+    forget_stored(workspace)
+    monkeypatch.setattr("graftline.tasks.base_models.pace.WINDOW_SECONDS", 1.0)
+    hub.seconds_per_byte = 0.02
+    slow = r"hf:.*: \d+ bytes came in 1 seconds, expected at least 4,000 a second; .* a fetch goes on where it stopped"
+    with pytest.raises(SourceUnavailableError, match=slow):
+        fetch(workspace, HUB_URI)
+    hub.seconds_per_byte = 0
+    hub.ranges.clear()
+    assert fetch(workspace, HUB_URI).path.name == locked.digest
+    assert hub.ranges[0] not in (None, "bytes=0-")
 
 
 def test_a_server_that_ends_early_is_asked_for_the_rest(workspace: Workspace, hub: FakeHub) -> None:
