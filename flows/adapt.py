@@ -15,7 +15,7 @@ from graftline.flows.form_fields import Note
 from graftline.flows.run_page import name_run_under_way, of_verdict, told
 from graftline.flows.waiting import wait_for_approval
 from graftline.settings import Settings
-from graftline.tasks.cache import trim_cache
+from graftline.tasks.cache import cache_limit, trim_cache
 from graftline.tasks.data.in_use import data_in_use
 from graftline.tasks.patience import patient
 from graftline.tasks.readiness import require_all
