@@ -17,7 +17,7 @@ VERBS: Mapping[str, Sequence[Callable[..., None]]] = {
     "Begin": (project.init, line.check, line.plan, project.settings),
     "Adapt": (line.adapt, line.reproduce),
     "Set up": (project.lock, project.convert, project.up, project.gc),
-    "Use": (registry.predict, registry.compare, registry.models),
+    "Use": (registry.serve, registry.predict, registry.compare, registry.models),
     "Registered models": (
         registry.promote,
         registry.approve,
