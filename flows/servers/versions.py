@@ -17,6 +17,7 @@ from graftline.errors import GraftlineError, RegistryRefusedError
 from graftline.flows.servers.services import Service, service
 from graftline.tasks.serving import from_source, version_process
 from graftline.tasks.serving.access import TOKEN, TOKEN_FILE
+from graftline.tasks.serving.batching import LANES
 from graftline.tasks.serving.front import Front
 from graftline.tasks.serving.live_version import LiveVersion, checked, is_up
 
@@ -210,7 +211,8 @@ class Versions(threading.Thread):
     @contextmanager
     def _process(self, what: str, folder: Path, socket: Path) -> Iterator[Service]:
         # As a file and not as a module, with no folder of ours on the path: graftline is the model's to import.
-        threads = os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0)))
+        # It is asked several batches at once: together they take all cores, and none waits for another's.
+        threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, len(os.sched_getaffinity(0)) // LANES))
         command = [
             *(sys.executable, "-P", from_source.__file__, str(folder)),
             *(version_process.__file__, str(folder), str(socket), threads, str(self._keep_vectors)),

@@ -39,9 +39,10 @@ class RequestLimits(Section):
 class Batching(Section):
     """How requests that come at once are answered together."""
 
-    inputs: Annotated[int, Field(ge=1, le=1000)] = 32
+    inputs: Annotated[int, Field(ge=1, le=1000)] = 8
     """The most inputs that the model is asked at once. A batch is whatever waits when the model becomes free, so that
-    no request waits for others; 1 turns batching off."""
+    no request waits for others; 1 turns batching off. More brings hardly anything on a processor, and has those who
+    came first wait for those who came last."""
 
 
 class ServedLog(Section):

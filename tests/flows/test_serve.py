@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,10 @@ from tests.support.served import is_up
 from tests.support.serving import (
     MODEL,
     Serving,
-    files_of,
     kill,
     move_champion,
     processes_of,
-    register_judged,
+    register_seeds,
     serving,
 )
 from tests.support.tiny_model_files import flip_byte
@@ -45,12 +45,28 @@ SECRET = "a-token-that-is-long-enough"
 SWITCH_SECONDS = 120
 
 
+@dataclass(frozen=True)
+class Registry:
+    """A project and where its registry keeps versions 1, 2 and 3."""
+
+    workspace: Workspace
+    folders: list[Path]
+
+    @property
+    def root(self) -> Path:
+        return self.workspace.root
+
+    def weights_of(self, version: int) -> Path:
+        (weights,) = self.folders[version - 1].rglob("model.safetensors")
+        return weights
+
+
 @pytest.fixture
-def registry(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def registry(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     """A project with three judged versions, the first of them the champion."""
     workspace = connected(tmp_path, empty_store, monkeypatch)
-    assert register_judged(workspace, 0, 1, 2) == [1, 2, 3]
-    return workspace
+    folders = register_seeds(workspace, 0, 1, 2)
+    return Registry(workspace, folders)
 
 
 @contextmanager
@@ -68,24 +84,19 @@ def crowd(server: Serving) -> Iterator[Crowd]:
 
 
 @contextmanager
-def tracking_server_of(workspace: Workspace) -> Iterator[str]:
+def tracking_server_of(root: Path) -> Iterator[str]:
     """MLflow's server around the project's store."""
     address = f"http://127.0.0.1:{free_port()}"
-    shutil.copy(PROJECT / "mlflow" / "server.yaml", workspace.root / "mlflow")
-    command, environment = tracking_server(workspace.root, address)
-    log = workspace.root / "mlflow.log"
-    with service("MLflow", command, folder=workspace.root, environment=environment, log=log):
+    shutil.copy(PROJECT / "mlflow" / "server.yaml", root / "mlflow")
+    command, environment = tracking_server(root, address)
+    log = root / "mlflow.log"
+    with service("MLflow", command, folder=root, environment=environment, log=log):
         wait_until(lambda: is_up(f"{address}/health"))
         yield address
 
 
 def refused(*arguments: str) -> Any:
     return CliRunner().invoke(app, ["serve", *arguments])
-
-
-def weights_of(workspace: Workspace, seed: int) -> Path:
-    (weights,) = files_of(workspace, seed).rglob("model.safetensors")
-    return weights
 
 
 def logged(workspace: Workspace) -> dict[str, dict[str, Any]]:
@@ -108,7 +119,7 @@ def require_no_old_answers(seen: list[Seen], old: int, new: int) -> None:
 
 
 @pytest.mark.full
-def test_the_alias_moves_under_clients_and_sigterm_comes_and_no_row_is_lost(registry: Workspace) -> None:
+def test_the_alias_moves_under_clients_and_sigterm_comes_and_no_row_is_lost(registry: Registry) -> None:
     with serving(registry.root) as server:
         alone = {text: server.predict(text)["predictions"][0] for text in TEXTS}
         with crowd(server) as first:
@@ -129,7 +140,7 @@ def test_the_alias_moves_under_clients_and_sigterm_comes_and_no_row_is_lost(regi
     assert processes_of(registry.root) == []
     answers = [one for one in first.seen + last.seen if one.status == 200]
     given = {id_: (one.version, answer) for one in answers for id_, answer in by_id(one)}
-    rows = logged(registry)
+    rows = logged(registry.workspace)
     assert given.keys() <= rows.keys()
     assert result["rows"] == {"answered": len(rows), "logged": len(rows), "lost": 0}
     for id_, (version, answer) in given.items():
@@ -153,8 +164,8 @@ def texts_of(one: Seen) -> list[str]:
 
 
 @pytest.mark.full
-def test_a_damaged_version_is_refused_and_a_killed_process_started_again_behind_the_token(registry: Workspace) -> None:
-    flip_byte(weights_of(registry, 1))
+def test_a_damaged_version_is_refused_and_a_killed_process_started_again_behind_the_token(registry: Registry) -> None:
+    flip_byte(registry.weights_of(2))
     (registry.root / "mlflow" / "serving.yaml").write_text("log: {keeps: digest, flush_seconds: 1}\n")
     with serving(registry.root, token=SECRET) as server:
         assert server.ask("/version", authorization="Bearer wrong")[0] == 401
@@ -173,15 +184,15 @@ def test_a_damaged_version_is_refused_and_a_killed_process_started_again_behind_
         wait_for_version(server, 3)
         result = server.stop(signal.SIGINT)
     assert result["versions"] == [1, 1, 3]
-    row = logged(registry)["after the kill"]
+    row = logged(registry.workspace)["after the kill"]
     assert (row["version"], row["features"], row["facts"], row["input"]) == (1, None, [], None)
     for file in (server.log, *(registry.root / ".graftline" / "logs").iterdir()):
         assert SECRET not in file.read_text()
 
 
 @pytest.mark.full
-def test_what_the_registry_of_a_server_names_is_followed(registry: Workspace) -> None:
-    with tracking_server_of(registry) as address, serving(registry.root, MLFLOW_TRACKING_URI=address) as server:
+def test_what_the_registry_of_a_server_names_is_followed(registry: Registry) -> None:
+    with tracking_server_of(registry.root) as address, serving(registry.root, MLFLOW_TRACKING_URI=address) as server:
         before = server.predict(*TEXTS)["predictions"]
         move_champion(3)
         wait_for_version(server, 3)
@@ -190,7 +201,7 @@ def test_what_the_registry_of_a_server_names_is_followed(registry: Workspace) ->
     assert not list((registry.root / "artifacts" / "scratch").iterdir())
 
 
-def test_what_cannot_be_served_is_said(registry: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_served_is_said(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(registry.root)
     for arguments, error, said in (
         ((MODEL, "--version", "9"), RegistryRefusedError, "not in the registry"),
@@ -201,12 +212,12 @@ def test_what_cannot_be_served_is_said(registry: Workspace, monkeypatch: pytest.
     ):
         done = refused(*arguments, "--port", "0")
         assert (done.exit_code, said in done.output) == (error.exit_code, True), done.output
-    flip_byte(weights_of(registry, 0))
+    flip_byte(registry.weights_of(1))
     done = refused(MODEL, "--port", "0")
     assert (done.exit_code, "model.safetensors was changed" in done.output) == (6, True)
 
 
-def test_a_port_that_is_taken_is_said(registry: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_is_taken_is_said(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(registry.root)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -215,7 +226,7 @@ def test_a_port_that_is_taken_is_said(registry: Workspace, monkeypatch: pytest.M
     assert (done.exit_code, "cannot be used" in done.output) == (2, True)
 
 
-def test_settings_that_are_none_are_refused(registry: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_that_are_none_are_refused(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(registry.root)
     (registry.root / "mlflow" / "serving.yaml").write_text("limits: {bodymebibytes: 3}\n")
     done = refused(MODEL, "--port", "0")

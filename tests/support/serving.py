@@ -14,21 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import mlflow
 import numpy as np
 from mlflow import MlflowClient
 
+from benchmarks.serving.registry import register_judged
 from graftline.models.folders import save_classifier
 from graftline.models.media import Medium
-from graftline.tasks.registry.carrying_out import append, settled
-from graftline.tasks.registry.history import deciding
-from graftline.tasks.registry.records import Entry
 from graftline.tasks.registry.versions import CHAMPION
 from graftline.tasks.serving.live_version import OK, LiveVersion, Reply
 from graftline.tasks.serving.request_reading import Reading
-from graftline.tasks.steps.register_model import served_parts
-from graftline.tasks.tracking.model_files import digests_of
-from graftline.tasks.tracking.server import experiment_of
 from graftline.tasks.workspace import Workspace
 from tests.support.running_project import PROJECT, free_port, wait_until
 from tests.support.served import is_up
@@ -65,36 +59,13 @@ class StandIn(LiveVersion):
         return Reply(OK, records, np.array([[len(text), self.number] for text in texts], np.float32))
 
 
-def register_judged(workspace: Workspace, *seeds: int) -> list[int]:
-    """A judged version for each seed of its head, as its record knows its files; the first becomes the champion."""
-    client, numbers = MlflowClient(), []
-    client.create_registered_model(MODEL)
-    run = client.create_run(experiment_of(workspace, MODEL))
-    base = write_tiny_model(workspace.root / "base")
+def register_seeds(workspace: Workspace, *seeds: int) -> list[Path]:
+    """A judged version for each seed of its head, the first of them the champion; the folders of their files."""
+    base, adapted = write_tiny_model(workspace.root / "base"), []
     for seed in seeds:
-        made = workspace.root / "made" / str(seed)
-        save_classifier(tiny_classifier(base, seed=seed), tiny_preprocessor(base), made / "adapted")
-        parts = served_parts(made / "adapted", "text", "single_label", column="text", scratch=made / "scratch")
-        mlflow.pyfunc.save_model(path=made / "registered", **parts)
-        version = client.create_model_version(MODEL, (made / "registered").as_uri(), run.info.run_id)
-        numbers.append(int(version.version))
-        _judge(workspace, numbers[-1], run.info.run_id, digests_of(MODEL, made / "registered"))
-    client.set_registered_model_alias(MODEL, CHAMPION, str(numbers[0]))
-    return numbers
-
-
-def files_of(workspace: Workspace, seed: int) -> Path:
-    """The files of the version that was registered with this seed."""
-    return workspace.root / "made" / str(seed) / "registered"
-
-
-def _judge(workspace: Workspace, number: int, run_id: str, files: dict[str, str]) -> None:
-    with deciding(workspace, MODEL):
-        entry = Entry(
-            action="verdict", version=number, champion_before=None, champion_after=None, why="a test", verdict="HOLD",
-            reasons=("a test",), run_id=run_id, files=files,
-        )  # fmt: skip
-        append(workspace, MODEL, settled(workspace, MODEL), entry)
+        adapted.append(workspace.root / "adapted" / str(seed))
+        save_classifier(tiny_classifier(base, seed=seed), tiny_preprocessor(base), adapted[-1])
+    return register_judged(workspace, MODEL, adapted)
 
 
 def move_champion(version: int) -> None:
