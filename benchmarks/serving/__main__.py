@@ -71,7 +71,7 @@ def main() -> None:
             _measure(server, bodies, WARM_UP_SECONDS)
         turns = [_turn(servers, bodies, options.seconds, number) for number in range(options.turns)]
         switch = _switch(servers[OURS], bodies, options.seconds)
-    write_page(options.page, describe(_cores()), turns, switch)
+    write_page(options.page, describe(_cores()), turns, switch, load=os.getloadavg()[1])
 
 
 def _options() -> argparse.Namespace:

@@ -37,8 +37,11 @@ class Switch:
     parts: Mapping[str, Measured]
 
 
-def write_page(path: Path, machine: Mapping[str, str], turns: Sequence[Turn], switch: Switch) -> None:
-    """The first side of the turns is ours; the others are compared with it, turn by turn."""
+def write_page(path: Path, machine: Mapping[str, str], turns: Sequence[Turn], switch: Switch, *, load: float) -> None:
+    """The first side of the turns is ours; the others are compared with it, turn by turn.
+
+    `load`: how many programs wanted to compute on average while it was measured, the servers and clients among them.
+    """
     ours, *others = turns[0]
     lines = [
         "# Serving 50 clients",
@@ -49,6 +52,11 @@ def write_page(path: Path, machine: Mapping[str, str], turns: Sequence[Turn], sw
         f" ({len(turns)}, each beginning with another server), so that whatever else the machine does meets all of"
         " them. Quotients are taken within a turn: the median, and the lowest and highest. `graftline serve` has its"
         " defaults: it logs every row with its features. Made by `python -m benchmarks.serving`.",
+        "",
+        f"While it was measured {load:.0f} threads wanted to compute on average. Where these are more than cores,"
+        " others' work among them, a server is given the more of the processor the more threads it has: MLflow's runs"
+        " six requests at once, each with all its threads, `graftline serve` two. Rows *per second of processor* that a"
+        " server, and all that it started, has used depend on that far less.",
         "",
         "| server | rows a second | per processor second | median ms | p95 ms | failed |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import sys
 import tempfile
 import threading
 import time
@@ -15,11 +14,10 @@ from pathlib import Path
 
 from graftline.errors import GraftlineError, RegistryRefusedError
 from graftline.flows.servers.services import Service, service
-from graftline.tasks.serving import from_source, version_process
 from graftline.tasks.serving.access import TOKEN, TOKEN_FILE
 from graftline.tasks.serving.batching import LANES
 from graftline.tasks.serving.front import Front
-from graftline.tasks.serving.live_version import LiveVersion, checked, is_up
+from graftline.tasks.serving.live_version import LiveVersion, checked, command_of, is_up
 
 POLL_SECONDS = 2.0
 # Importing PyTorch on a cold disk, and a model of gigabytes.
@@ -210,13 +208,11 @@ class Versions(threading.Thread):
 
     @contextmanager
     def _process(self, what: str, folder: Path, socket: Path) -> Iterator[Service]:
-        # As a file and not as a module, with no folder of ours on the path: graftline is the model's to import.
         # It is asked several batches at once: together they take all cores, and none waits for another's.
-        threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, len(os.sched_getaffinity(0)) // LANES))
-        command = [
-            *(sys.executable, "-P", from_source.__file__, str(folder)),
-            *(version_process.__file__, str(folder), str(socket), threads, str(self._keep_vectors)),
-        ]
+        threads = max(1, len(os.sched_getaffinity(0)) // LANES)
+        if (said := os.environ.get("OMP_NUM_THREADS", "")).isdecimal():
+            threads = int(said)
+        command = command_of(folder, socket, threads=threads, keep_vectors=self._keep_vectors)
         log = self._root / ".graftline" / "logs" / f"serve_{what.replace(' ', '_')}.log"
         with service(what, command, folder=self._root, environment=_environment(), log=log) as started:
             yield started

@@ -121,6 +121,10 @@ class Batches:
                 self._under_way[live] += 1
             try:
                 await self._answer(live, [one for one in batch if self._is_read_for(one, live.reading)])
+            except Exception as error:  # whatever it was, who comes next is answered
+                logger.warning("version %d: a batch failed", live.number, exc_info=error)
+                for one in batch:
+                    _settle(one, error)
             finally:
                 async with self._changed:
                     self._under_way[live] -= 1
@@ -164,7 +168,7 @@ class Batches:
             for one in batch:
                 one.taken = False
             return
-        except (httpx.TransportError, ValueError, KeyError) as error:  # ended, hangs, or speaks nonsense
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:  # ended, hangs, or speaks nonsense
             live.broken = True
             logger.warning("version %d did not answer %d inputs (%r)", live.number, len(inputs), error)
             for one in batch:

@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from graftline.models.preprocessing import Raw
 from graftline.settings.serving import MEBIBYTE, Serving
 from graftline.tasks.serving.batching import Answered, Batches, VersionGoneError
 from graftline.tasks.serving.counting import CONTENT_TYPE_LATEST, Counts
@@ -87,8 +88,7 @@ class Front:
         body = bytearray()
         try:
             await self._receive(request, body, deadline)
-            question = await self._parsed(bytes(body), request)
-            answered = await self._asked(question, deadline)
+            question, answered = await self._asked(bytes(body), request, deadline)
             return await self._answer(question, answered, began, came)
         except RefusedQuestionError as error:
             return refusal(error.status, str(error))
@@ -118,18 +118,18 @@ class Front:
         except TimeoutError:
             raise RefusedQuestionError(f"the body did not come within {limits.seconds:g} s", 408) from None
 
-    async def _parsed(self, body: bytes, request: Request) -> Question:
-        limits = self._settings.limits
-        if len(body) <= LARGE_BYTES:
-            return read_question(body, request.headers, limits)
-        return await asyncio.to_thread(read_question, body, request.headers, limits)
-
-    async def _asked(self, question: Question, deadline: float) -> Answered:
-        live = self.batches.live
+    async def _asked(self, body: bytes, request: Request, deadline: float) -> tuple[Question, Answered]:
+        live, headers = self.batches.live, request.headers
         if live is None:
             raise VersionGoneError
-        inputs = question.inputs(live.reading, self._settings.limits.inputs)
-        return await self.batches.answer(question, live.reading, inputs, deadline)
+        reading, limits = live.reading, self._settings.limits
+
+        def read() -> tuple[Question, list[Raw]]:
+            question = read_question(body, headers, limits)
+            return question, question.inputs(reading, limits.inputs)
+
+        question, inputs = read() if len(body) <= LARGE_BYTES else await asyncio.to_thread(read)
+        return question, await self.batches.answer(question, reading, inputs, deadline)
 
     async def _answer(self, question: Question, answered: Answered, began: float, came: datetime) -> Response:
         version, reply = answered.version, answered.reply

@@ -1,7 +1,7 @@
 """A version's running process (version_process.py) and how it is asked over its socket."""
 
 import json
-import logging
+import sys
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from graftline.errors import RegistryRefusedError
 from graftline.models.media import Medium
 from graftline.models.preprocessing import Raw
 from graftline.settings import Kind
+from graftline.tasks.serving import from_source, version_process
 from graftline.tasks.serving.request_reading import JSON, Reading
 from graftline.tasks.serving.version_process import DESCRIPTION, WIDTH
 from graftline.wording import ERROR_CHARACTERS, shortened
@@ -25,8 +26,6 @@ EXAMPLE = "serving_input_example.json"
 # A first answer pays for what is loaded late.
 CHECK_SECONDS = 120
 OK = 200
-
-logger = logging.getLogger("graftline.serving")
 
 
 @dataclass(frozen=True)
@@ -92,6 +91,15 @@ def _message(content: bytes) -> str:
         return str(json.loads(content)["message"])
     except (ValueError, KeyError, TypeError):
         return shortened(content.decode(errors="replace"), ERROR_CHARACTERS)
+
+
+def command_of(folder: Path, socket: Path, *, threads: int, keep_vectors: bool) -> list[str]:
+    """What starts the process of the version in a folder, which answers at the socket."""
+    # As a file and not as a module, with no folder of ours on the path: graftline is the model's to import.
+    return [
+        *(sys.executable, "-P", from_source.__file__, str(folder)),
+        *(version_process.__file__, str(folder), str(socket), str(threads), str(keep_vectors)),
+    ]
 
 
 def is_up(socket: Path) -> bool:

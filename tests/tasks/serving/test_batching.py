@@ -178,3 +178,15 @@ def test_what_a_process_that_had_ended_was_never_asked_is_answered_by_the_next()
         assert sorted(labels(one)[0] for one in await asyncio.gather(*waiting)) == ["a by 2", "b by 2", "c by 2"]
 
     run(work)
+
+
+def test_whatever_goes_wrong_with_a_batch_the_next_one_is_answered() -> None:
+    async def work(batches: Batches, live: StandIn) -> None:
+        for _ in range(2 * LANES):
+            live.fault = RuntimeError("unforeseen")
+            with pytest.raises(RuntimeError, match="unforeseen"):
+                await ask(batches, "a")
+            live.fault = None
+            assert labels(await ask(batches, "b")) == ["b by 1"]
+
+    run(work)

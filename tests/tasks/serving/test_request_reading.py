@@ -16,6 +16,7 @@ from graftline.tasks.serving.request_reading import (
     CSV,
     ID_CHARACTERS,
     JSON,
+    PARQUET,
     Reading,
     RefusedQuestionError,
     depth_of,
@@ -23,6 +24,7 @@ from graftline.tasks.serving.request_reading import (
 )
 from tests.tasks.serving.test_forms_of_requests import KINDS, forms_of_requests, inputs
 
+FORMS = ("inputs", "instances", "dataframe_split", "dataframe_records")
 TEXTS = Reading("text", "review")
 LIMITS = RequestLimits(inputs=3, depth=6)
 
@@ -103,6 +105,26 @@ def test_ids_come_beside_the_inputs_or_in_a_header() -> None:
 def test_ids_that_do_not_fit_are_refused(ids: object) -> None:
     with pytest.raises(RefusedQuestionError, match="ids"):
         read({"inputs": ["a", "b"], "ids": ids})
+
+
+CELLS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+ANYTHING = st.recursive(
+    CELLS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["columns", "data", "review", "a"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(form=st.sampled_from(sorted([*FORMS, "ids", "other"])), value=ANYTHING, kind=st.sampled_from(KINDS))
+def test_whatever_is_sent_is_read_or_refused(form: str, value: object, kind: Kind) -> None:
+    contents(json.dumps({form: value}).encode(), JSON, Reading(kind, "review"))
+
+
+@given(st.binary(max_size=60), st.sampled_from([JSON, CSV, PARQUET]))
+def test_whatever_bytes_are_sent_are_read_or_refused(body: bytes, content_type: str) -> None:
+    contents(body, content_type, TEXTS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
