@@ -18,7 +18,7 @@ VERBS: Mapping[str, Sequence[Callable[..., None]]] = {
     "Adapt": (line.adapt, line.reproduce),
     "New rows": (rows.quarantine, rows.feedback),
     "Set up": (project.lock, project.convert, project.up, project.gc, registry.move_history),
-    "Use": (registry.predict, registry.compare, registry.models),
+    "Use": (registry.serve, registry.predict, registry.compare, registry.models),
     "Registered models": (
         registry.promote,
         registry.approve,

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from graftline.errors import SettingsError
 from graftline.settings.description import EMPTY, REQUIRED, SettingDescription, described, described_settings
+from graftline.settings.serving import SERVING, Serving
 from graftline.verdict.policy import POLICY, Policy
 from graftline.wording import nearest
 
@@ -18,11 +19,11 @@ INDENT = "    "
 
 
 def settings(key: str | None = None) -> dict[str, JsonValue]:
-    """All settings, those of the section `key`, or that one; `policy` is the section of the promotion policy.
+    """All settings, those of the section `key`, or that one; `policy` is the promotion policy, `serving` a server.
 
     A plain function: it reads nothing but Graftline itself. Raises: SettingsError with the nearest key.
     """
-    known = [*described_settings(), *described(Policy, "policy")]
+    known = [*described_settings(), *described(Policy, "policy"), *described(Serving, "serving")]
     shown = [setting for setting in known if _belongs(setting.key, key)]
     if not shown:
         raise SettingsError(f"settings {key}: {_unknown(str(key), [setting.key for setting in known])}")
@@ -30,7 +31,7 @@ def settings(key: str | None = None) -> dict[str, JsonValue]:
 
 
 def _belongs(name: str, key: str | None) -> bool:
-    return not name.startswith("policy.") if key is None else name == key or name.startswith(f"{key}.")
+    return not name.startswith(("policy.", "serving.")) if key is None else name == key or name.startswith(f"{key}.")
 
 
 def _unknown(key: str, names: Sequence[str]) -> str:
@@ -44,7 +45,10 @@ def _unknown(key: str, names: Sequence[str]) -> str:
 def _printed(shown: Sequence[SettingDescription], key: str | None) -> str:
     blocks = [_block(setting) for setting in shown]
     if key is None:
-        blocks.append(f"Each stands in params.yaml; {POLICY} is explained by `graftline settings policy`.")
+        blocks.append(
+            f"Each stands in params.yaml; {POLICY} is explained by `graftline settings policy`, {SERVING}"
+            " by `graftline settings serving`."
+        )
     return "\n\n".join(blocks)
 
 

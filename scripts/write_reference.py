@@ -13,6 +13,7 @@ import typer
 
 from graftline.flows.cli import VERBS, app
 from graftline.settings.description import EMPTY, REQUIRED, SettingDescription, described, described_settings
+from graftline.settings.serving import SERVING, Serving
 from graftline.verdict.policy import POLICY, Policy
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
@@ -33,6 +34,7 @@ def pages() -> Mapping[str, str]:
     return {
         "settings.md": settings_page(),
         "policy.md": policy_page(),
+        "serving.md": serving_page(),
         "command-line.md": command_line_page(),
     }
 
@@ -55,6 +57,16 @@ def policy_page() -> str:
         " [explained](../explanation/verdict.md); what to set first says"
         " [a page of its own](../how-to/policy-and-approval.md).",
         _entries(described(Policy)),
+    )
+
+
+def serving_page() -> str:
+    """Every key of the settings of a server."""
+    return _page(
+        "Serving",
+        f"Every key of `{SERVING}`, which [`graftline serve`](../how-to/serve.md) reads. Without the file the defaults"
+        " count.",
+        _entries(described(Serving)),
     )
 
 

@@ -207,6 +207,32 @@ def predict(
         raise typer.Exit(DataRefusedError.exit_code)
 
 
+def serve(
+    name: Name,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes a free one.")] = 5001,
+    version: Annotated[
+        int | None, typer.Option("--version", help="Answer with this version, whatever happens in the registry.")
+    ] = None,
+    alias: Annotated[
+        str | None,
+        typer.Option("--alias", help="Answer with the version that carries this alias now; without it, the champion."),
+    ] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="The address to listen at; others than this machine's own need a token.")
+    ] = "127.0.0.1",
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Answer requests with the champion, and with the next one as soon as the alias moves, until Ctrl-C."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.serve import serve
+
+        return serve(Path.cwd(), name, version=version, alias=alias, host=host, port=port, say=say)
+
+    run_verb(call, as_json=as_json, debug=debug)
+
+
 def models(as_json: AsJson = False, debug: Debug = False) -> None:
     """List the base models, those that installed packages bring, and the registered versions with their scores."""
 

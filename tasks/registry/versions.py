@@ -70,12 +70,18 @@ class Notes:
 
 def champion_of(model: str) -> int | None:
     """The version that carries the alias `champion`, if any."""
-    return _alias(model, CHAMPION)
+    return with_alias(model, CHAMPION)
 
 
 def challenger_of(model: str) -> int | None:
     """The version that carries the alias `challenger`, if any."""
-    return _alias(model, CHALLENGER)
+    return with_alias(model, CHALLENGER)
+
+
+def with_alias(model: str, alias: str) -> int | None:
+    """The version that carries an alias, if any."""
+    found = if_there(lambda: client().get_model_version_by_alias(model, alias))
+    return int(found.version) if found else None
 
 
 def set_champion(model: str, version: int) -> None:
@@ -200,11 +206,6 @@ def shown(version: int | None) -> str:
 def _first_tagged(model: str, tag: str, value: str) -> "ModelVersion | None":
     found = client().search_model_versions(f"name = '{model}' and tags.`{tag}` = '{value}'")
     return min(found, key=lambda version: int(version.version)) if found else None
-
-
-def _alias(model: str, alias: str) -> int | None:
-    found = if_there(lambda: client().get_model_version_by_alias(model, alias))
-    return int(found.version) if found else None
 
 
 def _note(model: str, tag: str, record: Record) -> None:

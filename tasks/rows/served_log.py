@@ -2,12 +2,13 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
+from graftline.tasks.serving.request_log import served_folder
+from graftline.tasks.serving.shared_log import SUFFIX, bring
 from graftline.tasks.workspace import Workspace
 
-FOLDER = "served"
 COLUMNS = ("id", "time", "version", "digest", "input", "answer")
 
 
@@ -40,7 +41,9 @@ def served_rows(workspace: Workspace, model: str, ids: Collection[str]) -> Serve
     from pyarrow import compute, parquet
 
     wanted, found, unreadable = pa.array(sorted(ids), pa.string()), dict[str, list[ServedRow]](), []
-    for path in sorted((workspace.artifacts / FOLDER / model).glob("*/[!.]*.parquet")):
+    folder = served_folder(workspace, model)
+    bring(folder, date.min, date.max)
+    for path in sorted(folder.glob(f"*/[!.]*{SUFFIX}")):
         try:
             table = parquet.read_table(path, columns=list(COLUMNS))
             table = table.filter(compute.is_in(table.column("id"), value_set=wanted))

@@ -22,7 +22,7 @@ TUTORIAL = (PROJECT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 LIBRARY = (PROJECT / "docs" / "how-to" / "use-as-a-library.md").read_text(encoding="utf-8")
 # What a reader installs is what the tests run in.
 INSTALL = ("python3 -m venv", ". ", "pip install")
-SERVE, PORT = "mlflow models serve", "5001"
+SERVE, PORT = "graftline serve", "5001"
 
 
 @dataclass

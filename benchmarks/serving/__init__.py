@@ -1,0 +1,1 @@
+"""A served model under many clients, beside MLflow's own server."""

@@ -1,0 +1,223 @@
+"""What was served, one row per answered input: Parquet files by day, written in the background, and their reader."""
+
+import logging
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from graftline.errors import DataRefusedError, ServerAwayError, SettingsError
+from graftline.files import write_atomically
+from graftline.settings.serving import MEBIBYTE, ServedLog
+from graftline.tasks.serving.served_rows import SCHEMA, Answers, rows_of, table_of
+from graftline.tasks.serving.shared_log import SERVED, SUFFIX, bring, forget, send, unsent
+from graftline.tasks.workspace import Workspace
+
+__all__ = ["SCHEMA", "Answers", "RequestLog", "read_served", "served_folder"]
+
+# As many rows, or as much of their inputs, are written before their time is up.
+FLUSH_ROWS, FLUSH_BYTES = 5_000, 32 * MEBIBYTE
+# Of what waits for the writer, a row counted with what Python adds to it.
+MOST_WAITING_BYTES = 64 * MEBIBYTE
+ROW_BYTES = 1024
+# A disk that refused rows is tried again after so long.
+RETRY_SECONDS = 5.0
+
+logger = logging.getLogger("graftline.serving")
+
+
+def served_folder(workspace: Workspace, model: str) -> Path:
+    """Where the rows of a model lie, a folder per day of UTC."""
+    return workspace.artifacts / SERVED / model
+
+
+def read_served(workspace: Workspace, model: str, since: datetime, until: datetime) -> pa.Table:
+    """The rows from `since` on and before `until`, both with a time zone, in the order of their time.
+
+    Its columns are those of `SCHEMA`. Those that other machines served come from a team's state. Rows that a server still holds in memory are not among them.
+    Raises: DataRefusedError naming a file that holds something else.
+    """
+    first, last = since.astimezone(UTC).date(), until.astimezone(UTC).date()
+    bring(served_folder(workspace, model), first, last)
+    tables = [SCHEMA.empty_table()]
+    for day, folder in _days(served_folder(workspace, model)):
+        if first <= day <= last:
+            tables += [_between(table, since, until) for table in map(_read, _files(folder)) if table is not None]
+    return pa.concat_tables(tables).sort_by("time")
+
+
+def _days(folder: Path) -> Iterator[tuple[date, Path]]:
+    for place in sorted(folder.iterdir()) if folder.is_dir() else []:
+        with suppress(ValueError):  # a folder of somebody else's
+            yield date.fromisoformat(place.name), place
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.glob(f"*{SUFFIX}") if not file.name.startswith("."))
+
+
+def _read(file: Path) -> pa.Table | None:
+    try:
+        return pq.ParquetFile(file).read().select(SCHEMA.names).cast(SCHEMA)
+    except FileNotFoundError:  # its day was removed meanwhile
+        return None
+    except (pa.ArrowException, KeyError, ValueError, OSError) as error:
+        raise DataRefusedError(
+            f"{file}: holds no served rows ({error}); put it elsewhere, or restore it from a backup"
+        ) from None
+
+
+def _between(table: pa.Table, since: datetime, until: datetime) -> pa.Table:
+    first, end = (pa.scalar(moment.astimezone(UTC), table["time"].type) for moment in (since, until))
+    return table.filter(pc.and_(pc.greater_equal(table["time"], first), pc.less(table["time"], end)))
+
+
+@dataclass
+class _Buffer:
+    """Rows that are ready to be written, by day."""
+
+    days: dict[date, list[dict[str, Any]]] = field(default_factory=dict)
+    rows: int = 0
+    bytes: int = 0
+    due: float = float("inf")
+    """When they are to be written, in seconds of the monotonic clock."""
+
+    def add(self, rows: Sequence[dict[str, Any]], seconds: float) -> None:
+        for row in rows:
+            self.days.setdefault(row["time"].date(), []).append(row)
+            self.bytes += len(row["input"] or "")
+        self.rows += len(rows)
+        self.due = min(self.due, time.monotonic() + (0 if self.full else seconds))
+
+    @property
+    def full(self) -> bool:
+        return self.rows >= FLUSH_ROWS or self.bytes >= FLUSH_BYTES
+
+
+class RequestLog:
+    """The writer. Whoever answers hands it rows, which a thread of its own looks at and writes."""
+
+    def __init__(self, folder: Path, settings: ServedLog, *, wrote: Callable[[int], None] = lambda _: None) -> None:
+        """`wrote` is told of each file how many rows it has."""
+        self.logged = 0
+        self.lost = 0
+        """Rows that were answered and not logged: there was no room for them."""
+        self._folder, self._settings, self._wrote = folder, settings, wrote
+        self._waiting: deque[tuple[int, Answers]] = deque()
+        self._waiting_bytes = 0
+        self._changed = threading.Condition()
+        self._closing = False
+        self._swept: date | None = None
+        self._unsent: list[Path] | None = None
+        """Files that a team's state lacks; None before it was asked."""
+        self._thread = threading.Thread(target=self._run, name="request log", daemon=True)
+        self._thread.start()
+
+    def offer(self, answers: Answers) -> bool:
+        """Take the rows if there is room for them; never waits."""
+        size = len(answers.ids) * ROW_BYTES + answers.bytes
+        with self._changed:
+            if self._waiting and self._waiting_bytes + size > MOST_WAITING_BYTES:
+                return False
+            self._waiting.append((size, answers))
+            self._waiting_bytes += size
+            self._changed.notify()
+        return True
+
+    def lose(self, rows: int) -> None:
+        """Count rows for which there was no room, and say so."""
+        self.lost += rows
+        logger.warning(
+            "%d rows were answered and not logged, %d so far: see whether %s can be written to",
+            rows, self.lost, self._folder,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Write all that was taken; nothing may be offered any more."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        buffer = _Buffer()
+        while True:
+            taken, closing = self._next(buffer)
+            for answers in taken:
+                buffer.add(rows_of(answers, self._settings.keeps), self._settings.flush_seconds)
+            if buffer.rows and (closing or time.monotonic() >= buffer.due):
+                self._flush(buffer)
+            if closing:
+                if buffer.rows:
+                    self.lose(buffer.rows)
+                return
+
+    def _next(self, buffer: _Buffer) -> tuple[list[Answers], bool]:
+        """What waits, and whether that is all; nothing as long as the disk refuses what was taken before."""
+        with self._changed:
+            if not self._closing and (buffer.full or not self._waiting):
+                self._changed.wait(None if not buffer.rows else max(0.0, buffer.due - time.monotonic()))
+            if buffer.full and not self._closing:
+                return [], False
+            taken = [answers for _, answers in self._waiting]
+            self._waiting.clear()
+            self._waiting_bytes = 0
+            return taken, self._closing
+
+    def _flush(self, buffer: _Buffer) -> None:
+        try:
+            for day, rows in sorted(buffer.days.items()):
+                self._write(day, rows)
+                del buffer.days[day]
+                buffer.rows -= len(rows)
+            self._remove_old_days()
+            self._send()
+        except OSError as error:
+            buffer.due = time.monotonic() + RETRY_SECONDS
+            logger.warning("%s: served rows cannot be written (%s); trying again", self._folder, error.strerror)
+            return
+        buffer.bytes, buffer.due = 0, float("inf")
+
+    def _write(self, day: date, rows: Sequence[dict[str, Any]]) -> None:
+        sink = pa.BufferOutputStream()
+        pq.write_table(table_of(rows), sink, compression="zstd")
+        # By time and then by chance: several servers may write into one folder.
+        name = f"{datetime.now(UTC):%H%M%S}-{uuid4().hex[:12]}{SUFFIX}"
+        file = self._folder / day.isoformat() / name
+        write_atomically(file, sink.getvalue().to_pybytes())
+        if self._unsent is not None:
+            self._unsent.append(file)
+        self.logged += len(rows)
+        self._wrote(len(rows))
+
+    def _remove_old_days(self) -> None:
+        today = datetime.now(UTC).date()
+        if self._settings.keep_days is None or self._swept == today:
+            return
+        self._swept = today
+        for day, folder in _days(self._folder):
+            if day < today - timedelta(days=self._settings.keep_days):
+                shutil.rmtree(folder, ignore_errors=True)
+        with suppress(ServerAwayError):
+            forget(self._folder.name, today - timedelta(days=self._settings.keep_days))
+
+    def _send(self) -> None:
+        """Bring what was written to a team's state, if there is one; what it does not take is sent with the next."""
+        try:
+            self._unsent = unsent(self._folder) if self._unsent is None else self._unsent
+            while self._unsent:
+                send(self._unsent[0])
+                self._unsent.pop(0)
+        except (ServerAwayError, SettingsError) as error:
+            logger.warning("served rows stay on this machine for now: %s", error)
