@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import graftline
-from graftline.flows.commands import line, project, registry
+from graftline.flows.commands import line, loop, project, registry
 
 # In the order in which `--help` shows them.
 VERBS: Mapping[str, Sequence[Callable[..., None]]] = {
@@ -18,6 +18,7 @@ VERBS: Mapping[str, Sequence[Callable[..., None]]] = {
     "Adapt": (line.adapt, line.reproduce),
     "Set up": (project.lock, project.convert, project.up, project.gc),
     "Use": (registry.predict, registry.compare, registry.models),
+    "Watch": (loop.watch, loop.react),
     "Registered models": (
         registry.promote,
         registry.approve,

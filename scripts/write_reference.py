@@ -14,6 +14,7 @@ import typer
 from graftline.flows.cli import VERBS, app
 from graftline.settings.description import EMPTY, REQUIRED, SettingDescription, described, described_settings
 from graftline.verdict.policy import POLICY, Policy
+from graftline.watching.retraining import RETRAINING, RetrainingPolicy
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 WIDTH = 120
@@ -33,6 +34,7 @@ def pages() -> Mapping[str, str]:
     return {
         "settings.md": settings_page(),
         "policy.md": policy_page(),
+        "retraining.md": retraining_page(),
         "command-line.md": command_line_page(),
     }
 
@@ -55,6 +57,16 @@ def policy_page() -> str:
         " [explained](../explanation/verdict.md); what to set first says"
         " [a page of its own](../how-to/policy-and-approval.md).",
         _entries(described(Policy)),
+    )
+
+
+def retraining_page() -> str:
+    """Every key of the retraining policy."""
+    return _page(
+        "Retraining policy",
+        f"Every key of `{RETRAINING}`. What is watched, and how a policy is tried on the past, says"
+        " [a page of its own](../how-to/watch.md).",
+        _entries(described(RetrainingPolicy)),
     )
 
 

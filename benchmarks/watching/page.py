@@ -26,8 +26,8 @@ from graftline.watching.looks import SIGNALS
 
 PAGE = """# A year of daily looks at what is served
 
-Written by `python -m benchmarks.watching`. {looks} looks, one a day, with the signals of `graftline watch`
-({signals}) and one error budget of {chance:g} a year for all of them together.
+Written by `python -m benchmarks.watching`. {looks} looks, one a day, with one error budget of {chance:g} a year for all
+signals of `graftline watch` together: {signals}.
 
 ![False alarms over a year, and delays of drifts](watching.svg)
 
@@ -56,7 +56,7 @@ Film reviews; from day {begins} on a share of each day is of another kind. The m
 each, and in brackets the share of the years that found it within {waited} days where that is not all.
 
 | kind | share | {heads} |
-| --- | --- | --- |
+| --- | --- | --- | --- | --- |
 {found}
 
 *{split}*: each day against held-out rows that no other day has, {real_held_out:,} / {looks} of them. Evidence finds
@@ -68,7 +68,7 @@ A score of {promised:g} was promised; from day {begins} on it lies lower. Median
 the year).
 
 | labelled rows a day | {falls} |
-| --- | --- |
+| --- | {lines} |
 {scores}
 
 The first column is years in which the score is exactly as promised: whatever is found there is a false alarm.
@@ -127,7 +127,8 @@ def page(results: Results) -> str:
         promised=PROMISED,
         false_alarms="\n".join(map(_false_alarms, results.false_alarms)),
         heads=" | ".join((OURS, SPENDING, SPLIT)),
-        found="\n".join(_found(results, kind, share) for kind in FOREIGN for share in SHARES),
+        found="\n".join(filter(None, (_found(results, kind, share) for kind in FOREIGN for share in SHARES))),
+        lines=" | ".join("---" for _ in falls),
         falls=" | ".join(f"-{fall:g}" if fall else "as promised" for fall in falls),
         scores="\n".join(
             f"| {labels} | {' | '.join(_score(one) for one in results.scores if one.labels == labels)} |"
@@ -153,6 +154,8 @@ def _found(results: Results, kind: str, share: float) -> str:
         for one in results.found
         if one.kind == kind and one.share == share
     }
+    if not cells:
+        return ""
     return f"| {kind} | {100 * share:.0f} % | {' | '.join(cells[rule] for rule in (OURS, SPENDING, SPLIT))} |"
 
 
@@ -186,8 +189,10 @@ def picture(results: Results) -> Figure:
                 [100 * one.share for one in points], [one.delay for one in points], marker="o", linestyle=dash,
                 color=COLOURS[rule], label=kind if rule == OURS else None,
             )  # fmt: skip
-    right.set(title="A drift is found", xlabel="% of the rows are of another kind", ylabel="days", xscale="log",
-              yscale="log")  # fmt: skip
+    scale = "log" if results.found else "linear"
+    right.set(
+        title="A drift is found", xlabel="% of the rows are of another kind", ylabel="days", xscale=scale, yscale=scale
+    )
     right.legend(frameon=False, fontsize=8)
     for axes in (wrong, right):
         axes.spines[["top", "right"]].set_visible(False)

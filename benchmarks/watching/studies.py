@@ -83,13 +83,13 @@ class Estimate:
     error: float
 
 
-def by_law(years: int, *, seed: int = 0) -> FalseAlarms:
+def by_law(years: int, *, seed: int = 0) -> list[FalseAlarms]:
     """Years of p-values as exchangeable rows give them, with independent signals: the law needs no rows."""
     random, first = np.random.default_rng(seed), np.full(years, LOOKS_A_YEAR)
     for _ in SIGNALS:
         alarmed = capitals(_lawful_p(random, (years, LOOKS_A_YEAR))) >= needed(1 / len(SIGNALS))
         first = np.minimum(first, np.where(alarmed.any(1), alarmed.argmax(1), LOOKS_A_YEAR))
-    return FalseAlarms("the law alone", OURS, years, sorted(first[first < LOOKS_A_YEAR].tolist()))
+    return [FalseAlarms("the law alone", OURS, years, sorted(first[first < LOOKS_A_YEAR].tolist()))]
 
 
 def _lawful_p(random: np.random.Generator, shape: tuple[int, int]) -> Floats:
@@ -123,10 +123,10 @@ def _drawn_year(rules: Sequence[Rule], seed: tuple[int, int], looks: int) -> Yea
     )
 
 
-def real_years(texts: Mapping[str, Texts], count: int, *, seed: int = 0) -> FalseAlarms:
+def real_years(texts: Mapping[str, Texts], count: int, *, seed: int = 0) -> list[FalseAlarms]:
     """Years without a drift of real film reviews."""
     seen = [_real_year(texts, REVIEWS, 0.0, (OURS,), (seed, number), LOOKS_A_YEAR) for number in range(count)]
-    return _false_alarms("film reviews", OURS, seen)
+    return [_false_alarms("film reviews", OURS, seen)]
 
 
 def _real_year(
@@ -152,7 +152,7 @@ def real_drift(texts: Mapping[str, Texts], kind: str, share: float, count: int, 
     return [Found(kind, share, rule, *found_after(seen, rule, BEGINS, looks), count) for rule in rules]
 
 
-def fallen_scores(labels: int, fall: float, years: int, *, seed: int = 0) -> FoundScore:
+def fallen_scores(labels: int, fall: float, years: int, *, seed: int = 0) -> list[FoundScore]:
     """Labels of so many rows a day, and a score that lies below what was promised from the day of the drift on."""
     from graftline.watching.looks import Watched
 
@@ -166,7 +166,8 @@ def fallen_scores(labels: int, fall: float, years: int, *, seed: int = 0) -> Fou
             if watched.alarm is not None:
                 break
         delays.append(float("inf") if watched.alarm is None else watched.alarm - (BEGINS if fall else 0) + 1)
-    return FoundScore(labels, fall, years, float(np.isfinite(delays).mean()), finite_median(delays))
+    found = FoundScore(labels, fall, years, float(np.isfinite(delays).mean()), finite_median(delays))
+    return [found]
 
 
 def estimates(texts: Mapping[str, Texts], *, seed: int = 0) -> list[Estimate]:
