@@ -93,7 +93,7 @@ estimate never raises an alarm.
 COLOURS = {OURS: "#1b7f4d", SPENDING: "#1f5fa8", SPLIT: "#8a8f98", "held-out, evidence": "#b26a00",
            "each day by itself": "#b3261e"}  # fmt: skip
 DASHES = dict(zip(FOREIGN, ("-", "--", ":"), strict=True))
-MANY_YEARS = 1_000
+DAYS_SHOWN = (1, 2, 5, 10, 20, 50, 90)
 
 
 @dataclass
@@ -193,6 +193,9 @@ def picture(results: Results) -> Figure:
     right.set(
         title="A drift is found", xlabel="% of the rows are of another kind", ylabel="days", xscale=scale, yscale=scale
     )
+    right.set_xticks([100 * share for share in SHARES], [f"{100 * share:g}" for share in SHARES])
+    right.set_yticks(DAYS_SHOWN, [str(day) for day in DAYS_SHOWN])
+    right.minorticks_off()
     right.legend(frameon=False, fontsize=8)
     for axes in (wrong, right):
         axes.spines[["top", "right"]].set_visible(False)

@@ -11,6 +11,7 @@ import httpx
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter
 from prefect.settings import PREFECT_API_URL
 from typer.testing import CliRunner
 
@@ -19,6 +20,7 @@ from graftline.flows.cli import app
 from graftline.flows.events import AlarmRaised, tell_alarms
 from graftline.flows.react import react
 from graftline.flows.servers.forms import form_values
+from graftline.flows.watch import watch
 from graftline.settings import PARAMS
 from graftline.tasks.registry.named import VersionName, find_named
 from graftline.tasks.watching.candidates import data_events, past_candidates
@@ -131,15 +133,18 @@ def test_with_a_server_a_reaction_starts_the_deployment_and_says_why(served: Lin
 
     given = {"settings": form_values(served.workspace.root / PARAMS)}
     adapt.to_deployment("adapt", parameters=given).apply()  # type: ignore[union-attr]
-    ran("watch", MODEL, "--until", str(LAST_DAY))
+    watch(MODEL, until=str(LAST_DAY))
     # The alarms are of days before the only candidate: what calls for another is the schedule.
     policy(served.workspace.root, triggers=["schedule"], schedule_days=1e-6, least_days=0)
     result = react.fn(MODEL)
     assert result["started"]
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(result["started"])  # type: ignore[arg-type]
+        (watched,) = client.read_flow_runs(flow_run_filter=FlowRunFilter(name={"like_": f"watch {MODEL}"}))  # type: ignore[arg-type]
     assert "schedule" in run.parameters["note"]
     assert MODEL in run.tags
+    assert watched.name == f"watch {MODEL} v1 ALARM"
+    assert "ALARM: features" in str(watched.state.message if watched.state else "")
 
 
 def _eventually(ask: Any) -> Any:
