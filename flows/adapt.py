@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from graftline.answers.tasks import TASKS
 from graftline.flows.console import show_progress
 from graftline.flows.form_fields import Note
+from graftline.flows.notifying import tell_failure
 from graftline.flows.run_page import name_run_under_way, of_verdict, told
 from graftline.flows.waiting import wait_for_approval
 from graftline.settings import Settings
@@ -41,7 +42,7 @@ from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import read_policy
 
 
-@flow(name="adapt", persist_result=False)
+@flow(name="adapt", persist_result=False, on_failure=[tell_failure], on_crashed=[tell_failure])
 @told(of_verdict)
 def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
     """Adapt the base model to the data of the project folder that the process runs in.

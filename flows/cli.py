@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import graftline
-from graftline.flows.commands import line, project, registry, rows
+from graftline.flows.commands import line, loop, project, registry, rows
 
 # In the order in which `--help` shows them.
 VERBS: Mapping[str, Sequence[Callable[..., None]]] = {
@@ -19,6 +19,7 @@ VERBS: Mapping[str, Sequence[Callable[..., None]]] = {
     "New rows": (rows.quarantine, rows.feedback),
     "Set up": (project.lock, project.convert, project.up, project.gc, registry.move_history),
     "Use": (registry.serve, registry.predict, registry.compare, registry.models),
+    "Watch": (loop.watch, loop.react),
     "Registered models": (
         registry.promote,
         registry.approve,

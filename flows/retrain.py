@@ -8,11 +8,12 @@ from pydantic import Field, JsonValue
 
 from graftline.flows.adapt import adapt
 from graftline.flows.form_fields import Note
+from graftline.flows.notifying import tell_failure
 from graftline.flows.run_page import of_verdict, told
 from graftline.settings import FREEZE_UNTIL, PARAMS, Strategy, parse_settings, read_tree
 
 
-@flow(name="retrain", persist_result=False)
+@flow(name="retrain", persist_result=False, on_failure=[tell_failure], on_crashed=[tell_failure])
 @told(of_verdict)
 def retrain(
     strategy: Strategy,

@@ -19,6 +19,7 @@ from prefect.states import Completed, Failed
 from pydantic import JsonValue
 
 from graftline.errors import GraftlineError
+from graftline.flows.notifying import notify
 from graftline.flows.servers.forms import offer_versions
 from graftline.flows.servers.lost_runs import UNDER_WAY, lost_state
 from graftline.flows.stopping import stopped_as_prefect_does
@@ -74,6 +75,8 @@ def told(tell: Callable[[Result], Told]) -> Callable[[Callable[P, Result]], Call
                 return cast("Result", Failed(message=" ".join(str(error).split()), data=error))
             end = tell(result)
             name_run(end.name, *end.tags)
+            if tell is of_verdict:
+                notify("verdict", end.name, end.sentence)
             _ask_server(lambda client: _offer_versions(client, str(result["model"])), "the forms' versions")
             # Who calls the flow gets `data`, or the error above raised.
             return cast("Result", Completed(message=end.sentence, data=result))

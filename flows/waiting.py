@@ -13,6 +13,7 @@ from pydantic import Field
 
 from graftline.evaluation.scoring import spelt
 from graftline.flows.form_fields import VISIBLE, Reason
+from graftline.flows.notifying import notify
 from graftline.flows.run_page import name_waiting_run, own_run
 from graftline.pages.text import as_markdown
 from graftline.tasks.registry.promotion import NAME_CHARACTERS, answer_approval
@@ -58,6 +59,8 @@ def wait_for_approval(
     key = f"approval-{candidate.version}"
     form = ApprovalForm.with_initial_data(description=_question(candidate, evaluation, decision))
     name_waiting_run(candidate.model, candidate.version)
+    if _form_sent(run, key) is None:  # afterwards the run starts again from the top, and comes by here once more
+        notify("waiting_approval", f"{candidate.model} v{candidate.version}", f"may be champion until {decision.due}")
     given = suspend_flow_run(wait_for_input=form, timeout=left, key=key)
     answer = Answer(given.decision, given.name, given.reason, _answered_at(run, key))
     record = answer_approval(workspace, candidate.model, candidate.version, answer)
@@ -78,12 +81,15 @@ def _seconds_until(due: str) -> int:
 
 def _answered_at(run: FlowRun, key: str) -> str:
     """When the form was sent (UTC, ISO 8601); the run itself may have had to wait for a worker since."""
+    return (_form_sent(run, key) or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _form_sent(run: FlowRun, key: str) -> datetime | None:
     with get_client(sync_client=True) as client:
         inputs = client.filter_flow_run_input(
             run.id, key_prefix=f"suspended-{key}-response", limit=1, exclude_keys=set()
         )
-    sent = inputs[0].created if inputs and inputs[0].created else datetime.now(UTC)
-    return sent.astimezone(UTC).isoformat(timespec="seconds")
+    return inputs[0].created if inputs else None
 
 
 def _question(candidate: Candidate, evaluation: Evaluation, decision: Decision) -> str:

@@ -15,6 +15,7 @@ from graftline.flows.cli import VERBS, app
 from graftline.settings.description import EMPTY, REQUIRED, SettingDescription, described, described_settings
 from graftline.settings.serving import SERVING, Serving
 from graftline.verdict.policy import POLICY, Policy
+from graftline.watching.retraining import RETRAINING, RetrainingPolicy
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 WIDTH = 120
@@ -35,6 +36,7 @@ def pages() -> Mapping[str, str]:
         "settings.md": settings_page(),
         "policy.md": policy_page(),
         "serving.md": serving_page(),
+        "retraining.md": retraining_page(),
         "command-line.md": command_line_page(),
     }
 
@@ -67,6 +69,16 @@ def serving_page() -> str:
         f"Every key of `{SERVING}`, which [`graftline serve`](../how-to/serve.md) reads. Without the file the defaults"
         " count.",
         _entries(described(Serving)),
+    )
+
+
+def retraining_page() -> str:
+    """Every key of the retraining policy."""
+    return _page(
+        "Retraining policy",
+        f"Every key of `{RETRAINING}`. What is watched, and how a policy is tried on the past, says"
+        " [a page of its own](../how-to/watch.md).",
+        _entries(described(RetrainingPolicy)),
     )
 
 

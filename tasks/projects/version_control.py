@@ -20,8 +20,8 @@ DVC_CONFIG = """[core]
 """
 NO_SCM = "    no_scm = true\n"
 NOT_SHARED = "/config.local\n/tmp\n/cache\n"
-IGNORED_BY_GIT = ("/artifacts/", "/reports/", "/.graftline/", "/mlflow/mlflow.db*", "/mlflow/artifacts/",
-                  "/mlflow/history/", "/feedback/")  # fmt: skip
+IGNORED_BY_GIT = ("/artifacts/", "/reports/", "/feedback/", "/.graftline/", "/mlflow/mlflow.db*", "/mlflow/artifacts/",
+                  "/mlflow/history/")  # fmt: skip
 
 
 def repository_of(root: Path) -> Path | None:

@@ -23,6 +23,8 @@ WARM_UP, SINGLE_REQUESTS = 5, 100
 REQUESTS, TIMED, OUTCOMES = "requests.json", "timed.json", "outcomes.jsonl"
 # Beside the answers of a model of an earlier release, which declares its input (earlier_forms.py).
 EARLIER = "earlier"
+# What the head read of each question, where that was asked for and the model can tell.
+WITH_VECTORS, VECTORS = "with_vectors", "vectors.npy"
 AFTERWARDS = "an ordinary request afterwards"
 
 
@@ -36,10 +38,15 @@ def main() -> None:
     if model.metadata.get_input_schema() is not None:
         Path(answers).with_name(EARLIER).touch()
     asked = _asked(Path(questions))
+    kept = _kept_vectors(model) if json.loads(Path(questions).read_text(encoding="utf-8")).get(WITH_VECTORS) else []
     if trial:
         with _server(model) as client:
             _time_single_requests(client, asked, Path(trial[0]))
     predicted = model.predict(asked)
+    if kept:
+        import numpy as np
+
+        np.save(Path(answers).with_name(VECTORS), np.concatenate(kept))
     Path(answers).write_text(json.dumps(predicted.to_dict(orient="records")), encoding="utf-8")
     if trial:
         # What these do to the process, and that may be to end it, is told apart from the answers.
@@ -53,6 +60,22 @@ def _asked(questions: Path) -> list[Any]:
     """Texts, or paths, which no text is."""
     read: dict[str, Any] = json.loads(questions.read_text(encoding="utf-8"))
     return [Path(name) for name in read["files"]] if "files" in read else list(read["texts"])
+
+
+def _kept_vectors(model: "PyFuncModel") -> list[Any]:
+    """What the head reads, filled as the model answers, which computes it anyway; earlier releases cannot tell."""
+    python_model: Any = model.unwrap_python_model()  # type: ignore[no-untyped-call]
+    predictor: Any = getattr(python_model, "_predictor", None)
+    kept: list[Any] = []
+    if hasattr(predictor, "features") and hasattr(predictor, "answers"):
+
+        def predict(raws: Any) -> Any:
+            features = predictor.features(raws)
+            kept.append(features.vectors.numpy())
+            return predictor.answers(features.outputs)
+
+        predictor.predict = predict
+    return kept
 
 
 @contextmanager

@@ -21,10 +21,10 @@ from graftline.errors import DataRefusedError, ServerAwayError, SettingsError
 from graftline.files import write_atomically
 from graftline.settings.serving import MEBIBYTE, ServedLog
 from graftline.tasks.serving.served_rows import SCHEMA, Answers, rows_of, table_of
-from graftline.tasks.serving.shared_log import SERVED, SUFFIX, bring, forget, send, unsent
+from graftline.tasks.serving.shared_log import SERVED, SUFFIX, bring, days_elsewhere, forget, send, unsent
 from graftline.tasks.workspace import Workspace
 
-__all__ = ["SCHEMA", "Answers", "RequestLog", "read_served", "served_folder"]
+__all__ = ["SCHEMA", "Answers", "RequestLog", "read_served", "served_days", "served_folder"]
 
 # As many rows, or as much of their inputs, are written before their time is up.
 FLUSH_ROWS, FLUSH_BYTES = 5_000, 32 * MEBIBYTE
@@ -42,10 +42,17 @@ def served_folder(workspace: Workspace, model: str) -> Path:
     return workspace.artifacts / SERVED / model
 
 
+def served_days(workspace: Workspace, model: str) -> list[date]:
+    """The days of which there is a log, here or in a team's state."""
+    folder = served_folder(workspace, model)
+    return sorted({day for day, _ in _days(folder)} | days_elsewhere(model))
+
+
 def read_served(workspace: Workspace, model: str, since: datetime, until: datetime) -> pa.Table:
     """The rows from `since` on and before `until`, both with a time zone, in the order of their time.
 
-    Its columns are those of `SCHEMA`. Those that other machines served come from a team's state. Rows that a server still holds in memory are not among them.
+    Its columns are those of `SCHEMA`. Those that other machines served come from a team's state.
+    Rows that a server still holds in memory are not among them.
     Raises: DataRefusedError naming a file that holds something else.
     """
     first, last = since.astimezone(UTC).date(), until.astimezone(UTC).date()
@@ -54,7 +61,7 @@ def read_served(workspace: Workspace, model: str, since: datetime, until: dateti
     for day, folder in _days(served_folder(workspace, model)):
         if first <= day <= last:
             tables += [_between(table, since, until) for table in map(_read, _files(folder)) if table is not None]
-    return pa.concat_tables(tables).sort_by("time")
+    return pa.concat_tables(tables).sort_by([("time", "ascending"), ("id", "ascending")])
 
 
 def _days(folder: Path) -> Iterator[tuple[date, Path]]:

@@ -46,6 +46,12 @@ def bring(folder: Path, first: date, last: date) -> None:
                         partial.replace(here / name)
 
 
+def days_elsewhere(model: str) -> set[date]:
+    """The days of which the state has a log; none without a state. Raises: ServerAwayError."""
+    state = shared_state()
+    return set(_days(state, model)) if state else set()
+
+
 def forget(model: str, before: date) -> None:
     """Remove the days before this one from the state. Raises: ServerAwayError."""
     if (state := shared_state()) is None:

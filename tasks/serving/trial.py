@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from graftline.tasks.progress import waiting
 from graftline.tasks.scratch import scratch_folder
 from graftline.tasks.serving import fresh_process, from_source
 from graftline.tasks.serving.earlier_forms import warn_of_earlier_forms
-from graftline.tasks.serving.fresh_process import AFTERWARDS, EARLIER, OUTCOMES, REQUESTS, TIMED
+from graftline.tasks.serving.fresh_process import AFTERWARDS, EARLIER, OUTCOMES, REQUESTS, TIMED, VECTORS, WITH_VECTORS
 from graftline.tasks.serving.hostile_requests import HostileRequest, hostile_requests
 from graftline.tasks.tracking.model_files import require_files
 from graftline.tasks.tracking.server import model_folder, patiently_asked, tracking_uri
@@ -27,6 +28,9 @@ from graftline.verdict.behaviour_axes import ANSWERED, REFUSED
 from graftline.wording import shortened
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from graftline.evaluation.metrics import Floats
 
 # Loading takes seconds and a row milliseconds; whatever hangs for this long will not come back.
@@ -51,6 +55,8 @@ class Scored:
     """In the model's order; none where it answers numbers."""
     predictions: "Floats"
     """Probabilities (inputs, labels), or numbers (inputs, 1)."""
+    vectors: "NDArray[np.float32] | None" = None
+    """What its head read of each input (inputs, width), if that was asked for and it can tell."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,13 @@ class Trial:
 
 
 def score_in_fresh_process(
-    workspace: Workspace, uri: str, questions: Questions, *, threads: int, files: Mapping[str, str] | None = None
+    workspace: Workspace,
+    uri: str,
+    questions: Questions,
+    *,
+    threads: int,
+    files: Mapping[str, str] | None = None,
+    with_vectors: bool = False,
 ) -> Scored:
     """Load the registered model `uri` in a new process and have it predict; of files it is told the paths.
 
@@ -83,7 +95,7 @@ def score_in_fresh_process(
     does not answer.
     """
     with scratch_folder(workspace) as folder:
-        return _ask(workspace, uri, questions, folder, threads=threads, files=files)
+        return _ask(workspace, uri, questions, folder, threads=threads, files=files, with_vectors=with_vectors)
 
 
 def try_in_fresh_process(
@@ -110,24 +122,33 @@ def _ask(
     threads: int,
     files: Mapping[str, str] | None,
     trial: bool = False,
+    with_vectors: bool = False,
 ) -> Scored:
     """What the process answers. Of a model with known files the very copy is loaded that was compared with them."""
+    ask = partial(_asked_once, workspace, uri, threads=threads, trial=trial, with_vectors=with_vectors)
     if files is None:
-        return patiently_asked(
-            workspace, lambda: _asked_once(workspace, uri, uri, questions, folder, threads=threads, trial=trial)
-        )
+        return patiently_asked(workspace, lambda: ask(uri, questions, folder))
     with model_folder(workspace, uri) as model:
         require_files(uri.removeprefix("models:/").replace("/", " version "), model, files)
-        return _asked_once(workspace, uri, str(model), questions, folder, threads=threads, trial=trial)
+        return ask(str(model), questions, folder)
 
 
 def _asked_once(
-    workspace: Workspace, uri: str, model: str, questions: Questions, folder: Path, *, threads: int, trial: bool
+    workspace: Workspace,
+    uri: str,
+    model: str,
+    questions: Questions,
+    folder: Path,
+    *,
+    threads: int,
+    trial: bool,
+    with_vectors: bool,
 ) -> Scored:
     """The answers of the model `uri`, which is loaded from `model`: MLflow's server, or a folder."""
     asked, answers = folder / "questions.json", folder / "answers.json"
     form = "files" if questions and isinstance(questions[0], Path) else "texts"
-    asked.write_text(json.dumps({form: list(map(str, questions))}), encoding="utf-8")
+    question = {form: list(map(str, questions)), WITH_VECTORS: with_vectors}
+    asked.write_text(json.dumps(question), encoding="utf-8")
     # As a file and not as a module, with no folder of ours on the path: graftline is the model's to import.
     command = [sys.executable, "-P", fresh_process.__file__, model, str(asked), str(answers), str(threads)]
     if model != uri:
@@ -151,7 +172,18 @@ def _asked_once(
         raise _failed(uri, (done.stderr.strip().splitlines() or ["no message"])[-1])
     if (folder / EARLIER).exists():
         warn_of_earlier_forms(uri.removeprefix("models:/"))
-    return _scored(uri, json.loads(answers.read_text(encoding="utf-8")))
+    scored = _scored(uri, json.loads(answers.read_text(encoding="utf-8")))
+    return replace(scored, vectors=_vectors(folder / VECTORS, len(questions)))
+
+
+def _vectors(path: Path, rows: int) -> "NDArray[np.float32] | None":
+    """As many of them as there are questions, or none."""
+    import numpy as np
+
+    if not path.exists():
+        return None
+    found: NDArray[np.float32] = np.load(path, allow_pickle=False)
+    return found if len(found) == rows else None
 
 
 def trial_of(folder: Path, hostile: Sequence[HostileRequest]) -> Trial:

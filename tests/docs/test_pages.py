@@ -11,7 +11,9 @@ import yaml
 
 from graftline.flows.cli import app
 from graftline.settings.description import described, described_settings
+from graftline.settings.notifications import Notifications
 from graftline.verdict.policy import Policy
+from graftline.watching.retraining import RetrainingPolicy
 from scripts.write_reference import pages
 from tests.support.running_project import PROJECT
 
@@ -24,7 +26,7 @@ PAGES = sorted(
 SETTINGS = {setting.key for setting in described_settings()}
 SECTIONS = {key.partition(".")[0] for key in SETTINGS}
 # mlflow/signing.yaml has no page of its own in the reference.
-OTHER_KEYS = {setting.key for setting in described(Policy)} | {
+OTHER_KEYS = {setting.key for model in (Policy, RetrainingPolicy, Notifications) for setting in described(model)} | {
     "private_key_file", "trusted_keys", "required_from", "witnesses", "git", "s3",
 }  # fmt: skip
 

@@ -1,0 +1,1 @@
+"""How soon `graftline watch` finds a drift, and how often it errs in a year without one."""

@@ -1,0 +1,51 @@
+"""Who is told what: the names of Prefect's notification blocks. Read from `mlflow/notifications.yaml`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from graftline.errors import SettingsError
+from graftline.settings.faults import Origin, refusal
+from graftline.settings.reading import read_yaml
+from graftline.settings.sections import Section
+
+NOTIFICATIONS = "mlflow/notifications.yaml"
+Occasion = Literal["verdict", "waiting_approval", "failure", "alarm"]
+Block = Annotated[str, Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")]
+Blocks = tuple[Block, ...]
+
+
+class Notifications(Section):
+    """Block documents by Prefect's names, TYPE/NAME, such as slack-webhook/team. Addresses and secrets are theirs."""
+
+    verdict: Blocks = ()
+    """Who is told each verdict of a run."""
+    waiting_approval: Blocks = ()
+    """Who is told that a candidate waits for a person's word."""
+    failure: Blocks = ()
+    """Who is told that a run failed or its process died."""
+    alarm: Blocks = ()
+    """Who is told the alarms of `graftline watch`."""
+
+    def of(self, occasion: Occasion) -> Blocks:
+        """The blocks for an occasion."""
+        blocks: Blocks = getattr(self, occasion)
+        return blocks
+
+
+def read_notifications(path: Path) -> Notifications:
+    """What the file says; without the file nobody is told.
+
+    Raises: SettingsError naming the file, the key, what stands there and what is expected.
+    """
+    try:
+        tree = read_yaml(path)
+    except FileNotFoundError:
+        return Notifications()
+    if not isinstance(tree, dict | None):
+        raise SettingsError(f"{path}: holds {type(tree).__name__}, expected keys such as verdict:; mend the file")
+    try:
+        return Notifications.model_validate(tree or {})
+    except ValidationError as error:
+        raise refusal(error, Notifications, Origin(str(path), path), verb="notifications") from None

@@ -1,0 +1,109 @@
+"""A champion under watch: its reference, its looks so far, and the looks that are due."""
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING
+
+from graftline.errors import DataRefusedError, SettingsError
+from graftline.settings import Settings
+from graftline.tasks.registry.named import NamedVersion, VersionName, find_named
+from graftline.tasks.registry.versions import CHAMPION
+from graftline.tasks.serving.request_log import read_served, served_days
+from graftline.tasks.state.folders import FOREVER_SECONDS
+from graftline.tasks.step_uses import noting_uses
+from graftline.tasks.steps.data_version import data_version
+from graftline.tasks.steps.validate_data import validate_data
+from graftline.tasks.watching.feedback import read_feedback
+from graftline.tasks.watching.kept_looks import ImaginedLooks, KeptLooks, Look, room_of
+from graftline.tasks.watching.looking import DAY, Served, look_at
+from graftline.tasks.watching.reference import Reference, reference_of
+from graftline.tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+logger = logging.getLogger("graftline.watch")
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A champion after a watch."""
+
+    version: NamedVersion
+    reference: Reference
+    looks: list[Look]
+    """All of them, the new ones last."""
+    new: list[Look]
+
+
+def watch_champion(workspace: Workspace, settings: Settings, model: str, until: date, *, margin: float) -> Watched:
+    """Have the looks that are due at the rows that the champion answered, each day once.
+
+    Raises: RegistryRefusedError if there is no champion; DataRefusedError if nothing of it was logged.
+    """
+    require_over(until)
+    version = find_named(workspace, VersionName(model, CHAMPION))
+    run_id = str(version.version.run_id)
+    # Whoever comes second finds the looks of the first.
+    with room_of(workspace, model).alone("", FOREVER_SECONDS):
+        looks = KeptLooks(workspace, model, version.number, run_id)
+        served = served_by(workspace, model, version, until)
+        reference = looks.reference()
+        if reference is None:
+            reference = _new_reference(workspace, settings, version)
+            looks.keep_reference(reference)
+        new = look_at(served, reference, read_feedback(workspace), looks, margin=margin)
+    return Watched(version, reference, looks.records, new)
+
+
+def imagine_watch(
+    workspace: Workspace, settings: Settings, version: NamedVersion, first: date, last: date, *, margin: float
+) -> Watched:
+    """The looks that a past period would have had at the rows that a version answered; nothing is kept."""
+    require_over(last)
+    looks = ImaginedLooks()
+    kept = KeptLooks(workspace, version.model, version.number, str(version.version.run_id))
+    reference = kept.reference() or _new_reference(workspace, settings, version)
+    served = Served(first, last, lambda day: _rows_of(workspace, version, day))
+    look_at(served, reference, read_feedback(workspace), looks, margin=margin)
+    return Watched(version, reference, looks.records, looks.records)
+
+
+def served_by(workspace: Workspace, model: str, version: NamedVersion, until: date) -> Served:
+    """The rows that a version answered. Raises: DataRefusedError if there is no log of the model."""
+    days = [day for day in served_days(workspace, model) if day <= until]
+    if not days:
+        raise DataRefusedError(
+            f"{model}: nothing was logged until {until}, expected files in artifacts/served/{model}/DAY; serve it with"
+            " `graftline serve`, or name a later day with --until"
+        )
+    return Served(min(days), until, lambda day: _rows_of(workspace, version, day))
+
+
+def require_over(day: date) -> None:
+    """Raises: SettingsError for a day of which more rows may come."""
+    if day >= (today := datetime.now(UTC).date()):
+        raise SettingsError(
+            f"{day}: is not over yet in UTC, where it is {today}, and each day is looked at once; name an earlier one"
+        )
+
+
+def yesterday() -> date:
+    """The newest day that is over, of UTC."""
+    return datetime.now(UTC).date() - DAY
+
+
+def _rows_of(workspace: Workspace, version: NamedVersion, day: date) -> "pa.Table":
+    import pyarrow.compute as pc
+
+    begin = datetime.combine(day, time.min, UTC)
+    table = read_served(workspace, version.model, begin, begin + timedelta(days=1))
+    return table.filter(pc.equal(table["run_id"], str(version.version.run_id))) if len(table) else table
+
+
+def _new_reference(workspace: Workspace, settings: Settings, version: NamedVersion) -> Reference:
+    logger.info("watch: asking %s for the held-out rows, in a process of its own", version)
+    with noting_uses(workspace, settings.registry.model):
+        data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
+        return reference_of(workspace, settings, data, version)

@@ -1,0 +1,191 @@
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from graftline.errors import DataRefusedError, RegistryRefusedError, SettingsError
+from graftline.tasks.registry.named import VersionName, find_named
+from graftline.tasks.watching.kept_looks import KeptLooks
+from graftline.tasks.watching.page import log_looks, write_page
+from graftline.tasks.watching.reference import Reference, reference_of
+from graftline.tasks.watching.watched import Watched, watch_champion
+from tests.support.served_log import FIRST_DAY, ServedDay, serve_days, served_file
+from tests.support.tiny_project import MODEL, Line
+
+
+@pytest.fixture
+def reference(adapted: Line) -> Iterator[Reference]:
+    """Of the champion of a tiny project; what tests write about it goes afterwards."""
+    version = find_named(adapted.workspace, VersionName(MODEL, "champion"))
+    yield reference_of(adapted.workspace, adapted.settings, adapted.data, version)
+    for folder in ("artifacts/served", "artifacts/watch", "feedback"):
+        shutil.rmtree(adapted.workspace.root / folder, ignore_errors=True)
+
+
+def watch(adapted: Line, days: int, margin: float = 0.05) -> Watched:
+    until = FIRST_DAY + timedelta(days=days - 1)
+    return watch_champion(adapted.workspace, adapted.settings, MODEL, until, margin=margin)
+
+
+def label(adapted: Line, days: list[ServedDay], right: float, *, name: str = "labels.csv") -> None:
+    """Labels such that this share of the answers is right."""
+    lines = ["id,label"]
+    for day in days:
+        for number, (one, answer) in enumerate(zip(day.ids, day.answers, strict=True)):
+            other = "good" if answer == "bad" else "bad"
+            lines.append(f"{one},{answer if number < right * len(day.ids) else other}")
+    folder = adapted.workspace.root / "feedback"
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text("\n".join(lines) + "\n")
+
+
+def test_the_reference_is_what_the_model_itself_says_of_the_held_out_rows(adapted: Line, reference: Reference) -> None:
+    from graftline.answers.predicting import predictor_of
+    from graftline.tasks.data.accepted_rows import questions
+
+    texts = questions(adapted.workspace, adapted.data, "test")
+    predictor = predictor_of(adapted.checkpoint.folder.path / "model")
+    features = predictor.features([str(text) for text in texts])
+    assert reference.rows.features is not None
+    assert np.allclose(reference.rows.features, features.vectors.numpy(), atol=2e-3)
+    assert reference.about.promised == pytest.approx(_accuracy(adapted))
+    assert {"bytes", "characters", "words"} <= set(reference.about.facts)
+    assert len(reference.rows) == adapted.data.split_rows["test"]
+
+
+def test_days_like_the_held_out_rows_raise_no_alarm_and_moved_ones_do(adapted: Line, reference: Reference) -> None:
+    serve_days(adapted.workspace, reference, 6)
+    calm = watch(adapted, 6)
+    assert [look.number for look in calm.new] == [1, 2, 3, 4, 5, 6]
+    assert calm.looks[-1].alarms == {}
+    serve_days(adapted.workspace, reference, 4, moved=2.0, first=FIRST_DAY + timedelta(days=6))
+    moved = watch(adapted, 10)
+    assert {"features_distance", "features_classifier"} <= moved.looks[-1].alarms.keys()
+    assert min(moved.looks[-1].alarms.values()) > 6
+
+
+def test_a_day_is_looked_at_once_however_often_one_asks(adapted: Line, reference: Reference) -> None:
+    serve_days(adapted.workspace, reference, 3)
+    first, again = watch(adapted, 3), watch(adapted, 3)
+    assert again.new == []
+    assert again.looks == first.looks
+
+
+def test_looks_one_by_one_are_those_of_a_single_watch(adapted: Line, reference: Reference) -> None:
+    serve_days(adapted.workspace, reference, 3)
+    together = watch(adapted, 3).looks
+    shutil.rmtree(adapted.workspace.artifacts / "watch")
+    assert [watch(adapted, day).new[0] for day in (1, 2, 3)] == together
+
+
+def test_few_rows_wait_for_those_of_the_next_day(adapted: Line, reference: Reference) -> None:
+    serve_days(adapted.workspace, reference, 3, rows=12)
+    (look,) = watch(adapted, 3).looks
+    assert (look.first, look.last, look.rows) == (FIRST_DAY, FIRST_DAY + timedelta(days=1), 24)
+
+
+def test_labels_that_come_later_are_joined_by_id_and_counted_once(adapted: Line, reference: Reference) -> None:
+    days = serve_days(adapted.workspace, reference, 3)
+    assert watch(adapted, 2).looks[-1].score is None
+    label(adapted, days[:2], 0.75)
+    with_labels = watch(adapted, 3).looks[-1]
+    assert with_labels.labelled == 80
+    assert with_labels.score is not None
+    assert with_labels.score.value == pytest.approx(0.75)
+    label(adapted, days, 0.75, name="more.csv")
+    serve_days(adapted.workspace, reference, 1, first=FIRST_DAY + timedelta(days=3))
+    assert watch(adapted, 4).looks[-1].labelled == 40
+
+
+def test_true_scores_below_the_promise_raise_an_alarm_and_those_above_do_not(
+    adapted: Line, reference: Reference
+) -> None:
+    days = serve_days(adapted.workspace, reference, 5)
+    label(adapted, days, 0.4)
+    assert "score" in watch(adapted, 5).looks[-1].alarms
+    shutil.rmtree(adapted.workspace.artifacts / "watch")
+    label(adapted, days, 1.0)
+    assert "score" not in watch(adapted, 5).looks[-1].alarms
+
+
+def test_a_label_with_a_time_counts_from_then_on(adapted: Line, reference: Reference) -> None:
+    (day, *_) = serve_days(adapted.workspace, reference, 3)
+    folder = adapted.workspace.root / "feedback"
+    folder.mkdir()
+    came = datetime.combine(FIRST_DAY + timedelta(days=2), datetime.min.time(), UTC).isoformat()
+    lines = [
+        json.dumps({"id": one, "label": answer, "time": came}) for one, answer in zip(day.ids, day.answers, strict=True)
+    ]
+    (folder / "late.jsonl").write_text("\n".join(lines))
+    assert [look.labelled for look in watch(adapted, 3).looks] == [0, 0, 40]
+
+
+@pytest.mark.parametrize("change", ["edit", "remove"])
+def test_a_look_that_was_changed_is_noticed(adapted: Line, reference: Reference, change: str) -> None:
+    serve_days(adapted.workspace, reference, 3)
+    watch(adapted, 3)
+    folder = KeptLooks(adapted.workspace, MODEL, 1, reference.about.run_id).folder
+    file = folder / "000002.json"
+    if change == "remove":
+        file.unlink()
+    else:
+        file.write_text(file.read_text().replace('"rows": 40', '"rows": 41'))
+    with pytest.raises(RegistryRefusedError, match="a look was edited or removed"):
+        watch(adapted, 3)
+
+
+def test_rows_of_other_versions_are_not_looked_at(adapted: Line, reference: Reference) -> None:
+    other = Reference(
+        type(reference.about)(**{**vars(reference.about), "run_id": "another", "version": 9}),
+        reference.rows,
+        reference.right,
+    )
+    serve_days(adapted.workspace, other, 2)
+    assert watch(adapted, 2).looks == []
+
+
+def test_a_day_that_is_not_over_and_a_model_that_was_never_served_are_refused(
+    adapted: Line, reference: Reference
+) -> None:
+    with pytest.raises(DataRefusedError, match="nothing was logged"):
+        watch(adapted, 2)
+    with pytest.raises(SettingsError, match="is not over yet"):
+        watch_champion(adapted.workspace, adapted.settings, MODEL, datetime.now(UTC).date(), margin=0)
+
+
+def test_a_file_that_holds_no_served_rows_is_named(adapted: Line, reference: Reference) -> None:
+    serve_days(adapted.workspace, reference, 1)
+    served_file(adapted.workspace, MODEL, FIRST_DAY).write_bytes(b"no table")
+    with pytest.raises(DataRefusedError, match="holds no served rows"):
+        watch(adapted, 1)
+
+
+def test_feedback_without_ids_is_refused_with_what_is_missing(adapted: Line, reference: Reference) -> None:
+    serve_days(adapted.workspace, reference, 1)
+    (adapted.workspace.root / "feedback").mkdir()
+    (adapted.workspace.root / "feedback" / "wrong.csv").write_text("key,label\n1,good\n")
+    with pytest.raises(DataRefusedError, match="no column id"):
+        watch(adapted, 1)
+
+
+def test_the_page_and_mlflow_tell_each_look_once(adapted: Line, reference: Reference) -> None:
+    serve_days(adapted.workspace, reference, 3)
+    for days in (2, 3, 3):
+        looks = watch(adapted, days).looks
+        page = write_page(adapted.workspace, reference.about, looks)
+        run_id = log_looks(adapted.workspace, reference.about, looks, page)
+    told = page.read_text()
+    assert "Nothing has shown a change" in told
+    assert "<script" not in told
+    history = MlflowClient().get_metric_history(run_id, "evidence/facts")
+    assert [metric.step for metric in history] == [1, 2, 3]
+    assert MlflowClient().get_run(run_id).info.status == "FINISHED"
+
+
+def _accuracy(adapted: Line) -> float:
+    scores = json.loads((adapted.evaluation.folder.path / "evaluation.json").read_text())["scores"]
+    return float(scores["accuracy"]["value"])
