@@ -12,6 +12,7 @@ from graftline.answers.tasks import TASKS
 from graftline.flows.console import show_progress
 from graftline.flows.form_fields import Note
 from graftline.flows.run_page import name_run_under_way, of_verdict, told
+from graftline.flows.servers.starting import settings_of_commit
 from graftline.flows.waiting import wait_for_approval
 from graftline.settings import Settings
 from graftline.tasks.patience import patient
@@ -51,6 +52,7 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
     """
     began = time.monotonic()
     workspace = Workspace(Path.cwd())
+    settings = settings_of_commit(workspace, settings)
     require_all(workspace.root, settings)
     require_servers(workspace)
     require_own_history(workspace, settings.registry.model)

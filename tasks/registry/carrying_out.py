@@ -107,7 +107,7 @@ def settled(workspace: Workspace, model: str) -> list[Record]:
 
 
 def _require_model(model: str, records: list[Record]) -> None:
-    if not if_there(lambda: client().get_registered_model(model)):
+    if not if_there(lambda: client().get_registered_model(model), model):
         raise RegistryRefusedError(
             f"{model}: mlflow/history/{model} holds {len(records)} records, but the registry has no such model: it was"
             " lost, or is another one; restore it from a backup, or name the right one with MLFLOW_TRACKING_URI; if"
