@@ -81,7 +81,7 @@ def runs(root: Path) -> dict[str, JsonValue]:
 
 
 def cancel(root: Path, named: str, *, say: Callable[[str], None]) -> dict[str, JsonValue]:
-    """Stop a run and wait until its process is gone, on whatever machine it is.
+    """Stop a run, on whatever machine it is, and wait for its end, which is the last that its process tells.
 
     Raises: SettingsError if there is no such run; GraftlineError if it does not stop in time.
     """
@@ -91,7 +91,7 @@ def cancel(root: Path, named: str, *, say: Callable[[str], None]) -> dict[str, J
         if is_over(run):
             return _told(run, f"{run.name} had ended already ({run.state.name if run.state else 'no state'})")
         client.set_flow_run_state(run.id, Cancelling(message="cancelled with `graftline cancel`"))
-        say(f"asked {run.name} to stop; waiting until its process is gone")
+        say(f"asked {run.name} to stop; waiting for its end")
         run = _ended(client, run.id)
     ended = end_tracked(str(run.id))
     state = run.state.name if run.state else "ended"

@@ -92,7 +92,7 @@ def runs(as_json: AsJson = False, debug: Debug = False) -> None:
 
 
 def cancel(run: Run, as_json: AsJson = False, debug: Debug = False) -> None:
-    """Stop a run, on whatever machine it is, and wait until its process is gone."""
+    """Stop a run, on whatever machine it is, and wait until it has ended."""
 
     def call() -> dict[str, JsonValue]:
         from graftline.flows.runs import cancel
