@@ -84,6 +84,8 @@ def told(tell: Callable[[Result], Told]) -> Callable[[Callable[P, Result]], Call
                 if isinstance(result, State):
                     return result  # another flow of ours has told it
             except GraftlineError as error:
+                if _is_tried_again():
+                    raise  # Prefect starts none again that gives a state, and would have it wait for ever
                 return cast("Result", Failed(message=" ".join(str(error).split()), data=error))
             end = tell(result)
             name_run(end.name, *end.tags)
@@ -171,6 +173,12 @@ def _end_lost(client: SyncPrefectClient, own: UUID, run: str) -> bool:
     if found.state_type in UNDER_WAY:
         client.set_flow_run_state(found.id, lost_state(), force=True)
     return True
+
+
+def _is_tried_again() -> bool:
+    """Whether the flow that goes on here is started again where it fails."""
+    context = FlowRunContext.get()
+    return context is not None and context.flow is not None and bool(context.flow.retries)
 
 
 def own_run() -> FlowRun | None:

@@ -55,7 +55,7 @@ def deploy(
         Literal["drop", "wait"],
         typer.Option("--when-busy", help="What becomes of a run of adapt while another one trains the model."),
     ] = "drop",
-    retries: Annotated[int, typer.Option("--retries", min=0, help="How often a failed training is started again.")] = 0,
+    retries: Annotated[int, typer.Option("--retries", min=0, help="How often a failed training is tried again.")] = 0,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:

@@ -124,6 +124,24 @@ def test_a_failed_run_says_our_sentence_and_its_caller_gets_our_error() -> None:
     assert run.state.message == "data/rows.csv: no rows; expected some"
 
 
+def test_a_failed_run_that_is_to_be_tried_again_is() -> None:
+    tries = []
+
+    @flow(name="tried again", persist_result=False, retries=1, retry_delay_seconds=0)
+    @told(of_verdict)
+    def tried_again() -> dict[str, JsonValue]:
+        tries.append(this_run())
+        raise DataRefusedError("no rows")
+
+    with pytest.raises(DataRefusedError, match="no rows"):
+        tried_again()
+    run = newest_run()
+    assert tries == [str(run.id)] * 2
+    assert run.state is not None
+    assert run.state.name == "Failed"
+    assert "no rows" in str(run.state.message)
+
+
 def test_a_run_that_hands_on_to_another_of_our_flows_is_told_as_that_one() -> None:
     assert handed_on()["verdict"] == "HOLD"
     assert newest_run().name == "reviews v3 HOLD"
