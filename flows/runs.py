@@ -81,7 +81,7 @@ def runs(root: Path) -> dict[str, JsonValue]:
 
 
 def cancel(root: Path, named: str, *, say: Callable[[str], None]) -> dict[str, JsonValue]:
-    """Stop a run, on whatever machine it is, and wait for its end, which is the last that its process tells.
+    """Stop a run, on whatever machine it is, and wait until its worker tells that the process has ended.
 
     Raises: SettingsError if there is no such run; GraftlineError if it does not stop in time.
     """
