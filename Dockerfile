@@ -17,7 +17,7 @@ COPY mlflow/promotion.yaml mlflow/server.yaml mlflow/
 RUN python -m venv /opt/graftline \
  && /opt/graftline/bin/pip install --no-cache-dir --disable-pip-version-check $PIP_OPTIONS --constraint requirements.lock ".[openvino]"
 
-FROM python:3.11-slim
+FROM python:3.11-slim AS user
 # A run records the commit that it was made from.
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends git \
@@ -29,5 +29,14 @@ COPY --from=installed /opt/graftline /opt/graftline
 ENV PATH=/opt/graftline/bin:$PATH PYTHONUNBUFFERED=1
 USER graftline
 WORKDIR /project
+
+# For a work pool of deploy/, whose worker says what the container does:
+#   docker build --target runs -t graftline-runs /path/to/this/clone
+FROM user AS runs
+WORKDIR /home/graftline
+ENTRYPOINT ["/usr/bin/env"]
+CMD ["prefect", "--help"]
+
+FROM user
 ENTRYPOINT ["graftline"]
 CMD ["--help"]

@@ -7,6 +7,8 @@ STAMP := $(VENV)/.installed
 PIP_OPTIONS ?=
 # Options for `make run`, such as --set adaptation.epochs=1; `.venv/bin/graftline adapt --help` shows all.
 RUN_OPTIONS ?=
+# Options for `make team`, such as --workers 4; `.venv/bin/graftline team --help` shows all.
+TEAM_OPTIONS ?=
 # Options for `make bench`, such as --rows 400; `.venv/bin/python -m benchmarks.speed --help` shows all.
 BENCH_OPTIONS ?=
 # setuptools advises at each editable installation not to name a folder like the package. Ours is the package.
@@ -14,12 +16,16 @@ KNOWN := -W "ignore:Editable installation"
 # Which tests stay together says tests/conftest.py.
 TWO_WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: run test test-fast check docs bench lock chromium clean
+.PHONY: run team test test-fast check docs bench lock chromium postgres clean
 
 run: $(STAMP)
 	@$(BIN)/graftline adapt $(RUN_OPTIONS)
 
-test: $(STAMP) chromium
+# Postgres, S3, MLflow with accounts, Prefect, the deployments and two workers, from this folder, until Ctrl-C.
+team: $(STAMP) postgres
+	@$(BIN)/graftline team $(TEAM_OPTIONS)
+
+test: $(STAMP) chromium postgres
 	@$(BIN)/python -m pytest $(TWO_WORKERS)
 
 test-fast: $(STAMP)
@@ -52,6 +58,11 @@ lock: $(STAMP)
 	$(BIN)/pip-compile --quiet --upgrade --extra dev --strip-extras --allow-unsafe --no-header \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
 	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock   # the suffix of a CPU build is on no public index
+
+# Debian's server, for `graftline team` and its tests. Its own cluster, which the package starts, is not used.
+postgres:
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || test "$$(id -u)" != 0 \
+	  || { apt-get update -qq && apt-get install -y -qq postgresql; } >/dev/null
 
 # The browser tests drive Debian's browser.
 chromium:

@@ -14,6 +14,7 @@ from graftline.flows.console import show_progress
 from graftline.flows.form_fields import Note
 from graftline.flows.notifying import tell_failure
 from graftline.flows.run_page import name_run_under_way, of_verdict, told
+from graftline.flows.servers.starting import settings_of_commit
 from graftline.flows.waiting import wait_for_approval
 from graftline.settings import Settings
 from graftline.tasks.cache import cache_limit, trim_cache
@@ -55,6 +56,7 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
     """
     began = time.monotonic()
     workspace = Workspace(Path.cwd())
+    settings = settings_of_commit(workspace, settings)
     require_all(workspace.root, settings)
     require_servers(workspace)
     cache_limit()  # refuses what is none, before anything runs

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import graftline
-from graftline.flows.commands import line, loop, project, registry, rows
+from graftline.flows.commands import line, loop, project, registry, rows, servers
 
 # In the order in which `--help` shows them.
 VERBS: Mapping[str, Sequence[Callable[..., None]]] = {
@@ -30,6 +30,7 @@ VERBS: Mapping[str, Sequence[Callable[..., None]]] = {
         registry.bundle,
         registry.verify,
     ),
+    "A team's servers": (servers.team, servers.deploy, servers.runs, servers.cancel, servers.restart),
 }
 
 # No tool of the chain may report to its makers unless the user asked for it.

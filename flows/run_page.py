@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +21,10 @@ from pydantic import JsonValue
 
 from graftline.errors import GraftlineError
 from graftline.flows.notifying import notify
+from graftline.flows.servers.checkout import COMMIT, DIGITS, in_use
 from graftline.flows.servers.forms import offer_versions
 from graftline.flows.servers.lost_runs import UNDER_WAY, lost_state
+from graftline.flows.servers.starting import late_run, require_same_graftline
 from graftline.flows.stopping import stopped_as_prefect_does
 from graftline.settings import Settings
 from graftline.tasks.data.files import DataVersion
@@ -64,14 +67,26 @@ def told(tell: Callable[[Result], Told]) -> Callable[[Callable[P, Result]], Call
             run = own_run()
             if run is None:
                 return function(*arguments, **named)
+            if (dropped := late_run(run)) is not None:
+                return cast("Result", dropped)
             workspace = Workspace(Path.cwd())
-            _ask_server(lambda client: mend_lost(workspace, partial(_end_lost, client)), "the end of killed runs")
+            _ask_server(
+                lambda client: mend_lost(workspace, partial(_end_lost, client, run.id)), "the end of killed runs"
+            )
             try:
-                with living(workspace, str(run.id)), stopped_as_prefect_does(), told_in_a_sentence():
+                with (
+                    in_use(workspace.root),
+                    living(workspace, str(run.id)),
+                    stopped_as_prefect_does(),
+                    told_in_a_sentence(),
+                ):
+                    require_same_graftline(run)
                     result = function(*arguments, **named)
                 if isinstance(result, State):
                     return result  # another flow of ours has told it
             except GraftlineError as error:
+                if _is_tried_again():
+                    raise  # Prefect starts none again that gives a state, and would have it wait for ever
                 return cast("Result", Failed(message=" ".join(str(error).split()), data=error))
             end = tell(result)
             name_run(end.name, *end.tags)
@@ -117,7 +132,8 @@ def name_run(name: str, *tags: str) -> None:
     if run is None:
         return
     others = [tag for tag in run.tags if tag not in PASSING_TAGS]
-    all_tags = list(dict.fromkeys([*others, *tags]))
+    at = os.environ.get(COMMIT, "")[:DIGITS]  # of a clone; a worker in the project folder has none
+    all_tags = list(dict.fromkeys([*others, *tags, *([f"commit {at}"] if at else [])]))
     _ask_server(lambda client: client.update_flow_run(run.id, name=name, tags=all_tags), f"the run's name {name}")
 
 
@@ -146,8 +162,13 @@ def _offer_versions(client: SyncPrefectClient, model: str) -> None:
             offer_versions(client, model)
 
 
-def _end_lost(client: SyncPrefectClient, run: str) -> bool:
-    """Tell Prefect that a run's process is gone. Returns: whether this server knows the run; another may."""
+def _end_lost(client: SyncPrefectClient, own: UUID, run: str) -> bool:
+    """Tell Prefect that a run's process is gone. Returns: whether this server knows the run; another may.
+
+    The note of our `own` run is of an earlier start, which was killed: now it goes on here.
+    """
+    if run == str(own):
+        return True
     try:
         found = client.read_flow_run(UUID(run))
     except ObjectNotFound:
@@ -155,6 +176,12 @@ def _end_lost(client: SyncPrefectClient, run: str) -> bool:
     if found.state_type in UNDER_WAY:
         client.set_flow_run_state(found.id, lost_state(), force=True)
     return True
+
+
+def _is_tried_again() -> bool:
+    """Whether the flow that goes on here is started again where it fails."""
+    context = FlowRunContext.get()
+    return context is not None and context.flow is not None and bool(context.flow.retries)
 
 
 def own_run() -> FlowRun | None:

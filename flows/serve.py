@@ -16,8 +16,8 @@ from pydantic import JsonValue
 
 from graftline.errors import GraftlineError, SettingsError
 from graftline.flows.console import plain_progress
+from graftline.flows.servers.live_versions import Source, Versions
 from graftline.flows.servers.services import StopRequested, StopSignal, stop_signal
-from graftline.flows.servers.versions import Source, Versions
 from graftline.settings.serving import KEPT, SERVING, Serving, read_serving
 from graftline.tasks.registry.manifest import as_judged, judged_files
 from graftline.tasks.registry.versions import CHAMPION, get_version, open_model, with_alias

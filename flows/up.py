@@ -47,21 +47,16 @@ def up(root: Path, *, prefect_port: int, mlflow_port: int, say: Callable[[str], 
     Raises: SettingsError if a port is taken, the settings are wrong, or this project's servers run already;
     GraftlineError if a program does not start or ends by itself. Nothing is left running in any case.
     """
-    _require_project(root)
-    _require_free_ports({"--prefect-port": prefect_port, "--mlflow-port": mlflow_port})
+    require_project(root)
+    require_free_ports({"--prefect-port": prefect_port, "--mlflow-port": mlflow_port})
     pages = {"prefect": f"http://{LOOPBACK}:{prefect_port}", "mlflow": f"http://{LOOPBACK}:{mlflow_port}"}
     began = time.monotonic()
-    with _only_one(root), stop_signal() as stop, ExitStack() as stack:
+    with only_one(root), stop_signal() as stop, ExitStack() as stack:
         try:
             tickets = Tickets(root / ".graftline" / "sign_in")
             tickets.clear()
             services = _start(stack, stop, root, pages, tickets, say)
-            ticket = tickets.issue()
-            say(f"Prefect  {link(pages['prefect'], ticket)}\nMLflow   {pages['mlflow']}\nCtrl-C stops both.")
-            while True:
-                _watch(services, stop, partial(tickets.is_used, ticket))
-                ticket = tickets.issue()
-                say(f"a browser has signed in; for another one:\nPrefect  {link(pages['prefect'], ticket)}")
+            stand(services, stop, tickets, pages, say)
         except StopRequested:
             say("stopping")
         stack.close()
@@ -106,20 +101,45 @@ def _start(
     return [prefect, tracking, worker]
 
 
-def _watch(services: list[Service], stop: StopSignal, until: Callable[[], bool]) -> None:
+def stand(
+    services: list[Service],
+    stop: StopSignal,
+    tickets: Tickets,
+    pages: dict[str, str],
+    say: Callable[[str], None],
+    tend: Callable[[], None] = lambda: None,
+) -> None:
+    """Say where the pages are, and wait; each link signs one browser in, and the next one is said when it was used.
+
+    Meanwhile `tend` is called again and again.
+
+    Raises: StopRequested when someone says stop; GraftlineError if a program ends by itself.
+    """
+    ticket = tickets.issue()
+    say(f"Prefect  {link(pages['prefect'], ticket)}\nMLflow   {pages['mlflow']}\nCtrl-C stops all.")
+    while True:
+        _watch(services, stop, partial(tickets.is_used, ticket), tend)
+        ticket = tickets.issue()
+        say(f"a browser has signed in; for another one:\nPrefect  {link(pages['prefect'], ticket)}")
+
+
+def _watch(services: list[Service], stop: StopSignal, until: Callable[[], bool], tend: Callable[[], None]) -> None:
     while not until():
         require_alive(services)
+        tend()
         stop.pause(WATCH_SECONDS)
 
 
-def _require_project(root: Path) -> None:
+def require_project(root: Path) -> None:
+    """Raises: SettingsError if the folder is no project."""
     read_settings(root / PARAMS)
     for name in ("prefect.yaml", "mlflow/server.yaml"):
         if not (root / name).is_file():
             raise SettingsError(f"{root / name}: there is no such file; run `graftline up` in the project folder")
 
 
-def _require_free_ports(ports: dict[str, int]) -> None:
+def require_free_ports(ports: dict[str, int]) -> None:
+    """Raises: SettingsError naming the option whose port is taken."""
     if len(set(ports.values())) < len(ports):
         raise SettingsError(f"{' and '.join(ports)}: both are {next(iter(ports.values()))}; give each its own port")
     for option, port in ports.items():
@@ -135,7 +155,16 @@ def _require_free_ports(ports: dict[str, int]) -> None:
                 ) from None
 
 
-def _only_one(root: Path) -> AbstractContextManager[object]:
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nothing listens on at this moment."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind((LOOPBACK, 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
+def only_one(root: Path) -> AbstractContextManager[object]:
     """Hold the project: two sets of servers would share one database each."""
     (root / ".graftline").mkdir(exist_ok=True)
     try:

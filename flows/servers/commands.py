@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -15,9 +16,14 @@ HEARTBEAT_SECONDS = 30
 
 def prefect_environment(root: Path, page: str, password: str) -> dict[str, str]:
     """The surroundings of who asks Prefect. The user's own profile and variables neither help nor hinder."""
+    return prefect_environment_in(root / ".graftline" / "prefect", page, password)
+
+
+def prefect_environment_in(home: Path, page: str, password: str) -> dict[str, str]:
+    """As `prefect_environment`, with what Prefect keeps for itself in another folder."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return others | {
-        "PREFECT_HOME": str(root / ".graftline" / "prefect"),
+        "PREFECT_HOME": str(home),
         "PREFECT_API_URL": f"{page}/api",
         # Not on a command line, which every user of the machine can read.
         "PREFECT_API_AUTH_STRING": password,
@@ -29,13 +35,17 @@ def prefect_environment(root: Path, page: str, password: str) -> dict[str, str]:
 
 def prefect_server(root: Path, page: str, password: str, tickets: Path) -> tuple[list[str], dict[str, str]]:
     """The command and the environment of Prefect's server."""
-    command = [
-        sys.executable,
-        "-m",
-        "graftline.flows.servers.guarded_prefect",
-        *page.removeprefix("http://").split(":"),
-    ]
-    return command, prefect_environment(root, page, password) | {
+    return guarded_prefect(prefect_environment(root, page, password), page, password, tickets)
+
+
+def guarded_prefect(
+    own: Mapping[str, str], page: str, password: str, tickets: Path
+) -> tuple[list[str], dict[str, str]]:
+    """The same in the surroundings `own`."""
+    address = page.removeprefix("http://").split(":")
+    command = [sys.executable, "-m", "graftline.flows.servers.guarded_prefect", *address]
+    return command, {
+        **own,
         "PREFECT_SERVER_API_AUTH_STRING": password,
         "GRAFTLINE_SIGN_IN_TICKETS": str(tickets),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -59,6 +69,40 @@ def tracking_server(root: Path, page: str) -> tuple[list[str], dict[str, str]]:
     flags = [f"--{name}" for name in file["flags"]]
     command = [sys.executable, "-m", "mlflow", "server", *address_options(page), *options, *flags]
     return command, {**os.environ, **file["environment"]}
+
+
+# How MLflow's server asks who somebody is. Who is signed in reads; who makes a model may change it, and so may those to
+# whom an administrator gives the right.
+BASIC_AUTH = """[mlflow]
+default_permission = READ
+database_uri = {database_uri}
+admin_username = admin
+authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+"""
+
+
+def team_tracking_server(
+    page: str, *, hosts: Sequence[str], artifacts: str, environment: Mapping[str, str]
+) -> tuple[list[str], dict[str, str]]:
+    """The command and the environment of an MLflow server that asks who one is, and hands out what lies on S3.
+
+    `environment` says by MLFLOW_BACKEND_STORE_URI where its database is, which holds a password.
+    """
+    allowed = ",".join([*LOCAL_HOSTS, *hosts])
+    origins = ",".join(["http://localhost:*", "http://127.0.0.1:*", *(f"https://{host}" for host in hosts)])
+    options = ["--app-name", "basic-auth", "--workers", "2", "--serve-artifacts", "--artifacts-destination", artifacts]
+    options += ["--allowed-hosts", allowed, "--cors-allowed-origins", origins, "--x-frame-options", "DENY"]
+    command = [sys.executable, "-m", "mlflow", "server", *address_options(page), *options]
+    others = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    return command, {
+        **others,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # only for the evaluation of traces
+        **environment,
+    }
+
+
+LOCAL_HOSTS = ("localhost:*", "127.0.0.1:*")
 
 
 def address_options(page: str) -> list[str]:

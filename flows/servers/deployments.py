@@ -7,25 +7,28 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from uuid import UUID
 
+import yaml
 from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate
-from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
 from prefect.client.schemas.objects import DeploymentSchedule, StateType
-from prefect.events.actions import ChangeFlowRunState
+from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
-from graftline.flows.servers.commands import HEARTBEAT_SECONDS, POOL_TEMPLATE, WORK_POOL
+from graftline.errors import GraftlineError
+from graftline.flows.servers.commands import POOL_TEMPLATE, WORK_POOL
 from graftline.flows.servers.forms import ADAPT, fill_in
 from graftline.flows.servers.lost_runs import UNDER_WAY, lost_state
+from graftline.flows.servers.plans import Plan, planned, read_tree
+from graftline.flows.servers.reasons import LOST_AFTER
 from graftline.settings import PARAMS
 from graftline.tasks.workspace import Workspace
 
-# Two lost heartbeats and a margin: a busy machine may delay one.
-LOST_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
 LOST_RUNS = "End lost runs"
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
 # It has no process and sends no heartbeats until someone answers.
@@ -38,34 +41,84 @@ def prepare(params: Path) -> None:
     To be called while no worker runs: a run that the server believes under way is then a lost one.
     """
     with get_client(sync_client=True) as client:
-        switched_on, made_in_page = _switched_on(client), _made_in_page(client)
-        _make_work_pool()
-        _prefect("--no-prompt", "deploy", "--all")
+        _set_work_pool(WORK_POOL)
+        _deploy(client, ADAPT, Path("prefect.yaml"))
         fill_in(client, Workspace(Path.cwd()), params)
-        deployment = client.read_deployment_by_name(ADAPT)
-        for planned in deployment.schedules:
-            if planned.id and any(_is_the_same(planned, one) for one in switched_on):
-                client.update_deployment_schedule(deployment.id, planned.id, active=True)
-        _give_back(client, made_in_page)
         _end_lost_runs(client)
-        _set_end_of_lost_runs(client)
+        set_rule(client, _end_lost_runs_automation())
 
 
-def _make_work_pool() -> None:
+def deploy_plan(params: Path, plan: Plan) -> list[str]:
+    """The same for a team's server: as the plan says, with names of the model's own, and no run is ended.
+
+    Returns: the names of the deployments.
+    Raises: SettingsError if prefect.yaml is wrong; GraftlineError if the server takes less than all of it.
+    """
+    tree = planned(read_tree(Path("prefect.yaml").read_text(encoding="utf-8")), plan)
+    with get_client(sync_client=True) as client, NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
+        yaml.safe_dump(tree, file)
+        file.flush()
+        if not _has_pool(client, plan.pool):
+            _set_work_pool(plan.pool)
+        adapt = f"adapt/{plan.model}"
+        _deploy(client, adapt, Path(file.name), keep_switched_off=plan.cron is not None)
+        fill_in(client, Workspace(Path.cwd()), params, named=plan.model)
+        set_rule(client, _end_lost_runs_automation())
+        set_rule(client, _mending(plan.model, client.read_deployment_by_name(f"mend/{plan.model}").id))
+        deployed = client.read_deployments(deployment_filter=_of_tag(plan.model))
+        return sorted(f"{client.read_flow(one.flow_id).name}/{one.name}" for one in deployed)
+
+
+def _of_tag(tag: str) -> DeploymentFilter:
+    return DeploymentFilter.model_validate({"tags": {"all_": [tag]}})
+
+
+def _has_pool(client: SyncPrefectClient, pool: str) -> bool:
+    try:
+        client.read_work_pool(pool)
+    except ObjectNotFound:
+        return False
+    return True
+
+
+def open_variables(client: SyncPrefectClient, pool: str) -> list[str]:
+    """What whoever starts a run in the pool may bring along, such as a command; none of a pool that we made."""
+    try:
+        template = client.read_work_pool(pool).base_job_template
+    except ObjectNotFound:
+        return []
+    return sorted(template.get("variables", {}).get("properties", {}))
+
+
+def _deploy(client: SyncPrefectClient, adapt: str, file: Path, *, keep_switched_off: bool = False) -> None:
+    """Deploy a prefect.yaml; what someone planned in the page stays planned."""
+    present = _schedules(client, adapt)
+    made_in_page = _made_in_page(client)
+    _prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(file))
+    deployment = client.read_deployment_by_name(adapt)
+    for one in deployment.schedules:
+        before = next((old for old in present if _is_the_same(one, old)), None)
+        if before is None or one.id is None or before.active == one.active:
+            continue
+        if before.active or keep_switched_off:
+            client.update_deployment_schedule(deployment.id, one.id, active=before.active)
+    _give_back(client, made_in_page)
+
+
+def _set_work_pool(pool: str) -> None:
     with NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as template:
         json.dump(POOL_TEMPLATE, template)
         template.flush()
         options = ("--type", "process", "--base-job-template", template.name, "--overwrite")
-        _prefect("work-pool", "create", WORK_POOL, *options)
+        _prefect("work-pool", "create", pool, *options)
 
 
-def _switched_on(client: SyncPrefectClient) -> list[DeploymentSchedule]:
-    """The schedules that someone switched on in the page; deploying again makes them anew, as prefect.yaml says."""
+def _schedules(client: SyncPrefectClient, adapt: str) -> list[DeploymentSchedule]:
+    """The present schedules; deploying makes them anew, and someone may have switched them in the page."""
     try:
-        deployment = client.read_deployment_by_name(ADAPT)
+        return list(client.read_deployment_by_name(adapt).schedules)
     except ObjectNotFound:
         return []
-    return [planned for planned in deployment.schedules if planned.active]
 
 
 def _is_the_same(one: DeploymentSchedule, other: DeploymentSchedule) -> bool:
@@ -78,15 +131,15 @@ def _made_in_page(client: SyncPrefectClient) -> dict[str, list[DeploymentSchedul
     Those of prefect.yaml have a slug.
     """
     return {
-        f"{client.read_flow(deployment.flow_id).name}/{deployment.name}": planned
+        f"{client.read_flow(deployment.flow_id).name}/{deployment.name}": made
         for deployment in client.read_deployments()
-        if (planned := [one for one in deployment.schedules if one.slug is None])
+        if (made := [one for one in deployment.schedules if one.slug is None])
     }
 
 
 def _give_back(client: SyncPrefectClient, schedules: Mapping[str, Sequence[DeploymentSchedule]]) -> None:
     """Make the schedules anew that are no longer there; a deployment may be gone, too."""
-    for name, planned in schedules.items():
+    for name, made in schedules.items():
         try:
             deployment = client.read_deployment_by_name(name)
         except ObjectNotFound:
@@ -96,7 +149,7 @@ def _give_back(client: SyncPrefectClient, schedules: Mapping[str, Sequence[Deplo
             continue  # a prefect.yaml without slugs, of which nobody can tell what it once held
         missing = [
             DeploymentScheduleCreate(schedule=one.schedule, active=one.active, parameters=one.parameters)
-            for one in planned
+            for one in made
             if one.schedule not in present
         ]
         if missing:
@@ -104,7 +157,10 @@ def _give_back(client: SyncPrefectClient, schedules: Mapping[str, Sequence[Deplo
 
 
 def _prefect(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "prefect", *arguments], check=True)  # noqa: S603 - the command is ours
+    """Raises: GraftlineError if Prefect's command fails; what it says stands on standard error."""
+    done = subprocess.run([sys.executable, "-m", "prefect", *arguments], stdout=sys.stderr, check=False)  # noqa: S603
+    if done.returncode:
+        raise GraftlineError(f"`prefect {' '.join(arguments[:3])}` failed (exit code {done.returncode}); see above why")
 
 
 def _end_lost_runs(client: SyncPrefectClient) -> None:
@@ -113,10 +169,9 @@ def _end_lost_runs(client: SyncPrefectClient) -> None:
         client.set_flow_run_state(run.id, lost_state(), force=True)
 
 
-def _set_end_of_lost_runs(client: SyncPrefectClient) -> None:
-    """Give the server the rule in its present form; one that someone switched off in the page stays so."""
-    rule = _end_lost_runs_automation()
-    found = client.read_automations_by_name(LOST_RUNS)
+def set_rule(client: SyncPrefectClient, rule: Automation) -> None:
+    """Give the server a rule in its present form; one that someone switched off in the page stays so."""
+    found = client.read_automations_by_name(rule.name)
     if not found:
         rule.create()
     for present in found:
@@ -135,7 +190,7 @@ def _end_lost_runs_automation() -> Automation:
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=timedelta(seconds=LOST_AFTER_SECONDS),
+            within=timedelta(seconds=LOST_AFTER),
         ),
         actions=[
             ChangeFlowRunState(
@@ -143,6 +198,33 @@ def _end_lost_runs_automation() -> Automation:
                 state=StateType.CRASHED,
                 message="No heartbeat: the run's process is gone; start it again: it resumes.",
                 force=False,
+            )
+        ],
+    )
+
+
+def _mending(model: str, deployment: UUID) -> Automation:
+    """The rule that ends MLflow's part of a run that was lost, or cancelled without a word from its process."""
+    return Automation(
+        name=f"End MLflow's part of lost runs: {model}",
+        description="Starts the flow `mend`, which looks whether MLflow believes that the run goes on.",
+        trigger=EventTrigger(
+            expect={"prefect.flow-run.Crashed", "prefect.flow-run.Cancelled"},
+            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            match_related=ResourceSpecification(
+                {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{model}"}
+            ),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+            within=timedelta(0),
+        ),
+        actions=[
+            RunDeployment(
+                source="selected",
+                deployment_id=deployment,
+                job_variables=None,
+                parameters={"run": {"__prefect_kind": "jinja", "template": "{{ flow_run.id }}"}},
             )
         ],
     )

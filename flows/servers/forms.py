@@ -22,30 +22,38 @@ from graftline.tasks.tracking.server import connect
 from graftline.tasks.workspace import Workspace
 
 ADAPT, RETRAIN = "adapt/adapt", "retrain/retrain"
-ABOUT_A_MODEL = ("promote/promote", "override/override", "rollback/rollback", "history/history")
+PROMOTE, OVERRIDE = "promote/promote", "override/override"
+ABOUT_A_MODEL = (PROMOTE, OVERRIDE, "rollback/rollback", "history/history")
 
 # JSON Schema, as Prefect keeps it.
 Schema = dict[str, Any]
 
 
-def fill_in(client: SyncPrefectClient, workspace: Workspace, params: Path) -> None:
-    """Make the forms those of the project: its settings, its kind of data, its base models, its registered model."""
+def fill_in(client: SyncPrefectClient, workspace: Workspace, params: Path, named: str | None = None) -> None:
+    """Make the forms those of the project: its settings, its kind of data, its base models, its registered model.
+
+    `named` is what the deployments are called where they are not called as their flows.
+    """
     settings = read_settings(params)
     uris = sorted({*locked_uris(workspace), settings.base_model.uri})
-    adapt, retrain = (client.read_deployment_by_name(name) for name in (ADAPT, RETRAIN))
+    adapt, retrain = (client.read_deployment_by_name(_called(name, named)) for name in (ADAPT, RETRAIN))
     _update(client, adapt, adapt_schema(_schema(adapt), settings, uris), {"settings": form_values(params)})
     values: dict[str, JsonValue] = {name: getattr(settings.adaptation, name) for name in _OF_ADAPTATION}
     values["base_model"] = settings.base_model.uri
     _update(client, retrain, retrain_schema(_schema(retrain), settings, uris), values)
     _share_limit(client, adapt, retrain)
     for name in ABOUT_A_MODEL:
-        about = client.read_deployment_by_name(name)
+        about = client.read_deployment_by_name(_called(name, named))
         schema = _schema(about)
         if "despite" in schema["properties"]:
             schema["properties"]["despite"]["default"] = NOTHING
         _update(client, about, schema, {"name": settings.registry.model})
     connect(workspace)
     offer_versions(client, settings.registry.model)
+
+
+def _called(name: str, named: str | None) -> str:
+    return name if named is None else f"{name.partition('/')[0]}/{named}"
 
 
 def form_values(params: Path) -> dict[str, JsonValue]:
@@ -95,8 +103,9 @@ def offer_versions(client: SyncPrefectClient, model: str) -> None:
     }
     passed = [shown[number] for number, verdict in verdicts.items() if verdict == "PROMOTE"]
     others = [shown[number] for number, verdict in verdicts.items() if verdict != "PROMOTE"]
-    _offer(client, "promote/promote", model, [CHALLENGER_CHOICE, *passed], default=CHALLENGER_CHOICE)
-    _offer(client, "override/override", model, others)
+    for named in (None, model):  # of `graftline up`, of `graftline deploy`
+        _offer(client, _called(PROMOTE, named), model, [CHALLENGER_CHOICE, *passed], default=CHALLENGER_CHOICE)
+        _offer(client, _called(OVERRIDE, named), model, others)
 
 
 # The fields of the short form that are settings of this section.

@@ -5,6 +5,7 @@ Prefect has no such check, so a page of any site could give its name the address
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvicorn
@@ -19,10 +20,12 @@ TICKETS, PASSWORD = "GRAFTLINE_SIGN_IN_TICKETS", "PREFECT_SERVER_API_AUTH_STRING
 # Who still listens to events when the server is stopped would hold it otherwise.
 LINGER_SECONDS = 3
 HOSTS = ("127.0.0.1", "localhost")
+# The names by which a proxy asks, with commas between them.
+MORE_HOSTS = "GRAFTLINE_PREFECT_HOSTS"
 NO_FRAME = (b"x-frame-options", b"DENY")
 
 
-def guarded(prefect: ASGIApp, sign_in: ASGIApp) -> ASGIApp:
+def guarded(prefect: ASGIApp, sign_in: ASGIApp, more_hosts: Sequence[str] = ()) -> ASGIApp:
     """Prefect's app and, at its own path, the page that signs in; both only for who asks this machine by its name."""
 
     async def either(scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,7 +37,7 @@ def guarded(prefect: ASGIApp, sign_in: ASGIApp) -> ASGIApp:
         is_sign_in = scope["type"] == "http" and scope["path"] == PATH
         await (sign_in if is_sign_in else prefect)(scope, receive, unframed)
 
-    return TrustedHostMiddleware(either, allowed_hosts=HOSTS, www_redirect=False)
+    return TrustedHostMiddleware(either, allowed_hosts=[*HOSTS, *more_hosts], www_redirect=False)
 
 
 def serve(host: str, port: int) -> None:
@@ -44,9 +47,8 @@ def serve(host: str, port: int) -> None:
     sign_in = (
         sign_in_app(Tickets(Path(os.environ[TICKETS])), os.environ[PASSWORD]) if TICKETS in os.environ else prefect
     )
-    uvicorn.run(
-        guarded(prefect, sign_in), host=host, port=port, log_level="warning", timeout_graceful_shutdown=LINGER_SECONDS
-    )
+    app = guarded(prefect, sign_in, [name for name in os.environ.get(MORE_HOSTS, "").split(",") if name])
+    uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=LINGER_SECONDS)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from graftline.errors import GraftlineError
 from graftline.tasks.children import ending_with_us
@@ -21,6 +22,20 @@ PAGE_TIMEOUT_SECONDS = 5
 GRACE_SECONDS = 15
 # Nothing survives SIGKILL; this bounds the wait for an init process that is slow to collect its dead.
 KILL_SECONDS = 5
+
+
+class _Rights(TypedDict, total=False):
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whose rights a program is started with."""
+
+    user: int
+    group: int
 
 
 class StopRequested(Exception):  # noqa: N818 - not an error: someone asked us to stop
@@ -66,11 +81,17 @@ def stop_signal() -> Iterator[StopSignal]:
 
 @contextmanager
 def service(
-    title: str, command: Sequence[str], *, folder: Path, environment: Mapping[str, str], log: Path
+    title: str,
+    command: Sequence[str],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    account: Account | None = None,
 ) -> Iterator[Service]:
     """Start a program with its output in `log`; on leaving the block, end it and everything that it started.
 
-    It ends as well if this process is killed.
+    It ends as well if this process is killed. With `account` it has that one's rights.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
@@ -82,12 +103,18 @@ def service(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            **as_account(account),
         )
     try:
         with ending_with_us(-process.pid):
             yield Service(title, process, log)
     finally:
         end_group(process)
+
+
+def as_account(account: Account | None) -> _Rights:
+    """The options of a process that has an account's rights, or ours."""
+    return {} if account is None else {"user": account.user, "group": account.group, "extra_groups": []}
 
 
 def wait_for_page(

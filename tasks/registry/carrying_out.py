@@ -112,7 +112,7 @@ def settled(workspace: Workspace, model: str) -> list[Record]:
 
 
 def _require_model(workspace: Workspace, model: str, records: list[Record]) -> None:
-    if not if_there(lambda: client().get_registered_model(model)):
+    if not if_there(lambda: client().get_registered_model(model), model):
         raise RegistryRefusedError(
             f"{model}: {place_of(workspace, model)} holds {len(records)} records, but the registry has no such model:"
             " it was lost, or is another one; restore it from a backup, or name the right one with MLFLOW_TRACKING_URI;"

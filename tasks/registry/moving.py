@@ -126,7 +126,7 @@ def _require_none_there(workspace: Workspace, model: str, target: "MlflowClient"
     own = {f"{record.number:06d}.json": record.content for record in here}
     foreign = [name for name in there if (kept := room.read(name)) is None or kept.content != own.get(name)]
     decided = target.get_experiment(experiment).tags.get(DECIDED_IN)
-    named = if_there(lambda: target.get_registered_model(model))
+    named = if_there(lambda: target.get_registered_model(model), model)
     if foreign or decided or (named is not None and MOVING not in named.tags):
         raise RegistryRefusedError(
             f"{model}: there is a model of that name at {without_password(tracking_uri(workspace))} already, with a"

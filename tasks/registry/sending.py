@@ -127,7 +127,7 @@ def _require_rival(model: str, judged: Judged) -> None:
 
 
 def _make_model(model: str) -> None:
-    if not if_there(lambda: client().get_registered_model(model)):
+    if not if_there(lambda: client().get_registered_model(model), model):
         client().create_registered_model(model)
 
 

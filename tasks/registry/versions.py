@@ -80,7 +80,7 @@ def challenger_of(model: str) -> int | None:
 
 def with_alias(model: str, alias: str) -> int | None:
     """The version that carries an alias, if any."""
-    found = if_there(lambda: client().get_model_version_by_alias(model, alias))
+    found = if_there(lambda: client().get_model_version_by_alias(model, alias), model)
     return int(found.version) if found else None
 
 
@@ -111,7 +111,7 @@ def versions_of(model: str) -> "dict[int, ModelVersion]":
 
 def get_version(model: str, version: int) -> "ModelVersion":
     """Raises: RegistryRefusedError if there is no such model or version."""
-    if found := if_there(lambda: client().get_model_version(model, str(version))):
+    if found := if_there(lambda: client().get_model_version(model, str(version)), model):
         return found
     have = sorted(versions_of(model))
     raise RegistryRefusedError(
@@ -176,7 +176,7 @@ def note_newest(model: str, record: Record) -> None:
 
 def notes_of(model: str) -> Notes:
     """The notes on a model. Raises: RegistryRefusedError if they were made unreadable."""
-    found = if_there(lambda: client().get_registered_model(model))
+    found = if_there(lambda: client().get_registered_model(model), model)
     return notes_in(model, found.tags if found else {})
 
 
@@ -190,7 +190,7 @@ def open_model(workspace: Workspace, model: str) -> None:
     if not NAME.fullmatch(model):
         raise SettingsError(f"{model!r}: no name of a model, expected letters, digits, - and _, at most 63")
     connect(workspace)
-    if not if_there(lambda: client().get_registered_model(model)):
+    if not if_there(lambda: client().get_registered_model(model), model):
         have = sorted(other.name for other in client().search_registered_models())
         raise RegistryRefusedError(
             f"{model}: no such registered model, the registry has {', '.join(have) or 'none'};"

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count
 from graftline.digests import json_sha256
-from graftline.errors import ServerAwayError
+from graftline.errors import ServerAwayError, Stopped
 from graftline.pages.text import as_markdown
 from graftline.settings import Settings
 from graftline.settings.by_value import by_value
@@ -27,6 +27,7 @@ from graftline.tasks.registry.history import user
 from graftline.tasks.registry.versions import RUN_KEY
 from graftline.tasks.state.folders import RUNS, alone_everywhere
 from graftline.tasks.steps.source_task import SourceTask
+from graftline.tasks.tracking.left_runs import ORCHESTRATED_BY
 from graftline.tasks.tracking.pages import COMMIT, NOTE, SOURCE, USER, artifact_address, note_experiment
 from graftline.tasks.tracking.provenance import provenance, unrepeatable
 from graftline.tasks.tracking.server import (
@@ -135,6 +136,9 @@ def _written_to_its_end(run: TrackedRun) -> Iterator[TrackedRun]:
         yield run
     except ServerAwayError:
         raise  # there may be nobody to tell
+    except Stopped:
+        _end(run, "KILLED")
+        raise
     except BaseException:
         _end(run, "FAILED")
         raise
@@ -203,6 +207,7 @@ def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | Non
     if made["git_refusal"]:
         logger.warning("the run cannot be reproduced: %s", why)
     who = {USER: user(), SOURCE: SOURCE_NAME, COMMIT: commit, NOTE: as_markdown(inputs.note)}
+    who |= {ORCHESTRATED_BY: _run_of_prefect()}
     for name, value in who.items():
         if value:
             server.set_tag(run_id, name, str(value))
@@ -220,6 +225,13 @@ def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | Non
     experiment = server.get_run(run_id).info.experiment_id
     note_experiment(experiment, model=settings.registry.model, score=TASKS[data.task].scores.scoring.primary)
     return why
+
+
+def _run_of_prefect() -> str | None:
+    from prefect.context import FlowRunContext
+
+    context = FlowRunContext.get()
+    return str(context.flow_run.id) if context and context.flow_run else None
 
 
 def _log_data(run_id: str, inputs: RunInputs) -> None:

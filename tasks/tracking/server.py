@@ -38,6 +38,7 @@ REQUEST_TIMEOUT_SECONDS = "60"
 ASKED_ONCE = ("create_run", "create_model_version")
 # The answers of MLflow where something does not exist; anything else is trouble, not an answer.
 NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+DENIED = "PERMISSION_DENIED"
 # The schemes of addresses that are paths of this machine.
 LOCAL = ("", "file")
 # Every store has it, made with its tables, in a millisecond of its own.
@@ -202,16 +203,24 @@ def experiments_with_runs_of(workspace: Workspace, model: str) -> list[str]:
     return list(dict.fromkeys([experiment_of(workspace, model), *([first.experiment_id] if first else [])]))
 
 
-def if_there(look: Callable[[], Found]) -> Found | None:
-    """The answer of MLflow; None where it has no such run, model, version or alias."""
+def if_there(look: Callable[[], Found], model: str | None = None) -> Found | None:
+    """The answer of MLflow; None where it has no such run, model, version or alias.
+
+    A server that asks who one is denies what is not there, to tell nothing; whether it lists the `model` says which.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
         return look()
     except MlflowException as error:
-        if error.error_code in NOT_THERE:
+        if error.error_code in NOT_THERE or (error.error_code == DENIED and model and not _lists(model)):
             return None
         raise
+
+
+def _lists(model: str) -> bool:
+    """Whether MLflow lists the registered model for us. Who may change one may also see it."""
+    return bool(client().search_registered_models(f"name = '{model}'"))
 
 
 @contextmanager

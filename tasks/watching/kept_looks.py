@@ -140,8 +140,8 @@ class KeptLooks:
         self._room.write_once(_rows_name(look), _packed(rows))
         if not self._room.write_once(f"{look.number:06d}.json", json_file(_plain(look))):
             raise RegistryRefusedError(
-                f"{self._room.where('')}: look {look.number} was had by another process meanwhile; run the same again to"
-                " see it"
+                f"{self._room.where('')}: look {look.number} was had by another process meanwhile; run the same again"
+                " to see it"
             )
         self.records.append(look)
         self.rows.append(rows)

@@ -83,7 +83,10 @@ def test_a_recipient_verifies_a_bundle_in_an_empty_folder(python: Path, tmp_path
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 9
 
 
-@pytest.mark.parametrize("module", ["adapt", "promote", "override", "rollback", "history_page", "servers.deployments"])
+@pytest.mark.parametrize(
+    "module",
+    ["adapt", "promote", "override", "rollback", "history_page", "mend", "servers.deployments", "servers.checkout"],
+)
 def test_what_a_worker_imports_is_found_where_the_users_folder_comes_first(
     python: Path, project: Path, module: str
 ) -> None:

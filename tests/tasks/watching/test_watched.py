@@ -9,7 +9,6 @@ from mlflow import MlflowClient
 
 from graftline.errors import DataRefusedError, RegistryRefusedError, SettingsError
 from graftline.tasks.registry.named import VersionName, find_named
-from graftline.tasks.watching.kept_looks import KeptLooks
 from graftline.tasks.watching.page import log_looks, write_page
 from graftline.tasks.watching.reference import Reference, reference_of
 from graftline.tasks.watching.watched import Watched, watch_champion
@@ -128,7 +127,7 @@ def test_a_label_with_a_time_counts_from_then_on(adapted: Line, reference: Refer
 def test_a_look_that_was_changed_is_noticed(adapted: Line, reference: Reference, change: str) -> None:
     serve_days(adapted.workspace, reference, 3)
     watch(adapted, 3)
-    folder = KeptLooks(adapted.workspace, MODEL, 1, reference.about.run_id).folder
+    (folder,) = (adapted.workspace.artifacts / "watch" / MODEL).glob(f"1-{reference.about.run_id[:12]}")
     file = folder / "000002.json"
     if change == "remove":
         file.unlink()
