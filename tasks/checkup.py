@@ -17,6 +17,7 @@ from graftline.tasks.data.findings import Findings, look_into
 from graftline.tasks.progress import duration, waiting
 from graftline.tasks.readiness import missing_things
 from graftline.tasks.room import free_room, needed_room, require_room
+from graftline.tasks.state.shared import PROBE, STATE, shared_state
 from graftline.tasks.steps.adapting import frozen_rate
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.fetch_model import fetch_model
@@ -65,6 +66,8 @@ def look_at_project(root: Path, settings: Settings) -> Iterator[Finding]:
         yield _finding("base model", lambda: _base_model(workspace, settings, stored))
     for variable in SERVERS:
         yield _finding(variable, partial(_server, variable))
+    if os.environ.get(STATE):
+        yield _finding(STATE, _state)
     if stored:
         yield _finding("disk and memory", lambda: _room(root, settings, stored[0].bytes))
     if stored and seen:
@@ -115,6 +118,14 @@ def _base_model(workspace: Workspace, settings: Settings, stored: list[BaseModel
     model = fetch_model.fn(workspace, uri)
     stored.append(model)
     return f"{uri}: {model.bytes / 1e6:.1f} MB, every byte as locked"
+
+
+def _state() -> str:
+    """Writes a file there, as every run does."""
+    state = shared_state()
+    assert state is not None
+    state.room().replace(PROBE, b"looked at by `graftline check`\n")
+    return f"{state.address} takes what is written"
 
 
 def _server(variable: str) -> str:

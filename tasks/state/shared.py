@@ -16,7 +16,7 @@ STATE = "GRAFTLINE_STATE"
 SCHEME = "s3://"
 # As often as this a request is lost while the server says that it lives.
 LOST_REQUESTS = 3
-# Nobody writes it; asking for it tells whether the server answers.
+# Asking for it tells whether the server answers, writing it whether one may.
 PROBE = "probe"
 
 Value = TypeVar("Value")
@@ -40,12 +40,11 @@ class State:
 
     def room(self, *names: str) -> Room:
         """A room by its name, and those that it lies in."""
-        place = "/".join(names)
         if not self.address.startswith(SCHEME):
-            return Folder(Path(self.address) / place)
+            return Folder(Path(self.address).joinpath(*names))
         from graftline.tasks.state.bucket import open_bucket
 
-        address = f"{self.address.rstrip('/')}/{place}"
+        address = "/".join([self.address.rstrip("/"), *names])
         return PatientRoom(open_bucket(address), open_bucket(self.address))
 
 

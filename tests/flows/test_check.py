@@ -50,6 +50,15 @@ def test_all_that_is_wrong_is_shown_and_the_first_kind_gives_the_exit_code(
     assert "no server answers there" in findings["PREFECT_API_URL"]["faults"][0]
 
 
+def test_a_teams_state_is_written_to(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAFTLINE_STATE", str(tmp_path / "state"))
+    done = CliRunner().invoke(app, ["check", "--set", "base_model.uri=path:none"])
+    assert f"{tmp_path / 'state'} takes what is written" in done.stderr
+    monkeypatch.setenv("GRAFTLINE_STATE", "state")
+    done = CliRunner().invoke(app, ["check", "--set", "base_model.uri=path:none"])
+    assert "GRAFTLINE_STATE=state: is no place for state" in done.stderr
+
+
 def test_a_servers_password_is_not_shown(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://ada:secret@host/runs")
     monkeypatch.setenv("PREFECT_API_URL", "https://ada:secret@127.0.0.1:9/api")

@@ -26,8 +26,8 @@ PAGES = [PROJECT / "README.md"] + [
     HOW_TO / f"{name}.md" for name in ("policy-and-approval", "sign-the-history", "s3-and-servers")
 ]
 SERVING = (HOW_TO / "serve.md").read_text(encoding="utf-8")
-# `up`, `team`, `serve` and `deploy` have their own tests, so has the tutorial, where `init` is at home; the first lines of
-# README set up what CI set up already; an S3 bucket is nobody's to name, nor is a server or the place of a key.
+# `up`, `team`, `serve` and `deploy` have their own tests, so has the tutorial, where `init` is at home; the first lines
+# of README set up what CI set up already; an S3 bucket is nobody's to name, nor is a server or the place of a key.
 ELSEWHERE = (
     "make", ".", "pip install", "graftline up", "graftline init", "graftline deploy", "graftline serve",
     "graftline team", "dvc push", "export", "prefect",
