@@ -31,7 +31,9 @@ def test_a_whole_project_is_ready_and_nothing_was_trained(root: Path) -> None:
     done = CliRunner().invoke(app, ["check"])
     assert done.exit_code == 0, done.output
     assert done.stdout == "ready: `graftline adapt`\n"
-    assert [line.split()[0] for line in done.stderr.splitlines()] == ["ok"] * 8
+    # On a busy machine what takes longer than a moment says so in between, with the time of day.
+    lines = [line.split()[0] for line in done.stderr.splitlines()]
+    assert [first for first in lines if ":" not in first] == ["ok"] * 8
     assert "201 rows, 1 of them faulty; bad 100, good 100" in done.stderr
     assert "training: fine_tuning about" in done.stderr
     assert {path.name for path in (root / "artifacts").iterdir()} <= {"base_models", "files"}
