@@ -21,6 +21,9 @@ RENEWED_SECONDS = GRACE_SECONDS / 3
 # A training may take days. Whoever waits looks meanwhile whether it is to stop.
 FOREVER_SECONDS = 10 * 365 * 24 * 3600.0
 
+# What differs from its digest may have been changed on its way; what differs twice is damaged where it lies.
+DOWNLOADS = 2
+
 logger = logging.getLogger("graftline.state")
 
 
@@ -145,9 +148,11 @@ def _bring_files(room: Room, folder: Path, files: Mapping[str, str]) -> bool:
 
 def _bring_file(room: Room, sha256: str, path: Path) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
-    there = room.download(sha256, path)
-    if there and file_sha256(path) == sha256:
-        return True
+    there = False
+    for _ in range(DOWNLOADS):
+        there = room.download(sha256, path)
+        if there and file_sha256(path) == sha256:
+            return True
     what = "was damaged, and is removed there" if there else "is not there"
     logger.warning("%s %s: it is made again", room.where(sha256), what)
     room.remove(sha256)

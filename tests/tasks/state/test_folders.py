@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from graftline.errors import SettingsError
+from graftline.tasks.state.folder import Folder
 from graftline.tasks.state.folders import FILES, STEPS, bring_store, files_in, keep_unfinished, send_store
 from graftline.tasks.state.shared import STATE, State, shared_state
 from graftline.tasks.step_folders import MANIFEST, StepFolder, is_intact, produce
@@ -81,6 +82,24 @@ def test_what_was_damaged_in_the_state_is_made_again_and_is_whole_there_afterwar
     third = Workspace(tmp_path / "third")
     assert make(third, never).outcome == "reused"
     assert is_intact(third.artifacts / STEP / make(third, never).key)
+
+
+def test_what_was_changed_on_its_way_is_brought_again_and_stays_in_the_state(
+    state: State, machines: tuple[Workspace, Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(machines[0])
+    download, changed = Folder.download, list[str]()
+
+    def change_once(self: Folder, name: str, path: Path) -> bool:
+        there = download(self, name, path)
+        if not changed:
+            changed.append(name)
+            path.write_bytes(b"something else")
+        return there
+
+    monkeypatch.setattr(Folder, "download", change_once)
+    assert make(machines[1], never).outcome == "reused"
+    assert changed
 
 
 def test_a_damaged_folder_here_comes_from_there(state: State, machines: tuple[Workspace, Workspace]) -> None:
