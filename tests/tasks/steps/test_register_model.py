@@ -153,7 +153,7 @@ def test_where_another_process_registered_the_run_meanwhile_there_is_one_version
     log = mlflow.pyfunc.log_model
 
     def register_as_another(*arguments: object, **named: object) -> object:
-        logged = log(*arguments, **named)  # type: ignore[arg-type]
+        logged = log(*arguments, **named)
         client = MlflowClient()
         client.create_registered_model("paused")
         client.create_model_version("paused", logged.model_uri, run.run_id, tags={RUN_KEY: run.run_key})
