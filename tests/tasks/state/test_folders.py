@@ -157,6 +157,32 @@ def test_what_a_killed_machine_left_another_one_goes_on_from(
     assert make(machines[0], never, resumable=True).outcome == "reused"
 
 
+def test_of_what_two_machines_left_the_one_goes_on_from_what_the_other_left_later(
+    state: State, machines: tuple[Workspace, Workspace]
+) -> None:
+    found = list[str]()
+
+    def killed_at(step: str, *, sent: bool = True) -> Callable[[Path], None]:
+        def build(folder: Path) -> None:
+            checkpoint = folder / "checkpoint"
+            found.append(checkpoint.read_text() if checkpoint.exists() else "")
+            checkpoint.write_text(step)
+            if sent:
+                keep_unfinished(folder)
+            raise KeyboardInterrupt
+
+        return build
+
+    for machine, step, sent in [(0, "1", True), (1, "7", True), (0, "8", False), (0, "9", True)]:
+        with pytest.raises(KeyboardInterrupt):
+            make(machines[machine], killed_at(step, sent=sent), resumable=True)
+    # What this machine could not send is newer than what it knows to lie there.
+    assert found == ["", "1", "7", "8"]
+    make(machines[1], lambda folder: found.append((folder / "checkpoint").read_text()), resumable=True)
+    assert found[-1] == "9"
+    assert not list((machines[1].artifacts / STEP).glob(".*.sent"))
+
+
 def test_a_feature_store_is_brought_where_there_is_none_and_sent_where_it_grew(state: State, tmp_path: Path) -> None:
     first, second = tmp_path / "first" / "KEY", tmp_path / "second" / "KEY"
     first.mkdir(parents=True)
