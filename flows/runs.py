@@ -208,7 +208,7 @@ def _unfinished_in_mlflow(root: Path, client: SyncPrefectClient) -> tuple[list[U
     for one in unfinished_runs():
         try:
             over = one.orchestrated_by and is_over(client.read_flow_run(UUID(one.orchestrated_by)))
-        except ObjectNotFound:
+        except (ObjectNotFound, ValueError):  # anybody who writes to MLflow can write the tag
             over = None
         if over:
             left.append(one)

@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -11,7 +12,7 @@ from graftline.errors import SettingsError
 from graftline.files import files_below
 from graftline.tasks.state.folders import STEPS
 from graftline.tasks.state.shared import shared_state
-from graftline.tasks.step_uses import read_uses
+from graftline.tasks.step_uses import Use, read_uses
 from graftline.tasks.workspace import Workspace
 
 LIMIT = "GRAFTLINE_CACHE_GIGABYTES"
@@ -45,25 +46,36 @@ def trim_cache(workspace: Workspace) -> list[str]:
     if state is None or limit is None:
         return []
     uses, removed = read_uses(workspace), list[str]()
-    needed = frozenset[str]().union(*(use.places for use in uses if use.live))
+    needed = _needed(uses)
     last_use = {place: number for number, use in enumerate(uses) for place in use.places}
     for place in sorted(last_use, key=lambda place: (last_use[place], place)):
         folder = workspace.artifacts / place
         if _size_of(workspace.artifacts) <= limit:
             break
         there = state.room(STEPS, folder.parent.name).age(f"{folder.name}.json") is not None
-        if place not in needed and folder.is_dir() and there and _remove(workspace, folder):
+        if place not in needed and folder.is_dir() and there and _remove(workspace, place):
             removed.append(place)
     if removed:
         logger.info("%d finished steps were removed from this disk; the state has them", len(removed))
     return removed
 
 
-def _remove(workspace: Workspace, folder: Path) -> bool:
-    """By another name first, so that a kill leaves no half of it; what it shared with nobody else goes with it."""
+def _needed(uses: Sequence[Use]) -> frozenset[str]:
+    """What the runs that go on have taken."""
+    return frozenset[str]().union(*(use.places for use in uses if use.live))
+
+
+def _remove(workspace: Workspace, place: str) -> bool:
+    """By another name first, so that a kill leaves no half of it; what it shared with nobody else goes with it.
+
+    Under the step's lock: a run notes that it needs a folder before it takes that, and looks only then.
+    """
+    folder = workspace.artifacts / place
     gone = folder.with_name(f".{folder.name}.damaged")
     try:
         with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0):
+            if place in _needed(read_uses(workspace)):  # by a run that has begun since
+                return False
             shutil.rmtree(gone, ignore_errors=True)
             folder.rename(gone)
             shutil.rmtree(gone)

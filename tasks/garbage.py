@@ -23,7 +23,7 @@ from graftline.tasks.registry.removal import (
     surplus_versions,
     versions_in_use,
 )
-from graftline.tasks.shared_garbage import SharedGarbage, find_shared_garbage
+from graftline.tasks.shared_garbage import find_shared_garbage
 from graftline.tasks.state.shared import State, shared_state
 from graftline.tasks.step_folders import is_intact, listed
 from graftline.tasks.step_uses import Use, needed, read_uses, shared_uses
@@ -80,7 +80,8 @@ def find_garbage(workspace: Workspace, *, keep_rejected: int) -> list[Garbage]:
             base_models |= base_models_of(gone)
     uses, state = read_uses(workspace), shared_state()
     if state is not None:
-        uses = sorted([*uses, *shared_uses(state)], key=lambda use: use.path.name)
+        own = {use.path.name for use in uses}  # a run of this machine lies in both places, and is one run
+        uses = sorted([*uses, *(use for use in shared_uses(state) if use.path.name not in own)], key=_name_of)
     needs = Needs(tuple(needed(uses, versions)), None if base_models is None else frozenset(base_models))
     found = [*_steps(workspace, needs, versions), *_stores(workspace, needs), *_base_models(workspace, needs, versions)]
     found += [*_unfinished_registrations(workspace), *of_registry]
@@ -91,12 +92,12 @@ def find_garbage(workspace: Workspace, *, keep_rejected: int) -> list[Garbage]:
 
 def _elsewhere(state: State, needs: Needs, uses: list[Use]) -> Iterator[Garbage]:
     for one in find_shared_garbage(state, list(needs.uses), uses, FEATURES):
+        yield Garbage(f"{state.address.rstrip('/')}/{one.what}", one.why, (), one.remove, one.size_bytes)
 
-        def remove(one: SharedGarbage = one) -> bool:
-            one.remove()
-            return True
 
-        yield Garbage(f"{state.address.rstrip('/')}/{one.what}", one.why, (), remove, one.size_bytes)
+def _name_of(use: Use) -> str:
+    """By which they are in the order of time."""
+    return use.path.name
 
 
 def sizes_of(found: list[Garbage]) -> list[int]:

@@ -23,7 +23,8 @@ class SharedGarbage:
     what: str
     why: str
     size_bytes: int
-    remove: Callable[[], None]
+    remove: Callable[[], bool]
+    """Removes it, unless a machine has sent it again since it was found: then False."""
 
 
 def find_shared_garbage(state: State, needed: list[Use], uses: list[Use], features_of: str) -> Iterator[SharedGarbage]:
@@ -43,9 +44,9 @@ def find_shared_garbage(state: State, needed: list[Use], uses: list[Use], featur
             if not name.endswith(LISTED):
                 continue
             if f"{step}/{key}" not in places and lying.age_seconds > GRACE_SECONDS:
-                yield _found(
-                    room, f"{STEPS}/{step}/{key}", "made by an earlier run", lying.size_bytes, name, f"{key}{LOCK}"
-                )
+                what = f"{STEPS}/{step}/{key}"
+                remove = partial(_remove, room, (name, f"{key}{LOCK}"), GRACE_SECONDS)
+                yield SharedGarbage(what, "made by an earlier run", lying.size_bytes, remove)
                 continue
             of_step = _files(room, name)
             named |= set(of_step.values())
@@ -55,15 +56,17 @@ def find_shared_garbage(state: State, needed: list[Use], uses: list[Use], featur
     for name, lying in kept.lying().items():
         if name.removesuffix(LISTED) not in stores and lying.age_seconds > GRACE_SECONDS:
             what = f"{FEATURES}/{name.removesuffix(LISTED)}"
-            yield _found(kept, what, "what a frozen part gave in an earlier run", lying.size_bytes, name)
+            remove = partial(_remove, kept, (name,), GRACE_SECONDS)
+            yield SharedGarbage(what, "what a frozen part gave in an earlier run", lying.size_bytes, remove)
         else:
             named |= set(_files(kept, name).values())
     for name, lying in files.lying().items():
         if name not in named and lying.age_seconds > GRACE_SECONDS:
-            yield _found(files, f"{FILES}/{name[:12]}", "a file that no step names", lying.size_bytes, name)
-    gone = [use.path.name for use in uses if use not in needed and not use.live]
-    if gone:
-        yield _found(state.room(USES), USES, "notes of earlier runs", 0, *gone)
+            remove = partial(_remove, files, (name,), GRACE_SECONDS)
+            yield SharedGarbage(f"{FILES}/{name[:12]}", "a file that no step names", lying.size_bytes, remove)
+    gone = tuple(use.path.name for use in uses if use not in needed and not use.live)
+    if gone:  # nobody writes to the note of a run that has ended
+        yield SharedGarbage(USES, "notes of earlier runs", 0, partial(_remove, state.room(USES), gone, 0.0))
 
 
 def _unfinished(state: State) -> Iterator[SharedGarbage]:
@@ -73,19 +76,20 @@ def _unfinished(state: State) -> Iterator[SharedGarbage]:
             lying = room.lying()
             if min((one.age_seconds for one in lying.values()), default=0.0) > UNFINISHED_SECONDS:
                 size = sum(one.size_bytes for one in lying.values())
-                names = [LISTING, *(name for name in lying if name != LISTING)]
-                yield _found(
-                    room, f"{UNFINISHED}/{step}/{key}", "left by a killed run, which none went on with", size, *names
-                )
+                names = (LISTING, *(name for name in lying if name != LISTING))
+                why = "left by a killed run, which none went on with"
+                remove = partial(_remove, room, names, UNFINISHED_SECONDS)
+                yield SharedGarbage(f"{UNFINISHED}/{step}/{key}", why, size, remove)
 
 
-def _found(room: Room, what: str, why: str, size_bytes: int, *names: str) -> SharedGarbage:
-    return SharedGarbage(what, why, size_bytes, partial(_remove, room, names))
-
-
-def _remove(room: Room, names: tuple[str, ...]) -> None:
+def _remove(room: Room, names: tuple[str, ...], after_seconds: float) -> bool:
+    """Whoever was asked whether it may go may have thought for hours: what came since then stays."""
+    age = room.age(names[0])
+    if age is not None and age < after_seconds:
+        return False
     for name in names:
         room.remove(name)
+    return True
 
 
 def _files(room: Room, name: str) -> Mapping[str, str]:

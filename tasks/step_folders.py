@@ -84,7 +84,7 @@ def produce(
                 return StepFolder(final, key, "reused")
             if partial.exists() and not resumable:
                 shutil.rmtree(partial)
-            if state is not None and resumable and not partial.exists():
+            if state is not None and resumable:
                 bring_unfinished(state, partial)
             _make(workspace, final, partial, inputs, build)
             if state is not None:

@@ -46,11 +46,12 @@ def checkout(
     """
     clone = projects_folder() / f"{model}-{sha256(repository.encode()).hexdigest()[:DIGITS]}"
     clone.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(clone.with_suffix(".lock")):
+    lock = FileLock(clone.with_suffix(".lock"))
+    with lock:
         _clone(repository, clone)
         _git(clone, "fetch", "--quiet", "--no-tags", "origin", f"+refs/heads/{branch}:refs/remotes/origin/{branch}")
         wanted = _git(clone, "rev-parse", "--verify", f"{commit or f'refs/remotes/origin/{branch}'}^{{commit}}")
-        _move(clone, wanted, waits=waits)
+    _move(clone, wanted, lock, waits=waits)
     at = _git(clone, "rev-parse", "HEAD")
     logger.info("%s: %s at commit %s", model, without_password(repository), at[:DIGITS])
     os.environ[COMMIT] = at
@@ -100,21 +101,29 @@ def _clone(repository: str, clone: Path) -> None:
     draft.rename(clone)
 
 
-def _move(clone: Path, wanted: str, *, waits: bool) -> None:
-    """Check the commit out, once no run in the clone needs another one."""
+def _move(clone: Path, wanted: str, lock: FileLock, *, waits: bool) -> None:
+    """Check the commit out, once no run in the clone needs another one. Who waits lets others have the lock."""
+    said = False
+    while True:
+        with lock:
+            if _moved(clone, wanted):
+                return
+        if not waits:
+            logger.warning("another run works in this worker's clone; commit %s waits for it", wanted[:DIGITS])
+            return
+        if not said:
+            logger.warning("waiting for another run, which works at another commit in this worker's clone")
+        said = True
+        time.sleep(POLL_SECONDS)
+
+
+def _moved(clone: Path, wanted: str) -> bool:
+    """Whether the clone is at that commit now; False while a run works in it at another one."""
     with (clone / ".git" / IN_USE).open("a") as file:
-        said = False
-        while not _locked(file.fileno()):
-            if _git(clone, "rev-parse", "HEAD") == wanted:
-                return
-            if not waits:
-                logger.warning("another run works in this worker's clone; commit %s waits for it", wanted[:DIGITS])
-                return
-            if not said:
-                logger.warning("waiting for another run, which works at another commit in this worker's clone")
-            said = True
-            time.sleep(POLL_SECONDS)
+        if not _locked(file.fileno()):
+            return _git(clone, "rev-parse", "HEAD") == wanted
         _git(clone, "checkout", "--quiet", "--force", "--detach", wanted)
+        return True
 
 
 def _locked(file: int) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Set last: one that lacks it was left half done by a kill.
 WHOLE = "graftline.brought"
-# The source of a version that is removed at once. Nobody asks for it.
+# The source of a version that is to be removed. Nobody asks for it.
 GAP = "s3://removed/before-it-was-brought"
 # MLflow takes no more in one request.
 METRICS, PARAMS, TAGS, RUNS_OF_A_PAGE = 1000, 100, 100, 500
@@ -59,10 +59,17 @@ class Registries:
         return int(made.version)
 
     def gap(self, name: str) -> int:
-        """Use up a number: that of a version which was removed. Returns: that number."""
-        made = self.target.create_model_version(name, GAP)
-        self.target.delete_model_version(name, made.version)
-        return int(made.version)
+        """Use up a number: that of a version which was removed. Returns: that number.
+
+        It stays until `remove_gaps`: whoever goes on after a kill sees how far the numbers are used up.
+        """
+        return int(self.target.create_model_version(name, GAP).version)
+
+    def remove_gaps(self, name: str) -> None:
+        """To be called when all versions are there."""
+        for version in self.target.search_model_versions(f"name = '{name}'"):
+            if version.source == GAP:
+                self.target.delete_model_version(name, version.version)
 
     def _bring_content(self, run: "Run", made: str) -> None:
         from mlflow.entities import Param

@@ -65,6 +65,7 @@ def append(workspace: Workspace, model: str, records: list[Record], entry: Entry
         require_still_deciding(model)
         announce(model, record)
         write_record(workspace, model, record)
+        require_still_deciding(model)  # an older note over a newer one would look like records added by somebody
         note_newest(model, record)
         give(workspace, model, witnesses, [*records, record])
     _carry_out(workspace, model, record)
@@ -101,6 +102,7 @@ def settled(workspace: Workspace, model: str) -> list[Record]:
         )
     if _is_not_noted(records, notes):
         _require_model(workspace, model, records)
+        require_still_deciding(model)
         note_newest(model, records[-1])
     newest, carried_out = newest_move(records), marks(workspace, model)
     for record in records:

@@ -72,8 +72,15 @@ def require_not_moved(workspace: Workspace, model: str) -> None:
 @contextmanager
 def deciding(workspace: Workspace, model: str) -> Iterator[None]:
     """Keep other processes from moving this model's champion. Raises: RegistryRefusedError if one does not end."""
+    with deciding_in(history_room(workspace, model), model):
+        yield
+
+
+@contextmanager
+def deciding_in(room: Room, model: str) -> Iterator[None]:
+    """The same, for a history that lies in this room."""
     try:
-        with history_room(workspace, model).alone("", LOCK_SECONDS) as held:
+        with room.alone("", LOCK_SECONDS) as held:
             token = _held.set(held)
             try:
                 yield

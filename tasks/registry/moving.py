@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from graftline.tasks.registry.elsewhere import TRACKING, at_registry
 from graftline.tasks.registry.history import (
     MOVED,
     deciding,
+    deciding_in,
     histories_room,
     history_folder,
     history_room,
@@ -20,8 +22,9 @@ from graftline.tasks.registry.history import (
     record_names,
 )
 from graftline.tasks.registry.manifest import as_judged
-from graftline.tasks.registry.ownership import DECIDED_IN, NUMBER, own_this_history
+from graftline.tasks.registry.ownership import DECIDED_IN, NUMBER, decided_elsewhere, own_this_history
 from graftline.tasks.registry.promotion import repair
+from graftline.tasks.registry.records import Record
 from graftline.tasks.registry.verification import Proof, verify
 from graftline.tasks.registry.versions import versions_of
 from graftline.tasks.state.folder import Folder
@@ -63,26 +66,22 @@ def move_history(workspace: Workspace, model: str) -> Moved:
     with _own_store(workspace):
         source, left = client(), _checked_here(workspace, model)
     logger.info("%s: %d records are whole; bringing them to %s", model, left.records, state.address)
-    target, experiment = client(), experiment_of(workspace, model)
-    _require_none_there(workspace, model, target, experiment)
-    registries = Registries(source, target, experiment)
-    with deciding(workspace, model):
-        runs = _bring_runs(registries, model)
-        versions = _bring_versions(workspace, registries, model)
-        _bring_records(workspace, model)
-        _bring_names(registries, model)
-    own_this_history(workspace, model)
-    proof = verify(workspace, model)
-    if proof.findings or proof.records != left.records:
-        raise RegistryRefusedError(
-            f"{model}: the history does not verify at {without_password(tracking_uri(workspace))}: it was changed while"
-            " it was brought; remove the model and its experiment there, and start again; here all is as it was",
-            [str(finding) for finding in proof.findings],
-        )
-    registry = without_password(tracking_uri(workspace))
-    note = json.dumps({"registry": registry, "state": state.address}).encode()
-    Folder(history_folder(workspace, model)).replace(MOVED, note)
-    return Moved(registry, state.address, runs, versions, proof)
+    registries, registry = Registries(source, client(), experiment_of(workspace, model)), tracking_uri(workspace)
+    local = Folder(history_folder(workspace, model))
+    with deciding_in(local, model):  # what is decided here from now on would be lost
+        records = _require_none_there(workspace, model, registries.target)
+        with deciding(workspace, model):
+            runs = _bring_runs(registries, model)
+            versions = _bring_versions(workspace, registries, model, records)
+            _bring_records(workspace, model)
+            _bring_names(registries, model)
+        own_this_history(workspace, model)
+        proof = _verified(workspace, model, records)
+        note = {"registry": without_password(registry), "state": state.address}
+        local.replace(MOVED, json.dumps(note).encode())
+    # Not before: until the note is written, a kill has the move start again, which has to know it for one of its own.
+    registries.target.delete_registered_model_tag(model, MOVING)
+    return Moved(without_password(registry), state.address, runs, versions, proof)
 
 
 def _require_team(workspace: Workspace) -> State:
@@ -117,17 +116,20 @@ def _checked_here(workspace: Workspace, model: str) -> Proof:
     return proof
 
 
-def _require_none_there(workspace: Workspace, model: str, target: "MlflowClient", experiment: str) -> None:
-    """Raises: RegistryRefusedError unless the model is new there, or what is there is of this very history."""
+def _require_none_there(workspace: Workspace, model: str, target: "MlflowClient") -> list[Record]:
+    """Returns: the records here.
+
+    Raises: RegistryRefusedError unless the model is new there, or what is there is of this very history.
+    """
     with _own_store(workspace):
         here = read_history(workspace, model)
     room = history_room(workspace, model)
     there = [name for name in room.names() if name.endswith(".json")]
     own = {f"{record.number:06d}.json": record.content for record in here}
     foreign = [name for name in there if (kept := room.read(name)) is None or kept.content != own.get(name)]
-    decided = target.get_experiment(experiment).tags.get(DECIDED_IN)
+    decided = decided_elsewhere(workspace, model)
     named = if_there(lambda: target.get_registered_model(model), model)
-    if foreign or decided or (named is not None and MOVING not in named.tags):
+    if foreign or decided is not None or (named is not None and MOVING not in named.tags):
         raise RegistryRefusedError(
             f"{model}: there is a model of that name at {without_password(tracking_uri(workspace))} already, with a"
             " history of its own; give this one another name there (rename it with registry.model and train it once),"
@@ -135,6 +137,7 @@ def _require_none_there(workspace: Workspace, model: str, target: "MlflowClient"
         )
     if named is None:
         target.create_registered_model(model, tags={MOVING: "unfinished"})
+    return here
 
 
 def _bring_runs(registries: Registries, model: str) -> int:
@@ -151,22 +154,25 @@ def _bring_runs(registries: Registries, model: str) -> int:
     return len(runs)
 
 
-def _bring_versions(workspace: Workspace, registries: Registries, model: str) -> int:
-    """Each under its number; that of one which was removed is used up."""
+def _bring_versions(workspace: Workspace, registries: Registries, model: str, records: Sequence[Record]) -> int:
+    """Each under its number; those of versions which were removed are used up: no other may come to their records."""
     with _own_store(workspace):
         here = versions_of(model)
-    first = max(versions_of(model), default=0) + 1
-    for number in range(first, max(here, default=0) + 1):
+    number, last = max(versions_of(model), default=0) + 1, max([*here, *(record.version for record in records)])
+    while number <= last:
         with ExitStack() as stack:
             with _own_store(workspace):
                 files = stack.enter_context(as_judged(workspace, model, number)) if number in here else None
             made = registries.version(here[number], files) if files else registries.gap(model)
-        if made != number:
+        # Behind the last version a move that was killed may have used numbers up before.
+        if made != number and any(one in here for one in range(number, made + 1)):
             raise RegistryRefusedError(
                 f"{model}: its version {number} got number {made} there: somebody registers versions of that name at"
                 " the same time; let them stop, remove the model there, and start again"
             )
-        logger.info("%s: version %d of %d is there", model, number, max(here))
+        logger.info("%s: version %d of %d is there", model, made, last)
+        number = made + 1
+    registries.remove_gaps(model)
     return len(here)
 
 
@@ -190,4 +196,15 @@ def _bring_names(registries: Registries, model: str) -> None:
         registries.target.update_registered_model(model, found.description)
     for alias, number in found.aliases.items():
         registries.target.set_registered_model_alias(model, alias, str(number))
-    registries.target.delete_registered_model_tag(model, MOVING)
+
+
+def _verified(workspace: Workspace, model: str, records: Sequence[Record]) -> Proof:
+    """The proof of the history as it lies there. Raises: RegistryRefusedError if it is not whole."""
+    proof = verify(workspace, model)
+    if proof.findings or proof.records != len(records):
+        raise RegistryRefusedError(
+            f"{model}: the history does not verify at {without_password(tracking_uri(workspace))}: it was changed while"
+            " it was brought; remove the model and its experiment there, and start again; here all is as it was",
+            [str(finding) for finding in proof.findings],
+        )
+    return proof

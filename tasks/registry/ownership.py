@@ -40,10 +40,15 @@ def own_this_history(workspace: Workspace, model: str) -> None:
 def require_known(workspace: Workspace, model: str) -> None:
     """Raises: RegistryRefusedError if the registry says that another folder decides about the model."""
     require_not_moved(workspace, model)
+    if (by := decided_elsewhere(workspace, model)) is not None:
+        raise _decided_elsewhere(workspace, model, f" (of {by})")
+
+
+def decided_elsewhere(workspace: Workspace, model: str) -> str | None:
+    """Who made the folder that decides about the model, as the registry says, if it is another one than this."""
     found = client().get_experiment_by_name(model)
     number, _, by = (found.tags.get(DECIDED_IN, "") if found else "").partition(" ")
-    if number and _known_number(workspace) != number:
-        raise _decided_elsewhere(workspace, model, f" (of {by})")
+    return by if number and _known_number(workspace) != number else None
 
 
 def has_no_say(workspace: Workspace, model: str) -> bool:

@@ -4,12 +4,12 @@ import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from graftline.errors import RegistryRefusedError, SettingsError
 from graftline.tasks.registry.brought import Registries
 from graftline.tasks.registry.carrying_out import append, entry_of, settled
-from graftline.tasks.registry.elsewhere import at_registry
+from graftline.tasks.registry.elsewhere import AsBefore, at_registry
 from graftline.tasks.registry.history import deciding
 from graftline.tasks.registry.manifest import as_judged
 from graftline.tasks.registry.ownership import require_own_history
@@ -32,6 +32,7 @@ from graftline.tasks.tracking.server import client, experiment_of, if_there, tra
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 logger = logging.getLogger("graftline.registry")
@@ -65,19 +66,21 @@ def promote_to(
     open_model(workspace, model)
     records = repair(workspace, model)
     judged = _judged(model, records, version)
-    source, origin = client(), f"version {judged.version.version} at {without_password(here)}"
+    source = cast("MlflowClient", AsBefore(client()))
+    origin = f"version {judged.version.version} at {without_password(here)}"
     with ExitStack() as stack:
         files = stack.enter_context(as_judged(workspace, model, int(judged.version.version)))
         with at_registry(workspace, registry, state):
             require_own_history(workspace, model)
             registries = Registries(source, client(), experiment_of(workspace, model))
             number = _there(model, judged)
+            _require_rival(model, judged, number)
             if number is None:
-                _require_rival(model, judged)
                 _make_model(model)
                 number = registries.version(judged.version, files)
                 logger.info("%s: %s is version %d there", model, origin, number)
             _record(workspace, model, number, judged, origin)
+            _require_rival(model, judged, number)  # sending the files took its time
             return promote(workspace, model, number, why)
 
 
@@ -115,10 +118,11 @@ def _there(model: str, judged: Judged) -> int | None:
     return max(found, default=None)
 
 
-def _require_rival(model: str, judged: Judged) -> None:
+def _require_rival(model: str, judged: Judged, number: int | None) -> None:
+    """Raises: RegistryRefusedError if the champion there is neither a rival nor the version itself, its `number`."""
     champion = champion_of(model)
     weights = get_version(model, champion).tags.get(WEIGHTS) if champion is not None else None
-    if champion is not None and weights not in judged.rivals:
+    if champion not in (None, number) and weights not in judged.rivals:
         raise RegistryRefusedError(
             f"{model} version {judged.version.version}: was never compared with the champion there, {shown(champion)}"
             f" (weights {str(weights)[:12]}); bring that one here first, let `graftline adapt` compare the two, or"

@@ -84,8 +84,13 @@ class Bucket:
         return self._put(name, content, **({} if known is None else {"IfMatch": known}))
 
     def upload(self, name: str, path: Path) -> None:
+        from boto3.exceptions import S3UploadFailedError
+
         with _told(self.address):
-            _for_large_files(_named()).upload_file(str(path), self._bucket, self._key(name))
+            try:
+                _for_large_files(_named()).upload_file(str(path), self._bucket, self._key(name))
+            except S3UploadFailedError as error:  # which hides what the server said
+                raise (error.__context__ or error) from None
 
     def download(self, name: str, path: Path) -> bool:
         with _told(self.address):
@@ -236,9 +241,12 @@ def _told(address: str) -> Iterator[None]:
 
     Raises: ServerAwayError; SettingsError.
     """
+    from boto3.exceptions import RetriesExceededError
     from botocore import exceptions
 
-    lost = (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError)
+    lost = (
+        exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError, RetriesExceededError,
+    )  # fmt: skip
     try:
         yield
     except lost as error:

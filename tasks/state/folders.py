@@ -1,5 +1,6 @@
 """Folders in a team's state: a list of their files under a name, and each file by its digest."""
 
+import hashlib
 import json
 import logging
 import shutil
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from graftline.digests import file_sha256
-from graftline.files import files_below, json_file
+from graftline.files import files_below, json_file, write_atomically
 from graftline.tasks.state.room import Room
 from graftline.tasks.state.shared import State, shared_state
 
@@ -20,6 +21,9 @@ GRACE_SECONDS = 3 * 24 * 3600.0
 RENEWED_SECONDS = GRACE_SECONDS / 3
 # A training may take days. Whoever waits looks meanwhile whether it is to stop.
 FOREVER_SECONDS = 10 * 365 * 24 * 3600.0
+
+# What differs from its digest may have been changed on its way; what differs twice is damaged where it lies.
+DOWNLOADS = 2
 
 logger = logging.getLogger("graftline.state")
 
@@ -65,18 +69,32 @@ def keep_unfinished(folder: Path) -> None:
         return
     room = _unfinished(state, folder)
     files = {path.relative_to(folder).as_posix(): file_sha256(path) for path in _settled_files(folder)}
+    listing = json_file({"files": {**files}})
     _send_files(room, folder, files)
-    room.replace(LISTING, json_file({"files": {**files}}))
+    room.replace(LISTING, listing)
+    write_atomically(_newest_known(folder), hashlib.sha256(listing).hexdigest())
     for name in {*room.names()} - {LISTING, *files.values()}:
         room.remove(name)
 
 
 def bring_unfinished(state: State, folder: Path) -> None:
-    """Fill a folder with what a step left on whatever machine, if it left anything."""
-    room = _unfinished(state, folder)
+    """Fill a folder with what a step left on whatever machine, if it left anything.
+
+    What lies here stays unless another machine went on since: whatever this one sent, it has.
+    """
+    room, known = _unfinished(state, folder), _newest_known(folder)
     kept = room.read(LISTING)
     files = files_in(kept.content) if kept else None
-    if files and _bring_files(room, folder, files):
+    if kept is None or not files:
+        return
+    digest = hashlib.sha256(kept.content).hexdigest()
+    if folder.exists() and known.exists() and known.read_text() == digest:
+        return
+    brought = known.with_suffix(".brought")
+    if _bring_files(room, brought, files):
+        shutil.rmtree(folder, ignore_errors=True)
+        brought.rename(folder)
+        write_atomically(known, digest)
         logger.info("%s: goes on from what another start left at %s", folder.parent.name, state.address)
 
 
@@ -85,6 +103,7 @@ def drop_unfinished(state: State, folder: Path) -> None:
     room = _unfinished(state, folder)
     for name in reversed(room.names()):  # the list first
         room.remove(name)
+    _newest_known(folder).unlink(missing_ok=True)
 
 
 def send_store(state: State, key: str, folder: Path, names: tuple[str, ...]) -> None:
@@ -145,9 +164,11 @@ def _bring_files(room: Room, folder: Path, files: Mapping[str, str]) -> bool:
 
 def _bring_file(room: Room, sha256: str, path: Path) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
-    there = room.download(sha256, path)
-    if there and file_sha256(path) == sha256:
-        return True
+    there = False
+    for _ in range(DOWNLOADS):
+        there = room.download(sha256, path)
+        if there and file_sha256(path) == sha256:
+            return True
     what = "was damaged, and is removed there" if there else "is not there"
     logger.warning("%s %s: it is made again", room.where(sha256), what)
     room.remove(sha256)
@@ -157,6 +178,11 @@ def _bring_file(room: Room, sha256: str, path: Path) -> bool:
 def _unfinished(state: State, folder: Path) -> Room:
     """Of a folder such as fine_tune/.KEY.partial."""
     return state.room(UNFINISHED, folder.parent.name, folder.name.strip(".").partition(".")[0])
+
+
+def _newest_known(folder: Path) -> Path:
+    """Beside the folder: the digest of the list that this machine last sent or brought."""
+    return folder.with_suffix(".sent")
 
 
 def _settled_files(folder: Path) -> list[Path]:

@@ -17,12 +17,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from graftline.errors import GraftlineError
-from graftline.tasks.state.room import BusyError, Room
+from graftline.errors import GraftlineError, ServerAwayError
+from graftline.tasks.state.room import BusyError, Kept, Reader, Room
 from graftline.tasks.stopping import look
 
 LEASE_SECONDS, SURE_SECONDS, RENEW_SECONDS = 60.0, 20.0, 5.0
 POLL_SECONDS = 0.5
+# A server that says that it lives and yet loses so many requests for the lease has it not.
+LOST_REQUESTS = 3
 SUFFIX = ".lock"
 
 logger = logging.getLogger("graftline.state")
@@ -36,23 +38,29 @@ class Lease:
         self._holder = {"holder": uuid4().hex, "who": f"{os.getuid()}@{platform.node()}", "process": own_process()}
         self._mark = ""
         self._beat, self._said = 0, 0.0
+        self._sent = dict[bytes, float]()
+        """When what was sent, as far back as it may still arrive."""
         self._lost, self._ended = False, threading.Event()
 
     def is_sure(self) -> bool:
         return not self._lost and clock() - self._said < SURE_SECONDS
 
-    def take(self, over: str | None) -> bool:
-        """Take it, free as it is or from whoever left the mark `over`. Returns: whether nobody else was faster."""
-        began, content = clock(), self._content()
+    def take(self, over: str | None) -> None:
+        """Ask for it, free as it is or left by whoever has the mark `over`. `finds` tells whether nobody was faster."""
+        content = self._content()
         if over is None:
-            taken = self._room.write_once(self._name, content)
+            self._room.write_once(self._name, content)
         else:
-            taken = self._room.replace(self._name, content, known=over)
-        # A server that lost its answer may have written all the same.
-        if (kept := self._room.read(self._name)) is None or kept.content != content:
+            self._room.replace(self._name, content, known=over)
+
+    def finds(self, kept: Kept | None) -> bool:
+        """Whether what lies there is of this holder, and from when; also if the answer to its writing was lost."""
+        began = self._sent.get(kept.content) if kept else None
+        if kept is None or began is None:
             return False
         self._mark, self._said = kept.mark, began
-        return taken or kept.content == content
+        self._sent = {content: at for content, at in self._sent.items() if at >= began}
+        return True
 
     def keep(self) -> None:
         """Say it again and again until `end`; to be run in a thread."""
@@ -74,25 +82,26 @@ class Lease:
             logger.debug("%s: %s", self._room.where(self._name), error)
 
     def _renew(self) -> None:
-        began, content = clock(), self._content()
-        self._room.replace(self._name, content, known=self._mark)
-        kept = self._room.read(self._name)
-        if kept is None or kept.content != content:
+        self._room.replace(self._name, self._content(), known=self._mark)
+        if not self.finds(self._room.read(self._name)):
             self._lost = True
             self._ended.set()
-            return
-        self._mark, self._said = kept.mark, began
 
     def _content(self) -> bytes:
         self._beat += 1
-        return json.dumps({**self._holder, "beat": self._beat}).encode()
+        content = json.dumps({**self._holder, "beat": self._beat}).encode()
+        self._sent[content] = clock()
+        return content
 
 
 @contextmanager
-def leased(room: Room, name: str, seconds: float) -> Iterator[Lease]:
-    """Have the lease of a name. Raises: BusyError if another one has it for so many seconds."""
+def leased(room: Room, name: str, seconds: float, *, looks: Reader | None = None) -> Iterator[Lease]:
+    """Have the lease of a name; who waits for it `looks` as one that waits for a server, too.
+
+    Raises: BusyError if another one has it for so many seconds.
+    """
     lease = Lease(room, f"{name}{SUFFIX}")
-    _wait(room, lease, f"{name}{SUFFIX}", seconds)
+    _wait(looks or room, lease, f"{name}{SUFFIX}", seconds)
     keeper = threading.Thread(target=lease.keep, name=f"lease of {name}", daemon=True)
     keeper.start()
     try:
@@ -103,16 +112,26 @@ def leased(room: Room, name: str, seconds: float) -> Iterator[Lease]:
         lease.give_back()
 
 
-def _wait(room: Room, lease: Lease, name: str, seconds: float) -> None:
+def _wait(looks: Reader, lease: Lease, name: str, seconds: float) -> None:
     began = seen_since = clock()
     seen: str | None = None
+    lost = 0
     while True:
-        kept = room.read(name)
+        kept = looks.read(name)
+        if lease.finds(kept):
+            return
         mark = kept.mark if kept else None
         if mark != seen:
             seen, seen_since = mark, clock()
-        if (kept is None or _may_be_taken(kept.content, clock() - seen_since)) and lease.take(mark):
-            return
+        if kept is None or _may_be_taken(kept.content, clock() - seen_since):
+            try:
+                lease.take(mark)
+            except ServerAwayError:  # what was asked for may have been written all the same: the next look tells
+                lost += 1
+                if lost > LOST_REQUESTS:
+                    raise
+            if lease.finds(looks.read(name)):
+                return
         if clock() - began >= seconds:
             raise BusyError(name)
         look()
@@ -139,7 +158,8 @@ def is_gone(process: object) -> bool:
     if not isinstance(process, dict) or any(process.get(name) != value for name, value in _machine().items()):
         return False
     pid = str(process.get("pid"))
-    return pid.isdecimal() and _started(int(pid)) != process.get("started")
+    started = _started(int(pid)) if pid.isdecimal() else None
+    return started is not None and started != process.get("started")
 
 
 def _machine() -> dict[str, str]:
@@ -149,12 +169,29 @@ def _machine() -> dict[str, str]:
 
 
 def _started(pid: int) -> str | None:
-    """When a process began, in ticks since the boot; None where there is none, or it only waits to be buried."""
+    """When a process began, in ticks since the boot; "" where there is none, or it only waits to be buried.
+
+    None where this machine does not show it: with `hidepid` it hides the processes of other users.
+    """
     try:
-        state, *fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        state, *fields = _stat(pid).rpartition(")")[2].split()
     except OSError:
-        return None
-    return None if state in ("Z", "X") else fields[18]
+        return None if _is_there(pid) else ""
+    return "" if state in ("Z", "X") else fields[18]
+
+
+def _stat(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is somebody else's
+        return True
+    return True
 
 
 def clock() -> float:

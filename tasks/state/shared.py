@@ -92,8 +92,10 @@ class PatientRoom:
         return self._ask(self.room.rooms)
 
     def alone(self, name: str, seconds: float) -> AbstractContextManager[Held]:
-        self._ask(lambda: self.room.read(name))  # the lease itself does not wait
-        return self.room.alone(name, seconds)
+        from graftline.tasks.state.lease import leased
+
+        # Whoever has it says so to the server itself: that must not wait.
+        return leased(self.room, name, seconds, looks=self)
 
     def has_drafts(self) -> bool:
         return self.room.has_drafts()

@@ -157,16 +157,26 @@ def register_model(
             " second version and no second verdict",
             version.version,
         )
-    # By the record, whatever the tags say: who can write them must not spare a version its trial.
-    if verdict_of(read_history(workspace, model), version):
-        require_as_judged(workspace, model, int(version.version))
-        logger.info("register_model: version %s (reused)", version.version)
-        measured = version.tags.get(SERVING)
-        trial = Trial(**json.loads(measured)) if measured else None
-        return Candidate(model, int(version.version), run_id, "reused", trial)
+    if (candidate := _judged(workspace, model, version, run_id)) is not None:
+        return candidate
     trial, files = _check_answers(workspace, version, data, evaluation, threads=checkpoint.threads)
+    # That took minutes. Where this process was paused, another one has lost patience with its lock by now.
+    if (candidate := _judged(workspace, model, version, run_id)) is not None:
+        return candidate
     _note(version, data, evaluation, trial)
     return Candidate(model, int(version.version), run_id, "ran", trial, files)
+
+
+def _judged(workspace: Workspace, model: str, version: "ModelVersion", run_id: str) -> Candidate | None:
+    """The version, if it has its verdict: nothing of it may change any more."""
+    # By the record, whatever the tags say: who can write them must not spare a version its trial.
+    if not verdict_of(read_history(workspace, model), version):
+        return None
+    require_as_judged(workspace, model, int(version.version))
+    logger.info("register_model: version %s (reused)", version.version)
+    measured = get_version(model, int(version.version)).tags.get(SERVING)
+    trial = Trial(**json.loads(measured)) if measured else None
+    return Candidate(model, int(version.version), run_id, "reused", trial)
 
 
 def _remove_leftovers(workspace: Workspace, run: TrackedRun) -> None:
@@ -208,6 +218,9 @@ def _register(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+    # Storing the files takes its time, too: of two processes that do so for one run the first one makes the version.
+    if (there := _registered(name, run, question)) is not None:
+        return there
     tags = {RUN_KEY: run.run_key, WEIGHTS: checkpoint.weights_sha256} | ({QUESTION: question} if question else {})
     version = server.create_model_version(name, logged.model_uri, run.run_id, tags=tags, model_id=logged.model_id)
     logger.info("registered %s version %s", name, version.version)

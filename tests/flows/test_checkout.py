@@ -2,7 +2,10 @@
 
 import fcntl
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -67,6 +70,30 @@ def test_a_clone_in_which_a_run_works_is_not_moved(repository: Path) -> None:
         with (Path.cwd() / ".git" / IN_USE).open("a") as file, pytest.raises(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert pulled(repository) == "second"
+
+
+def test_a_decision_does_not_wait_behind_a_training_that_waits_for_another_one(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, may_go_on = threading.Event(), threading.Event()
+
+    def sleep(_: float) -> None:
+        waiting.set()
+        assert may_go_on.wait(60)
+
+    assert pulled(repository) == "first"
+    with ThreadPoolExecutor(1) as pool:
+        with in_use(Path.cwd()):
+            push(repository.parent / "work", "second")
+            monkeypatch.setattr("graftline.flows.servers.checkout.time", SimpleNamespace(sleep=sleep))
+            training = pool.submit(pulled, repository, waits=True)
+            assert waiting.wait(60)
+            decision = ThreadPoolExecutor(1).submit(pulled, repository, waits=False)
+            try:
+                assert decision.result(timeout=30) == "first"
+            finally:
+                may_go_on.set()
+        assert training.result(timeout=60) == "second"
 
 
 def test_what_someone_changed_in_the_clone_is_undone(repository: Path) -> None:

@@ -1,10 +1,12 @@
 """What a team's state has may go from this disk, the least recently used first; nothing else does."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from graftline.errors import SettingsError
+from graftline.tasks import cache
 from graftline.tasks.cache import LIMIT, cache_limit, trim_cache
 from graftline.tasks.state.folders import STEPS
 from graftline.tasks.state.shared import STATE
@@ -59,6 +61,29 @@ def test_what_the_state_lacks_or_a_run_needs_stays(workspace: Workspace, monkeyp
     assert alone.path.exists()
     assert needed.path.exists()
     assert trim_cache(workspace) == [f"step/{needed.key}"]
+
+
+def test_what_a_run_took_that_began_meanwhile_stays(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make(workspace, 0)
+    monkeypatch.setenv(LIMIT, "0")
+    size_of = cache._size_of
+    with ExitStack() as run:
+
+        def begin_a_run(folder: Path) -> int:
+            run.enter_context(noting_uses(workspace, "tiny"))
+            produce(
+                workspace,
+                "step",
+                depends_on={"number": 0},
+                code=["graftline.files"],
+                libraries=[],
+                build=lambda _: None,
+            )
+            return size_of(folder)
+
+        monkeypatch.setattr(cache, "_size_of", begin_a_run)
+        assert trim_cache(workspace) == []
+        assert made.path.exists()
 
 
 @pytest.mark.parametrize("said", ["much", "-1", "nan", "inf"])

@@ -11,7 +11,7 @@ from graftline.tasks.garbage import find_garbage
 from graftline.tasks.state.folders import GRACE_SECONDS, keep_unfinished
 from graftline.tasks.state.shared import STATE
 from graftline.tasks.step_folders import StepFolder, produce
-from graftline.tasks.step_uses import noting_uses
+from graftline.tasks.step_uses import noting_uses, read_uses
 from graftline.tasks.workspace import Workspace
 
 LONG_SECONDS = 40 * 24 * 3600.0
@@ -68,6 +68,30 @@ def test_what_only_an_earlier_run_needed_goes_and_what_the_newest_needs_stays(st
     assert run(third, 2).outcome == "reused"
     assert run(third, 1).outcome == "ran"
     assert new.key
+
+
+def test_the_note_of_the_newest_run_stays_and_so_does_all_that_it_needs(state: Path, tmp_path: Path) -> None:
+    first = Workspace(tmp_path / "first")
+    old, new = run(first, 1), run(first, 2)
+    for _ in range(3):  # each finds what the one before left
+        assert all(one.remove() for one in find_garbage(first, keep_rejected=10))
+        age(state, 2 * GRACE_SECONDS)
+    assert [len(read_uses(first)), len(list((state / "uses").glob("*.use")))] == [1, 1]
+    assert (new.path.exists(), old.path.exists()) == (True, False)
+    assert run(Workspace(tmp_path / "second"), 2).outcome == "reused"
+
+
+def test_what_was_sent_again_since_it_was_found_stays(state: Path, tmp_path: Path) -> None:
+    first = Workspace(tmp_path / "first")
+    run(first, 1)
+    run(first, 2)
+    age(state, 2 * GRACE_SECONDS)
+    found = find_garbage(first, keep_rejected=10)
+    age(state, 0)
+    files_found = [one for one in found if "/state/" in one.what and "/uses" not in one.what]
+    assert files_found
+    assert not any(one.remove() for one in files_found)
+    assert run(Workspace(tmp_path / "second"), 1).outcome == "reused"
 
 
 def test_a_file_that_was_about_to_go_is_sent_again_before_it_is_named(state: Path, tmp_path: Path) -> None:

@@ -1,15 +1,19 @@
 """The alias `champion` moves by recorded decisions only, one at a time; what the gate refused takes an override."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from graftline.errors import RegistryRefusedError, SettingsError
-from graftline.tasks.registry import promotion, versions
+from graftline.tasks.registry import carrying_out, history, promotion, versions
+from graftline.tasks.registry.carrying_out import append, entry_of, settled
 from graftline.tasks.registry.history import read_history
 from graftline.tasks.registry.promotion import MODIFIED_DATA, override, promote, record_verdict, rollback
+from graftline.tasks.registry.records import Record
+from graftline.tasks.registry.verification import verify
 from graftline.tasks.registry.versions import BARRED, CHALLENGER, CHAMPION, VERDICT, champion_of
 from graftline.tasks.workspace import Workspace
 from tests.support.registered import MODEL, NO_FILES, RegistryState, Verdict, judge, move_by_hand, register, state_of
@@ -277,3 +281,33 @@ def test_a_registry_that_lost_the_model_is_told_with_what_to_do(
     said = refusal(promotion.repair, workspace, MODEL)
     assert "mlflow/history/tiny holds 2 records, but the registry has no such model" in said
     assert "a new history begins" in said
+
+
+def test_what_a_paused_process_was_about_to_note_does_not_undo_what_others_decided_since(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Lost:
+        def is_sure(self) -> bool:
+            return False
+
+    write, slept = history.write_record, list[int]()
+
+    def write_then_sleep(where: Workspace, model: str, record: Record) -> None:
+        write(where, model, record)
+        slept.append(record.number)
+        if len(slept) > 1:
+            return
+        for number in (2, 3, 1):  # others, who have taken the lock over
+            chosen = next(one for one in settled(where, model) if one.version == number)
+            entry = replace(entry_of(chosen), action="promote", champion_before=champion_of(model))
+            append(where, model, settled(where, model), replace(entry, champion_after=number, reasons=()))
+        history._held.set(Lost())
+
+    register(workspace, "PROMOTE", "PROMOTE", "PROMOTE")
+    with monkeypatch.context() as patch:
+        patch.setattr(carrying_out, "write_record", write_then_sleep)
+        with pytest.raises(RegistryRefusedError, match="was paused for so long"):
+            promote(workspace, MODEL, 1, "asleep")
+    assert state_of(workspace).champion == 1
+    promote(workspace, MODEL, 2, "a test")
+    assert verify(workspace, MODEL).findings == ()

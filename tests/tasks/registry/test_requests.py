@@ -1,13 +1,16 @@
 """An alias on MLflow's page asks the gate, which answers there; a champion that went past it is told."""
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import pytest
 from mlflow import MlflowClient
 
+from graftline.errors import ServerAwayError
 from graftline.flows import attend as attending
 from graftline.flows.attend import attend
 from graftline.flows.servers.services import StopRequested
+from graftline.tasks.registry import carrying_out, requests
 from graftline.tasks.registry.promotion import promote
 from graftline.tasks.registry.requests import ANSWER, REQUESTED, Seen, look_at
 from graftline.tasks.registry.verification import verify
@@ -64,6 +67,51 @@ def test_a_champion_that_was_moved_by_hand_is_told_and_stays(workspace: Workspac
     assert moved is not None
     assert moved.startswith("tiny: the champion is version 2, but by record 2 version 1: somebody moved it outside")
     assert champion_of(MODEL) == 2
+
+
+def test_a_first_champion_that_was_made_by_hand_is_told(workspace: Workspace) -> None:
+    register(workspace, "HOLD")
+    move_by_hand(1)
+    moved = look_at(workspace, MODEL).moved
+    assert moved is not None
+    assert moved.startswith("tiny: the champion is version 1, but by the history none: somebody moved it outside")
+
+
+def test_a_promotion_that_a_kill_left_unfinished_is_finished_and_nobody_is_blamed(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(workspace, "PROMOTE", "PROMOTE")
+    promote(workspace, MODEL, 1, "a test")
+    with monkeypatch.context() as patch:
+        patch.setattr(carrying_out, "set_champion", lambda *_: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            promote(workspace, MODEL, 2, "killed")
+    assert look_at(workspace, MODEL) == Seen()
+    assert champion_of(MODEL) == 2
+
+
+def test_a_registry_that_only_mlflows_own_client_can_ask_is_looked_at_too(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", "/etc/ssl/of-the-team.pem")
+    register(workspace, "PROMOTE")
+    ask(1)
+    assert look_at(workspace, MODEL).answered is not None
+    assert champion_of(MODEL) == 1
+
+
+def test_a_request_is_kept_where_a_server_is_away(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> NoReturn:
+        raise ServerAwayError("S3 does not answer")
+
+    register(workspace, "PROMOTE")
+    ask(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(requests, "promote", away)
+        with pytest.raises(ServerAwayError):
+            look_at(workspace, MODEL)
+    assert look_at(workspace, MODEL).answered is not None
+    assert champion_of(MODEL) == 1
 
 
 def test_a_model_that_is_not_there_is_nothing_to_tell(workspace: Workspace) -> None:

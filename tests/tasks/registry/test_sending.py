@@ -3,17 +3,21 @@
 import os
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from mlflow import MlflowClient
 
 from graftline.errors import RegistryRefusedError, SettingsError
-from graftline.tasks.registry.elsewhere import at_registry
+from graftline.tasks.registry import elsewhere, sending
+from graftline.tasks.registry.elsewhere import AsBefore, at_registry
 from graftline.tasks.registry.history import read_history
+from graftline.tasks.registry.promotion import promote
 from graftline.tasks.registry.sending import promote_to
 from graftline.tasks.registry.verification import verify
 from graftline.tasks.registry.versions import WEIGHTS, champion_of
 from graftline.tasks.state.shared import STATE
+from graftline.tasks.tracking.addresses import PASSWORD, USERNAME, credentials
 from graftline.tasks.workspace import Workspace
 from tests.support.registered import MODEL, register
 from tests.support.tiny_project import Line, files_of
@@ -91,6 +95,36 @@ def test_a_champion_there_that_it_was_never_compared_with_is_not_replaced(
         MlflowClient().set_registered_model_alias(MODEL, "champion", "1")
     with pytest.raises(RegistryRefusedError, match="was never compared with the champion there, version 1"):
         send(adapted.workspace, production)
+
+
+def test_one_that_was_brought_before_does_not_replace_a_champion_of_since_either(
+    adapted: Line, production: tuple[str, str]
+) -> None:
+    with mock.patch.object(sending, "promote", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        send(adapted.workspace, production)
+    with at_registry(adapted.workspace, *production):
+        register(adapted.workspace, "PROMOTE")
+        promote(adapted.workspace, MODEL, 2, "came first")
+    with pytest.raises(RegistryRefusedError, match="was never compared with the champion there, version 2"):
+        send(adapted.workspace, production)
+    with at_registry(adapted.workspace, *production):
+        assert champion_of(MODEL) == 2
+
+
+def test_each_registry_is_asked_with_its_own_password(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Client:
+        def asked_as(self) -> str | None:
+            return os.environ.get(PASSWORD)
+
+    monkeypatch.setattr(elsewhere, "connect", lambda _: os.environ.update(credentials()))
+    monkeypatch.setenv(USERNAME, "ann")
+    monkeypatch.setenv(PASSWORD, "of-staging")
+    here = AsBefore(Client())  # type: ignore[arg-type]
+    with at_registry(workspace, "https://ann:of-production@example.org", None):
+        assert os.environ[PASSWORD] == "of-production"
+        assert here.asked_as() == "of-staging"  # type: ignore[operator]
+        assert os.environ[PASSWORD] == "of-production"
+    assert os.environ[PASSWORD] == "of-staging"
 
 
 @pytest.mark.parametrize("verdict", ["HOLD", None])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from graftline.errors import SettingsError
+from graftline.tasks.state.folder import Folder
 from graftline.tasks.state.folders import FILES, STEPS, bring_store, files_in, keep_unfinished, send_store
 from graftline.tasks.state.shared import STATE, State, shared_state
 from graftline.tasks.step_folders import MANIFEST, StepFolder, is_intact, produce
@@ -83,6 +84,24 @@ def test_what_was_damaged_in_the_state_is_made_again_and_is_whole_there_afterwar
     assert is_intact(third.artifacts / STEP / make(third, never).key)
 
 
+def test_what_was_changed_on_its_way_is_brought_again_and_stays_in_the_state(
+    state: State, machines: tuple[Workspace, Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(machines[0])
+    download, changed = Folder.download, list[str]()
+
+    def change_once(self: Folder, name: str, path: Path) -> bool:
+        there = download(self, name, path)
+        if not changed:
+            changed.append(name)
+            path.write_bytes(b"something else")
+        return there
+
+    monkeypatch.setattr(Folder, "download", change_once)
+    assert make(machines[1], never).outcome == "reused"
+    assert changed
+
+
 def test_a_damaged_folder_here_comes_from_there(state: State, machines: tuple[Workspace, Workspace]) -> None:
     folder = make(machines[0]).path
     (folder / "deep" / "numbers.txt").write_text("1 2 4")
@@ -136,6 +155,32 @@ def test_what_a_killed_machine_left_another_one_goes_on_from(
     assert [name for name in left if not name.startswith(".")] == []
     # The first one, back again, does not go on with its own.
     assert make(machines[0], never, resumable=True).outcome == "reused"
+
+
+def test_of_what_two_machines_left_the_one_goes_on_from_what_the_other_left_later(
+    state: State, machines: tuple[Workspace, Workspace]
+) -> None:
+    found = list[str]()
+
+    def killed_at(step: str, *, sent: bool = True) -> Callable[[Path], None]:
+        def build(folder: Path) -> None:
+            checkpoint = folder / "checkpoint"
+            found.append(checkpoint.read_text() if checkpoint.exists() else "")
+            checkpoint.write_text(step)
+            if sent:
+                keep_unfinished(folder)
+            raise KeyboardInterrupt
+
+        return build
+
+    for machine, step, sent in [(0, "1", True), (1, "7", True), (0, "8", False), (0, "9", True)]:
+        with pytest.raises(KeyboardInterrupt):
+            make(machines[machine], killed_at(step, sent=sent), resumable=True)
+    # What this machine could not send is newer than what it knows to lie there.
+    assert found == ["", "1", "7", "8"]
+    make(machines[1], lambda folder: found.append((folder / "checkpoint").read_text()), resumable=True)
+    assert found[-1] == "9"
+    assert not list((machines[1].artifacts / STEP).glob(".*.sent"))
 
 
 def test_a_feature_store_is_brought_where_there_is_none_and_sent_where_it_grew(state: State, tmp_path: Path) -> None:

@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from graftline.errors import ServerAwayError
+from graftline.tasks.patience import patient
 from graftline.tasks.state import lease
 from graftline.tasks.state.folder import Folder
 from graftline.tasks.state.lease import Lease, leased, own_process
-from graftline.tasks.state.room import BusyError, Room
+from graftline.tasks.state.room import BusyError, Kept, Room
+from graftline.tasks.state.shared import PatientRoom
 
 FORK = multiprocessing.get_context("fork")
 NAME, OBJECT = "deciding", "deciding.lock"
@@ -124,7 +127,8 @@ def test_one_that_says_something_is_not_taken_over(room: Room, monkeypatch: pyte
 
 def test_who_was_paused_is_not_sure_of_it(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     held = Lease(room, OBJECT)
-    assert held.take(None)
+    held.take(None)
+    assert held.finds(room.read(OBJECT))
     assert held.is_sure()
     now = lease.clock()
     monkeypatch.setattr(lease, "clock", lambda: now + lease.SURE_SECONDS)
@@ -143,6 +147,80 @@ def test_who_lost_it_knows_and_does_not_give_back_what_is_somebody_elses(
         assert not held.is_sure()
     assert (kept := room.read(OBJECT)) is not None
     assert json.loads(kept.content)["beat"] == 7
+
+
+class LosingAnswers(Folder):
+    """As a server that writes and then is gone: the answers to these numbers of writes never come."""
+
+    def __init__(self, path: Path, lost: set[int]) -> None:
+        super().__init__(path)
+        object.__setattr__(self, "lost", lost)
+        object.__setattr__(self, "writes", [])
+
+    def replace(self, name: str, content: bytes, *, known: str | None = None) -> bool:
+        return self._lose(super().replace(name, content, known=known))
+
+    def write_once(self, name: str, content: bytes) -> bool:
+        return self._lose(super().write_once(name, content))
+
+    def _lose(self, written: bool) -> bool:
+        self.writes.append(written)  # type: ignore[attr-defined]
+        if len(self.writes) in self.lost:  # type: ignore[attr-defined]
+            raise ServerAwayError("the answer was lost")
+        return written
+
+
+def test_who_said_so_and_got_no_answer_has_it_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.02)
+    room = LosingAnswers(tmp_path, {1, 3, 4, 7})
+    with leased(room, NAME, LONG_SECONDS) as held:
+        deadline = time.monotonic() + 10
+        while len(room.writes) < 10 and time.monotonic() < deadline:  # type: ignore[attr-defined]
+            time.sleep(0.02)
+        assert held.is_sure()
+    with leased(room, NAME, 0.0) as held:  # it was given back
+        assert held.is_sure()
+
+
+def test_a_server_that_takes_no_lease_is_told(tmp_path: Path) -> None:
+    class Refusing(Folder):
+        def write_once(self, name: str, content: bytes) -> bool:
+            raise ServerAwayError(f"nothing is written as {name}, {len(content)} bytes")
+
+    with pytest.raises(ServerAwayError, match="nothing is written"), leased(Refusing(tmp_path), NAME, LONG_SECONDS):
+        pass
+
+
+def test_a_run_that_waits_for_it_waits_for_the_server_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = iter([False, False, True, False, True, True, False])
+    monkeypatch.setattr("graftline.tasks.patience.POLL_SECONDS", 0.01)
+
+    class Restarting(Folder):
+        def read(self, name: str) -> Kept | None:
+            if next(away, False):
+                raise ServerAwayError("does not answer")
+            return super().read(name)
+
+    room = PatientRoom(Restarting(tmp_path), Restarting(tmp_path / "top"))
+    left_by(room, elsewhere())
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.3)
+    with patient(1), room.alone(NAME, LONG_SECONDS) as held:
+        assert held.is_sure()
+    assert list(away) == []
+
+
+def test_a_process_that_this_machine_hides_is_not_taken_for_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = FORK.Process(target=int)
+    ended.start()
+    ended.join()
+
+    def hidden(pid: int) -> str:
+        raise FileNotFoundError(pid)
+
+    here = own_process()
+    monkeypatch.setattr(lease, "_stat", hidden)
+    assert not lease.is_gone(here)
+    assert lease.is_gone({**here, "pid": str(ended.pid)})
 
 
 def test_a_holder_trusts_it_for_less_long_than_others_wait() -> None:

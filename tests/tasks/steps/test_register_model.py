@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import mlflow
 import numpy as np
 import pytest
 from mlflow import MlflowClient
@@ -14,6 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from graftline.errors import GraftlineError
 from graftline.settings import read_settings
+from graftline.tasks.registry.binding import bound_tags
+from graftline.tasks.registry.promotion import record_verdict
+from graftline.tasks.registry.verification import verify
 from graftline.tasks.registry.versions import BARRED, CHALLENGER, CHAMPION, CHECKED, RIVAL, RUN_KEY, VERDICT
 from graftline.tasks.serving.trial import Scored, Trial
 from graftline.tasks.steps import register_model as step
@@ -140,6 +144,49 @@ def test_a_registration_killed_before_the_check_is_gone_on_with_and_checked(
         assert register(line, run) == step.Candidate("killed", 1, run.run_id, "ran", TRIAL)
     assert asked == ["models:/killed/1"]
     assert aliases("killed") == {CHALLENGER: 1}
+
+
+def test_where_another_process_registered_the_run_meanwhile_there_is_one_version(
+    adapted: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a pause of ten minutes, in which another machine took over the lock."""
+    log = mlflow.pyfunc.log_model
+
+    def register_as_another(*arguments: object, **named: object) -> object:
+        logged = log(*arguments, **named)
+        client = MlflowClient()
+        client.create_registered_model("paused")
+        client.create_model_version("paused", logged.model_uri, run.run_id, tags={RUN_KEY: run.run_key})
+        return logged
+
+    answers(adapted.evaluation, monkeypatch)
+    monkeypatch.setattr(mlflow.pyfunc, "log_model", register_as_another)
+    with another_model(adapted, "paused") as (line, run):
+        assert register(line, run).version == 1
+    assert len(MlflowClient().search_model_versions("name = 'paused'")) == 1
+
+
+def test_what_another_process_judged_meanwhile_stays_as_it_was_judged(
+    adapted: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(adapted.evaluation, monkeypatch)
+    check = step._check_answers
+
+    def check_slowly(*arguments: object, **named: object) -> object:
+        found = check(*arguments, **named)  # type: ignore[arg-type]
+        MlflowClient().set_model_version_tag("judged", "1", "graftline.serving", json.dumps(dataclasses.asdict(TRIAL)))
+        record_verdict(
+            adapted.workspace, "judged", version=1, verdict="REJECT", reasons=("a test",), rival=None,
+            evaluation_sha256="e", policy_sha256="p", files=found[1],
+            bind=lambda *_: bound_tags(version_of("judged").tags),
+        )  # fmt: skip
+        return found
+
+    monkeypatch.setattr(step, "_check_answers", check_slowly)
+    with another_model(adapted, "judged") as (line, run):
+        assert register(line, run) == step.Candidate("judged", 1, run.run_id, "reused", TRIAL)
+    assert aliases("judged") == {}
+    assert verify(adapted.workspace, "judged").findings == ()
 
 
 def test_a_version_from_modified_data_is_barred_by_the_names_of_the_files(
