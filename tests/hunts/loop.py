@@ -149,7 +149,7 @@ def once_around(place: Path, seed: int) -> None:
             log.say(f"first training: {first['state']['name']}; a person approves")
             loop.answer(first["id"])
             loop.wait(first["id"], "COMPLETED")
-            with serving(project, **servers.environment) as server:
+            with serving(project, start_seconds=RUN_SECONDS, **servers.environment) as server:
                 assert server.version == 1
                 log.say("graftline serve answers with version 1")
                 serve_and_close(loop, server)
