@@ -35,6 +35,8 @@ def attend(names: Sequence[str], *, once: bool, say: Callable[[str], None]) -> d
                     news = fault or seen.moved
                     if news and news != told.get(name):
                         say(news)
+                        if seen.moved:
+                            _tell_moved(name, seen.moved)
                     told[name] = news
                 if once:
                     break
@@ -50,3 +52,12 @@ def _looked(workspace: Workspace, name: str) -> tuple[Seen, str | None]:
         return look_at(workspace, name), None
     except GraftlineError as error:
         return Seen(), str(error)
+
+
+def _tell_moved(name: str, moved: str) -> None:
+    # Whoever looks for weeks without finding anything need not have them in memory.
+    from graftline.flows.events import MOVED, emit
+    from graftline.flows.notifying import notify
+
+    emit(MOVED, name, {"what": moved})
+    notify("champion_moved", name, moved)

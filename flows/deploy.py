@@ -34,6 +34,7 @@ def deploy(
     timezone: str,
     when_busy: str,
     retries: int,
+    loop: bool,
     say: Callable[[str], None],
 ) -> dict[str, JsonValue]:
     """Write the deployments of the project's registered model to the server that PREFECT_API_URL names.
@@ -57,6 +58,7 @@ def deploy(
         timezone,
         when_busy,
         retries,
+        loop,
     )
     _require_schedule(plan)
     require_servers(Workspace(root))

@@ -9,6 +9,8 @@ from graftline.tasks.watching.candidates import trigger_of
 from graftline.watching.looks import Signal
 
 ALARM = "graftline.alarm"
+# A champion that somebody moved past the gate.
+MOVED = "graftline.champion.moved"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ def tell_alarms(model: str, version: int, alarms: Sequence[AlarmRaised], page: P
         )
 
 
+def resource_of(model: str) -> str:
+    """What Prefect calls a model."""
+    return f"graftline.model.{model}"
+
+
 def emit(event: str, model: str, payload: Mapping[str, str | int]) -> None:
     """Tell the server that PREFECT_API_URL names; nobody where there is none."""
     from prefect.events import emit_event
@@ -45,7 +52,7 @@ def emit(event: str, model: str, payload: Mapping[str, str | int]) -> None:
         return
     emit_event(
         event,
-        resource={"prefect.resource.id": f"graftline.model.{model}", "prefect.resource.name": model},
+        resource={"prefect.resource.id": resource_of(model), "prefect.resource.name": model},
         payload=dict(payload),
     )
     # Sent in the background, and this process may end at once.

@@ -14,6 +14,7 @@ SUBJECTS: dict[Occasion, str] = {
     "waiting_approval": "waits for approval",
     "failure": "failed",
     "alarm": "alarm",
+    "champion_moved": "champion moved past the gate",
 }
 
 logger = logging.getLogger("graftline.notifications")

@@ -6,8 +6,11 @@ from pathlib import Path
 from prefect import flow
 from pydantic import JsonValue
 
+from graftline.errors import SettingsError
 from graftline.flows.console import show_progress
 from graftline.flows.run_page import Result, Told, told
+from graftline.flows.servers.forms import ADAPT, called, find
+from graftline.flows.servers.starting import BY_POLICY
 from graftline.settings import PARAMS, read_settings
 from graftline.tasks.registry.named import VersionName, find_named
 from graftline.tasks.registry.versions import CHAMPION, champion_of, open_model
@@ -19,8 +22,8 @@ from graftline.tasks.watching.kept_looks import KeptLooks
 from graftline.tasks.workspace import Workspace
 from graftline.watching.retraining import RETRAINING, Choice, Event, decide, read_retraining
 
-# What is started: the line with the settings that its deployment was given.
-DEPLOYMENT = "adapt/adapt"
+# A run that was started and has not ended; nobody waits for one that is only planned.
+UNDER_WAY = ("PENDING", "RUNNING", "PAUSED", "CANCELLING")
 
 
 def of_reaction(result: Result) -> Told:
@@ -32,7 +35,7 @@ def of_reaction(result: Result) -> Told:
 @flow(name="react", flow_run_name="react {name}", persist_result=False)
 @told(of_reaction)
 def react(
-    name: str, branch: str = "", policy: str = RETRAINING, params: str = PARAMS, deployment: str = DEPLOYMENT
+    name: str, branch: str = "", policy: str = RETRAINING, params: str = PARAMS, deployment: str = ""
 ) -> dict[str, JsonValue]:
     """Ask the retraining policy, and start a candidate if it says so; a promotion is never started.
 
@@ -41,7 +44,7 @@ def react(
         branch: The branch whose head names the data version; it is fetched. Empty: what lies in the project folder.
         policy: The file with the retraining policy.
         params: The settings file.
-        deployment: What is started.
+        deployment: What is started. Empty: the model's own `adapt`, of `graftline deploy` or of `graftline up`.
     """
     workspace, settings, rules = Workspace(Path.cwd()), read_settings(Path(params)), read_retraining(Path(policy))
     now = datetime.now(UTC)
@@ -52,7 +55,8 @@ def react(
         events = alarms_of_champion(workspace, name)
         new_data = new_data_event(workspace, name, pointer_of(settings.data.folder), branch or None, now)
         events += [new_data] if new_data else []
-        choice = decide(rules, events, past_candidates(workspace, name), now)
+        deployment = deployment or _deployed(name)
+        choice = decide(rules, events, past_candidates(workspace, name, runs_under_way(deployment)), now)
         started = start(name, deployment, choice) if choice.start else None
     return _result(name, deployment, events, choice, started)
 
@@ -65,6 +69,45 @@ def alarms_of_champion(workspace: Workspace, name: str) -> list[Event]:
     return alarm_events(KeptLooks(workspace, name, version.number, str(version.version.run_id)).records)
 
 
+def _deployed(name: str) -> str:
+    """What `graftline deploy` has called the line of this model; or what `graftline up` calls it.
+
+    Raises: SettingsError if the server has neither.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL
+
+    ours = called(ADAPT, name)
+    if not PREFECT_API_URL.value():
+        return ADAPT
+    with get_client(sync_client=True) as client:
+        for one in (ours, ADAPT):
+            if find(client, one):
+                return one
+    raise SettingsError(
+        f"{name}: the server that PREFECT_API_URL names has neither {ours} nor {ADAPT}, expected what makes a"
+        " candidate; run `graftline deploy` in the project folder"
+    )
+
+
+def runs_under_way(deployment: str) -> dict[str, datetime]:
+    """The runs of a deployment that have begun, or that somebody has asked for, by id; none without a server."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter
+    from prefect.settings import PREFECT_API_URL
+
+    if not PREFECT_API_URL.value():
+        return {}
+    with get_client(sync_client=True) as client:
+        if (there := find(client, deployment)) is None:
+            return {}
+        of = {"deployment_id": {"any_": [there.id]}, "state": {"type": {"any_": ["SCHEDULED", *UNDER_WAY]}}}
+        found = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(of))
+    # Prefect plans a day of scheduled runs in advance.
+    begun = [one for one in found if one.state_type != "SCHEDULED" or not one.auto_scheduled]
+    return {str(one.id): one.start_time or one.created or datetime.now(UTC) for one in begun}
+
+
 def start(name: str, deployment: str, choice: Choice) -> str | None:
     """Start a candidate at the server that PREFECT_API_URL names. Returns: the run's id; None where there is none."""
     from prefect.deployments import run_deployment
@@ -74,7 +117,8 @@ def start(name: str, deployment: str, choice: Choice) -> str | None:
         return None
     note = f"started by the retraining policy: {'; '.join(choice.reasons)}"
     # It may take hours, and is seen on its own page.
-    run = run_deployment(deployment, parameters={"note": note}, timeout=0, tags=[name], as_subflow=False)
+    tags = [name, BY_POLICY]
+    run = run_deployment(deployment, parameters={"note": note}, timeout=0, tags=tags, as_subflow=False)
     return str(run.id)  # type: ignore[union-attr]  # of a call outside of an event loop it is no coroutine
 
 

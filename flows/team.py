@@ -17,6 +17,7 @@ from graftline.flows.servers.commands import (
     BASIC_AUTH,
     HEARTBEAT_SECONDS,
     WORK_POOL,
+    attendant,
     guarded_prefect,
     prefect_command,
     prefect_environment_in,
@@ -30,6 +31,7 @@ from graftline.flows.servers.services import (
     StopRequested,
     StopSignal,
     service,
+    start_again,
     stop_signal,
     wait_for_end,
     wait_for_page,
@@ -38,6 +40,7 @@ from graftline.flows.servers.sign_in import Tickets
 from graftline.flows.servers.team_secrets import TeamSecrets, kept_secrets, write_secretly
 from graftline.flows.servers.tracking_accounts import ADMIN, WORKER, add_account
 from graftline.flows.up import (
+    ATTENDANT,
     LOOPBACK,
     PREPARE_SECONDS,
     START_SECONDS,
@@ -47,12 +50,11 @@ from graftline.flows.up import (
     require_project,
     stand,
 )
+from graftline.settings import PARAMS, read_settings
 
 # The databases, one for each program that has tables, and the buckets.
 DATABASES = ("prefect", "mlflow", "mlflow_accounts")
 BUCKET = "graftline"
-# Before a worker is started again; one that cannot start would be started all the time.
-AGAIN_SECONDS = 5
 STATE = "GRAFTLINE_STATE"
 
 
@@ -122,10 +124,14 @@ def team(place: Team, *, say: Callable[[str], None]) -> dict[str, JsonValue]:
             tickets.clear()
             starter = _Starter(place, stack, stop, say)
             servers = _start_servers(starter, tickets)
-            workers = {number: _start_worker(starter, number) for number in range(1, place.workers + 1)}
+            begin = {
+                f"worker {number}": partial(_start_worker, starter, number) for number in range(1, place.workers + 1)
+            }
+            begin[ATTENDANT] = partial(_start_attendant, starter)
+            tended = {title: start() for title, start in begin.items()}
             write_secretly(place.environment_file, _as_shell(place.client))
             say(f"what another machine, or another terminal, needs: . {shlex.quote(str(place.environment_file))}")
-            stand(servers, stop, tickets, place.pages, say, tend=partial(_tend, starter, workers))
+            stand(servers, stop, tickets, place.pages, say, tend=partial(start_again, begin, tended, stop, say))
         except StopRequested:
             say("stopping")
         stack.close()
@@ -240,13 +246,12 @@ def _start_worker(starter: _Starter, number: int) -> Service:
     return starter.start(f"worker {number}", command, own | place.client | {PROJECTS: str(folder)}, folder=folder)
 
 
-def _tend(starter: _Starter, workers: dict[int, Service]) -> None:
-    """Start workers again that have ended: their runs are none of the servers' business."""
-    for number, worker in workers.items():
-        if worker.process.poll() is not None:
-            starter.say(f"worker {number} has ended (exit code {worker.process.returncode}); starting it again")
-            starter.stop.pause(AGAIN_SECONDS)
-            workers[number] = _start_worker(starter, number)
+def _start_attendant(starter: _Starter) -> Service:
+    """What is asked on MLflow's page is answered there."""
+    place = starter.place
+    own = prefect_environment_in(place.folder / "prefect", place.pages["prefect"], place.secrets.prefect)
+    command = attendant(read_settings(place.root / PARAMS).registry.model)
+    return starter.start(ATTENDANT, command, own | place.client, folder=place.root)
 
 
 def _as_shell(variables: Mapping[str, str]) -> str:

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from graftline.errors import SettingsError
 from graftline.flows.servers.commands import (
     WORK_POOL,
+    attendant,
     prefect_command,
     prefect_environment,
     prefect_server,
@@ -25,6 +26,7 @@ from graftline.flows.servers.services import (
     StopSignal,
     require_alive,
     service,
+    start_again,
     stop_signal,
     wait_for_end,
     wait_for_page,
@@ -37,6 +39,7 @@ LOOPBACK = "127.0.0.1"
 START_SECONDS = 120
 PREPARE_SECONDS = 180
 WATCH_SECONDS = 0.5
+ATTENDANT = "the attendant"
 
 
 def up(root: Path, *, prefect_port: int, mlflow_port: int, say: Callable[[str], None]) -> dict[str, JsonValue]:
@@ -55,8 +58,9 @@ def up(root: Path, *, prefect_port: int, mlflow_port: int, say: Callable[[str], 
         try:
             tickets = Tickets(root / ".graftline" / "sign_in")
             tickets.clear()
-            services = _start(stack, stop, root, pages, tickets, say)
-            stand(services, stop, tickets, pages, say)
+            services, begin = _start(stack, stop, root, pages, tickets, say)
+            tended = {title: start() for title, start in begin.items()}
+            stand(services, stop, tickets, pages, say, tend=partial(start_again, begin, tended, stop, say))
         except StopRequested:
             say("stopping")
         stack.close()
@@ -72,8 +76,11 @@ def _start(
     pages: dict[str, str],
     tickets: Tickets,
     say: Callable[[str], None],
-) -> list[Service]:
-    """Start the servers, prepare the deployments, start the worker; each ends with `stack`, the last one first."""
+) -> tuple[list[Service], dict[str, Callable[[], Service]]]:
+    """Start the servers, prepare the deployments, start the worker; each ends with `stack`, the last one first.
+
+    Returns: they, and what is to be started beside them, and again where it ends.
+    """
     logs = root / ".graftline" / "logs"
     password_file = root / ".graftline" / PASSWORD_FILE
     password = new_password(password_file)
@@ -98,7 +105,9 @@ def _start(
     worker = stack.enter_context(run("worker", worker_start, runs))
     pool = f"{pages['prefect']}/api/work_pools/{WORK_POOL}"
     wait_for_page(worker, pool, stop, START_SECONDS, says='"READY"', password=password)
-    return [prefect, tracking, worker]
+    # What is asked on MLflow's page is answered there.
+    command = attendant(read_settings(root / PARAMS).registry.model)
+    return [prefect, tracking, worker], {ATTENDANT: lambda: stack.enter_context(run("attendant", command, runs))}
 
 
 def stand(

@@ -44,9 +44,11 @@ def promote(
 def approve(
     name: Name,
     version: Annotated[int, typer.Option("--version", help="The version that waits for approval.")],
-    by: Annotated[str, typer.Option("--by", help="Your name.")],
     reason: Annotated[str, typer.Option("--reason", help="Why; stands in the history.")],
     reject: Annotated[bool, typer.Option("--reject", help="Say no.")] = False,
+    by: Annotated[
+        str | None, typer.Option("--by", help="Your name; otherwise that of your account at MLflow's server.")
+    ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:

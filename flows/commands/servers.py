@@ -56,6 +56,13 @@ def deploy(
         typer.Option("--when-busy", help="What becomes of a run of adapt while another one trains the model."),
     ] = "drop",
     retries: Annotated[int, typer.Option("--retries", min=0, help="How often a failed training is tried again.")] = 0,
+    loop: Annotated[
+        bool,
+        typer.Option(
+            "--loop",
+            help="Switch on the schedules of watch and react; otherwise they are as the page has them, at first off.",
+        ),
+    ] = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -74,6 +81,7 @@ def deploy(
             timezone=timezone,
             when_busy=when_busy,
             retries=retries,
+            loop=loop,
             say=say,
         )
 

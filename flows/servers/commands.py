@@ -62,6 +62,11 @@ def prefect_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "prefect", *arguments]
 
 
+def attendant(model: str) -> list[str]:
+    """The command that answers what is asked about a model on MLflow's page."""
+    return [sys.executable, "-m", "graftline", "attend", model]
+
+
 def tracking_server(root: Path, page: str) -> tuple[list[str], dict[str, str]]:
     """The command and the environment of MLflow's server, as `mlflow/server.yaml` describes them."""
     file = yaml.safe_load((root / "mlflow" / "server.yaml").read_text(encoding="utf-8"))

@@ -4,35 +4,25 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from uuid import UUID
 
 import yaml
-from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
-from prefect.client.schemas.objects import DeploymentSchedule, StateType
-from prefect.events.actions import ChangeFlowRunState, RunDeployment
-from prefect.events.schemas.automations import EventTrigger, Posture
-from prefect.events.schemas.events import ResourceSpecification
+from prefect.client.schemas.objects import DeploymentSchedule
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from graftline.errors import GraftlineError
 from graftline.flows.servers.commands import POOL_TEMPLATE, WORK_POOL
-from graftline.flows.servers.forms import ADAPT, fill_in
+from graftline.flows.servers.forms import REACT, called, fill_in, find
 from graftline.flows.servers.lost_runs import UNDER_WAY, lost_state
-from graftline.flows.servers.plans import Plan, planned, read_tree
-from graftline.flows.servers.reasons import LOST_AFTER
-from graftline.settings import PARAMS
+from graftline.flows.servers.plans import PLANNED, Plan, planned, read_tree
+from graftline.flows.servers.rules import ending_lost_runs, mending, reacting, set_rule
+from graftline.settings import PARAMS, read_settings
 from graftline.tasks.workspace import Workspace
-
-LOST_RUNS = "End lost runs"
-ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
-# It has no process and sends no heartbeats until someone answers.
-WAITING = "Suspended"
 
 
 def prepare(params: Path) -> None:
@@ -42,10 +32,11 @@ def prepare(params: Path) -> None:
     """
     with get_client(sync_client=True) as client:
         _set_work_pool(WORK_POOL)
-        _deploy(client, ADAPT, Path("prefect.yaml"))
+        _deploy(client, Path("prefect.yaml"))
         fill_in(client, Workspace(Path.cwd()), params)
         _end_lost_runs(client)
-        set_rule(client, _end_lost_runs_automation())
+        set_rule(client, ending_lost_runs())
+        _close_loop(client, read_settings(params).registry.model)
 
 
 def deploy_plan(params: Path, plan: Plan) -> list[str]:
@@ -60,11 +51,12 @@ def deploy_plan(params: Path, plan: Plan) -> list[str]:
         file.flush()
         if not _has_pool(client, plan.pool):
             _set_work_pool(plan.pool)
-        adapt = f"adapt/{plan.model}"
-        _deploy(client, adapt, Path(file.name), keep_switched_off=plan.cron is not None)
-        fill_in(client, Workspace(Path.cwd()), params, named=plan.model)
-        set_rule(client, _end_lost_runs_automation())
-        set_rule(client, _mending(plan.model, client.read_deployment_by_name(f"mend/{plan.model}").id))
+        _deploy(client, Path(file.name))
+        branch = "" if plan.source.commit else plan.source.branch
+        fill_in(client, Workspace(Path.cwd()), params, named=plan.model, branch=branch)
+        set_rule(client, ending_lost_runs())
+        set_rule(client, mending(plan.model, client.read_deployment_by_name(f"mend/{plan.model}").id))
+        _close_loop(client, plan.model, named=plan.model)
         deployed = client.read_deployments(deployment_filter=_of_tag(plan.model))
         return sorted(f"{client.read_flow(one.flow_id).name}/{one.name}" for one in deployed)
 
@@ -90,19 +82,30 @@ def open_variables(client: SyncPrefectClient, pool: str) -> list[str]:
     return sorted(template.get("variables", {}).get("properties", {}))
 
 
-def _deploy(client: SyncPrefectClient, adapt: str, file: Path, *, keep_switched_off: bool = False) -> None:
-    """Deploy a prefect.yaml; what someone planned in the page stays planned."""
-    present = _schedules(client, adapt)
+def _deploy(client: SyncPrefectClient, file: Path) -> None:
+    """Deploy a prefect.yaml; what someone planned, or switched on, in the page stays so."""
+    present = {one.id: one.schedules for one in client.read_deployments()}
     made_in_page = _made_in_page(client)
     _prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(file))
-    deployment = client.read_deployment_by_name(adapt)
+    for deployment in client.read_deployments():
+        keep_switched(client, deployment, present.get(deployment.id, []))
+    _give_back(client, made_in_page)
+
+
+def keep_switched(
+    client: SyncPrefectClient, deployment: DeploymentResponse, present: Sequence[DeploymentSchedule]
+) -> None:
+    """Switch the schedules that deploying made anew as those before were switched.
+
+    One that the file has switched on goes on, except that of `graftline deploy --schedule`: that it is off was said in
+    the page.
+    """
     for one in deployment.schedules:
         before = next((old for old in present if _is_the_same(one, old)), None)
         if before is None or one.id is None or before.active == one.active:
             continue
-        if before.active or keep_switched_off:
+        if before.active or one.slug == PLANNED:
             client.update_deployment_schedule(deployment.id, one.id, active=before.active)
-    _give_back(client, made_in_page)
 
 
 def _set_work_pool(pool: str) -> None:
@@ -113,16 +116,10 @@ def _set_work_pool(pool: str) -> None:
         _prefect("work-pool", "create", pool, *options)
 
 
-def _schedules(client: SyncPrefectClient, adapt: str) -> list[DeploymentSchedule]:
-    """The present schedules; deploying makes them anew, and someone may have switched them in the page."""
-    try:
-        return list(client.read_deployment_by_name(adapt).schedules)
-    except ObjectNotFound:
-        return []
-
-
 def _is_the_same(one: DeploymentSchedule, other: DeploymentSchedule) -> bool:
-    return one.schedule == other.schedule or (one.slug is not None and one.slug == other.slug)
+    if one.slug is not None and other.slug is not None:
+        return one.slug == other.slug
+    return one.schedule == other.schedule
 
 
 def _made_in_page(client: SyncPrefectClient) -> dict[str, list[DeploymentSchedule]]:
@@ -169,65 +166,11 @@ def _end_lost_runs(client: SyncPrefectClient) -> None:
         client.set_flow_run_state(run.id, lost_state(), force=True)
 
 
-def set_rule(client: SyncPrefectClient, rule: Automation) -> None:
-    """Give the server a rule in its present form; one that someone switched off in the page stays so."""
-    found = client.read_automations_by_name(rule.name)
-    if not found:
-        rule.create()
-    for present in found:
-        client.update_automation(present.id, rule.model_copy(update={"enabled": present.enabled}))
-
-
-def _end_lost_runs_automation() -> Automation:
-    """The rule that ends a run whose process died without a word (https://docs.prefect.io/v3/advanced/detect-zombie-flows)."""
-    return Automation(
-        name=LOST_RUNS,
-        description="Ends a run that has sent no heartbeat for a while: its process is gone.",
-        trigger=EventTrigger(
-            after={"prefect.flow-run.heartbeat"},
-            expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{state}" for state in (*ENDED, WAITING))},
-            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=timedelta(seconds=LOST_AFTER),
-        ),
-        actions=[
-            ChangeFlowRunState(
-                name="Crashed",
-                state=StateType.CRASHED,
-                message="No heartbeat: the run's process is gone; start it again: it resumes.",
-                force=False,
-            )
-        ],
-    )
-
-
-def _mending(model: str, deployment: UUID) -> Automation:
-    """The rule that ends MLflow's part of a run that was lost, or cancelled without a word from its process."""
-    return Automation(
-        name=f"End MLflow's part of lost runs: {model}",
-        description="Starts the flow `mend`, which looks whether MLflow believes that the run goes on.",
-        trigger=EventTrigger(
-            expect={"prefect.flow-run.Crashed", "prefect.flow-run.Cancelled"},
-            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            match_related=ResourceSpecification(
-                {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{model}"}
-            ),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Reactive,
-            threshold=1,
-            within=timedelta(0),
-        ),
-        actions=[
-            RunDeployment(
-                source="selected",
-                deployment_id=deployment,
-                job_variables=None,
-                parameters={"run": {"__prefect_kind": "jinja", "template": "{{ flow_run.id }}"}},
-            )
-        ],
-    )
+def _close_loop(client: SyncPrefectClient, model: str, named: str | None = None) -> None:
+    """The rule by which an alarm about a model has the retraining policy asked; none in a project without `react`."""
+    react = find(client, called(REACT, named))
+    if react is not None:
+        set_rule(client, reacting(model, react.id))
 
 
 if __name__ == "__main__":

@@ -23,37 +23,57 @@ from graftline.tasks.workspace import Workspace
 
 ADAPT, RETRAIN = "adapt/adapt", "retrain/retrain"
 PROMOTE, OVERRIDE = "promote/promote", "override/override"
+WATCH, REACT = "watch/watch", "react/react"
 ABOUT_A_MODEL = (PROMOTE, OVERRIDE, "rollback/rollback", "history/history")
+# A prefect.yaml of an earlier `graftline init` may lack them.
+OF_THE_LOOP = (WATCH, REACT)
 
 # JSON Schema, as Prefect keeps it.
 Schema = dict[str, Any]
 
 
-def fill_in(client: SyncPrefectClient, workspace: Workspace, params: Path, named: str | None = None) -> None:
+def fill_in(
+    client: SyncPrefectClient, workspace: Workspace, params: Path, named: str | None = None, branch: str = ""
+) -> None:
     """Make the forms those of the project: its settings, its kind of data, its base models, its registered model.
 
-    `named` is what the deployments are called where they are not called as their flows.
+    `named` is what the deployments are called where they are not called as their flows; `branch` that whose head names
+    new data versions.
     """
     settings = read_settings(params)
     uris = sorted({*locked_uris(workspace), settings.base_model.uri})
-    adapt, retrain = (client.read_deployment_by_name(_called(name, named)) for name in (ADAPT, RETRAIN))
+    adapt, retrain = (client.read_deployment_by_name(called(name, named)) for name in (ADAPT, RETRAIN))
     _update(client, adapt, adapt_schema(_schema(adapt), settings, uris), {"settings": form_values(params)})
     values: dict[str, JsonValue] = {name: getattr(settings.adaptation, name) for name in _OF_ADAPTATION}
     values["base_model"] = settings.base_model.uri
     _update(client, retrain, retrain_schema(_schema(retrain), settings, uris), values)
     _share_limit(client, adapt, retrain)
     for name in ABOUT_A_MODEL:
-        about = client.read_deployment_by_name(_called(name, named))
+        about = client.read_deployment_by_name(called(name, named))
         schema = _schema(about)
         if "despite" in schema["properties"]:
             schema["properties"]["despite"]["default"] = NOTHING
         _update(client, about, schema, {"name": settings.registry.model})
+    own: dict[str, JsonValue] = {"branch": branch, "deployment": called(ADAPT, named)}
+    for name in OF_THE_LOOP:
+        if (found := find(client, called(name, named))) is not None:
+            more = own if name == REACT else {}
+            _update(client, found, _schema(found), {"name": settings.registry.model, **more})
     connect(workspace)
     offer_versions(client, settings.registry.model)
 
 
-def _called(name: str, named: str | None) -> str:
+def called(name: str, named: str | None) -> str:
+    """What a deployment of prefect.yaml is called where `named` stands in the place of its own name."""
     return name if named is None else f"{name.partition('/')[0]}/{named}"
+
+
+def find(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
+    """The deployment of this name, if there is one."""
+    try:
+        return client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return None
 
 
 def form_values(params: Path) -> dict[str, JsonValue]:
@@ -104,8 +124,8 @@ def offer_versions(client: SyncPrefectClient, model: str) -> None:
     passed = [shown[number] for number, verdict in verdicts.items() if verdict == "PROMOTE"]
     others = [shown[number] for number, verdict in verdicts.items() if verdict != "PROMOTE"]
     for named in (None, model):  # of `graftline up`, of `graftline deploy`
-        _offer(client, _called(PROMOTE, named), model, [CHALLENGER_CHOICE, *passed], default=CHALLENGER_CHOICE)
-        _offer(client, _called(OVERRIDE, named), model, others)
+        _offer(client, called(PROMOTE, named), model, [CHALLENGER_CHOICE, *passed], default=CHALLENGER_CHOICE)
+        _offer(client, called(OVERRIDE, named), model, others)
 
 
 # The fields of the short form that are settings of this section.
@@ -113,11 +133,8 @@ _OF_ADAPTATION = ("strategy", "epochs", "learning_rate", "seed")
 
 
 def _offer(client: SyncPrefectClient, name: str, model: str, choices: list[str], default: str | None = None) -> None:
-    try:
-        deployment = client.read_deployment_by_name(name)
-    except ObjectNotFound:
-        return  # a server of its own, which a run without `graftline up` has, has no forms
-    if deployment.parameters.get("name") != model:
+    deployment = find(client, name)  # a server of its own, which a run without `graftline up` has, has no forms
+    if deployment is None or deployment.parameters.get("name") != model:
         return
     schema = _schema(deployment)
     field = schema["properties"]["version"]

@@ -12,6 +12,8 @@ CHECKOUT = "graftline.flows.servers.checkout.checkout"
 # Those that train: one at a time, and at the commit that they were started for.
 TRAINING = ("adapt", "retrain")
 OURS = "graftline.flows."
+# Those of the loop, whose schedules `--loop` switches on.
+LOOP = ("watch", "react")
 # How Prefect treats a run that begins while the limit is reached.
 STRATEGIES = {"drop": "CANCEL_NEW", "wait": "ENQUEUE"}
 
@@ -44,13 +46,17 @@ class Plan:
     timezone: str = "UTC"
     when_busy: str = "drop"
     retries: int = 0
+    loop: bool = False
+    """Whether what is served is watched from now on, and the retraining policy asked."""
 
     def name(self, deployment: str) -> str:
         """What a deployment of prefect.yaml is called on a server that has those of other projects, too."""
         return self.model if deployment in OF_US else f"{self.model} {deployment}"
 
 
-OF_US = ("adapt", "retrain", "promote", "override", "rollback", "history")
+OF_US = ("adapt", "retrain", "promote", "override", "rollback", "history", *LOOP)
+# The schedule that `graftline deploy --schedule` makes.
+PLANNED = "planned"
 # What a deployment's version begins with, in whose place it says by which Graftline it was made.
 MADE_BY = "graftline "
 
@@ -81,7 +87,9 @@ def _planned(deployment: Tree, plan: Plan) -> Tree:
         strategy = STRATEGIES[plan.when_busy if name == TRAINING[0] else "wait"]
         made["concurrency_limit"] = {"limit": 1, "collision_strategy": strategy}
     if name == TRAINING[0] and plan.cron is not None:
-        made["schedules"] = [{"slug": "planned", "cron": plan.cron, "timezone": plan.timezone, "active": True}]
+        made["schedules"] = [{"slug": PLANNED, "cron": plan.cron, "timezone": plan.timezone, "active": True}]
+    if name in LOOP and plan.loop:
+        made["schedules"] = [{**one, "active": True} for one in deployment.get("schedules") or []]
     return made
 
 

@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ POLL_SECONDS = 0.2
 PAGE_TIMEOUT_SECONDS = 5
 # A worker needs some seconds to tell the server how its flow run ended.
 GRACE_SECONDS = 15
+# Before a program is started again; one that cannot start would be started all the time.
+AGAIN_SECONDS = 5
 # Nothing survives SIGKILL; this bounds the wait for an init process that is slow to collect its dead.
 KILL_SECONDS = 5
 
@@ -151,6 +153,20 @@ def require_alive(services: Sequence[Service]) -> None:
                 f"{service.title}: ended by itself with exit code {code}, so the rest is stopped too;"
                 f" see {service.log} and start again"
             )
+
+
+def start_again(
+    begin: Mapping[str, Callable[[], Service]], tended: dict[str, Service], stop: StopSignal, say: Callable[[str], None]
+) -> None:
+    """Start those again that have ended, and without which the others go on.
+
+    Raises: StopRequested when someone says stop.
+    """
+    for title, program in tended.items():
+        if program.process.poll() is not None:
+            say(f"{title} has ended (exit code {program.process.returncode}); starting it again")
+            stop.pause(AGAIN_SECONDS)
+            tended[title] = begin[title]()
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:

@@ -18,6 +18,9 @@ from graftline.flows.servers.plans import MADE_BY
 from graftline.settings import PARAMS, Settings, read_settings
 from graftline.tasks.workspace import Workspace
 
+# The tag of a run that the retraining policy started.
+BY_POLICY = "by the retraining policy"
+
 logger = logging.getLogger("graftline.starting")
 
 
@@ -67,13 +70,13 @@ def require_same_graftline(run: FlowRun) -> None:
 
 
 def settings_of_commit(workspace: Workspace, given: Settings) -> Settings:
-    """Those of the project's present commit, for a scheduled run of a team's deployment; else those that were given.
+    """Those of the project's present commit, for a run of a team's deployment that nobody sent; else those given.
 
     What a deployment has filled in is from the day on which it was made.
     """
     context = FlowRunContext.get()
     run = context.flow_run if context else None
-    if run is None or not run.auto_scheduled or not os.environ.get(COMMIT):
+    if run is None or not (run.auto_scheduled or BY_POLICY in run.tags) or not os.environ.get(COMMIT):
         return given
     found = read_settings(workspace.root / PARAMS)
     if found != given:

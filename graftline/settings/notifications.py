@@ -11,7 +11,7 @@ from graftline.settings.reading import read_yaml
 from graftline.settings.sections import Section
 
 NOTIFICATIONS = "mlflow/notifications.yaml"
-Occasion = Literal["verdict", "waiting_approval", "failure", "alarm"]
+Occasion = Literal["verdict", "waiting_approval", "failure", "alarm", "champion_moved"]
 Block = Annotated[str, Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")]
 Blocks = tuple[Block, ...]
 
@@ -27,6 +27,8 @@ class Notifications(Section):
     """Who is told that a run failed or its process died."""
     alarm: Blocks = ()
     """Who is told the alarms of `graftline watch`."""
+    champion_moved: Blocks = ()
+    """Who is told by `graftline attend` that a champion was moved past the gate."""
 
     def of(self, occasion: Occasion) -> Blocks:
         """The blocks for an occasion."""

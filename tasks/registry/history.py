@@ -23,6 +23,8 @@ from graftline.tasks.workspace import Workspace
 # sooner (state/lease.py).
 LOCK_SECONDS = 90
 HISTORY = "history"
+# By which MLflow itself signs in, and the registry that it does so at.
+ACCOUNT, REGISTRY = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_URI"
 # In a history that was moved to a team's state: where it is now.
 MOVED = "moved"
 DONE = ".done"
@@ -249,8 +251,17 @@ def _text(files: Reader, name: str) -> str:
 
 
 def who() -> str:
-    """Whoever runs this process, and where."""
-    return f"{user()}@{platform.node()}"
+    """Whoever runs this process, and where; before that the account, where a registry asks for one.
+
+    That server takes nothing from who does not know the account's password; the rest is what this machine says.
+    """
+    here = f"{user()}@{platform.node()}"
+    return f"{signed_in} ({here})" if (signed_in := account()) else here
+
+
+def account() -> str | None:
+    """The account by which this process signs in at the registry; None where that is a file, or asks nobody."""
+    return (os.environ.get(ACCOUNT) or None) if os.environ.get(REGISTRY, "").startswith("http") else None
 
 
 def user() -> str:

@@ -1,6 +1,6 @@
 """What calls for a new candidate, and which candidates there were: what the retraining policy decides by."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from graftline.tasks.registry.history import read_history
 from graftline.tasks.registry.records import Record
 from graftline.tasks.registry.versions import DATA_VERSION, RUN_KEY, versions_of
 from graftline.tasks.tracking.git import git
+from graftline.tasks.tracking.left_runs import ORCHESTRATED_BY
 from graftline.tasks.tracking.server import client, experiments_with_runs_of
 from graftline.tasks.watching.kept_looks import Look
 from graftline.tasks.workspace import Workspace
@@ -32,11 +33,15 @@ def trigger_of(signal: Signal) -> Trigger:
 
 
 def alarm_events(looks: Sequence[Look]) -> list[Event]:
-    """The alarms of all looks, each when its day was over."""
+    """The alarms of all looks, each when its look was had, or, in a replay, when its day was over.
+
+    A candidate that was started in between knew nothing of it.
+    """
     last_of = {look.number: look.last for look in looks}
+    had_of = {look.number: look.had or end_of(look.last) for look in looks}
     raised = {(signal, number) for look in looks for signal, number in look.alarms.items()}
     return [
-        Event(trigger_of(signal), end_of(last_of[number]), f"{signal.replace('_', ' ')} on {last_of[number]}")
+        Event(trigger_of(signal), had_of[number], f"{signal.replace('_', ' ')} on {last_of[number]}")
         for signal, number in sorted(raised, key=lambda one: (one[1], one[0]))
     ]
 
@@ -46,14 +51,22 @@ def end_of(day: date) -> datetime:
     return datetime.combine(day + timedelta(days=1), time.min, UTC)
 
 
-def past_candidates(workspace: Workspace, model: str) -> list[Candidate]:
-    """The runs that made, or make, a version of the model, the oldest first."""
+def past_candidates(
+    workspace: Workspace, model: str, under_way: Mapping[str, datetime] | None = None
+) -> list[Candidate]:
+    """The runs that made, or make, a version of the model, the oldest first.
+
+    `under_way`: Prefect's runs and when they began, of which MLflow may not know yet.
+    """
     records = read_history(workspace, model)
     waiting = {record.run_id for record in questions(records, versions_of(model))}
     found = client().search_runs(
         experiments_with_runs_of(workspace, model), max_results=RUN_PAGE, order_by=["attributes.start_time ASC"]
     )
-    return [_candidate(run, records, run.info.run_id in waiting) for run in found if RUN_KEY in run.data.tags]
+    tracked = {run.data.tags.get(ORCHESTRATED_BY) for run in found}
+    begun = [Candidate(when, None) for run, when in (under_way or {}).items() if run not in tracked]
+    past = [_candidate(run, records, run.info.run_id in waiting) for run in found if RUN_KEY in run.data.tags]
+    return sorted([*past, *begun], key=lambda one: one.started)
 
 
 def new_data_event(workspace: Workspace, model: str, pointer: str, branch: str | None, now: datetime) -> Event | None:
@@ -79,7 +92,7 @@ def data_events(root: Path, pointer: str, first: date, last: date) -> list[Event
     found, known = [], None
     for line in said.splitlines():
         commit, moment = line.split()
-        version, when = _version_in(git(root, "show", f"{commit}:{pointer}")), datetime.fromisoformat(moment)
+        version, when = _version_in(git(root, "show", f"{commit}:./{pointer}")), datetime.fromisoformat(moment)
         if version and version != known and known is not None and first <= when.astimezone(UTC).date() <= last:
             found.append(Event("new_data_version", when.astimezone(UTC), f"{pointer} names {version[:12]}"))
         known = version or known
@@ -102,9 +115,9 @@ def _hours(run: "Run", records: Sequence[Record], started: datetime) -> Iterator
 
 def _pointed_at(root: Path, pointer: str, branch: str | None) -> str | None:
     if branch and git(root, "remote") and git(root, "fetch", "--quiet", "origin", branch) is not None:
-        return _version_in(git(root, "show", f"FETCH_HEAD:{pointer}"))
+        return _version_in(git(root, "show", f"FETCH_HEAD:./{pointer}"))
     if branch:
-        return _version_in(git(root, "show", f"{branch}:{pointer}"))
+        return _version_in(git(root, "show", f"{branch}:./{pointer}"))
     file = root / pointer
     return _version_in(file.read_text(encoding="utf-8")) if file.is_file() else None
 

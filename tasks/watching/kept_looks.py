@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -56,6 +56,8 @@ class Look:
     """Of each fact and each label's share: its mean on the held-out rows, and on this look's."""
     rows_sha256: str
     previous_sha256: str | None
+    had: datetime | None = None
+    """When it was had; None of one that nobody keeps."""
 
     @property
     def alarms(self) -> dict[Signal, int]:
@@ -136,6 +138,7 @@ class KeptLooks:
 
     def add(self, look: Look, rows: LookRows) -> None:
         """Raises: RegistryRefusedError if another process had this look meanwhile."""
+        look = replace(look, had=datetime.now(UTC))
         # By its digest: what a killed process left is the same or never read.
         self._room.write_once(_rows_name(look), _packed(rows))
         if not self._room.write_once(f"{look.number:06d}.json", json_file(_plain(look))):
@@ -181,7 +184,10 @@ def rows_digest(rows: LookRows) -> str:
 
 
 def _plain(look: Look) -> Any:
-    return TypeAdapter(Look).dump_python(look, mode="json")
+    plain = TypeAdapter(Look).dump_python(look, mode="json")
+    if look.had is None:  # as one from before there was this
+        del plain["had"]
+    return plain
 
 
 def _rows_name(look: Look) -> str:

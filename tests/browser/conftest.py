@@ -3,17 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.pages import CHROMIUM, CHROMIUM_OPTIONS
+from tests.browser.pages import started_browser
 
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
+    with started_browser() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture

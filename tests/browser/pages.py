@@ -3,8 +3,10 @@
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.support.running_project import PROJECT, Running
 
@@ -23,6 +25,15 @@ SCREENSHOTS = PROJECT / "artifacts" / "screenshots"
 RUN_SECONDS = 300
 # Pages fade in.
 FADE_MILLISECONDS = 700
+
+
+@contextmanager
+def started_browser() -> Iterator[Browser]:
+    """Chromium, for as long as the block runs."""
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
+        yield started
+        started.close()
 
 
 def sign_in(page: Page, servers: Running) -> None:

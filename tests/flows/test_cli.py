@@ -168,6 +168,8 @@ def test_what_was_held_is_overridden_with_a_reason_and_not_promoted(registered: 
 
 
 def test_a_promotion_that_waits_is_approved_from_the_command_line(registered: Workspace) -> None:
+    unnamed = ["approve", "tiny", "--version", "2", "--reason", "I looked"]
+    assert "--by: is missing, and the registry asks for no account" in refused(unnamed, 2)
     result = succeeded("approve", "tiny", "--version", "2", "--by", "Ada", "--reason", "I looked")
     assert (result["action"], result["verdict"], result["champion_after"]) == ("approval", "PROMOTE", 2)
     again = ["approve", "tiny", "--version", "2", "--by", "Ada", "--reason", "no", "--reject"]

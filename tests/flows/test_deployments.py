@@ -8,7 +8,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.schedules import CronSchedule
 
-from graftline.flows.servers.deployments import _give_back, _made_in_page
+from graftline.flows.servers.deployments import _give_back, _made_in_page, keep_switched
 
 NIGHTLY = DeploymentScheduleCreate(
     schedule=CronSchedule(cron="0 3 * * *", timezone="UTC"), active=False, slug="nightly"
@@ -47,6 +47,33 @@ def test_a_schedule_made_in_the_page_outlives_the_next_deployment() -> None:
         assert schedules_of(client) == before
         client.delete_deployment(deployment)
         _give_back(client, made)
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize(("slug", "in_file", "in_page"), [("daily", False, True), ("planned", True, False)])
+def test_a_schedule_that_was_switched_in_the_page_stays_so(slug: str, in_file: bool, in_page: bool) -> None:
+    of_file = NIGHTLY.model_copy(update={"slug": slug, "active": in_file})
+    with get_client(sync_client=True) as client:
+        deployment = deployed(client, of_file)
+        (one,) = client.read_deployment(deployment).schedules
+        assert one.id is not None
+        client.update_deployment_schedule(deployment, one.id, active=in_page)
+        before = client.read_deployment(deployment).schedules
+        deployed(client, of_file.model_copy(update={"schedule": IN_THE_ZONE}))
+        keep_switched(client, client.read_deployment(deployment), before)
+        assert schedules_of(client) == {("30 2 * * *", "Europe/Berlin", in_page)}
+        client.delete_deployment(deployment)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_what_the_file_switches_on_goes_on() -> None:
+    with get_client(sync_client=True) as client:
+        deployment = deployed(client, NIGHTLY)
+        before = client.read_deployment(deployment).schedules
+        deployed(client, NIGHTLY.model_copy(update={"active": True}))
+        keep_switched(client, client.read_deployment(deployment), before)
+        assert schedules_of(client) == {("0 3 * * *", "UTC", True)}
+        client.delete_deployment(deployment)
 
 
 @pytest.mark.usefixtures("prefect_server")

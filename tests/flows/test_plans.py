@@ -62,6 +62,14 @@ def test_the_schedule_has_its_time_zone_and_without_one_that_of_prefect_yaml_sta
     assert (of_the_file["slug"], of_the_file["active"]) == ("nightly", False)
 
 
+def test_the_loop_is_deployed_switched_off_and_on_where_it_is_asked_for() -> None:
+    for name in ("watch", "react"):
+        (off,) = deployment(name)["schedules"]
+        (on,) = deployment(name, Plan("films", "0.1.0", SOURCE, loop=True))["schedules"]
+        assert (off["active"], on) == (False, {**off, "active": True})
+        assert deployment(name)["pull"][0][CHECKOUT]["waits"] is False
+
+
 def test_a_prefect_yaml_without_deployments_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"prefect.yaml: has no deployments"):
         planned(read_tree("name: graftline"), PLAN)

@@ -17,7 +17,7 @@ from graftline.errors import DataRefusedError
 from graftline.flows.override import override as override_page
 from graftline.flows.promote import promote as promote_page
 from graftline.flows.run_page import Told, _end_lost, name_run, name_waiting_run, of_verdict, told
-from graftline.flows.servers.deployments import ENDED
+from graftline.flows.servers.rules import ENDED
 from graftline.tasks.registry.promotion import promote
 from graftline.tasks.step import step
 from graftline.tasks.workspace import Workspace

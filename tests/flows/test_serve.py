@@ -23,6 +23,7 @@ from graftline.flows.servers.commands import tracking_server
 from graftline.flows.servers.services import service
 from graftline.tasks.serving.request_log import read_served
 from graftline.tasks.workspace import Workspace
+from tests.browser.pages import screenshot, started_browser
 from tests.support.running_project import PROJECT, free_port, wait_until
 from tests.support.served import is_up
 from tests.support.serving import (
@@ -169,6 +170,7 @@ def test_a_damaged_version_is_refused_and_a_killed_process_started_again_behind_
     (registry.root / "mlflow" / "serving.yaml").write_text("log: {keeps: digest, flush_seconds: 1}\n")
     with serving(registry.root, token=SECRET) as server:
         assert server.ask("/version", authorization="Bearer wrong")[0] == 401
+        assert asked_in_a_browser(server.address, "/version", "/metrics", "/invocations") == [401] * 3
         move_champion(2)
         wait_until(lambda: b"graftline_refused_versions_total 1.0" in server.ask("/metrics")[2], SWITCH_SECONDS)
         assert server.version == 1
@@ -188,6 +190,15 @@ def test_a_damaged_version_is_refused_and_a_killed_process_started_again_behind_
     assert (row["version"], row["features"], row["facts"], row["input"]) == (1, None, [], None)
     for file in (server.log, *(registry.root / ".graftline" / "logs").iterdir()):
         assert SECRET not in file.read_text()
+
+
+def asked_in_a_browser(address: str, *paths: str) -> list[int]:
+    """The status of each page for whoever types its address."""
+    with started_browser() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 400})
+        answers = [page.goto(address + path) for path in paths]
+        screenshot(page, "serve_asks")
+        return [answer.status for answer in answers if answer]
 
 
 @pytest.mark.full

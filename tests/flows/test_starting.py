@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
@@ -13,9 +14,13 @@ from prefect.states import Cancelled, Failed, Running, Scheduled
 
 from graftline.errors import SettingsError
 from graftline.flows.runs import restart, runs
+from graftline.flows.servers.checkout import COMMIT
 from graftline.flows.servers.reasons import reason_of
-from graftline.flows.servers.starting import late_run, require_same_graftline
+from graftline.flows.servers.starting import BY_POLICY, late_run, require_same_graftline, settings_of_commit
 from graftline.flows.servers.versions import _difference
+from graftline.settings import PARAMS, read_settings
+from graftline.tasks.workspace import Workspace
+from tests.support.running_project import PROJECT
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -120,3 +125,20 @@ def test_a_server_of_another_release_is_told_in_a_sentence(monkeypatch: pytest.M
     for there in ("2.22.0", "3.16.1", "4.0.0"):
         with pytest.raises(SettingsError, match=rf"the server is release {there}, installed here is 3.17.2; install"):
             _difference("MLflow", "mlflow", there)
+
+
+@pytest.mark.parametrize(
+    ("scheduled", "tags", "of_commit"), [(True, [], True), (False, [BY_POLICY], True), (False, ["films"], False)]
+)
+def test_what_nobody_sent_has_the_settings_of_its_commit_and_a_form_its_own(
+    scheduled: bool, tags: list[str], of_commit: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = read_settings(PROJECT / PARAMS)
+    pushed = read_settings(PROJECT / PARAMS, ["adaptation.epochs=77"])
+    monkeypatch.setattr("graftline.flows.servers.starting.read_settings", lambda _: pushed)
+    run = SimpleNamespace(flow_run=SimpleNamespace(auto_scheduled=scheduled, tags=tags))
+    monkeypatch.setattr("graftline.flows.servers.starting.FlowRunContext", SimpleNamespace(get=lambda: run))
+    monkeypatch.setenv(COMMIT, "0" * 40)
+    assert settings_of_commit(Workspace(tmp_path), given) == (pushed if of_commit else given)
+    monkeypatch.delenv(COMMIT)
+    assert settings_of_commit(Workspace(tmp_path), given) == given, "`graftline up` has no commit"

@@ -1,17 +1,10 @@
 """`graftline team` and what a team does with it: real Postgres, S3, Prefect and MLflow, and a worker elsewhere."""
 
 import json
-import os
-import shlex
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,78 +12,19 @@ import httpx
 import pytest
 import yaml
 from mlflow.server import get_app_client
+from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import expect
 
 from benchmarks.scores.projects import git
-from graftline.flows.servers.services import service
-from tests.support.running_project import MARK, PROJECT, marked_processes, wait_until
+from tests.browser.pages import screenshot, started_browser
+from tests.support.running_project import marked_processes, wait_until
 from tests.support.servers import free_ports
-from tests.support.shell import own_code
-from tests.support.tiny_project import rows_as_csv, surroundings, write_project
+from tests.support.team import RUN_SECONDS, Servers, commit, dvc, push_data_to_s3, started, team_project, worker
+from tests.support.tiny_project import rows_as_csv
 
 pytestmark = pytest.mark.full
-
-START_SECONDS = 240
-RUN_SECONDS = 180
-IGNORED = ("/artifacts/", "/reports/", "/mlflow/*", "!/mlflow/promotion.yaml", "!/mlflow/server.yaml", "/data/",
-           "/.graftline/", "/.dvc/tmp", "/.dvc/cache")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Servers:
-    """A started `graftline team`."""
-
-    project: Path
-    folder: Path
-    process: subprocess.Popen[str]
-    said: Path
-    mark: str
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What its file tells another machine."""
-        lines = (self.folder / "environment").read_text().splitlines()
-        pairs = (shlex.split(line.removeprefix("export "))[0].partition("=") for line in lines)
-        return {name: value for name, _, value in pairs}
-
-    def prefect(self, what: str, verb: str = "POST", **body: Any) -> Any:
-        """An answer of Prefect's API: to a POST, or another verb, where something is sent."""
-        own = self.environment
-        name, _, password = own["PREFECT_API_AUTH_STRING"].partition(":")
-        with httpx.Client(base_url=own["PREFECT_API_URL"], auth=(name, password), timeout=30) as client:
-            token = client.get("/csrf-token", params={"client": "test"}).json()["token"]
-            headers = {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "test"}
-            answer = client.request(verb, what, json=body, headers=headers) if body else client.get(what)
-        assert answer.is_success, answer.text
-        return answer.json() if answer.content else None
-
-    def mlflow(self, what: str, account: tuple[str, str] | None, **body: Any) -> httpx.Response:
-        """An answer of MLflow's API for an account."""
-        address = f"{self.environment['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/{what}"
-        return httpx.post(address, json=body, auth=account, timeout=30)
-
-    @property
-    def worker(self) -> tuple[str, str]:
-        own = self.environment
-        return own["MLFLOW_TRACKING_USERNAME"], own["MLFLOW_TRACKING_PASSWORD"]
-
-    @property
-    def admin(self) -> tuple[str, str]:
-        return "admin", json.loads((self.folder / "secrets.json").read_text())["tracking_admin"]
-
-    def tracked(self) -> list[dict[str, Any]]:
-        """MLflow's runs, the newest first."""
-        experiments = self.mlflow("experiments/search", self.worker, max_results=100).json()["experiments"]
-        ids = [one["experiment_id"] for one in experiments]
-        return list(self.mlflow("runs/search", self.worker, experiment_ids=ids).json().get("runs", []))
-
-    def graftline(self, *arguments: str, folder: Path | None = None) -> dict[str, Any]:
-        """A verb as someone types it who has sourced the file."""
-        done = subprocess.run(
-            [sys.executable, "-m", "graftline.flows", *arguments, "--json"], cwd=folder or self.project,
-            env=surroundings(**self.environment, **own_code()), capture_output=True, text=True, timeout=RUN_SECONDS,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return dict(json.loads(done.stdout.splitlines()[-1]))
+# A page of MLflow's, the first time, on a busy machine.
+BROWSER_MILLISECONDS = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -104,54 +38,9 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def servers(place: Path) -> Iterator[Servers]:
-    project = write_project(place / "project")
-    shutil.copy(PROJECT / "prefect.yaml", project)
-    shutil.copy(PROJECT / "mlflow" / "server.yaml", project / "mlflow")
-    (project / ".gitignore").write_text("\n".join(IGNORED))
-    commit(project, "what `graftline init` would have written")
+    project = team_project(place / "project")
     with started(project, place / "servers", free_ports(3)) as running:
         yield running
-
-
-@contextmanager
-def started(project: Path, folder: Path, ports: list[int]) -> Iterator[Servers]:
-    """`graftline team` without workers; whatever happens, nothing outlives the block."""
-    mark, said = uuid.uuid4().hex, project.parent / "said"
-    options = [f"--{name}-port={port}" for name, port in zip(("prefect", "mlflow", "s3"), ports, strict=True)]
-    with said.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "graftline.flows", "team", "--workers=0", f"--data={folder}", *options],
-            cwd=project, env=surroundings(**own_code(), **{MARK: mark}), stdout=output, stderr=output, text=True,
-        )  # fmt: skip
-    try:
-        wait_until(lambda: "Ctrl-C stops" in said.read_text() or process.poll() is not None, START_SECONDS)
-        assert process.poll() is None, said.read_text()
-        yield Servers(project, folder, process, said, mark)
-    finally:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            for pid in marked_processes(mark):
-                os.kill(pid, number)
-            with suppress(AssertionError):  # the second signal is not refused
-                wait_until(lambda: not marked_processes(mark), 60)
-        process.wait()
-
-
-@contextmanager
-def worker(servers: Servers, folder: Path) -> Iterator[None]:
-    """On "another machine": a folder of its own, and of the first one nothing but the file with the addresses."""
-    folder.mkdir()
-    own = servers.environment | own_code() | {"GRAFTLINE_PROJECTS": str(folder), "PREFECT_HOME": str(folder / "home")}
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "local", "--name", "elsewhere"]
-    with service("the worker", command, folder=folder, environment=surroundings(**own), log=folder / "log"):
-        yield
-
-
-def commit(project: Path, message: str) -> str:
-    git(project, "add", ".")
-    git(project, "commit", "--quiet", "--message", message)
-    return subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=project, capture_output=True, text=True, check=True
-    ).stdout.strip()
 
 
 def test_every_door_asks_for_a_password_and_none_is_shown(servers: Servers) -> None:
@@ -168,6 +57,35 @@ def test_every_door_asks_for_a_password_and_none_is_shown(servers: Servers) -> N
     for pid in marked_processes(servers.mark):
         line = Path(f"/proc/{pid}/cmdline").read_bytes().decode()
         assert not [secret for secret in secrets if secret in line], line.partition("\0")[0]
+
+
+def test_in_a_browser_every_page_asks_for_a_password_and_shows_nothing_before(servers: Servers) -> None:
+    own = servers.environment
+    prefect, mlflow = own["PREFECT_API_URL"].removesuffix("/api"), own["MLFLOW_TRACKING_URI"]
+    name, password = servers.worker
+    with started_browser() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.goto(f"{prefect}/deployments")
+        asked = page.locator("input[type=password]")
+        expect(asked).to_be_visible(timeout=BROWSER_MILLISECONDS)
+        expect(page.get_by_text("adapt")).to_have_count(0)
+        screenshot(page, "team_prefect_asks")
+        asked.fill("admin:wrong")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("adapt")).to_have_count(0)
+        asked.fill(own["PREFECT_API_AUTH_STRING"])
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("link", name="adapt").first).to_be_visible(timeout=BROWSER_MILLISECONDS)
+        screenshot(page, "team_prefect_signed_in")
+        # Chromium asks in a window of its own, which nobody answers here.
+        with pytest.raises(PlaywrightError, match="ERR_INVALID_AUTH_CREDENTIALS"):
+            page.goto(mlflow)
+        signed = browser.new_context(http_credentials={"username": name, "password": password}).new_page()
+        answer = signed.goto(f"{mlflow}/#/models")
+        assert answer is not None
+        assert answer.status == 200
+        expect(signed.get_by_text("Register").first).to_be_visible(timeout=BROWSER_MILLISECONDS)
+        screenshot(signed, "team_mlflow_signed_in")
 
 
 def test_who_only_reads_moves_no_alias_until_an_administrator_lets_them(
@@ -234,16 +152,6 @@ def test_all_of_it_ends_at_ctrl_c(servers: Servers) -> None:
     assert marked_processes(servers.mark) == []
 
 
-def push_data_to_s3(servers: Servers) -> None:
-    project, own = servers.project, servers.environment
-    dvc(servers, "remote", "add", "--default", "team", "s3://graftline/data")
-    dvc(servers, "remote", "modify", "team", "endpointurl", own["AWS_ENDPOINT_URL"])
-    dvc(servers, "remote", "modify", "team", "verify", "true")
-    dvc(servers, "add", "--quiet", "data")
-    dvc(servers, "push", "--quiet")
-    commit(project, "data on S3")
-
-
 def push_another_version(servers: Servers) -> str:
     """Other rows, and a training that takes long. Returns: the commit."""
     project = servers.project
@@ -256,13 +164,6 @@ def push_another_version(servers: Servers) -> str:
     made = commit(project, "other rows")
     git(project, "push", "--quiet", "origin", "main")
     return made
-
-
-def dvc(servers: Servers, *arguments: str) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments], cwd=servers.project, env=surroundings(**servers.environment),
-        check=True, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
 
 
 def newest(servers: Servers, deployment: str, state: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner
 
 from benchmarks.scores.projects import git
@@ -20,6 +21,8 @@ from graftline.flows.cli import app
 from graftline.flows.events import AlarmRaised, tell_alarms
 from graftline.flows.react import react
 from graftline.flows.servers.forms import form_values
+from graftline.flows.servers.rules import reacting, set_rule
+from graftline.flows.servers.starting import BY_POLICY
 from graftline.flows.watch import watch
 from graftline.settings import PARAMS
 from graftline.tasks.registry.named import VersionName, find_named
@@ -30,6 +33,8 @@ from tests.support.served_log import FIRST_DAY, serve_days
 from tests.support.tiny_project import MODEL, Line
 
 LAST_DAY = FIRST_DAY + timedelta(days=9)
+# Until a rule is in force: the server tells its own services in the background.
+RULE_SECONDS = 2
 
 
 @pytest.fixture
@@ -44,6 +49,13 @@ def served(adapted: Line, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     for folder in ("artifacts/served", "artifacts/watch"):
         shutil.rmtree(adapted.workspace.root / folder, ignore_errors=True)
     (adapted.workspace.root / RETRAINING).unlink(missing_ok=True)
+
+
+@pytest.fixture
+def no_server() -> Iterator[None]:
+    """Also where the tests before have one."""
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        yield
 
 
 def ran(*arguments: str) -> dict[str, Any]:
@@ -79,6 +91,7 @@ def test_a_replay_says_what_the_policy_would_have_started_and_its_cost_and_keeps
     assert ran("watch", MODEL, "--simulate", str(FIRST_DAY), str(LAST_DAY))["started"] == []
 
 
+@pytest.mark.usefixtures("no_server")
 def test_without_a_server_a_reaction_says_what_it_would_start(served: Line) -> None:
     policy(served.workspace.root, triggers=["new_data_version"])
     assert ran("react", MODEL)["start"] is False
@@ -134,22 +147,39 @@ def test_with_a_server_a_reaction_starts_the_deployment_and_says_why(served: Lin
     given = {"settings": form_values(served.workspace.root / PARAMS)}
     adapt.to_deployment("adapt", parameters=given).apply()  # type: ignore[union-attr]
     watch(MODEL, until=str(LAST_DAY))
-    # The alarms are of days before the only candidate: what calls for another is the schedule.
-    policy(served.workspace.root, triggers=["schedule"], schedule_days=1e-6, least_days=0)
+    assert react.fn(MODEL)["started"] is None, "the policy does not start on a drift"
+    policy(served.workspace.root, triggers=["schedule"], schedule_days=1e-9, least_days=0)
     result = react.fn(MODEL)
     assert result["started"]
+    again = react.fn(MODEL)
+    assert (again["started"], "most_waiting 1: 1 under way" in str(again["answer"])) == (None, True), (
+        "MLflow knows none yet"
+    )
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(result["started"])  # type: ignore[arg-type]
         (watched,) = client.read_flow_runs(flow_run_filter=FlowRunFilter(name={"like_": f"watch {MODEL}"}))  # type: ignore[arg-type]
     assert "schedule" in run.parameters["note"]
-    assert MODEL in run.tags
+    assert {MODEL, BY_POLICY} <= set(run.tags)
     assert watched.name == f"watch {MODEL} v1 ALARM"
     assert "ALARM: features" in str(watched.state.message if watched.state else "")
 
 
-def _eventually(ask: Any) -> Any:
-    import time
+@pytest.mark.full
+@pytest.mark.usefixtures("prefect_server")
+def test_an_alarm_has_the_server_start_what_asks_the_policy(tmp_path: Path) -> None:
+    deployment: Any = react.to_deployment(MODEL, parameters={"name": MODEL}).apply()  # type: ignore[union-attr]
+    with get_client(sync_client=True) as client:
+        set_rule(client, reacting(MODEL, deployment))
+        time.sleep(RULE_SECONDS)
+        tell_alarms("another", 3, [AlarmRaised("facts", 7, FIRST_DAY)], tmp_path / "page.html")
+        tell_alarms(MODEL, 3, [AlarmRaised("facts", 7, FIRST_DAY)], tmp_path / "page.html")
+        of = FlowRunFilter.model_validate({"deployment_id": {"any_": [deployment]}})
+        (started,) = _eventually(lambda: client.read_flow_runs(flow_run_filter=of))
+        client.delete_deployment(deployment)
+    assert started.parameters["name"] == MODEL
 
+
+def _eventually(ask: Any) -> Any:
     for _ in range(100):
         if found := ask():
             return found

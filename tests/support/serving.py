@@ -30,7 +30,7 @@ from tests.support.tiny_models import tiny_classifier, tiny_preprocessor, write_
 from tests.support.tiny_project import surroundings
 
 MODEL = "tiny"
-STOP_SECONDS = 60
+START_SECONDS = STOP_SECONDS = 60
 # In a text it ends the request of the stand-in, alone or with others.
 REFUSED = "refuse this"
 
@@ -117,7 +117,9 @@ def _lower(headers: Any) -> dict[str, str]:
 
 
 @contextmanager
-def serving(root: Path, *options: str, token: str | None = None, **environment: str) -> Iterator[Serving]:
+def serving(
+    root: Path, *options: str, token: str | None = None, start_seconds: float = START_SECONDS, **environment: str
+) -> Iterator[Serving]:
     """Serve the model of a project; nothing outlives the block."""
     port, log = free_port(), root / "serve.log"
     own = {"GRAFTLINE_SERVE_TOKEN": token} if token else {}
@@ -128,7 +130,7 @@ def serving(root: Path, *options: str, token: str | None = None, **environment: 
             stderr=said, text=True,
         )  # fmt: skip
     try:
-        wait_until(lambda: process.poll() is not None or is_up(f"http://127.0.0.1:{port}/ping"))
+        wait_until(lambda: process.poll() is not None or is_up(f"http://127.0.0.1:{port}/ping"), start_seconds)
         assert process.poll() is None, log.read_text()
         yield Serving(port, process, log, {"authorization": f"Bearer {token}"} if token else {})
     finally:

@@ -15,6 +15,7 @@ from graftline.tasks.registry.history import (
     next_record,
     note_carried_out,
     read_history,
+    who,
     write_record,
 )
 from graftline.tasks.registry.records import FORM, Action, Entry, Record, parse_record
@@ -52,6 +53,15 @@ def test_records_are_read_as_they_were_written_in_their_order(tmp_path: Path) ->
         append(tmp_path, 2, 1, "rollback"),
     ]
     assert read_history(Workspace(tmp_path), MODEL) == written
+
+
+def test_who_signs_in_at_the_registry_is_named_before_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ann")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow/mlflow.db")
+    here = who()
+    assert not here.startswith("ann ("), "a file asks nobody"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")
+    assert who() == f"ann ({here})"
 
 
 def test_a_record_tells_who_when_and_which_record_it_follows(tmp_path: Path) -> None:
