@@ -50,10 +50,11 @@ def past_candidates(workspace: Workspace, model: str) -> list[Candidate]:
     """The runs that made, or make, a version of the model, the oldest first."""
     records = read_history(workspace, model)
     waiting = {record.run_id for record in questions(records, versions_of(model))}
+    # The newest of them, where there are more: the policy goes by those.
     found = client().search_runs(
-        experiments_with_runs_of(workspace, model), max_results=RUN_PAGE, order_by=["attributes.start_time ASC"]
+        experiments_with_runs_of(workspace, model), max_results=RUN_PAGE, order_by=["attributes.start_time DESC"]
     )
-    return [_candidate(run, records, run.info.run_id in waiting) for run in found if RUN_KEY in run.data.tags]
+    return [_candidate(run, records, run.info.run_id in waiting) for run in reversed(found) if RUN_KEY in run.data.tags]
 
 
 def new_data_event(workspace: Workspace, model: str, pointer: str, branch: str | None, now: datetime) -> Event | None:
