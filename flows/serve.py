@@ -22,6 +22,7 @@ from graftline.settings.serving import KEPT, SERVING, Serving, read_serving
 from graftline.tasks.registry.manifest import as_judged, judged_files
 from graftline.tasks.registry.versions import CHAMPION, get_version, open_model, with_alias
 from graftline.tasks.serving.access import guarded, read_token, require_token_beyond_loopback
+from graftline.tasks.serving.connections import limited_connections
 from graftline.tasks.serving.counting import Counts
 from graftline.tasks.serving.front import Front
 from graftline.tasks.serving.request_log import RequestLog, served_folder
@@ -60,7 +61,7 @@ def serve(
     with _bound(host, port) as listening, stop_signal() as stop:
         open_model(workspace, model)
         counts = Counts()
-        log = RequestLog(served_folder(workspace, model), settings.log, wrote=counts.logged.inc)
+        log = RequestLog(served_folder(workspace, model), settings.log, wrote=counts.logged.inc, lost=counts.lost.inc)
         front = Front(settings, log, counts)
         source = _source(workspace, model, version, alias or CHAMPION)
         keep_vectors = KEPT.index(settings.log.keeps) >= KEPT.index("features")
@@ -114,6 +115,8 @@ class _Server(threading.Thread):
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
                 guarded(front.app(), token=token, hosts=settings.hosts),
+                http=limited_connections(settings.limits.requests, settings.limits.seconds),
+                ws="none",
                 log_config=None,
                 access_log=False,
                 lifespan="off",

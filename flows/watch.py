@@ -1,7 +1,7 @@
 """`graftline watch NAME`: is what is served still what the champion was judged on?"""
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from prefect import flow
@@ -23,7 +23,7 @@ from graftline.tasks.tracking.server import connect
 from graftline.tasks.watching.candidates import alarm_events, data_events, end_of, past_candidates
 from graftline.tasks.watching.kept_looks import Look
 from graftline.tasks.watching.page import estimate_in_words, log_looks, score_in_words, write_page
-from graftline.tasks.watching.watched import Watched, imagine_watch, require_over, watch_champion, yesterday
+from graftline.tasks.watching.watched import Watched, imagine_watch, newest_over, require_over, watch_champion
 from graftline.tasks.workspace import Workspace
 from graftline.watching.looks import LEAST_ROWS
 from graftline.watching.retraining import (
@@ -53,12 +53,12 @@ def watch(
 
     Args:
         name: The registered model.
-        until: The last day to look at (UTC), YYYY-MM-DD. Empty: yesterday.
+        until: The last day to look at (UTC), YYYY-MM-DD. Empty: yesterday, two hours after midnight.
         policy: The file with the retraining policy.
         params: The settings file.
     """
     workspace, settings = Workspace(Path.cwd()), read_settings(Path(params))
-    last = day_of(until) if until else yesterday()
+    last = day_of(until) if until else newest_over(datetime.now(UTC))
     with show_progress():
         require_servers(workspace)
         connect(workspace)

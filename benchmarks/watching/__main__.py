@@ -18,12 +18,15 @@ from benchmarks.watching.page import Results, page, picture
 from benchmarks.watching.real_rows import FOREIGN, read_texts
 from benchmarks.watching.studies import (
     FALLS,
+    HELD_OUT,
     LABELS_A_DAY,
+    REAL_HELD_OUT,
     SHARES,
     by_law,
     drawn_years,
     estimates,
     fallen_scores,
+    lucky_promises,
     real_drift,
     real_years,
 )
@@ -60,6 +63,8 @@ def main() -> None:
     for labels, fall in product(LABELS_A_DAY, FALLS):
         years = SCORE_YEARS * (1 if fall else 4)
         study(f"{labels} labels, {fall}", known.scores, partial(fallen_scores, labels, fall, years))
+    for held_out in (HELD_OUT, REAL_HELD_OUT):
+        study(f"luck of {held_out}", known.luck, partial(lucky_promises, held_out, SCORE_YEARS))
     study("drawn years", known.false_alarms, partial(drawn_years, [OURS], options.years))
     study("drawn years, others", known.false_alarms, partial(drawn_years, others, options.other_years))
     # The larger a drift the sooner it is found, and the sooner its years end.

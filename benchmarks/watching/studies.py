@@ -20,11 +20,11 @@ from benchmarks.watching.years import (
 )
 from graftline.evaluation.metrics import Floats
 from graftline.watching.estimates import estimated_score
-from graftline.watching.evidence import LOOKS_A_YEAR, capitals, needed
+from graftline.watching.evidence import LOOKS_A_YEAR, YEARLY_CHANCE, budget_share, capitals, needed
 from graftline.watching.features import Vectors, median_distance
-from graftline.watching.looks import SIGNALS, Rows, joined
+from graftline.watching.looks import SIGNALS, Rows, Watched, joined
 from graftline.watching.permutations import ENOUGH_EXTREMES, MOST_DRAWS
-from graftline.watching.scores import pays_for_scores
+from graftline.watching.scores import lowest_mean, pays_for_scores
 
 # Of the drawn rows: as many times more held-out ones as the reviews have beside 400 a day.
 HELD_OUT, A_DAY = 200, 50
@@ -34,6 +34,7 @@ BEGINS, WAITED = 30, 90
 SHARES = (0.05, 0.1, 0.2, 0.5, 1.0)
 FALLS = (0.0, 0.02, 0.05, 0.1, 0.2)
 PROMISED, LABELS_A_DAY = 0.85, (10, 50, 200)
+MARGIN = 0.02
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,18 @@ class FoundScore:
 
 
 @dataclass(frozen=True)
+class Luck:
+    """Years whose true scores are what the model is worth, which so many held-out rows told with some luck."""
+
+    held_out: int
+    years: int
+    by_mean: float
+    """The share with an alarm if their score is compared with that of the held-out rows less the margin."""
+    by_bound: float
+    """The same less the luck of so few rows, where that is more."""
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A day of one kind of text without labels."""
 
@@ -87,7 +100,7 @@ def by_law(years: int, *, seed: int = 0) -> list[FalseAlarms]:
     """Years of p-values as exchangeable rows give them, with independent signals: the law needs no rows."""
     random, first = np.random.default_rng(seed), np.full(years, LOOKS_A_YEAR)
     for _ in SIGNALS:
-        alarmed = capitals(_lawful_p(random, (years, LOOKS_A_YEAR))) >= needed(1 / len(SIGNALS))
+        alarmed = capitals(_lawful_p(random, (years, LOOKS_A_YEAR))) >= needed(budget_share(SIGNALS))
         first = np.minimum(first, np.where(alarmed.any(1), alarmed.argmax(1), LOOKS_A_YEAR))
     return [FalseAlarms("the law alone", OURS, years, sorted(first[first < LOOKS_A_YEAR].tolist()))]
 
@@ -154,20 +167,40 @@ def real_drift(texts: Mapping[str, Texts], kind: str, share: float, count: int, 
 
 def fallen_scores(labels: int, fall: float, years: int, *, seed: int = 0) -> list[FoundScore]:
     """Labels of so many rows a day, and a score that lies below what was promised from the day of the drift on."""
-    from graftline.watching.looks import Watched
-
     random, delays = np.random.default_rng((seed, labels)), []
     for _ in range(years):
         watched = Watched()
         for look in range(LOOKS_A_YEAR):
             score = PROMISED - (fall if look >= BEGINS else 0)
             right = (random.random(labels) < score).astype(float)
-            watched = watched.after(pays_for_scores(right, PROMISED), look, 1 / len(SIGNALS))
+            watched = watched.after(pays_for_scores(right, PROMISED), look, budget_share(SIGNALS))
             if watched.alarm is not None:
                 break
         delays.append(float("inf") if watched.alarm is None else watched.alarm - (BEGINS if fall else 0) + 1)
     found = FoundScore(labels, fall, years, float(np.isfinite(delays).mean()), finite_median(delays))
     return [found]
+
+
+def lucky_promises(held_out: int, years: int, *, seed: int = 0) -> list[Luck]:
+    """Years in which nothing changed, each judged by held-out rows of its own."""
+    random, alarmed = np.random.default_rng((seed, held_out)), np.zeros(2)
+    for _ in range(years):
+        right = (random.random(held_out) < PROMISED).astype(float)
+        mean = float(right.mean()) - MARGIN
+        promises = (mean, min(mean, lowest_mean(right, YEARLY_CHANCE * budget_share(SIGNALS))))
+        days = (random.random((LOOKS_A_YEAR, LABELS_A_DAY[1])) < PROMISED).astype(float)
+        alarmed += [_falls_below(days, promise) for promise in promises]
+    by_mean, by_bound = (alarmed / years).tolist()
+    return [Luck(held_out, years, by_mean, by_bound)]
+
+
+def _falls_below(days: Floats, promise: float) -> bool:
+    watched = Watched()
+    for look, right in enumerate(days):
+        watched = watched.after(pays_for_scores(right, promise), look, budget_share(SIGNALS))
+        if watched.alarm is not None:
+            return True
+    return False
 
 
 def estimates(texts: Mapping[str, Texts], *, seed: int = 0) -> list[Estimate]:

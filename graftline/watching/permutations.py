@@ -56,11 +56,11 @@ def permutation_test(
     rows = today + others
     members = np.zeros((rows, 1), dtype=np.float32)
     members[:today] = 1
-    seen, mark = float(statistic(members)[0]), random.random()
+    seen, mark = float(_ordered(statistic(members))[0]), random.random()
     extremes = draws = 0
     while draws < most_draws:
         size = min(BATCH if draws else FIRST_BATCH, most_draws - draws)
-        drawn = statistic(_choices(today, rows, size, random))
+        drawn = _ordered(statistic(_choices(today, rows, size, random)))
         # Rounding makes one choice differ from itself in another batch.
         near = np.isclose(drawn, seen, rtol=1e-5, atol=1e-9)
         as_extreme = np.where(near, random.random(size) > mark, drawn > seen)
@@ -70,6 +70,11 @@ def permutation_test(
             return Permuted(seen, enough / draws, draws)
         extremes, draws = int(counted[-1]), draws + size
     return Permuted(seen, (1 + extremes) / (1 + draws), draws)
+
+
+def _ordered(statistics: Floats) -> Floats:
+    """What is no number, as of rows that hold infinities, counts as less than any: as extreme as what is none, too."""
+    return np.where(np.isnan(statistics), -np.inf, statistics)
 
 
 def _choices(today: int, rows: int, choices: int, random: np.random.Generator) -> Membership:

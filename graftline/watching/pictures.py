@@ -47,7 +47,7 @@ def score_picture(
             [day for day, _ in guessed], [one[0] for _, one in guessed], [one[1] for _, one in guessed],
             fmt="o", markersize=3, color=ACCENT, elinewidth=0.8, label="estimated without labels",
         )  # fmt: skip
-    axes.axhline(promised, color=ALARM, linewidth=1, linestyle="--", label="promised, less the margin")
+    axes.axhline(promised, color=ALARM, linewidth=1, linestyle="--", label="promised, less margin or luck")
     axes.set(ylabel="score")
     axes.legend(frameon=False, fontsize=8)
     return _png(figure)

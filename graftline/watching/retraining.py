@@ -127,11 +127,16 @@ def _bars(policy: RetrainingPolicy, past: Sequence[Candidate], last: datetime | 
     open_ones = sum(one.waits or one.hours is None for one in past)
     if open_ones >= policy.most_waiting:
         found.append(f"most_waiting {policy.most_waiting}: {open_ones} under way or waiting for approval")
-    spent = sum(one.hours or 0.0 for one in past if now - WEEK < one.started <= now)
     next_one = expected_hours(past) or 0.0
+    spent = sum(_hours_until(one, now, next_one) for one in past if now - WEEK < one.started <= now)
     if spent + next_one > policy.hours_a_week:
         found.append(
             f"hours_a_week {policy.hours_a_week:g}: {spent:.1f} spent in seven days, and the next one takes about"
             f" {next_one:.1f}"
         )
     return found
+
+
+def _hours_until(one: Candidate, now: datetime, expected: float) -> float:
+    """What a candidate took; one that is under way will take as long as the others did, or already took longer."""
+    return max(expected, (now - one.started) / timedelta(hours=1)) if one.hours is None else one.hours

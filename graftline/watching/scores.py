@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.special import rel_entr
 
 from graftline.evaluation.metrics import Floats
 
@@ -44,6 +46,22 @@ def confidence_sequence(values: Floats, chance: float) -> Bounds:
     width = (np.log(2 / chance) + np.cumsum(costs)) / staked
     low, high = float((centre - width).max()), float((centre + width).min())
     return Bounds(float(values.mean()), max(low, 0.0), min(high, 1.0))
+
+
+def lowest_mean(values: Floats, chance: float) -> float:
+    """The least mean that rows like these (rows,), each between 0 and 1, can have: wrong with this chance at most.
+
+    Source: Hoeffding 1963, theorem 1, equation 2.1, solved for the mean. It holds as well for the share of rows that is
+    no farther off than the quantile of as many, whose law is the binomial one read backwards.
+    """
+    if not len(values) or (mean := float(values.mean())) <= 0:
+        return 0.0
+    known = np.log(1 / chance) / len(values)
+
+    def too_far(low: float) -> float:
+        return float(rel_entr(mean, low) + rel_entr(1 - mean, 1 - low) - known)
+
+    return float(brentq(too_far, np.finfo(float).tiny, mean))
 
 
 def pays_for_scores(values: Floats, promised: float) -> tuple[float, ...]:

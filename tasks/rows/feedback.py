@@ -5,23 +5,19 @@ import binascii
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from graftline.answers.tasks import TASKS
-from graftline.data.tables import nested_as_json, read_header, read_rows
-from graftline.errors import DataRefusedError, SettingsError
+from graftline.errors import SettingsError
 from graftline.settings import DataSettings
+from graftline.tasks.data.labels_later import FOLDER, ID, LABEL, SUFFIXES, Label, label_files, labels_of
 from graftline.tasks.rows.served_log import ServedRow, ServedRows, served_rows
 from graftline.tasks.workspace import Workspace
 from graftline.wording import shown
-
-FOLDER = "feedback"
-SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
-ID, LABEL, TIME, BY = "id", "label", "time", "by"
 
 # What becomes of a row; every row of feedback has exactly one of these.
 Fate = Literal[
@@ -118,35 +114,21 @@ def read_feedback(workspace: Workspace, settings: DataSettings, model: str, *, n
 
     Raises: SettingsError or DataRefusedError if there is none, or a table of it lacks id or label.
     """
-    folder = workspace.root / FOLDER
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    files = label_files(workspace.root)
     if not files:
         raise SettingsError(
-            f"{folder}: holds no table; expected labels that came later in {', '.join(SUFFIXES)}, with the columns"
-            f" {ID} and {LABEL}"
+            f"{workspace.root / FOLDER}: holds no table; expected labels that came later in {', '.join(SUFFIXES)}, with"
+            f" the columns {ID} and {LABEL}"
         )
-    rows = [row for path in files for row in _rows_of(path, folder, settings)]
+    rows = [_row_of(label) for path in files for label in labels_of(path, workspace.root, settings)]
     served = served_rows(workspace, model, {row.id for row in rows})
     rows = [row if row.fate != "ready" else _joined(row, served, settings) for row in rows]
     return Feedback(tuple(_settled(rows, newest_wins=newest_wins)), served.unreadable)
 
 
-def _rows_of(path: Path, folder: Path, settings: DataSettings) -> Iterator[FeedbackRow]:
-    name, header = path.relative_to(folder).as_posix(), read_header(path)
-    if missing := [column for column in (ID, LABEL) if column not in header]:
-        raise DataRefusedError(
-            f"{path}: has no column {missing[0]}, only {', '.join(map(shown, header))}; expected {ID} and {LABEL}"
-        )
-    targets = TASKS[settings.task].targets
-    for row in read_rows(path, list(header), nested=nested_as_json):
-        cells = dict(zip(header, row.values, strict=True))
-        more = {column: text for column, text in cells.items() if column not in (ID, LABEL, TIME, BY)}
-        said, label = cells[ID] or "", cells[LABEL] or ""
-        told = FeedbackRow(name, row.line, said, label, cells.get(TIME) or "", cells.get(BY) or "", more)
-        if row.fault or not said or not label:
-            yield told.ends("unreadable", row.fault or f"no {ID if not said else LABEL}")
-        else:
-            yield replace(told, label=targets.canonical(label, settings))
+def _row_of(one: Label) -> FeedbackRow:
+    row = FeedbackRow(one.file, one.line, one.id, one.label, one.time, one.by, one.more)
+    return row if one.fault is None else row.ends("unreadable", one.fault)
 
 
 def _joined(row: FeedbackRow, served: ServedRows, settings: DataSettings) -> FeedbackRow:

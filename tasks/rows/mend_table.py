@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graftline.data.class_folders import read_class_folders
-from graftline.data.media_files import MAX_FILE_BYTES
+from graftline.data.media_files import UnreadableFileError, read_below
 from graftline.data.row_names import printable
-from graftline.data.tables import Row, nested_as_json, read_header, read_rows
+from graftline.data.tables import NUMBER, Row, nested_as_json, read_header, read_rows
 from graftline.data.written_tables import written_table
 from graftline.errors import DataRefusedError, SettingsError
 from graftline.settings import DataSettings
@@ -24,6 +24,10 @@ DO, NEW_FILE, RAW = "graftline_do", "graftline_new_file", "graftline_raw"
 REMOVE = "remove"
 # As much of the version's name as stands in each row.
 VERSION_CHARACTERS = 12
+CSV = ".csv"
+# What begins so a spreadsheet takes for a formula, which may run programs and ask servers; an apostrophe in front makes
+# a text of it. So that all come back as they were, what begins with one gets another.
+FORMULAS = "=+-@\t\r'"
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,15 @@ def write_mend_table(
     wanted = [row for row in rows if row.line in reasons]
     media = [NEW_FILE] if settings.kind != "text" else []
     raw = [RAW] if any(row.fault for row in wanted) and not version.table.is_dir() else []
+    is_csv = target.suffix.lower() == CSV
     names = [VERSION, LINE, ID, REASONS, DO, *media, *columns, *raw]
     with written_table(target, dict.fromkeys(names, "text")) as write:
         for row in wanted:
             head = [version.version[:VERSION_CHARACTERS], str(row.line), _id_of(row, columns, settings)]
             values = [row.raw, None] if row.fault and version.table.is_dir() else row.values
             said = "; ".join(reasons[row.line])
-            write([[*head, said, None, *[None for _ in media], *values, *[printable(row.raw) for _ in raw]]])
+            cells = [*head, said, None, *[None for _ in media], *values, *[printable(row.raw) for _ in raw]]
+            write([[_inert(cell) if is_csv else cell for cell in cells]])
     return len(wanted)
 
 
@@ -85,7 +91,8 @@ def read_mend_table(
         raise SettingsError(f"{path}: lacks the data's column {shown(missing[0])}; keep all columns of the table")
     there = {row.line: row for row in rows if row.line in reasons}
     mended = list(read_rows(path, list(header), nested=nested_as_json))
-    cells = [dict(zip(header, row.values, strict=True)) for row in mended]
+    told = [[_as_meant(cell) for cell in row.values] if path.suffix.lower() == CSV else row.values for row in mended]
+    cells = [dict(zip(header, row, strict=True)) for row in told]
     _require_version(path, cells, version, [row.fault for row in mended])
     twice = Counter(one[LINE] for one in cells if one[LINE])
     return [
@@ -102,6 +109,15 @@ def rows_of(workspace: Workspace, settings: DataSettings, version: DataVersion) 
     assert settings.kind != "text"
     rows = read_class_folders(version.table, workspace.root / settings.folder, settings.kind)
     return list(CLASS_FOLDER_NAMES), rows
+
+
+def _inert(cell: str | None) -> str | None:
+    """A cell as a spreadsheet shows it instead of computing it."""
+    return f"'{cell}" if cell and cell[0] in FORMULAS and not NUMBER.fullmatch(cell) else cell
+
+
+def _as_meant(cell: str | None) -> str | None:
+    return cell[1:] if cell and cell[0] == "'" and cell[1:2] in FORMULAS and cell[1:] else cell
 
 
 def _id_of(row: Row, columns: Sequence[str], settings: DataSettings) -> str | None:
@@ -147,8 +163,8 @@ def _mended(
     values = _changed_values(before, cells, columns)
     try:
         content = _content_of(cells.get(NEW_FILE), path, workspace)
-    except OSError as error:
-        return MendedRow(place, fault=f"{NEW_FILE} {shown(cells.get(NEW_FILE))}: {error.strerror or error}")
+    except UnreadableFileError as error:
+        return MendedRow(place, fault=f"{NEW_FILE} {shown(cells.get(NEW_FILE))}: {error}")
     if not values and content is None:
         return MendedRow(place)
     if before.fault is not None and columns != list(CLASS_FOLDER_NAMES):
@@ -170,12 +186,13 @@ def _changed_values(before: Row, cells: Mapping[str, str | None], columns: Seque
 
 
 def _content_of(name: str | None, table: Path, workspace: Workspace) -> bytes | None:
-    """The file that takes a damaged one's place: beside the table, or below the project folder. Raises: OSError."""
+    """The file that takes a damaged one's place: beside the table, or below the project folder.
+
+    Raises: UnreadableFileError, also for a path that leads out of both.
+    """
     if not name:
         return None
-    found = [place / name for place in (table.parent, workspace.root) if (place / name).is_file()]
-    if not found:
-        raise FileNotFoundError(f"there is no such file beside {table.name} or below the project folder")
-    if found[0].stat().st_size > MAX_FILE_BYTES:
-        raise OSError(f"larger than {MAX_FILE_BYTES:,} bytes")
-    return found[0].read_bytes()
+    try:
+        return read_below(table.parent, name)
+    except UnreadableFileError:
+        return read_below(workspace.root, name)

@@ -72,12 +72,18 @@ def _is_loopback(host: str) -> bool:
 
 
 def guarded(app: ASGIApp, *, token: bytes | None, hosts: tuple[str, ...]) -> ASGIApp:
-    """The app for who asks by one of the server's names (Host) and, but for `OPEN`, says the token.
+    """The app for who asks by one of the server's names (Host), says one length of the body, and, but for `OPEN`, the
+    token.
 
     `hosts` are those of `mlflow/serving.yaml`.
     """
 
     async def behind_token(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and _has_two_lengths(scope):
+            response = refusal(400, "got both Content-Length and Transfer-Encoding, expected one of them")
+            response.headers["connection"] = "close"
+            await response(scope, receive, send)
+            return
         if scope["type"] == "http" and token is not None and scope["path"] not in OPEN and not _says(scope, token):
             response = refusal(401, "expected the header Authorization: Bearer TOKEN with the token of this server")
             response.headers["www-authenticate"] = "Bearer"
@@ -86,6 +92,11 @@ def guarded(app: ASGIApp, *, token: bytes | None, hosts: tuple[str, ...]) -> ASG
         await app(scope, receive, send)
 
     return TrustedHostMiddleware(behind_token, allowed_hosts=list(hosts), www_redirect=False)
+
+
+def _has_two_lengths(scope: Scope) -> bool:
+    """By which a proxy in front could see another request than this server does."""
+    return {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}
 
 
 def _says(scope: Scope, token: bytes) -> bool:

@@ -32,7 +32,7 @@ class Counts:
             "graftline_restarts", "Times that the model's process had to be started again", registry=own
         )
         self.logged = Counter("graftline_logged_rows", "Rows written to the log of requests", registry=own)
-        self.lost = Counter("graftline_lost_rows", "Answered rows for which the log had no room", registry=own)
+        self.lost = Counter("graftline_lost_rows", "Answered rows that the log could not take", registry=own)
 
     def page(self) -> bytes:
         return generate_latest(self._registry)

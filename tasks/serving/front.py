@@ -157,6 +157,5 @@ class Front:
         while not self._log.offer(answers):
             if time.monotonic() > patience:
                 self._log.lose(len(answers.ids))
-                self.counts.lost.inc(len(answers.ids))
                 return
             await asyncio.sleep(LOG_POLL_SECONDS)

@@ -5,23 +5,22 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from graftline.errors import DataRefusedError, ServerAwayError, SettingsError
+from graftline.errors import DataRefusedError
 from graftline.files import write_atomically
 from graftline.settings.serving import MEBIBYTE, ServedLog
 from graftline.tasks.serving.served_rows import SCHEMA, Answers, rows_of, table_of
-from graftline.tasks.serving.shared_log import SERVED, SUFFIX, bring, days_elsewhere, forget, send, unsent
+from graftline.tasks.serving.shared_log import SERVED, SUFFIX, Sender, bring, days_elsewhere
 from graftline.tasks.workspace import Workspace
 
 __all__ = ["SCHEMA", "Answers", "RequestLog", "read_served", "served_days", "served_folder"]
@@ -94,17 +93,16 @@ def _between(table: pa.Table, since: datetime, until: datetime) -> pa.Table:
 class _Buffer:
     """Rows that are ready to be written, by day."""
 
-    days: dict[date, list[dict[str, Any]]] = field(default_factory=dict)
+    days: dict[date, list[pa.Table]] = field(default_factory=dict)
     rows: int = 0
     bytes: int = 0
     due: float = float("inf")
     """When they are to be written, in seconds of the monotonic clock."""
 
-    def add(self, rows: Sequence[dict[str, Any]], seconds: float) -> None:
-        for row in rows:
-            self.days.setdefault(row["time"].date(), []).append(row)
-            self.bytes += len(row["input"] or "")
-        self.rows += len(rows)
+    def add(self, day: date, table: pa.Table, seconds: float) -> None:
+        self.days.setdefault(day, []).append(table)
+        self.bytes += table.nbytes
+        self.rows += len(table)
         self.due = min(self.due, time.monotonic() + (0 if self.full else seconds))
 
     @property
@@ -115,19 +113,25 @@ class _Buffer:
 class RequestLog:
     """The writer. Whoever answers hands it rows, which a thread of its own looks at and writes."""
 
-    def __init__(self, folder: Path, settings: ServedLog, *, wrote: Callable[[int], None] = lambda _: None) -> None:
-        """`wrote` is told of each file how many rows it has."""
+    def __init__(
+        self,
+        folder: Path,
+        settings: ServedLog,
+        *,
+        wrote: Callable[[int], None] = lambda _: None,
+        lost: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """`wrote` is told of each file how many rows it has, `lost` how many rows come into none."""
         self.logged = 0
         self.lost = 0
         """Rows that were answered and not logged: there was no room for them."""
-        self._folder, self._settings, self._wrote = folder, settings, wrote
+        self._folder, self._settings, self._wrote, self._lost = folder, settings, wrote, lost
         self._waiting: deque[tuple[int, Answers]] = deque()
         self._waiting_bytes = 0
         self._changed = threading.Condition()
         self._closing = False
         self._swept: date | None = None
-        self._unsent: list[Path] | None = None
-        """Files that a team's state lacks; None before it was asked."""
+        self._sender = Sender(folder)
         self._thread = threading.Thread(target=self._run, name="request log", daemon=True)
         self._thread.start()
 
@@ -143,8 +147,10 @@ class RequestLog:
         return True
 
     def lose(self, rows: int) -> None:
-        """Count rows for which there was no room, and say so."""
-        self.lost += rows
+        """Count rows that are in no file, and say so."""
+        with self._changed:
+            self.lost += rows
+        self._lost(rows)
         logger.warning(
             "%d rows were answered and not logged, %d so far: see whether %s can be written to",
             rows, self.lost, self._folder,
@@ -156,13 +162,14 @@ class RequestLog:
             self._closing = True
             self._changed.notify()
         self._thread.join()
+        self._sender.close()
 
     def _run(self) -> None:
         buffer = _Buffer()
         while True:
             taken, closing = self._next(buffer)
             for answers in taken:
-                buffer.add(rows_of(answers, self._settings.keeps), self._settings.flush_seconds)
+                self._add(answers, buffer)
             if buffer.rows and (closing or time.monotonic() >= buffer.due):
                 self._flush(buffer)
             if closing:
@@ -182,29 +189,37 @@ class RequestLog:
             self._waiting_bytes = 0
             return taken, self._closing
 
+    def _add(self, answers: Answers, buffer: _Buffer) -> None:
+        try:
+            table = table_of(rows_of(answers, self._settings.keeps))
+        except Exception as error:  # noqa: BLE001 - of whatever model: the rows of all others are written
+            logger.warning("what version %d answered cannot be logged (%r)", answers.version, error)
+            self.lose(len(answers.ids))
+            return
+        buffer.add(answers.time.date(), table, self._settings.flush_seconds)
+
     def _flush(self, buffer: _Buffer) -> None:
         try:
-            for day, rows in sorted(buffer.days.items()):
+            for day, tables in sorted(buffer.days.items()):
+                rows = pa.concat_tables(tables)
                 self._write(day, rows)
                 del buffer.days[day]
                 buffer.rows -= len(rows)
             self._remove_old_days()
-            self._send()
         except OSError as error:
             buffer.due = time.monotonic() + RETRY_SECONDS
             logger.warning("%s: served rows cannot be written (%s); trying again", self._folder, error.strerror)
             return
         buffer.bytes, buffer.due = 0, float("inf")
 
-    def _write(self, day: date, rows: Sequence[dict[str, Any]]) -> None:
+    def _write(self, day: date, rows: pa.Table) -> None:
         sink = pa.BufferOutputStream()
-        pq.write_table(table_of(rows), sink, compression="zstd")
+        pq.write_table(rows, sink, compression="zstd")
         # By time and then by chance: several servers may write into one folder.
         name = f"{datetime.now(UTC):%H%M%S}-{uuid4().hex[:12]}{SUFFIX}"
         file = self._folder / day.isoformat() / name
         write_atomically(file, sink.getvalue().to_pybytes())
-        if self._unsent is not None:
-            self._unsent.append(file)
+        self._sender.send(file)
         self.logged += len(rows)
         self._wrote(len(rows))
 
@@ -216,15 +231,4 @@ class RequestLog:
         for day, folder in _days(self._folder):
             if day < today - timedelta(days=self._settings.keep_days):
                 shutil.rmtree(folder, ignore_errors=True)
-        with suppress(ServerAwayError):
-            forget(self._folder.name, today - timedelta(days=self._settings.keep_days))
-
-    def _send(self) -> None:
-        """Bring what was written to a team's state, if there is one; what it does not take is sent with the next."""
-        try:
-            self._unsent = unsent(self._folder) if self._unsent is None else self._unsent
-            while self._unsent:
-                send(self._unsent[0])
-                self._unsent.pop(0)
-        except (ServerAwayError, SettingsError) as error:
-            logger.warning("served rows stay on this machine for now: %s", error)
+        self._sender.forget(today - timedelta(days=self._settings.keep_days))

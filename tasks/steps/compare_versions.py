@@ -125,15 +125,21 @@ def _predictions(
     return aligned(scored.predictions, scored.labels, data.labels) if data.labels else scored.predictions
 
 
-def notes_on(version: NamedVersion, settings: Settings, data: ValidatedData) -> list[str]:
-    """Why the present held-out rows may be no fair test of a version, or are others than it was judged by."""
+def other_split(version: NamedVersion, settings: Settings, data: ValidatedData) -> str | None:
+    """Why a version may have learned from rows that are held out now, if so."""
     then = logged_settings(str(version.version.run_id))
     now = {"data.group": settings.data.group, "data.input": settings.data.input, SPLIT_FROM: data.split_from}
     written = {name: str(value) for name, value in now.items()} | {"data.test_share": str(settings.data.test_share)}
-    if changed := split_changes(written, then):
-        return [
-            f"{version} was trained on another split ({changed}), so held-out rows may be rows that it learned from"
-        ]
+    changed = split_changes(written, then)
+    if not changed:
+        return None
+    return f"{version} was trained on another split ({changed}), so held-out rows may be rows that it learned from"
+
+
+def notes_on(version: NamedVersion, settings: Settings, data: ValidatedData) -> list[str]:
+    """Why the present held-out rows may be no fair test of a version, or are others than it was judged by."""
+    if why := other_split(version, settings, data):
+        return [why]
     trained_on = version.version.tags.get(DATA_VERSION)
     if trained_on not in (None, data.data.version):
         return [

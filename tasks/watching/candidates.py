@@ -60,8 +60,9 @@ def past_candidates(
     """
     records = read_history(workspace, model)
     waiting = {record.run_id for record in questions(records, versions_of(model))}
+    # The newest of them, where there are more: the policy goes by those.
     found = client().search_runs(
-        experiments_with_runs_of(workspace, model), max_results=RUN_PAGE, order_by=["attributes.start_time ASC"]
+        experiments_with_runs_of(workspace, model), max_results=RUN_PAGE, order_by=["attributes.start_time DESC"]
     )
     tracked = {run.data.tags.get(ORCHESTRATED_BY) for run in found}
     begun = [Candidate(when, None) for run, when in (under_way or {}).items() if run not in tracked]

@@ -1,18 +1,17 @@
-"""Labels that come later, in `feedback/`: tables with the ids of served rows; never written by code."""
+"""The labels that came later, as a watch counts them: the newest of each served row."""
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
 
+from graftline.answers.tasks import TASKS
 from graftline.errors import DataRefusedError
+from graftline.settings import DataSettings
+from graftline.tasks.data.labels_later import FOLDER, Label, label_files, labels_of
 from graftline.tasks.workspace import Workspace
+from graftline.wording import shown
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-FOLDER = "feedback"
-ID, LABEL, TIME = "id", "label", "time"
+logger = logging.getLogger("graftline.watch")
 
 
 @dataclass(frozen=True)
@@ -25,75 +24,38 @@ class Feedback:
     """When it came, where the table says so."""
 
 
-def read_feedback(workspace: Workspace) -> dict[str, Feedback]:
+def read_feedback(workspace: Workspace, settings: DataSettings) -> dict[str, Feedback]:
     """The labels by the served rows' ids; of several for one row the newest, and without times the last in order.
 
-    Raises: DataRefusedError naming a file without ids and labels.
+    What cannot be a label of the task is left out with a warning.
+    Raises: DataRefusedError naming a file without ids and labels, or a time that is none.
     """
     found: dict[str, Feedback] = {}
-    folder = workspace.root / FOLDER
-    for file in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if file.suffix not in _READERS or file.name.startswith("."):
-            continue
-        for one in _rows_of(file):
+    malformed, left_out = TASKS[settings.task].targets.malformed, 0
+    for file in label_files(workspace.root):
+        for row in labels_of(file, workspace.root, settings):
+            if row.fault or malformed(row.label, settings):
+                left_out += 1
+                continue
+            one = Feedback(row.id, row.label, _time_of(row))
             known = found.get(one.id)
             if known is None or known.time is None or one.time is None or known.time <= one.time:
                 found[one.id] = one
+    if left_out:
+        logger.warning(
+            "%s/: %d rows hold no id or no label of data.task %s, and are left out; `graftline feedback list` names"
+            " them", FOLDER, left_out, settings.task,
+        )  # fmt: skip
     return found
 
 
-def _rows_of(file: Path) -> list[Feedback]:
-    try:
-        table = _READERS[file.suffix](file)
-    except (ValueError, OSError) as error:
-        raise DataRefusedError(f"{file}: cannot be read ({error}); mend or remove it") from None
-    if missing := {ID, LABEL} - set(table.columns):
-        raise DataRefusedError(
-            f"{file}: has no column {' and '.join(sorted(missing))}, expected id (as it was answered) and label; add it"
-        )
-    table = table[table[LABEL].notna()]
-    times = table[TIME].tolist() if TIME in table.columns else [None] * len(table)
-    return [
-        Feedback(str(one), _as_text(label), _time_of(file, time))
-        for one, label, time in zip(table[ID].tolist(), table[LABEL].tolist(), times, strict=True)
-    ]
-
-
-def _as_text(label: object) -> str:
-    import json
-
-    return json.dumps(list(label), ensure_ascii=False) if isinstance(label, list | tuple) else str(label)
-
-
-def _time_of(file: Path, value: object) -> datetime | None:
-    import pandas as pd
-
-    if value is None or pd.isna(value):  # type: ignore[call-overload]
+def _time_of(row: Label) -> datetime | None:
+    if not row.time:
         return None
     try:
-        moment: datetime = pd.Timestamp(str(value)).to_pydatetime()
+        moment = datetime.fromisoformat(row.time)
     except ValueError:
-        raise DataRefusedError(f"{file}: time {value!r} is no time, expected ISO 8601; mend it") from None
+        raise DataRefusedError(
+            f"{FOLDER}/{row.file} line {row.line}: time {shown(row.time)} is no time, expected ISO 8601; mend it"
+        ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _csv(file: Path) -> "pd.DataFrame":
-    import pandas as pd
-
-    # Labels such as NA and 01 stay as they are written.
-    return pd.read_csv(file, dtype=str, keep_default_na=False, na_values={LABEL: [""], TIME: [""]})
-
-
-def _jsonl(file: Path) -> "pd.DataFrame":
-    import pandas as pd
-
-    return pd.read_json(file, lines=True, dtype=False)
-
-
-def _parquet(file: Path) -> "pd.DataFrame":
-    import pandas as pd
-
-    return pd.read_parquet(file)
-
-
-_READERS = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}

@@ -44,7 +44,7 @@ class Look:
     labelled: int
     """For how many rows a label came that no look had counted."""
     promised: float
-    """What the true score was compared with: the held-out rows' less the policy's margin."""
+    """What the true score was compared with: the held-out rows' less the policy's margin, or less their own luck."""
     score: Bounds | None
     """The true score of all labelled rows so far, with bounds that hold at all times together."""
     day_score: float | None

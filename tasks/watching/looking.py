@@ -12,9 +12,10 @@ from graftline.tasks.watching.feedback import Feedback
 from graftline.tasks.watching.kept_looks import Look, LookRows, Looks, digest_of, rows_digest
 from graftline.tasks.watching.reference import Reference, logged_rows
 from graftline.watching.estimates import estimated_score
-from graftline.watching.evidence import LOOKS_A_YEAR, YEARLY_CHANCE, weights
-from graftline.watching.looks import LEAST_ROWS, SIGNALS, Rows, after_look, drift_of, joined, sample
-from graftline.watching.scores import Bounds, confidence_sequence, pays_for_scores
+from graftline.watching.evidence import LOOKS_A_YEAR, YEARLY_CHANCE, budget_share, weights
+from graftline.watching.looks import LEAST_ROWS, SIGNALS, Rows, Signal, after_look, drift_of, joined, sample
+from graftline.watching.permutations import Permuted
+from graftline.watching.scores import Bounds, confidence_sequence, lowest_mean, pays_for_scores
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,7 +43,8 @@ def look_at(
 ) -> list[Look]:
     """A look for each day since the last one, as far as there is enough to be seen. Returns: the new ones.
 
-    A day with fewer rows than a comparison needs, and no new label, waits for the next one.
+    A day with fewer rows than a comparison needs, and no new label, waits for the next one. Where there is a label, so
+    few rows are compared together with those of the next looks.
     """
     had = len(looks.records)
     first = max(served.first, looks.records[-1].last + DAY) if had else served.first
@@ -51,11 +53,21 @@ def look_at(
     for day in _days(first, served.until):
         waiting.append(served.read(day))
         labelled = _labelled(looks.rows, waiting, feedback, reference, day)
-        if sum(map(len, waiting)) < LEAST_ROWS and not labelled.ids:
+        rows = sum(map(len, waiting)) + sum(len(kept.compared) for kept in _untested(looks))
+        if rows < LEAST_ROWS and not labelled.ids:
             continue
-        _look(looks, reference, waiting, (begins, day), labelled, reference.about.promised - margin)
+        _look(looks, reference, waiting, (begins, day), labelled, promised_by(reference, margin))
         waiting, begins = [], day + DAY
     return looks.records[had:]
+
+
+def promised_by(reference: Reference, margin: float) -> float:
+    """What the true score has to reach: the held-out rows' less the margin, or less their own luck where that is more.
+
+    The promise is wrong with the chance of its share of the budget, for as long as the champion stays.
+    """
+    lowest = lowest_mean(reference.right, YEARLY_CHANCE * budget_share(SIGNALS))
+    return min(reference.about.promised - margin, lowest)
 
 
 @dataclass(frozen=True)
@@ -82,11 +94,7 @@ def _look(
     width = None if reference.rows.features is None else reference.rows.features.shape[1]
     every = logged_rows(table, reference.about, width)
     this_year = slice((number - 1) // LOOKS_A_YEAR * LOOKS_A_YEAR, None)
-    compared = sample(every, random) if len(every) >= LEAST_ROWS else every.take(np.arange(0))
-    tested = {}
-    if len(compared):
-        pool = _pool(reference.rows, looks.rows[this_year], compared)
-        tested = drift_of(compared, pool, reference.about.bandwidth, random)
+    compared, tested = _compared(looks, this_year, reference, every, random)
     before = looks.records[-1].signals if looks.records[this_year] else {}
     pays = pays_for_scores(labelled.right, promised) if labelled.ids else None
     rows = LookRows(compared, *_served_columns(table), labelled.ids, labelled.right)
@@ -97,7 +105,7 @@ def _look(
             first=days[0],
             last=days[1],
             rows=len(every),
-            compared=len(compared),
+            compared=len(compared) if tested else 0,
             tested=tested,
             signals=after_look(before, tested, pays, number, WEIGHTS),
             labelled=len(labelled.ids),
@@ -112,6 +120,29 @@ def _look(
         ),
         rows,
     )
+
+
+def _compared(
+    looks: Looks, this_year: slice, reference: Reference, every: Rows, random: np.random.Generator
+) -> tuple[Rows, Mapping[Signal, Permuted]]:
+    """The rows that are compared, and what came of it; if they are too few, they wait and nothing came of it."""
+    parts = [part for part in (*(rows.compared for rows in _untested(looks)), every) if len(part)]
+    together = joined(parts) if parts else every
+    if len(together) < LEAST_ROWS:
+        return every, {}
+    compared = sample(together, random)
+    had = zip(looks.records[this_year], looks.rows[this_year], strict=True)
+    earlier = [rows for look, rows in had if look.compared]
+    return compared, drift_of(compared, _pool(reference.rows, earlier, compared), reference.about.bandwidth, random)
+
+
+def _untested(looks: Looks) -> list[LookRows]:
+    """The rows of the newest looks, of the same year as the next, that were too few to be compared."""
+    newest = len(looks.records)
+    begins = newest // LOOKS_A_YEAR * LOOKS_A_YEAR
+    while newest > begins and not looks.records[newest - 1].compared:
+        newest -= 1
+    return looks.rows[newest:]
 
 
 def _pool(held_out: Rows, earlier: Sequence[LookRows], today: Rows) -> Rows:
@@ -129,21 +160,27 @@ def _labelled(
 ) -> _Labelled:
     """The labels that had come by the end of a day, in the order of their rows.
 
-    A label without a time counts as if it came with its row.
+    A label without a time counts as if it came with its row. An id under which the model gave several answers names no
+    row, and none of its labels counts.
     """
     counted = {one for rows in earlier for one in rows.scored}
     if not feedback.keys() - counted:
         return _Labelled((), np.zeros(0))
     new = LookRows(reference.rows.take(np.arange(0)), *_columns_of(waiting), (), np.zeros(0))
     found: dict[str, tuple[str, str]] = {}
+    first_answers: dict[str, str] = {}
     for rows in (*earlier, new):
         for one, answer, time in zip(rows.ids, rows.answers, rows.times, strict=True):
             label = feedback.get(one)
-            if label is None or one in counted or one in found:
+            if label is None or one in counted:
+                continue
+            if first_answers.setdefault(one, answer) != answer:
+                found.pop(one, None)
+                counted.add(one)
                 continue
             came = label.time or datetime.fromisoformat(time)
             if came.astimezone(UTC).date() <= day:
-                found[one] = (answer, label.label)
+                found.setdefault(one, (answer, label.label))
     answers, labels = [pair[0] for pair in found.values()], [pair[1] for pair in found.values()]
     return _Labelled(tuple(found), reference.about.right(answers, labels))
 

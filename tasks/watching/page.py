@@ -11,7 +11,7 @@ from graftline.tasks.watching.kept_looks import Look
 from graftline.tasks.watching.looking import WEIGHTS
 from graftline.tasks.watching.reference import About
 from graftline.tasks.workspace import Workspace
-from graftline.watching.evidence import LOOKS_A_YEAR, YEARLY_CHANCE, needed
+from graftline.watching.evidence import LOOKS_A_YEAR, YEARLY_CHANCE, budget_share, needed
 from graftline.watching.looks import SIGNALS, Signal
 from graftline.watching.pictures import evidence_picture, score_picture
 
@@ -109,7 +109,7 @@ def _page(about: About, looks: Sequence[Look]) -> WatchPage:
         score=score_in_words(newest),
         estimated=estimate_in_words(newest),
         pictures=[
-            ("Evidence of each signal", evidence_picture(days, capitals, needed(1 / len(SIGNALS)))),
+            ("Evidence of each signal", evidence_picture(days, capitals, needed(budget_share(SIGNALS)))),
             ("True and estimated score", score_picture(days, scores, estimates, newest.promised)),
         ],
         alarm_chance=YEARLY_CHANCE,

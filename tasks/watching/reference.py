@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from graftline.answers.facts import facts_of
 from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count
+from graftline.data.targets import labels_in
 from graftline.files import write_json
 from graftline.settings import Settings, Task
 from graftline.tasks.data.accepted_rows import ValidatedData, questions, raw_inputs, read_split, split_targets
@@ -21,11 +22,12 @@ from graftline.tasks.registry.named import NamedVersion
 from graftline.tasks.serving.trial import score_in_fresh_process
 from graftline.tasks.step_folders import produce
 from graftline.tasks.workspace import Workspace
-from graftline.watching.features import median_distance
+from graftline.watching.features import Vectors, median_distance
 from graftline.watching.looks import Rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from graftline.evaluation.metrics import Floats
 
@@ -44,7 +46,7 @@ class About:
     task: Task
     labels: tuple[str, ...]
     separator: str
-    """Stands between the labels of one row of feedback, where it is no list."""
+    """Stands between the labels of one row."""
     facts: tuple[str, ...]
     bandwidth: float
     promised: float
@@ -64,13 +66,8 @@ class About:
             return float(answer == label)
         if self.task == "regression":
             return float(abs(float(answer) - float(label)) <= float(self.near or 0))
-        given, true = set(json.loads(answer)), self._several(label)
+        given, true = set(json.loads(answer)), set(labels_in(label, self.separator))
         return 1 - len((given ^ true) & set(self.labels)) / max(1, len(self.labels))
-
-    def _several(self, label: str) -> set[str]:
-        if label.startswith("["):
-            return set(map(str, json.loads(label)))
-        return {part.strip() for part in label.split(self.separator) if part.strip()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +123,7 @@ def logged_rows(table: "pa.Table", about: About, width: int | None) -> Rows:
         _as_columns(facts, about.facts),
         _given(answers, about),
         np.array([float(one) for one in answers]) if about.task == "regression" else numbers,
-        np.array(vectors, dtype=np.float16).astype(np.float32) if known and vectors else None,
+        _half(np.array(vectors, dtype=np.float32)).astype(np.float32) if known and vectors else None,
     )
 
 
@@ -134,12 +131,17 @@ def packed(rows: Rows, **others: "Floats | np.ndarray[Any, Any]") -> bytes:
     """Rows as the bytes of an npz file."""
     parts: dict[str, Any] = {name: value for name, value in vars(rows).items() if value is not None}
     if rows.features is not None:
-        # Half of the bytes; a day's rows and the held-out ones lose the same digits.
-        parts["features"] = rows.features.astype(np.float16)
+        parts["features"] = _half(rows.features)
     content = io.BytesIO()
     parts.update(others)
     np.savez_compressed(content, **parts)
     return content.getvalue()
+
+
+def _half(vectors: Vectors) -> "NDArray[np.float16]":
+    """In half of the bytes: a day's rows and the held-out ones lose the same digits, and neither becomes infinite."""
+    most = np.finfo(np.float16).max
+    return vectors.clip(-most, most).astype(np.float16)
 
 
 def unpacked(content: bytes) -> "tuple[Rows, Mapping[str, np.ndarray[Any, Any]]]":
@@ -173,8 +175,9 @@ def _asked(workspace: Workspace, settings: Settings, data: ValidatedData, versio
     )  # fmt: skip
     right = about.right(answers, read_split(data, "test", ["target"])["target"])
     about = TypeAdapter(About).validate_python({**asdict(about), "promised": float(right.mean())})
-    confidence = predictions[:, 0] if scored.task == "regression" else predictions.max(1)
-    vectors = None if scored.vectors is None else scored.vectors.astype(np.float16).astype(np.float32)
+    # As the log keeps it: what differs in later digits alone would be another confidence than any that is served.
+    confidence = predictions[:, 0] if scored.task == "regression" else predictions.max(1).astype(np.float32)
+    vectors = None if scored.vectors is None else _half(scored.vectors).astype(np.float32)
     return Reference(about, Rows(_as_columns(facts, names), _given(answers, about), confidence, vectors), right)
 
 

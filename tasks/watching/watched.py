@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
-from graftline.errors import DataRefusedError, SettingsError
+from graftline.errors import DataRefusedError, RegistryRefusedError, SettingsError
 from graftline.settings import Settings
 from graftline.tasks.registry.named import NamedVersion, VersionName, find_named
 from graftline.tasks.registry.versions import CHAMPION
 from graftline.tasks.serving.request_log import read_served, served_days
 from graftline.tasks.state.folders import FOREVER_SECONDS
 from graftline.tasks.step_uses import noting_uses
+from graftline.tasks.steps.compare_versions import other_split
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.watching.feedback import read_feedback
@@ -22,6 +23,9 @@ from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+# A request has the day on which it came; it may take ten minutes, and its rows may wait an hour for the next file.
+LATE_HOURS = 2
 
 logger = logging.getLogger("graftline.watch")
 
@@ -40,7 +44,8 @@ class Watched:
 def watch_champion(workspace: Workspace, settings: Settings, model: str, until: date, *, margin: float) -> Watched:
     """Have the looks that are due at the rows that the champion answered, each day once.
 
-    Raises: RegistryRefusedError if there is no champion; DataRefusedError if nothing of it was logged.
+    Raises: RegistryRefusedError if there is no champion, or it was trained on another split; DataRefusedError if
+    nothing of it was logged.
     """
     require_over(until)
     version = find_named(workspace, VersionName(model, CHAMPION))
@@ -53,7 +58,7 @@ def watch_champion(workspace: Workspace, settings: Settings, model: str, until: 
         if reference is None:
             reference = _new_reference(workspace, settings, version)
             looks.keep_reference(reference)
-        new = look_at(served, reference, read_feedback(workspace), looks, margin=margin)
+        new = look_at(served, reference, read_feedback(workspace, settings.data), looks, margin=margin)
     return Watched(version, reference, looks.records, new)
 
 
@@ -66,7 +71,7 @@ def imagine_watch(
     kept = KeptLooks(workspace, version.model, version.number, str(version.version.run_id))
     reference = kept.reference() or _new_reference(workspace, settings, version)
     served = Served(first, last, lambda day: _rows_of(workspace, version, day))
-    look_at(served, reference, read_feedback(workspace), looks, margin=margin)
+    look_at(served, reference, read_feedback(workspace, settings.data), looks, margin=margin)
     return Watched(version, reference, looks.records, looks.records)
 
 
@@ -83,15 +88,16 @@ def served_by(workspace: Workspace, model: str, version: NamedVersion, until: da
 
 def require_over(day: date) -> None:
     """Raises: SettingsError for a day of which more rows may come."""
-    if day >= (today := datetime.now(UTC).date()):
+    if day > (newest := newest_over(datetime.now(UTC))):
         raise SettingsError(
-            f"{day}: is not over yet in UTC, where it is {today}, and each day is looked at once; name an earlier one"
+            f"{day}: is not over yet, or not for {LATE_HOURS} hours, in which servers still write its rows, and each"
+            f" day is looked at once; name {newest} (UTC) or an earlier one"
         )
 
 
-def yesterday() -> date:
-    """The newest day that is over, of UTC."""
-    return datetime.now(UTC).date() - DAY
+def newest_over(now: datetime) -> date:
+    """The newest day, of UTC, of which no more rows come."""
+    return (now - timedelta(hours=LATE_HOURS)).astimezone(UTC).date() - DAY
 
 
 def _rows_of(workspace: Workspace, version: NamedVersion, day: date) -> "pa.Table":
@@ -106,4 +112,8 @@ def _new_reference(workspace: Workspace, settings: Settings, version: NamedVersi
     logger.info("watch: asking %s for the held-out rows, in a process of its own", version)
     with noting_uses(workspace, settings.registry.model):
         data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
+        if why := other_split(version, settings, data):
+            raise RegistryRefusedError(
+                f"{why}: no reference for what it answers; watch it with the settings that it was trained with"
+            )
         return reference_of(workspace, settings, data, version)

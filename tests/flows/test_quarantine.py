@@ -299,6 +299,41 @@ def test_a_picture_may_not_take_the_place_of_another(tmp_path: Path) -> None:
         assert name in refused.value.causes[0]
 
 
+def test_a_new_file_is_taken_from_beside_the_table_or_the_project_and_from_nowhere_else(tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    write_tiny_images(root / "data" / "photos", 60)
+    (root / "data" / "photos" / "disc" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and nothing more")
+    write_project(root, {"path": "data/photos", "kind": "image", "min_rows_per_class": 5, "max_quarantined": 0.1})
+    validated(root)
+    tiny_image("disc", 11).save(tmp_path / "elsewhere.png")
+    (root / "link.png").symlink_to(tmp_path / "elsewhere.png")
+    mend(root, settings_of(root), root / "mend.csv", of=None, reason=None)
+    (row,) = csv.DictReader((root / "mend.csv").open(newline=""))
+    for name in (str(tmp_path / "elsewhere.png"), "../elsewhere.png", "link.png"):
+        write_csv(root / "mend.csv", [row | {"graftline_new_file": name}])
+        with pytest.raises(DataRefusedError, match="no row can be admitted") as refused:
+            admit(root, root / "mend.csv")
+        assert "graftline_new_file" in refused.value.causes[0]
+
+
+def test_no_cell_of_the_table_is_a_formula_and_all_come_back_as_they_were(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    texts = ["=HYPERLINK(1)", "+1 film", "-@x", "@SUM(1)", "'=quoted", "'single", "-0.5", "\tgap"]
+    rows = [f'x{number},"{text}",goood,s0' for number, text in enumerate(texts)]
+    (tmp_path / "data" / "rows.csv").write_text(rows_as_csv(120) + "\n".join(rows) + "\n")
+    write_project(tmp_path, DATA)
+    validated(tmp_path)
+    path = tmp_path / "mend.csv"
+    mend(tmp_path, settings_of(tmp_path), path, of=None, reason=None)
+    told = list(csv.DictReader(path.open(newline="")))
+    assert [cell for row in told for cell in row.values() if cell[:1] in tuple("=+@\t") or cell[:2] == "-@"] == []
+    assert admit(tmp_path, path)["counts"]["unchanged"] == len(told)
+    write_csv(path, [row | {"label": "good"} for row in told if row["graftline_id"].startswith("x")])
+    assert admit(tmp_path, path)["counts"]["admitted"] == len(texts)
+    written = [row["text"] for row in csv.DictReader((tmp_path / "data" / "rows.csv").open(newline=""))]
+    assert written[-len(texts) :] == texts
+
+
 def test_the_command_line_says_the_counts_and_the_next_commands(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root)
     path = mended(root, {122: {"label": "bad"}})

@@ -34,11 +34,15 @@ class ServedDay:
 
 def serve_days(
     workspace: Workspace, reference: Reference, days: int, *, rows: int = 40, moved: float = 0.0, seed: int = 0,
-    first: date = FIRST_DAY,
+    first: date = FIRST_DAY, large: float | None = None,
 ) -> list[ServedDay]:  # fmt: skip
-    """Write days of rows that are drawn from the held-out ones, with features and facts moved by so many spreads."""
+    """Write days of rows that are drawn from the held-out ones, with features and facts moved by so many spreads.
+
+    One number of each day's features is `large`, if that is given.
+    """
     random = np.random.default_rng(seed)
-    return [_write(workspace, reference, first + timedelta(days=day), rows, moved, random) for day in range(days)]
+    days_of = [first + timedelta(days=day) for day in range(days)]
+    return [_write(workspace, reference, day, rows, moved, random, large) for day in days_of]
 
 
 def served_file(workspace: Workspace, model: str, day: date) -> Path:
@@ -46,14 +50,17 @@ def served_file(workspace: Workspace, model: str, day: date) -> Path:
 
 
 def _write(
-    workspace: Workspace, reference: Reference, day: date, rows: int, moved: float, random: np.random.Generator
-) -> ServedDay:
+    workspace: Workspace, reference: Reference, day: date, rows: int, moved: float, random: np.random.Generator,
+    large: float | None,
+) -> ServedDay:  # fmt: skip
     about, held_out = reference.about, reference.rows
     places = random.choice(len(held_out), rows)
     ids = [f"{day}-{number}" for number in range(rows)]
     answers = [about.labels[int(np.argmax(held_out.answers[place]))] for place in places]
     facts = held_out.facts[places] + moved * held_out.facts.std(0)
     features = None if held_out.features is None else held_out.features[places] + moved * held_out.features.std(0)
+    if features is not None and large is not None:
+        features[0, 0] = large
     noon = datetime.combine(day, datetime.min.time(), UTC) + timedelta(hours=12)
     table = pa.table(
         {

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks.watching.page import Results, page, picture
-from benchmarks.watching.studies import FalseAlarms, Found, by_law, drawn_years, fallen_scores
+from benchmarks.watching.studies import FalseAlarms, Found, by_law, drawn_years, fallen_scores, lucky_promises
 from benchmarks.watching.years import OURS, SPENDING, SPLIT, Drawn, Year, found_after, year
 
 
@@ -44,6 +44,11 @@ def test_a_drift_is_found_within_days_and_the_larger_the_sooner() -> None:
 def test_a_score_that_fell_is_found_and_one_that_is_as_promised_seldom() -> None:
     assert fallen_scores(50, 0.1, 20)[0].alarmed == 1
     assert fallen_scores(50, 0.0, 60)[0].alarmed <= 0.05
+
+
+def test_held_out_rows_that_were_lucky_raise_no_alarm_by_themselves() -> None:
+    (luck,) = lucky_promises(100, 60)
+    assert luck.by_bound <= 0.05 < luck.by_mean
 
 
 def test_an_alarm_before_the_drift_does_not_count_as_found() -> None:

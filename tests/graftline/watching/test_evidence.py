@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from graftline.watching.evidence import EXPONENTS, LOOKS_A_YEAR, Evidence, capitals, needed, pays_for, weights
+from graftline.watching.evidence import (
+    EXPONENTS,
+    LOOKS_A_YEAR,
+    Evidence,
+    budget_share,
+    capitals,
+    needed,
+    pays_for,
+    weights,
+)
 from graftline.watching.looks import SIGNALS
 
 
@@ -34,10 +43,10 @@ def test_a_change_is_found_after_a_quiet_time_as_well(quiet: int) -> None:
     assert quiet < found + 1 <= quiet + 5
 
 
-def test_the_shares_of_the_budget_are_together_all_of_it() -> None:
-    shares = weights(SIGNALS)
-    assert sum(shares.values()) == pytest.approx(1)
-    assert sum(1 / needed(share) for share in shares.values()) == pytest.approx(0.05)
+def test_the_shares_of_the_budget_and_that_of_the_promise_are_together_all_of_it() -> None:
+    shares = [*weights(SIGNALS).values(), budget_share(SIGNALS)]
+    assert sum(shares) == pytest.approx(1)
+    assert sum(1 / needed(one) for one in shares) == pytest.approx(0.05)
 
 
 def test_capital_stays_a_number_however_long_a_change_lasts() -> None:

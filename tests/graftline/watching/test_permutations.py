@@ -67,3 +67,14 @@ def test_p_values_that_share_their_held_out_rows_are_not() -> None:
         pairs.append([permutation_test(mean_of(day), 10, 10, random, most_draws=199).p for day in days])
     first, second = np.array(pairs).T
     assert pearsonr(first, second).statistic > 0.25
+
+
+def test_what_is_no_number_is_no_evidence() -> None:
+    """Rows that hold an infinity make every choice of them no number."""
+    random = np.random.default_rng(3)
+
+    def nothing(members: Membership) -> Floats:
+        return np.full(members.shape[1], np.nan)
+
+    found = [permutation_test(nothing, 5, 15, random).p for _ in range(300)]
+    assert np.mean(np.array(found) <= 0.05) < 0.1

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -55,6 +56,17 @@ def test_the_hours_of_a_week_are_not_exceeded() -> None:
     twice = [ago(days=2, took=4.0), ago(days=1, took=4.0)]
     assert decide(often, [DRIFT], twice, NOW).reasons[0].startswith("hours_a_week")
     assert decide(often, [DRIFT], [ago(days=9, took=4.0), ago(days=1, took=4.0)], NOW).start
+
+
+def test_the_hours_of_a_candidate_under_way_are_counted_too() -> None:
+    often = POLICY.model_copy(update={"least_days": 0, "hours_a_week": 10.0, "most_waiting": 9})
+    one_of_four_hours = ago(days=8, took=4.0)
+    two_under_way = [ago(hours=2, took=None), ago(hours=1, took=None)]
+    just_now = [replace(DRIFT, when=NOW)]
+    choice = decide(often, just_now, [one_of_four_hours, *two_under_way], NOW)
+    assert choice.reasons[0].startswith("hours_a_week 10: 8.0 spent")
+    assert decide(often, just_now, [one_of_four_hours, two_under_way[0]], NOW).start
+    assert not decide(often, just_now, [one_of_four_hours, ago(hours=7, took=None)], NOW).start
 
 
 def test_a_schedule_comes_so_many_days_after_the_last_candidate() -> None:

@@ -3,7 +3,7 @@ import pytest
 
 from graftline.watching.evidence import needed
 from graftline.watching.looks import Watched
-from graftline.watching.scores import FALLS, confidence_sequence, pays_for_scores
+from graftline.watching.scores import FALLS, confidence_sequence, lowest_mean, pays_for_scores
 
 
 @pytest.mark.parametrize("true", [0.5, 0.87, 0.99])
@@ -48,3 +48,17 @@ def test_a_score_that_fell_is_found_and_one_that_rose_is_not() -> None:
 
 def test_what_promises_everything_or_nothing_cannot_be_bet_on() -> None:
     assert pays_for_scores(np.zeros(5), 1.0) == pays_for_scores(np.zeros(0), 0.9) == (1.0,) * len(FALLS)
+
+
+@pytest.mark.parametrize("true", [0.3, 0.85, 0.99])
+@pytest.mark.parametrize("rows", [20, 200, 2_000])
+def test_the_lowest_mean_is_hardly_ever_above_the_true_one(true: float, rows: int) -> None:
+    random = np.random.default_rng(rows)
+    lows = [lowest_mean((random.random(rows) < true).astype(float), 0.05) for _ in range(400)]
+    assert np.mean(np.array(lows) > true) <= 0.05
+    assert true - np.mean(lows) < 3 * np.sqrt(true * (1 - true) / rows) + 3 / rows
+
+
+def test_without_rows_or_without_one_that_is_right_nothing_is_promised() -> None:
+    assert lowest_mean(np.zeros(0), 0.01) == lowest_mean(np.zeros(9), 0.01) == 0
+    assert 0.9 < lowest_mean(np.ones(200), 0.01) < 1

@@ -33,8 +33,9 @@ def here(tmp_path: Path) -> Workspace:
 def run(here: Workspace, work: Work, *, token: bytes | None = None, **settings: Any) -> Any:
     async def all_of_it() -> Any:
         given = Serving.model_validate(settings)
-        log = RequestLog(served_folder(here, "m"), given.log)
-        front, live = Front(given, log, Counts()), StandIn(3)
+        counts = Counts()
+        log = RequestLog(served_folder(here, "m"), given.log, lost=counts.lost.inc)
+        front, live = Front(given, log, counts), StandIn(3)
         await front.batches.switch(live)
         lanes = asyncio.create_task(front.batches.run())
         app = guarded(front.app(), token=token, hosts=given.hosts)

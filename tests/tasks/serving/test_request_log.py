@@ -188,6 +188,20 @@ def test_a_disk_that_refuses_rows_gets_them_later(
     assert len(read_served(here, "m", *EVER)) == 2
 
 
+@pytest.mark.parametrize("odd", [{"value": None}, {"said": "nothing known"}, {"label": "\ud800"}])
+def test_an_answer_that_no_row_can_hold_costs_no_other_row(
+    here: Workspace, caplog: pytest.LogCaptureFixture, odd: dict[str, Any]
+) -> None:
+    told: list[int] = []
+    log = RequestLog(served_folder(here, "m"), ServedLog(), lost=told.append)
+    for one in (answers("a"), answers("odd", "too", record=odd), answers("b")):
+        assert log.offer(one)
+    log.close()
+    assert read_served(here, "m", *EVER)["id"].to_pylist() == ["a", "b"]
+    assert (log.logged, log.lost, told) == (2, 2, [2])
+    assert "cannot be logged" in caplog.text
+
+
 def test_rows_that_could_not_be_written_in_the_end_are_counted(here: Workspace) -> None:
     folder = served_folder(here, "m")
     folder.parent.mkdir(parents=True)

@@ -3,11 +3,15 @@
 import json
 import re
 from collections.abc import Mapping
+from io import BytesIO
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from graftline.answers.facts import content_of
 from graftline.settings import Kind
@@ -19,7 +23,7 @@ from graftline.tasks.serving.request_reading import (
     PARQUET,
     Reading,
     RefusedQuestionError,
-    depth_of,
+    depth_and_values_of,
     read_question,
 )
 from tests.tasks.serving.test_forms_of_requests import KINDS, forms_of_requests, inputs
@@ -50,17 +54,69 @@ NESTED = st.recursive(
 
 @given(NESTED)
 def test_the_depth_of_json_is_known_without_parsing(value: object) -> None:
-    assert depth_of(json.dumps(value).encode()) == deepest(value)
+    assert depth_and_values_of(json.dumps(value).encode())[0] == deepest(value)
 
 
 @pytest.mark.parametrize("body", [b'"[[', b'["\\', b'["a\\"[[[', b"]]][", b"\xff[", b""])
 def test_a_body_that_is_no_json_has_some_depth_too(body: bytes) -> None:
-    assert depth_of(body) <= 1
+    assert depth_and_values_of(body)[0] <= 1
 
 
 def test_deep_json_is_refused_before_it_is_parsed() -> None:
     with pytest.raises(RefusedQuestionError, match="depth 100,001, expected at most 6"):
         read(b'{"inputs": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'{"inputs": [' + b"{}," * 200_000 + b"{}]}", JSON),
+        (b'{"inputs": [' + b'{"a": 1},' * 100_000 + b'"a"]}', JSON),
+        (b"a," * 300_000 + b"review\n", CSV),
+        (b"review\n" + b"a\n" * 200_000, CSV),
+        (b"review\r" + b"a\r" * 200_000, CSV),
+    ],
+)
+def test_a_body_of_very_many_values_is_refused_before_it_is_parsed(
+    body: bytes, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for parser in ("infer_and_parse_data", "parse_csv_input"):
+        monkeypatch.setattr(f"mlflow.pyfunc.scoring_server.{parser}", pytest.fail)
+    with pytest.raises(RefusedQuestionError, match="values, expected at most 100,000"):
+        read(body, kind)
+
+
+def test_commas_and_lines_inside_of_texts_are_no_values() -> None:
+    text = "a, b;\nc [d] {e} " * 30_000
+    assert read({"inputs": [text]})[0] == [text]
+    assert read(f'review\n"{text}"\n'.encode(), CSV)[0] == [text]
+
+
+def packed(**columns: Any) -> bytes:
+    content = BytesIO()
+    parquet.write_table(pa.table(columns), content, compression="zstd")
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (packed(review=np.zeros(2_000_000, np.int8)), "values, expected at most 100,000"),
+        (packed(review=[f"{number}{'x' * 1_000_000}" for number in range(3)], more=["y" * 15_000_000] * 3), "unpacked"),
+    ],
+)
+def test_parquet_that_unpacks_to_very_much_is_refused_before(
+    body: bytes, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "read_table", pytest.fail)
+    assert len(body) < 100_000
+    with pytest.raises(RefusedQuestionError, match=said):
+        read(body, PARQUET)
+
+
+def test_a_value_of_many_rows_of_parquet_is_unpacked_once() -> None:
+    one, *others = read(packed(review=["x" * 1_000_000] * 3, id=[1, 2, 3]), PARQUET)[0]
+    assert all(one is other for other in others)
 
 
 def test_the_column_of_the_training_counts() -> None:

@@ -1,17 +1,25 @@
 import json
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from mlflow import MlflowClient
+from pyarrow import parquet
 
 from graftline.errors import DataRefusedError, RegistryRefusedError, SettingsError
+from graftline.settings import DataSettings
 from graftline.tasks.registry.named import VersionName, find_named
+from graftline.tasks.watching.feedback import read_feedback
+from graftline.tasks.watching.looking import promised_by
 from graftline.tasks.watching.page import log_looks, write_page
 from graftline.tasks.watching.reference import Reference, reference_of
-from graftline.tasks.watching.watched import Watched, watch_champion
+from graftline.tasks.watching.watched import Watched, newest_over, watch_champion
+from graftline.tasks.workspace import Workspace
 from tests.support.served_log import FIRST_DAY, ServedDay, serve_days, served_file
 from tests.support.tiny_project import MODEL, Line
 
@@ -87,6 +95,54 @@ def test_few_rows_wait_for_those_of_the_next_day(adapted: Line, reference: Refer
     assert (look.first, look.last, look.rows) == (FIRST_DAY, FIRST_DAY + timedelta(days=1), 24)
 
 
+def test_few_rows_a_day_are_compared_also_where_each_day_brings_a_label(adapted: Line, reference: Reference) -> None:
+    days = serve_days(adapted.workspace, reference, 7, rows=8, moved=2.0)
+    label(adapted, [replace(day, ids=day.ids[:1], answers=day.answers[:1]) for day in days], 1.0)
+    looks = watch(adapted, 7).looks
+    assert [look.labelled for look in looks] == [1] * 7
+    assert [look.compared for look in looks] == [0, 0, 24, 0, 0, 24, 0]
+    assert looks[2].tested["features_distance"].p < 0.01
+
+
+def test_a_label_of_an_id_with_several_answers_counts_for_none(adapted: Line, reference: Reference) -> None:
+    (day,) = serve_days(adapted.workspace, reference, 1)
+    rows = parquet.read_table(served_file(adapted.workspace, MODEL, FIRST_DAY))
+    one_id = pa.array(["7"] * 39 + ["8"])
+    parquet.write_table(rows.set_column(0, "id", one_id), served_file(adapted.workspace, MODEL, FIRST_DAY))
+    assert set(day.answers[:39]) == {"bad", "good"}
+    label(adapted, [replace(day, ids=["7", "8"], answers=[day.answers[0], day.answers[-1]])], 1.0)
+    assert watch(adapted, 1).looks[-1].labelled == 1
+
+
+def test_labels_are_read_as_the_settings_spell_them_in_folders_too(adapted: Line, reference: Reference) -> None:
+    (day,) = serve_days(adapted.workspace, reference, 1)
+    spelled = adapted.settings.data.model_copy(update={"label_aliases": {"fine": "good", "poor": "bad"}})
+    folder = adapted.workspace.root / "feedback" / "november"
+    folder.mkdir(parents=True)
+    other = {"good": "fine", "bad": "poor"}
+    rows = [{"id": one, "label": other[answer]} for one, answer in zip(day.ids, day.answers, strict=True)]
+    (folder / "labels.ndjson").write_text("\n".join(map(json.dumps, [*rows, {"id": "x", "label": None}])))
+    settings = adapted.settings.model_copy(update={"data": spelled})
+    look = watch_champion(adapted.workspace, settings, MODEL, FIRST_DAY, margin=0.05).looks[-1]
+    assert (look.labelled, look.day_score) == (40, 1.0)
+
+
+def test_what_is_no_number_is_no_label_of_a_regression(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "feedback").mkdir()
+    (tmp_path / "feedback" / "labels.csv").write_text("id,label\na,n/a\nb,2.5\nc,nan\n")
+    settings = DataSettings(path="data/x.csv", kind="text", task="regression", input="text", target="y")
+    assert [one.label for one in read_feedback(Workspace(tmp_path), settings).values()] == ["2.5"]
+    assert "2 rows hold no id or no label" in caplog.text
+
+
+def test_a_split_that_changed_is_no_reference(adapted: Line, reference: Reference) -> None:
+    serve_days(adapted.workspace, reference, 1)
+    data = adapted.settings.data.model_copy(update={"test_share": 0.5})
+    changed = adapted.settings.model_copy(update={"data": data})
+    with pytest.raises(RegistryRefusedError, match=r"another split .* may be rows that it learned from"):
+        watch_champion(adapted.workspace, changed, MODEL, FIRST_DAY, margin=0)
+
+
 def test_labels_that_come_later_are_joined_by_id_and_counted_once(adapted: Line, reference: Reference) -> None:
     days = serve_days(adapted.workspace, reference, 3)
     assert watch(adapted, 2).looks[-1].score is None
@@ -109,6 +165,27 @@ def test_true_scores_below_the_promise_raise_an_alarm_and_those_above_do_not(
     shutil.rmtree(adapted.workspace.artifacts / "watch")
     label(adapted, days, 1.0)
     assert "score" not in watch(adapted, 5).looks[-1].alarms
+
+
+def test_held_out_rows_that_were_lucky_promise_no_more_than_so_few_of_them_can(
+    adapted: Line, reference: Reference
+) -> None:
+    rows = np.arange(len(reference.right))
+    lucky = replace(
+        reference,
+        about=replace(reference.about, promised=0.9),
+        right=(rows < 0.9 * len(rows)).astype(float),
+    )
+    assert promised_by(lucky, 0.02) < 0.8
+    many = replace(lucky, right=np.tile(lucky.right, 1_000))
+    assert promised_by(many, 0.02) == pytest.approx(0.88)
+
+
+def test_a_number_that_half_precision_cannot_hold_raises_no_alarm(adapted: Line, reference: Reference) -> None:
+    serve_days(adapted.workspace, reference, 8, large=1e6)
+    looks = watch(adapted, 8).looks
+    assert min(look.tested["features_distance"].p for look in looks) > 1e-3
+    assert looks[-1].alarms == {}
 
 
 def test_a_label_with_a_time_counts_from_then_on(adapted: Line, reference: Reference) -> None:
@@ -154,6 +231,12 @@ def test_a_day_that_is_not_over_and_a_model_that_was_never_served_are_refused(
         watch(adapted, 2)
     with pytest.raises(SettingsError, match="is not over yet"):
         watch_champion(adapted.workspace, adapted.settings, MODEL, datetime.now(UTC).date(), margin=0)
+
+
+def test_a_day_is_over_when_its_last_rows_must_be_written() -> None:
+    midnight = datetime(2026, 11, 30, tzinfo=UTC)
+    assert newest_over(midnight + timedelta(minutes=119)) == date(2026, 11, 28)
+    assert newest_over(midnight + timedelta(minutes=120)) == date(2026, 11, 29)
 
 
 def test_a_file_that_holds_no_served_rows_is_named(adapted: Line, reference: Reference) -> None:
