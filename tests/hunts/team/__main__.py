@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=3600, help="after so many no other kill begins")
-    parser.add_argument("--only", choices=list(KINDS), help="kills of this kind alone, as CI has them")
+    parser.add_argument("--only", nargs="+", choices=list(KINDS), help="kills of these kinds alone, as CI has them")
     parser.add_argument("--keep", type=Path, help="a folder that stays, of which a fault can be looked into")
     options = parser.parse_args()
     folder = Path(options.keep or tempfile.mkdtemp(prefix="graftline-hunt-"))
@@ -51,11 +51,11 @@ class Wanted:
     kills: int
     seed: int
     seconds: float
-    only: str | None
+    only: list[str] | None
 
     @property
     def kinds(self) -> dict[str, int]:
-        return {self.only: 1} if self.only else KINDS
+        return {name: KINDS[name] for name in self.only} if self.only else KINDS
 
 
 def hunt(folder: Path, wanted: Wanted) -> int:

@@ -11,13 +11,15 @@ from graftline.flows.servers.reasons import LOST_AFTER
 from tests.hunts.team import invariants
 from tests.hunts.team.fleet import Done, Machine
 from tests.hunts.team.invariants import END_SECONDS, Looks
-from tests.hunts.team.load import FINISH_ELSEWHERE, Load, Trial, seed_of
+from tests.hunts.team.load import FINISH_ELSEWHERE, KILLS_PER_TRAINING, Load, Trial, seed_of
 from tests.hunts.team.servers import TeamServers
 from tests.support.tiny_project import MODEL
 
 # Done, refused by the registry; and where a server was killed in its middle: it is away.
 FINE, FINE_WITHOUT_SERVER = (0, 6), (0, 6, 7)
 KILLED = -9
+# So many of the trainings that were killed are done once more by nobody else.
+COMPARED = 3
 # Prefect's rule has ended the run by then, and the bound has not passed yet.
 MENDED_SECONDS = LOST_AFTER + 30.0
 FINISHED = ": finishing the "
@@ -89,8 +91,16 @@ class Hunt:
             said = self._fine(self.machines[0].run("history", model)).err
             faults += invariants.after_a_kill(self.looks, model, said)
         faults += invariants.everything_is_proven(self.looks, MODEL)
+        killed = sorted(set(self.results) & set(self.looks.killed))
+        compared = killed[:: max(1, len(killed) // COMPARED)][:COMPARED]
+        for seed in compared:
+            faults += invariants.the_result_is_the_same(self.looks, self.results[seed], seed)
         self._require_none(faults, [])
-        return {"ended_in_mlflow": len(listed.told["ended_in_mlflow"]), "models": len(self.looks.models)}
+        return {
+            "compared with undisturbed trainings": compared,
+            "ended_in_mlflow": len(listed.told["ended_in_mlflow"]),
+            "models": len(self.looks.models),
+        }
 
     def _done(self, trial: Trial) -> list[Done]:
         """Do it. Returns: how the command ended, and its companion after it; what a machine took along was killed."""
@@ -98,8 +108,6 @@ class Hunt:
         by_itself = trial.kind in ("command", "adapt")
         machine.send(*trial.command, kill_after=trial.after if by_itself else None, pause=trial.pause)
         other.send(*trial.companion)
-        if (seed := seed_of(trial.command)) is not None:
-            self.looks.killed.pop(seed, None)
         lost: list[Done] = []
         if trial.kind == "machine":
             time.sleep(trial.after)
@@ -111,7 +119,7 @@ class Hunt:
         both = {machine.name: machine, other.name: other}.values()
         ended = lost + [each.wait() for each in both for _ in [*each.commands]]
         ended.sort(key=lambda done: (done.command != trial.command, done.code != KILLED))
-        if seed is not None and ended[0].code == KILLED:
+        if (seed := seed_of(trial.command)) is not None and ended[0].code == KILLED:
             self.looks.killed[seed] = time.time()
             self.mended.discard(seed)
         self._require_fine(ended, trial)
@@ -144,7 +152,7 @@ class Hunt:
     def _go_on_training(self, trial: Trial) -> None:
         """After some kills of a training it is brought to its end, at times by the other machine."""
         self.load.kills_left -= 1
-        if self.load.kills_left > 0 and self.load.drawn.random() < 0.5:
+        if self.load.kills_left > 0:
             return
         elsewhere = self.load.drawn.random() < FINISH_ELSEWHERE
         self._finish(self.machines[1 - trial.machine if elsewhere else trial.machine])
@@ -159,12 +167,12 @@ class Hunt:
             self.load.note_seconds(done.command, done.seconds)
             return
         self.results[seed] = done.told
+        self.load.note_seconds(done.command, done.seconds)
         model = str(done.told["model"])
         self.load.versions[model] = max(self.load.versions.get(model, 0), int(str(done.told["version"])))
         if model == self.load.asked:
             self.load.waiting.append(model)
-        self.looks.killed.pop(seed, None)
-        self.load.training, self.load.kills_left = seed + 1, self.load.drawn.randint(1, 3)
+        self.load.training, self.load.kills_left = seed + 1, self.load.drawn.randint(1, KILLS_PER_TRAINING)
         self.counted["trainings finished"] += 1
 
     def _fine(self, done: Done) -> Done:

@@ -6,6 +6,7 @@ files in the bucket, files in the machines' folders, states in both servers, log
 
 import hashlib
 import json
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,10 +32,12 @@ from graftline.tasks.registry.records import Record
 from graftline.tasks.registry.verification import chain_faults, champion_faults, verify
 from graftline.tasks.registry.versions import RUN_KEY, champion_of, versions_of
 from graftline.tasks.state.folders import files_in
+from graftline.tasks.state.shared import STATE
 from graftline.tasks.step_folders import MANIFEST, is_intact
 from graftline.tasks.steps.validate_data import QUARANTINE, STEP
 from graftline.tasks.workspace import Workspace
-from tests.support.tiny_project import QUARANTINED, ROWS
+from tests.support.shell import own_code
+from tests.support.tiny_project import QUARANTINED, ROWS, graftline
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -43,6 +46,7 @@ BUCKET, STATE_PREFIX, TRACKED_PREFIX, DATA_PREFIX = "graftline", "state/", "mlfl
 # Three missed heartbeats, and a minute in which the rule and a worker do the rest.
 END_SECONDS = LOST_AFTER + 60.0
 MOST = 1000
+DIGESTS = ("weights_sha256", "predictions_sha256")
 LOGS_AT_ONCE = 200
 # By what a version becomes champion without a verdict of its own beside it.
 MOVED_BY_PERSON = ("promote", "rollback")
@@ -161,6 +165,19 @@ def alias_and_history_agree(looks: Looks, model: str, said: str) -> list[str]:
     if newest is not None and newest.champion_after != champion:
         faults.append(f"I5 {model}: the alias is at {champion}, record {newest.number} at {newest.champion_after}")
     return [*faults, f"I5 {model}: {said}"] if BY_HAND in said else faults
+
+
+def the_result_is_the_same(looks: Looks, told: Mapping[str, object], seed: int) -> list[str]:
+    """I6: the digests of a training that was killed and gone on with, against those of one with everything its own."""
+    alone = looks.workspace.root.with_name(f"alone_{seed}")
+    shutil.copytree(looks.workspace.root, alone)
+    own = {STATE: "", "MLFLOW_TRACKING_URI": ""}
+    done = graftline(alone, "adapt", "--json", "--set", f"adaptation.seed={seed}", **own_code(), **own)
+    if done.returncode:
+        return [f"I6 seed {seed}: {done.stderr}"]
+    undisturbed = json.loads(done.stdout.splitlines()[-1])
+    differ = [name for name in DIGESTS if told[name] != undisturbed[name]]
+    return [f"I6 seed {seed}: another {name} than undisturbed" for name in differ]
 
 
 def no_file_is_partial(looks: Looks) -> list[str]:

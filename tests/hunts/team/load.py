@@ -10,13 +10,13 @@ from tests.support.tiny_project import MODEL
 
 Command = tuple[str, ...]
 # How often each happens to a command: most are killed by themselves, for that is cheap.
-KINDS = {"command": 210, "adapt": 42, "pause": 12, "server": 12, "machine": 6}
+KINDS = {"command": 234, "adapt": 36, "pause": 12, "server": 12, "machine": 6}
 VERBS = {"promote": 5, "override": 5, "rollback": 5, "approve": 4, "history": 2, "gc": 1}
 # Those beside it, which run to their end.
 BESIDE = {"promote": 1, "override": 1, "rollback": 1, "approve": 1, "history": 4}
 # One that a lease outlives is long: a pause of more than a minute.
 PAUSES_SECONDS = (1.0, 2.0, 4.0, 25.0, 70.0)
-KILLS_PER_TRAINING = 3
+KILLS_PER_TRAINING = 4
 # How often another machine is meant: it waits a minute for the lease of one that it cannot see to be dead.
 COMPANION_ELSEWHERE, REPAIR_ELSEWHERE, FINISH_ELSEWHERE = 1 / 20, 1 / 40, 1 / 4
 # Every so many trainings are of a model of its own, whose first version waits for a person.

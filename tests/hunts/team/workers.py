@@ -30,6 +30,7 @@ from benchmarks.scores.projects import git
 from graftline.flows.servers.checkout import PROJECTS
 from graftline.flows.servers.commands import WORK_POOL, prefect_command
 from graftline.flows.servers.lost_runs import is_over
+from graftline.tasks.state.shared import STATE
 from tests.hunts.team.__main__ import looking_as
 from tests.hunts.team.fleet import ONE_THREAD, separately
 from tests.hunts.team.project import BUCKET, client_of, push_data, team_project
@@ -69,7 +70,7 @@ def main() -> int:
 def undisturbed(project: Path, clone: Path, servers: TeamServers) -> dict[str, Any]:
     """What `adapt` says of the same run on a machine that nobody disturbs, with a registry and state of its own."""
     shutil.copytree(project, clone)
-    own = {name: value for name, value in servers.client.items() if name.startswith("PREFECT")}
+    own = {name: value for name, value in servers.client.items() if name.startswith("PREFECT")} | {STATE: ""}
     command = ("adapt", "--json", "--set", f"adaptation.epochs={EPOCHS}")
     return graftline(clone, own, *command)
 
