@@ -122,7 +122,7 @@ def team(place: Team, *, say: Callable[[str], None]) -> dict[str, JsonValue]:
         try:
             tickets = Tickets(place.folder / "sign_in")
             tickets.clear()
-            starter = _Starter(place, stack, stop, say)
+            starter = Starter(place, stack, stop, say)
             servers = _start_servers(starter, tickets)
             begin = {
                 f"worker {number}": partial(_start_worker, starter, number) for number in range(1, place.workers + 1)
@@ -141,7 +141,7 @@ def team(place: Team, *, say: Callable[[str], None]) -> dict[str, JsonValue]:
 
 
 @dataclass(frozen=True)
-class _Starter:
+class Starter:
     """Starts programs that end with `stack`, the last one first."""
 
     place: Team
@@ -162,12 +162,12 @@ class _Starter:
         wait_for_page(server, address, self.stop, START_SECONDS, **named)
 
 
-def _start_servers(starter: _Starter, tickets: Tickets) -> list[Service]:
+def _start_servers(starter: Starter, tickets: Tickets) -> list[Service]:
     place = starter.place
-    database, postgres = _start_postgres(starter)
-    objects = _start_object_store(starter)
-    tracking = _start_tracking(starter, database)
-    prefect = _start_prefect(starter, database, tickets)
+    database, postgres = start_postgres(starter)
+    objects = start_object_store(starter)
+    tracking = start_tracking(starter, database)
+    prefect = start_prefect(starter, database, tickets)
     starter.wait(tracking, f"{place.pages['mlflow']}/health")
     starter.wait(prefect, f"{place.pages['prefect']}/api/health")
     add_account(place.pages["mlflow"], place.secrets.tracking_admin, WORKER, place.secrets.tracking_worker)
@@ -178,7 +178,7 @@ def _start_servers(starter: _Starter, tickets: Tickets) -> list[Service]:
     return [postgres, objects, tracking, prefect]
 
 
-def _start_postgres(starter: _Starter) -> tuple[Postgres, Service]:
+def start_postgres(starter: Starter) -> tuple[Postgres, Service]:
     place = starter.place
     database = Postgres(place.folder / "postgres", free_ports(1)[0], place.secrets.postgres)
     database.make()
@@ -189,7 +189,7 @@ def _start_postgres(starter: _Starter) -> tuple[Postgres, Service]:
     return database, server
 
 
-def _start_object_store(starter: _Starter) -> Service:
+def start_object_store(starter: Starter) -> Service:
     place = starter.place
     command = object_store(place.folder / "s3", [BUCKET], [place.s3_port, *free_ports(PORTS - 1)])
     keys = s3_environment(place.pages["s3"], place.secrets.s3_key, place.secrets.s3_secret)
@@ -197,7 +197,7 @@ def _start_object_store(starter: _Starter) -> Service:
     return starter.start("the S3 server", command, os.environ | keys)
 
 
-def _start_tracking(starter: _Starter, database: Postgres) -> Service:
+def start_tracking(starter: Starter, database: Postgres) -> Service:
     place = starter.place
     accounts = place.folder / "basic_auth.ini"
     # Its reader takes a % for the beginning of a name.
@@ -220,7 +220,7 @@ def _start_tracking(starter: _Starter, database: Postgres) -> Service:
     return starter.start("the MLflow server", command, environment)
 
 
-def _start_prefect(starter: _Starter, database: Postgres, tickets: Tickets) -> Service:
+def start_prefect(starter: Starter, database: Postgres, tickets: Tickets) -> Service:
     place = starter.place
     page, password = place.pages["prefect"], place.secrets.prefect
     own = prefect_environment_in(place.folder / "prefect", page, password) | {
@@ -237,7 +237,7 @@ def _start_prefect(starter: _Starter, database: Postgres, tickets: Tickets) -> S
     return starter.start("the Prefect server", command, environment)
 
 
-def _start_worker(starter: _Starter, number: int) -> Service:
+def _start_worker(starter: Starter, number: int) -> Service:
     """A worker in a folder of its own, as one on another machine has it."""
     place = starter.place
     folder = place.folder / "workers" / str(number)
@@ -246,7 +246,7 @@ def _start_worker(starter: _Starter, number: int) -> Service:
     return starter.start(f"worker {number}", command, own | place.client | {PROJECTS: str(folder)}, folder=folder)
 
 
-def _start_attendant(starter: _Starter) -> Service:
+def _start_attendant(starter: Starter) -> Service:
     """What is asked on MLflow's page is answered there."""
     place = starter.place
     own = prefect_environment_in(place.folder / "prefect", place.pages["prefect"], place.secrets.prefect)

@@ -77,12 +77,15 @@ def tracking_server(root: Path, page: str) -> tuple[list[str], dict[str, str]]:
 
 
 # How MLflow's server asks who somebody is. Who is signed in reads; who makes a model may change it, and so may those to
-# whom an administrator gives the right.
+# whom an administrator gives the right. A digest that is slow on purpose is computed at the first request of a minute
+# only: at each of them, a model of a hundred files takes half a minute of a processor. So a password that was changed
+# may count for a minute longer.
 BASIC_AUTH = """[mlflow]
 default_permission = READ
 database_uri = {database_uri}
 admin_username = admin
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+auth_cache_ttl_seconds = 60
 """
 
 

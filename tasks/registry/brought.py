@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graftline.tasks.registry.versions import BROUGHT
+from graftline.tasks.tracking.pages import as_description
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,8 +54,8 @@ class Registries:
         target.finalize_logged_model(model.model_id, "READY")
         tags = {BROUGHT: str(version.run_id), **version.tags} if version.run_id else {**version.tags}
         made = target.create_model_version(
-            version.name, f"models:/{model.model_id}", run_id, tags, description=version.description,
-            model_id=model.model_id,
+            version.name, f"models:/{model.model_id}", run_id, tags,
+            description=as_description(version.description or ""), model_id=model.model_id,
         )  # fmt: skip
         return int(made.version)
 

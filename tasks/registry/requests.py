@@ -10,14 +10,18 @@ from graftline.tasks.registry.history import is_carried_out, newest_move, read_h
 from graftline.tasks.registry.ownership import has_no_say
 from graftline.tasks.registry.promotion import promote, repair
 from graftline.tasks.registry.versions import NAME, champion_of, get_version, shown
+from graftline.tasks.tracking.pages import as_description
 from graftline.tasks.tracking.server import client, connect, has_registry, if_there, tracking_uri
 from graftline.tasks.tracking.stored_model import stored_model
 from graftline.tasks.workspace import Workspace
+from graftline.wording import shortened
 
 # The alias by which a person asks on a version's page.
 REQUESTED = "promote-requested"
 # What a person wrote above this line stays.
 ANSWER = "**Graftline on the request to promote**"
+# Of a refusal that gives every reason of a verdict; the rest of a description is the model card's.
+ANSWER_CHARACTERS = 2000
 
 logger = logging.getLogger("graftline.registry")
 
@@ -88,7 +92,8 @@ def _answer(workspace: Workspace, model: str, version: int) -> str:
         said = f"refused: {error.sentence}"
     server = client()
     before = str(get_version(model, version).description or "").partition(ANSWER)[0].rstrip()
-    server.update_model_version(model, str(version), "\n\n".join(filter(None, [before, f"{ANSWER}: {said}"])))
+    answer = f"{ANSWER}: {shortened(said, ANSWER_CHARACTERS)}"
+    server.update_model_version(model, str(version), as_description(before, f"\n\n{answer}" if before else answer))
     server.delete_registered_model_alias(model, REQUESTED)
     logger.info("%s version %d: %s", model, version, said)
     return said

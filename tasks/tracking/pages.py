@@ -18,6 +18,9 @@ VERSION, VERDICT, SCORE = "graftline.version", "graftline.verdict", "graftline.s
 VIEW_PARAMS = ("adaptation.strategy", "adaptation.epochs", "adaptation.learning_rate", "base_model.uri")
 # What a person writes over a description stays; this sentence tells ours.
 OURS = "Graftline keeps this text; write another, and yours stays."
+# So long is the column of MLflow's tables. Postgres refuses what is longer, of which sqlite takes any.
+DESCRIPTION_CHARACTERS = 5000
+CUT = "\n\n(Cut here, for MLflow keeps no longer text: the whole card is model_card.md of the run.)"
 ROUND_THE_GATE = (
     "MLflow's **Promote** button and the pencil beside the aliases go round the gate: nothing is checked, nothing"
     " stands in the history, and the next command of Graftline warns of it."
@@ -85,7 +88,15 @@ def describe_model(model: str, what: str) -> None:
 def describe_version(model: str, version: int, card: str) -> None:
     """Put a model card where a reader of the registry looks for it, and above its sections what the buttons do not."""
     head, section, rest = card.partition("\n## ")
-    client().update_model_version(model, str(version), f"{head}\n{ROUND_THE_GATE}\n{section}{rest}")
+    client().update_model_version(model, str(version), as_description(f"{head}\n{ROUND_THE_GATE}\n{section}{rest}"))
+
+
+def as_description(text: str, after: str = "") -> str:
+    """The text and what stands after it, as long as every database of MLflow takes: of a longer text whole lines."""
+    if len(text) + len(after) <= DESCRIPTION_CHARACTERS:
+        return text + after
+    left = text[: DESCRIPTION_CHARACTERS - len(CUT) - len(after)]
+    return left.rpartition("\n")[0].rstrip() + CUT + after
 
 
 def artifact_address(experiment: str, run_id: str, name: str) -> str:

@@ -10,11 +10,15 @@ from graftline.settings import read_settings
 from graftline.tasks.registry.versions import RUN_KEY
 from graftline.tasks.steps.tracked_run import RunInputs, tracked_run
 from graftline.tasks.tracking.pages import (
+    CUT,
+    DESCRIPTION_CHARACTERS,
     NOTE,
     OURS,
     VERDICT,
     VIEW,
+    as_description,
     describe_model,
+    describe_version,
     note_experiment,
     retitle_run,
     title_run,
@@ -116,3 +120,16 @@ def test_what_a_person_wrote_on_a_page_stays(workspace: Workspace) -> None:
     note_experiment(experiment, model=MODEL, score="accuracy")
     assert client.get_registered_model(MODEL).description == "ours"
     assert client.get_experiment(experiment).tags[NOTE] == "ours"
+
+
+def test_a_long_card_is_cut_at_a_line_so_that_postgres_takes_it(workspace: Workspace) -> None:
+    """Its column holds 5000 characters; sqlite, which this test has, takes any, so that no error would tell."""
+    register(workspace, None)
+    card = "# tiny, version 1\n\n## Scores\n" + "".join(f"line {number} {'x' * 90}\n" for number in range(80))
+    describe_version(MODEL, 1, card)
+    kept = str(MlflowClient().get_model_version(MODEL, "1").description)
+    assert len(kept) <= DESCRIPTION_CHARACTERS == 5000
+    assert kept.endswith("x" * 90 + CUT)
+    assert as_description("short", "!") == "short!"
+    assert as_description(card, "\n\nan answer").endswith(CUT + "\n\nan answer")
+    assert len(as_description(card, "y" * 2000)) <= DESCRIPTION_CHARACTERS

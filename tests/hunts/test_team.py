@@ -1,0 +1,16 @@
+"""The hunt on a team's servers, in its small form."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.full
+def test_commands_that_are_killed_on_a_teams_servers_cost_nothing() -> None:
+    hunt = [sys.executable, "-m", "tests.hunts.team", "--kills", "6", "--seed", "1", "--only", "command"]
+    done = subprocess.run(hunt, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert (summary["kills"], summary["fault"]) == (6, None)
