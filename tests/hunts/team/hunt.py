@@ -130,6 +130,8 @@ class Hunt:
         for done in ended:
             if done.code == KILLED:
                 continue
+            if done.code == 0 and done.command == trial.companion:
+                self.load.note_seconds(done.command, done.seconds)  # so that kills reach the end of a command, too
             if done.code not in allowed or any(words in done.err for words in NOT_OURS):
                 print(json.dumps(asdict(trial)), flush=True)
                 self._require_none([f"{' '.join(done.command)}: exit code {done.code}"], ended)
