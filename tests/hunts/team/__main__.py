@@ -30,7 +30,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=3600, help="after so many no other kill begins")
+    parser.add_argument("--seconds", type=float, default=3600, help="so long after its start no other kill begins")
     parser.add_argument("--only", nargs="+", choices=list(KINDS), help="kills of these kinds alone, as CI has them")
     parser.add_argument("--keep", type=Path, help="a folder that stays, of which a fault can be looked into")
     options = parser.parse_args()
@@ -88,7 +88,7 @@ def _hunt(servers: TeamServers, both: list[Machine], folder: Path, wanted: Wante
     said, fault = dict[str, object](), None
     try:
         hunt.begin()
-        hunt.kills(wanted.kills, wanted.seconds, wanted.kinds)
+        hunt.kills(wanted.kills, began + wanted.seconds, wanted.kinds)
         said = hunt.end()
     except Violated as violated:
         fault = str(violated)

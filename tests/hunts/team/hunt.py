@@ -55,9 +55,9 @@ class Hunt:
         self._fine(two.run("override", MODEL, "--version", "2", "--reason", "to have two"))
         self._look(MODEL, one.run("history", MODEL), ())
 
-    def kills(self, count: int, seconds: float, kinds: Mapping[str, int]) -> None:
-        """So many kills, or as many as so many seconds allow. Raises: Violated at the first one that costs anything."""
-        deadline, made = time.monotonic() + seconds, 0
+    def kills(self, count: int, deadline: float, kinds: Mapping[str, int]) -> None:
+        """So many kills, or as many as begin before the deadline. Raises: Violated at the first that costs anything."""
+        made = 0
         while made < count and time.monotonic() < deadline:
             trial = self.load.next(kinds)
             began = time.monotonic()
@@ -130,6 +130,8 @@ class Hunt:
         for done in ended:
             if done.code == KILLED:
                 continue
+            if done.code == 0 and done.command == trial.companion:
+                self.load.note_seconds(done.command, done.seconds)  # so that kills reach the end of a command, too
             if done.code not in allowed or any(words in done.err for words in NOT_OURS):
                 print(json.dumps(asdict(trial)), flush=True)
                 self._require_none([f"{' '.join(done.command)}: exit code {done.code}"], ended)

@@ -113,7 +113,7 @@ class Load:
 
     def note_seconds(self, command: Command, seconds: float) -> None:
         """How long one took that nothing came between; a short one that waited for another tells nothing."""
-        limit = 60.0 if command[0] == "adapt" else 5.0
+        limit = 60.0 if command[0] == "adapt" else 15.0
         if seconds < limit:
             self.seconds[command[0]] = 0.7 * self.usual(command) + 0.3 * seconds
 

@@ -1,7 +1,4 @@
-"""Workers of Prefect on two machines: a run that died with one is finished by the other; and many flows at once.
-
-`python -m tests.hunts.team.workers --flows 20`
-"""
+"""Workers of Prefect on two machines: a run that died with one is finished by the other; with --flows, many at once."""
 
 import argparse
 import json
@@ -48,7 +45,7 @@ DIGESTS = {"weights_sha256": "graftline.weights_sha256", "predictions_sha256": "
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--flows", type=int, default=0)
+    parser.add_argument("--flows", type=int, default=0, help="send so many at once, instead")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="graftline-workers-"))
     folder.chmod(0o711)  # the account of Postgres comes by
@@ -57,11 +54,11 @@ def main() -> int:
             servers = stack.enter_context(team_servers(folder / "project", folder / "servers"))
             project = team_project(folder / "project", servers.client["AWS_ENDPOINT_URL"], approval=False)
             stack.enter_context(looking_as(servers.client))
-            alone = undisturbed(project, folder / "alone", servers)
             deploy(project, folder / "team.git", servers)
-            finished_elsewhere(folder, servers, alone)
             if options.flows:
                 at_once(folder, servers, options.flows)
+            else:
+                finished_elsewhere(folder, servers, undisturbed(project, folder / "alone", servers))
     finally:
         shutil.rmtree(folder)
     return 0
