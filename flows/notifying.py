@@ -8,6 +8,7 @@ import httpx
 
 from graftline.errors import GraftlineError
 from graftline.settings.notifications import NOTIFICATIONS, Occasion, read_notifications
+from graftline.tasks.tracking.addresses import without_passwords
 
 SUBJECTS: dict[Occasion, str] = {
     "verdict": "verdict",
@@ -30,7 +31,8 @@ def notify(occasion: Occasion, about: str, body: str) -> list[str]:
     except GraftlineError as error:
         logger.warning("nobody was told of %s: %s", about, error)
         return []
-    return [block for block in blocks if _sent(block, f"{about}: {SUBJECTS[occasion]}", body)]
+    # What a library says of a failure may hold the address that it asked.
+    return [block for block in blocks if _sent(block, f"{about}: {SUBJECTS[occasion]}", without_passwords(body))]
 
 
 def tell_failure(flow: Any, flow_run: Any, state: Any) -> None:  # noqa: ARG001 - Prefect passes them by name

@@ -8,12 +8,18 @@ from urllib.parse import unquote
 
 # What stands before the @ of the host; a slash in it, which should be written %2F, does not make a password visible.
 CREDENTIALS = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)([^/]*|[^/:]*:(?!\d*/).*)@")
+IN_TEXT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/@]+@")
 USERNAME, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 
 
 def without_password(address: str) -> str:
     """An address without what stands before its @: as every message, page and record shows it."""
     return CREDENTIALS.sub(r"\1", address)
+
+
+def without_passwords(text: str) -> str:
+    """A text without what stands before the @ of any address in it, such as a library's error."""
+    return IN_TEXT.sub(r"\1", text)
 
 
 def password_in(address: str) -> tuple[str, str] | None:

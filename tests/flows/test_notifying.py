@@ -97,6 +97,15 @@ def webhook(port: int, name: str) -> str:
     return f"custom-webhook/{name}"
 
 
+def test_a_password_in_an_address_that_failed_is_told_to_nobody(project: Path) -> None:
+    with http_receiver() as (port, got):
+        tell(project, failure=[webhook(port, "hook")])
+        failed = "asked postgresql://ada:pass@db/runs and https://token@host:1/x, see http://host/a@b"
+        notify("failure", "adapt", failed)
+    ((_, message),) = got
+    assert message["text"].endswith("asked postgresql://db/runs and https://host:1/x, see http://host/a@b")
+
+
 @pytest.mark.parametrize("occasion", ["verdict", "waiting_approval", "failure", "alarm"])
 def test_a_webhook_gets_what_it_is_named_for_and_its_secret_is_the_blocks(project: Path, occasion: Any) -> None:
     with http_receiver() as (port, got):
