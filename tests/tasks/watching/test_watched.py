@@ -86,7 +86,10 @@ def test_looks_one_by_one_are_those_of_a_single_watch(adapted: Line, reference: 
     serve_days(adapted.workspace, reference, 3)
     together = watch(adapted, 3).looks
     shutil.rmtree(adapted.workspace.artifacts / "watch")
-    assert [watch(adapted, day).new[0] for day in (1, 2, 3)] == together
+    alone = [watch(adapted, day).new[0] for day in (1, 2, 3)]
+    # All but when each was had, which the next one's digest holds.
+    found, expected = ([replace(look, had=None, previous_sha256=None) for look in looks] for looks in (alone, together))
+    assert found == expected
 
 
 def test_few_rows_wait_for_those_of_the_next_day(adapted: Line, reference: Reference) -> None:
