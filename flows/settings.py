@@ -2,28 +2,37 @@
 
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
 from graftline.errors import SettingsError
 from graftline.settings.description import EMPTY, REQUIRED, SettingDescription, described, described_settings
+from graftline.settings.notifications import NOTIFICATIONS, Notifications
 from graftline.settings.serving import SERVING, Serving
 from graftline.verdict.policy import POLICY, Policy
+from graftline.watching.retraining import RETRAINING, RetrainingPolicy
 from graftline.wording import nearest
 
 # Lines longer than this are hard to read, however wide the terminal is.
 WIDTH = 100
 INDENT = "    "
+# What other files of a project hold, by the name that this verb has for it.
+FILES: Mapping[str, tuple[str, type[BaseModel]]] = {
+    "policy": (POLICY, Policy),
+    "serving": (SERVING, Serving),
+    "retraining": (RETRAINING, RetrainingPolicy),
+    "notifications": (NOTIFICATIONS, Notifications),
+}
 
 
 def settings(key: str | None = None) -> dict[str, JsonValue]:
-    """All settings, those of the section `key`, or that one; `policy` is the promotion policy, `serving` a server.
+    """All settings, those of the section `key`, or that one; those of other files by the names in `FILES`.
 
     A plain function: it reads nothing but Graftline itself. Raises: SettingsError with the nearest key.
     """
-    known = [*described_settings(), *described(Policy, "policy"), *described(Serving, "serving")]
+    known = [*described_settings(), *(one for name, (_, form) in FILES.items() for one in described(form, name))]
     shown = [setting for setting in known if _belongs(setting.key, key)]
     if not shown:
         raise SettingsError(f"settings {key}: {_unknown(str(key), [setting.key for setting in known])}")
@@ -31,7 +40,9 @@ def settings(key: str | None = None) -> dict[str, JsonValue]:
 
 
 def _belongs(name: str, key: str | None) -> bool:
-    return not name.startswith(("policy.", "serving.")) if key is None else name == key or name.startswith(f"{key}.")
+    if key is None:
+        return name.partition(".")[0] not in FILES
+    return name == key or name.startswith(f"{key}.")
 
 
 def _unknown(key: str, names: Sequence[str]) -> str:
@@ -45,10 +56,8 @@ def _unknown(key: str, names: Sequence[str]) -> str:
 def _printed(shown: Sequence[SettingDescription], key: str | None) -> str:
     blocks = [_block(setting) for setting in shown]
     if key is None:
-        blocks.append(
-            f"Each stands in params.yaml; {POLICY} is explained by `graftline settings policy`, {SERVING}"
-            " by `graftline settings serving`."
-        )
+        others = ", ".join(f"{file} by `graftline settings {name}`" for name, (file, _) in FILES.items())
+        blocks.append(f"Each stands in params.yaml. Other files are explained: {others}.")
     return "\n\n".join(blocks)
 
 

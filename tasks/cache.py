@@ -2,16 +2,14 @@
 
 import logging
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from graftline.errors import SettingsError
 from graftline.files import files_below
 from graftline.tasks.state.folders import STEPS
 from graftline.tasks.state.shared import shared_state
+from graftline.tasks.step_folders import if_unlocked, remove_folder
 from graftline.tasks.step_uses import Use, read_uses
 from graftline.tasks.workspace import Workspace
 
@@ -66,25 +64,21 @@ def _needed(uses: Sequence[Use]) -> frozenset[str]:
 
 
 def _remove(workspace: Workspace, place: str) -> bool:
-    """By another name first, so that a kill leaves no half of it; what it shared with nobody else goes with it.
-
-    Under the step's lock: a run notes that it needs a folder before it takes that, and looks only then.
-    """
+    """Remove a finished step; what it shared with nobody else goes with it."""
     folder = workspace.artifacts / place
-    gone = folder.with_name(f".{folder.name}.damaged")
-    try:
-        with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0):
-            if place in _needed(read_uses(workspace)):  # by a run that has begun since
-                return False
-            shutil.rmtree(gone, ignore_errors=True)
-            folder.rename(gone)
-            shutil.rmtree(gone)
-    except Timeout:
+    if not if_unlocked(folder.with_name(f".{folder.name}.lock"), lambda: _remove_unneeded(workspace, place)):
         return False
     for path in files_below(workspace.shared_files):
         if path.lstat().st_nlink == 1:
             path.unlink(missing_ok=True)
     return True
+
+
+def _remove_unneeded(workspace: Workspace, place: str) -> bool:
+    """Under the step's lock: a run notes that it needs a folder before it takes that, and looks only then."""
+    if place in _needed(read_uses(workspace)):  # by a run that has begun since
+        return False
+    return remove_folder(workspace.artifacts / place)
 
 
 def _size_of(folder: Path) -> int:

@@ -2,14 +2,11 @@
 
 import json
 import re
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from graftline.base_models.lock import parse_lock
 from graftline.files import files_below
@@ -25,7 +22,7 @@ from graftline.tasks.registry.removal import (
 )
 from graftline.tasks.shared_garbage import find_shared_garbage
 from graftline.tasks.state.shared import State, shared_state
-from graftline.tasks.step_folders import is_intact, listed
+from graftline.tasks.step_folders import if_unlocked, is_intact, listed, remove_folder
 from graftline.tasks.step_uses import Use, needed, read_uses, shared_uses
 from graftline.tasks.steps.adapting import FEATURES
 from graftline.tasks.tracking.server import connect, has_registry
@@ -157,17 +154,17 @@ def _steps(workspace: Workspace, needs: Needs, versions: dict[str, set[int]]) ->
             why = "damaged"
         else:
             continue
-        remove = partial(_remove_folder, folder)
+        remove = partial(remove_folder, folder)
         if not (is_needed or (unfinished and unfinished[2] == "damaged")):
             remove = partial(_remove_unneeded, workspace, place, versions, folder)
-        yield _garbage(workspace, folder, why, partial(_under_lock, folder.with_name(f".{key}.lock"), remove))
+        yield _garbage(workspace, folder, why, partial(if_unlocked, folder.with_name(f".{key}.lock"), remove))
 
 
 def _remove_unneeded(workspace: Workspace, place: str, versions: dict[str, set[int]], folder: Path) -> bool:
     """Under the step's lock: a run notes that it needs a folder before it takes that, and looks only then."""
     if any(place in use.places for use in needed(read_uses(workspace), versions)):
         return False
-    return _remove_folder(folder)
+    return remove_folder(folder)
 
 
 def _step_folders(workspace: Workspace) -> list[Path]:
@@ -205,7 +202,7 @@ def _base_models(workspace: Workspace, needs: Needs, versions: dict[str, set[int
         if folder.is_dir() and SHA256.fullmatch(digest) and digest not in kept:
             why = f"a base model in no entry of {LOCK_FILE}, from which no version was made"
             remove = partial(_remove_base_model, workspace, digest, versions, folder)
-            yield _garbage(workspace, folder, why, partial(_under_lock, store / f".{digest}.lock", remove))
+            yield _garbage(workspace, folder, why, partial(if_unlocked, store / f".{digest}.lock", remove))
 
 
 def _remove_base_model(workspace: Workspace, digest: str, versions: dict[str, set[int]], folder: Path) -> bool:
@@ -221,7 +218,7 @@ def _unfinished_registrations(workspace: Workspace) -> Iterator[Garbage]:
     for folder in sorted((workspace.artifacts / "runs").glob(f"*{REGISTERING}")):
         lock = folder.with_name(f".{folder.name.removesuffix(REGISTERING)}.lock")
         why = "left by a run that was killed while it registered its model"
-        yield _garbage(workspace, folder, why, partial(_under_lock, lock, partial(_remove_folder, folder)))
+        yield _garbage(workspace, folder, why, partial(if_unlocked, lock, partial(remove_folder, folder)))
 
 
 def _shared_files(workspace: Workspace, found: list[Garbage]) -> Iterator[Garbage]:
@@ -264,24 +261,6 @@ def _notes(workspace: Workspace, uses: list[Use], needs: Needs) -> Iterator[Garb
 
 def _garbage(workspace: Workspace, path: Path, why: str, remove: Callable[[], bool]) -> Garbage:
     return Garbage(path.relative_to(workspace.root).as_posix(), why, (path,), remove)
-
-
-def _under_lock(lock: Path, remove: Callable[[], bool]) -> bool:
-    try:
-        with FileLock(lock, timeout=0):
-            return remove()
-    except Timeout:
-        return False
-
-
-def _remove_folder(folder: Path) -> bool:
-    """Remove a folder that may look finished: by another name first, so that a kill leaves no half of it."""
-    gone = folder.with_name(f".{folder.name.strip('.').partition('.')[0]}.damaged")
-    if folder != gone:
-        shutil.rmtree(gone, ignore_errors=True)
-        folder.rename(gone)
-    shutil.rmtree(gone)
-    return True
 
 
 def _remove_files(paths: list[Path]) -> bool:

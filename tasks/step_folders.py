@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import JsonValue
 
 from graftline.digests import file_sha256, json_sha256
@@ -132,6 +132,25 @@ def listed(folder: Path) -> frozenset[str]:
         return frozenset(files.values())
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return frozenset()
+
+
+def if_unlocked(lock: Path, remove: Callable[[], bool]) -> bool:
+    """The outcome of `remove` under a lock; False, and nothing done, while somebody else has it."""
+    try:
+        with FileLock(lock, timeout=0):
+            return remove()
+    except Timeout:
+        return False
+
+
+def remove_folder(folder: Path) -> bool:
+    """Remove a folder that may look finished: by another name first, so that a kill leaves no half of it."""
+    gone = folder.with_name(f".{folder.name.strip('.').partition('.')[0]}.damaged")
+    if folder != gone:
+        shutil.rmtree(gone, ignore_errors=True)
+        folder.rename(gone)
+    shutil.rmtree(gone)
+    return True
 
 
 def _make(

@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from graftline.errors import SettingsError
-from graftline.settings.faults import Origin, refusal
-from graftline.settings.reading import read_yaml
+from graftline.settings.reading import read_section
 from graftline.settings.sections import Section
 
 NOTIFICATIONS = "mlflow/notifications.yaml"
@@ -41,13 +39,4 @@ def read_notifications(path: Path) -> Notifications:
 
     Raises: SettingsError naming the file, the key, what stands there and what is expected.
     """
-    try:
-        tree = read_yaml(path)
-    except FileNotFoundError:
-        return Notifications()
-    if not isinstance(tree, dict | None):
-        raise SettingsError(f"{path}: holds {type(tree).__name__}, expected keys such as verdict:; mend the file")
-    try:
-        return Notifications.model_validate(tree or {})
-    except ValidationError as error:
-        raise refusal(error, Notifications, Origin(str(path), path), verb="notifications") from None
+    return read_section(path, Notifications, such_as="verdict", verb="notifications")

@@ -1,9 +1,10 @@
 """Reading the settings file, and what is said of a faulty one."""
 
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
-from pydantic import JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from graftline.errors import SettingsError
 from graftline.settings.adaptation import AdaptationSettings
@@ -14,6 +15,8 @@ from graftline.wording import nearest
 
 # The settings file of a project.
 PARAMS = "params.yaml"
+
+Form = TypeVar("Form", bound=BaseModel)
 
 
 def read_settings(path: Path, assignments: list[str] | None = None) -> Settings:
@@ -54,6 +57,24 @@ def read_yaml(path: Path) -> JsonValue:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not readable as YAML ({' '.join(str(error).split())}); mend the file") from None
     return value
+
+
+def read_section(path: Path, form: type[Form], *, such_as: str, verb: str) -> Form:
+    """The settings in a file of their own; without the file the defaults.
+
+    `such_as` is a key of theirs, and `verb` what `graftline settings` calls them.
+    Raises: SettingsError naming the file, the key, what stands there and what is expected.
+    """
+    try:
+        tree = read_yaml(path)
+    except FileNotFoundError:
+        return form()
+    if not isinstance(tree, dict | None):
+        raise SettingsError(f"{path}: holds {type(tree).__name__}, expected keys such as {such_as}:; mend the file")
+    try:
+        return form.model_validate(tree or {})
+    except ValidationError as error:
+        raise refusal(error, form, Origin(str(path), path), verb=verb) from None
 
 
 def parse_settings(tree: JsonValue, source: str) -> Settings:

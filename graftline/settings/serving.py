@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from graftline.errors import SettingsError
-from graftline.settings.faults import Origin, refusal
-from graftline.settings.reading import read_yaml
+from graftline.settings.reading import read_section
 from graftline.settings.sections import Section
 
 SERVING = "mlflow/serving.yaml"
@@ -74,13 +72,4 @@ def read_serving(path: Path) -> Serving:
 
     Raises: SettingsError naming the file, the key, what stands there and what is expected.
     """
-    try:
-        tree = read_yaml(path)
-    except FileNotFoundError:
-        return Serving()
-    if not isinstance(tree, dict | None):
-        raise SettingsError(f"{path}: holds {type(tree).__name__}, expected keys such as limits:; mend the file")
-    try:
-        return Serving.model_validate(tree or {})
-    except ValidationError as error:
-        raise refusal(error, Serving, Origin(str(path), path), verb="serving") from None
+    return read_section(path, Serving, such_as="limits", verb="serving")

@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from graftline.digests import json_sha256
 from graftline.errors import SettingsError
 from graftline.evaluation.scoring import Scoring
 from graftline.settings import Task
-from graftline.settings.faults import Origin, refusal
-from graftline.settings.reading import read_yaml
+from graftline.settings.reading import read_section
 from graftline.settings.sections import Section, Share
 
 POLICY = "mlflow/promotion.yaml"
@@ -193,13 +192,4 @@ def read_policy(path: Path) -> Policy:
 
     Raises: SettingsError naming the file, the key, what stands there and what is expected.
     """
-    try:
-        tree = read_yaml(path)
-    except FileNotFoundError:
-        return Policy()
-    if not isinstance(tree, dict | None):
-        raise SettingsError(f"{path}: holds {type(tree).__name__}, expected keys such as floors:; mend the file")
-    try:
-        return Policy.model_validate(tree or {})
-    except ValidationError as error:
-        raise refusal(error, Policy, Origin(str(path), path), verb="policy") from None
+    return read_section(path, Policy, such_as="floors", verb="policy")

@@ -6,12 +6,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from graftline.digests import json_sha256
-from graftline.errors import SettingsError
-from graftline.settings.faults import Origin, refusal
-from graftline.settings.reading import read_yaml
+from graftline.settings.reading import read_section
 from graftline.settings.sections import Section, Share
 
 RETRAINING = "mlflow/retraining.yaml"
@@ -51,16 +49,7 @@ def read_retraining(path: Path) -> RetrainingPolicy:
 
     Raises: SettingsError naming the file, the key, what stands there and what is expected.
     """
-    try:
-        tree = read_yaml(path)
-    except FileNotFoundError:
-        return RetrainingPolicy()
-    if not isinstance(tree, dict | None):
-        raise SettingsError(f"{path}: holds {type(tree).__name__}, expected keys such as triggers:; mend the file")
-    try:
-        return RetrainingPolicy.model_validate(tree or {})
-    except ValidationError as error:
-        raise refusal(error, RetrainingPolicy, Origin(str(path), path), verb="policy") from None
+    return read_section(path, RetrainingPolicy, such_as="triggers", verb="retraining")
 
 
 @dataclass(frozen=True)

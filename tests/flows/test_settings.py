@@ -1,11 +1,19 @@
 """`graftline settings`: all, a section, one, or the nearest to a mistyped one."""
 
 import json
+import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from graftline.errors import SettingsError
 from graftline.flows.cli import app
+from graftline.settings.notifications import read_notifications
+from graftline.settings.serving import read_serving
+from graftline.verdict.policy import read_policy
+from graftline.watching.retraining import read_retraining
 
 
 def told(*arguments: str) -> str:
@@ -47,3 +55,20 @@ def test_an_unknown_key_ends_with_2_and_the_nearest(typed: str, meant: str) -> N
     assert done.exit_code == 2
     assert done.stderr.startswith(f"graftline: settings {typed}: there is no such setting or section; ")
     assert meant in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("read", "known"),
+    [(read_policy, "policy.floors.accuracy"), (read_serving, "serving.batching"),
+     (read_retraining, "retraining.triggers"), (read_notifications, "notifications.verdict")],
+)  # fmt: skip
+def test_the_command_that_a_faulty_file_is_answered_with_explains_that_file(
+    read: Callable[[Path], object], known: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "faulty.yaml"
+    file.write_text("wanted: 1")
+    with pytest.raises(SettingsError) as refused:
+        read(file)
+    (name,) = re.findall(r"`graftline settings (\w+)`", str(refused.value))
+    assert known in told(name)
+    assert known not in told()
