@@ -105,7 +105,12 @@ def runs_under_way(deployment: str) -> dict[str, datetime]:
         found = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(of))
     # Prefect plans a day of scheduled runs in advance.
     begun = [one for one in found if one.state_type != "SCHEDULED" or not one.auto_scheduled]
-    return {str(one.id): one.start_time or one.created or datetime.now(UTC) for one in begun}
+    return {str(one.id): _plain(one.start_time or one.created) or datetime.now(UTC) for one in begun}
+
+
+def _plain(moment: datetime | None) -> datetime | None:
+    """Prefect's moments are pendulum's, whose differences cannot be divided by a plain timedelta."""
+    return datetime.fromtimestamp(moment.timestamp(), UTC) if moment else None
 
 
 def start(name: str, deployment: str, choice: Choice) -> str | None:
