@@ -177,6 +177,7 @@ def _result(name: str, watched: Watched, page: Path, run_id: str) -> dict[str, J
         f"{len(watched.new)} new looks of {len(watched.looks)}, at {sum(look.rows for look in watched.new):,} rows",
         f"promised {newest.promised:.4f}; true {score_in_words(newest) or 'not known, no labels yet'}",
         *([f"estimated without labels {estimate_in_words(newest)}"] if newest.estimated is not None else []),
+        *([f"note: {note}"] if (note := watched.reference.about.note) else []),
         f"page: {page}",
     ]
     score = newest.score
@@ -195,6 +196,7 @@ def _result(name: str, watched: Watched, page: Path, run_id: str) -> dict[str, J
         "estimated": newest.estimated,
         "estimated_error": newest.estimated_error,
         "run_id": run_id,
+        "note": watched.reference.about.note,
         "page": str(page),
         "answer": answer,
         "summary": "\n".join(facts),

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import platform
 import shutil
 import sys
@@ -15,25 +14,17 @@ import yaml
 from pydantic import JsonValue
 
 from graftline.errors import RegistryRefusedError, ReproductionError
-from graftline.settings import DataSettings
-from graftline.tasks.children import run_child
-from graftline.tasks.data.dvc_folder import LOCAL_CONFIG, cache_folder, dvc_folder
 from graftline.tasks.own_code import PACKAGE, command_line_of
+from graftline.tasks.past_project import lay_out, recorded_by, run_in
 from graftline.tasks.registry.manifest import require_as_judged
 from graftline.tasks.registry.versions import champion_of, get_version, open_model
-from graftline.tasks.steps.data_version import named_version, pointer_of
-from graftline.tasks.steps.tracked_run import PROVENANCE
 from graftline.tasks.tracking.environment import build_environment, differing_from
-from graftline.tasks.tracking.git import git, refusal
 from graftline.tasks.tracking.provenance import gpu, processor
 from graftline.tasks.tracking.requirements import LOCK, installed_libraries, read_requirements
-from graftline.tasks.tracking.server import client
 from graftline.tasks.workspace import Workspace
 
 # In the order of the line, so that the first difference is where it began.
 COMPARED = ("split_sha256", "test_sha256", "weights_sha256", "predictions_sha256")
-# Servers of the original surroundings: a repetition uses neither.
-FOREIGN = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL")
 # The command line for a commit that holds no code of its own.
 INSTALLED = "graftline.flows"
 
@@ -61,8 +52,7 @@ def original(workspace: Workspace, model: str, version: int | None) -> Original:
         raise RegistryRefusedError(f"{model}: has no champion to reproduce; name a version with --version")
     registered = get_version(model, version)
     require_as_judged(workspace, model, version)
-    path = client().download_artifacts(str(registered.run_id), PROVENANCE)
-    recorded = json.loads(Path(path).read_text(encoding="utf-8"))
+    recorded = recorded_by(str(registered.run_id))
     if not recorded.get("git_commit") and (why := recorded.get("git_refusal")):
         raise RegistryRefusedError(
             f"{model} version {version}: its commit is not known, for when it was made {why}; then make another,"
@@ -85,21 +75,19 @@ def repeat(workspace: Workspace, original: Original, folder: Path) -> dict[str, 
     recorded = original.provenance
     commit, version = str(recorded["git_commit"]), str(recorded["data_version"])
     logger.info("checking out commit %s into %s", commit[:12], folder)
-    _check_out(workspace.root, commit, folder, original)
-    project = folder / str(recorded.get("project_folder", git(workspace.root, "rev-parse", "--show-prefix") or ""))
-    _require_data_version(project, version, original)
+    of = f"{original.model} version {original.version}"
+    project = lay_out(workspace.root, recorded, folder, of=of)
     settings = cast("dict[str, dict[str, JsonValue]]", recorded["settings"])
     _share_base_model(
         workspace.root, project, digest=str(recorded["base_model_sha256"]), uri=str(settings["base_model"]["uri"])
     )
-    _share_data(workspace.root, folder, project)
     settings["adaptation"]["threads"] = recorded["threads"]
     params = project / "params.reproduced.yaml"
     params.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
     python, module, path = _command_line_for(project, folder.with_name("environment"))
     logger.info("running the line again with data version %s", version)
     command = [str(python), "-m", module, "adapt", "--params", params.name, "--json"]
-    return cast("dict[str, JsonValue]", json.loads(_run(command, project, original, path).splitlines()[-1]))
+    return cast("dict[str, JsonValue]", json.loads(run_in(command, project, of, path).splitlines()[-1]))
 
 
 def compare(original: Original, repeated: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
@@ -132,43 +120,6 @@ def _suspects(recorded: Mapping[str, JsonValue]) -> str:
     return "; ".join(found) or "nothing recorded explains it: please report this"
 
 
-def _require_data_version(folder: Path, version: str, original: Original) -> None:
-    settings = cast("dict[str, dict[str, JsonValue]]", original.provenance["settings"])
-    data = DataSettings.model_validate(settings["data"]).folder
-    pointer = pointer_of(data)
-    named = named_version(folder / pointer, data)
-    if named != version or original.provenance["data_modified"]:
-        raise ReproductionError(
-            f"{original.model} version {original.version}: was made from data version {version}"
-            f"{' with changed files' if original.provenance['data_modified'] else ''}, but its commit's {pointer}"
-            f" names {named}; it cannot be repeated: commit {pointer} before a run that shall be repeatable"
-        )
-
-
-def _check_out(root: Path, commit: str, folder: Path, original: Original) -> None:
-    """Lay out a commit of the repository that `root` lies in; the new one borrows its objects.
-
-    No clone: from a shallow repository, or of a commit that no branch holds any more, there is none.
-    """
-    if why := refusal(root):
-        raise ReproductionError(f"{original.model} version {original.version}: {why}")
-    if git(root, "cat-file", "-e", f"{commit}^{{commit}}") is None:
-        is_shallow = git(root, "rev-parse", "--is-shallow-repository") == "true"
-        fetch = "git fetch --unshallow" if is_shallow else "git fetch --all"
-        raise ReproductionError(
-            f"{original.model} version {original.version}: was made from commit {commit}, which this"
-            f" {'shallow ' if is_shallow else ''}repository does not hold; run `{fetch}`, then again"
-        )
-    borrowed = (root / str(git(root, "rev-parse", "--git-path", "objects"))).resolve()
-    kind = git(root, "rev-parse", "--show-object-format") or "sha1"
-    _run(["git", "init", "--quiet", f"--object-format={kind}", str(folder)], root, original)
-    (folder / ".git" / "objects" / "info" / "alternates").write_text(f"{borrowed}\n", encoding="utf-8")
-    shallow = root / str(git(root, "rev-parse", "--git-path", "shallow"))
-    if shallow.is_file():
-        shutil.copyfile(shallow, folder / ".git" / "shallow")
-    _run(["git", "checkout", "--quiet", "--detach", commit], folder, original)
-
-
 def _share_base_model(root: Path, project: Path, *, digest: str, uri: str) -> None:
     """Spare the download of the base model, or bring its folder, which git may not hold.
 
@@ -180,19 +131,6 @@ def _share_base_model(root: Path, project: Path, *, digest: str, uri: str) -> No
         shutil.copytree(root / stored, project / stored)
     elif uri.startswith("path:") and (root / folder).is_dir() and not (project / folder).exists():
         shutil.copytree(root / folder, project / folder)
-
-
-def _share_data(root: Path, folder: Path, project: Path) -> None:
-    """Spare the download of the data: the commit's pointer decides whether the bytes are right."""
-    cache = cache_folder(root)
-    if cache.is_dir():
-        # By hand, because DVC cannot write a path that is not ASCII.
-        above = git(root, "rev-parse", "--show-toplevel")
-        shared = dvc_folder(root).parent
-        is_inside = above is not None and shared.is_relative_to(Path(above).resolve())
-        place = folder / shared.relative_to(Path(str(above)).resolve()) if is_inside else project
-        (place / ".dvc").mkdir(exist_ok=True)
-        (place / ".dvc" / LOCAL_CONFIG).write_text(f'[cache]\n    dir = "{cache.resolve()}"\n', encoding="utf-8")
 
 
 def _command_line_for(project: Path, environment: Path) -> tuple[Path, str, Path | None]:
@@ -207,17 +145,3 @@ def _command_line_for(project: Path, environment: Path) -> tuple[Path, str, Path
         return here, INSTALLED, PACKAGE.parent
     logger.info("making an environment from %s: %d differ here (%s)", LOCK, len(differing), ", ".join(differing[:3]))
     return build_environment(project / LOCK, environment), INSTALLED, None
-
-
-def _run(command: list[str], folder: Path, original: Original, path: Path | None = None) -> str:
-    environment = {name: value for name, value in os.environ.items() if name not in (*FOREIGN, "PYTHONPATH")}
-    if path:
-        # The code of that commit, not of the project that this process runs from.
-        environment["PYTHONPATH"] = str(path)
-    done = run_child(command, folder=folder, environment=environment)
-    if done.returncode != 0:
-        raise ReproductionError(
-            f"{original.model} version {original.version}: `{' '.join(command[:4])}` ended with exit code"
-            f" {done.returncode} in {folder}, expected 0; its messages stand above"
-        )
-    return done.stdout

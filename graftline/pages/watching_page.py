@@ -54,6 +54,8 @@ class WatchPage:
     pictures: Sequence[tuple[str, bytes]]
     """Each with its title."""
     alarm_chance: float
+    note: str
+    """Why the held-out rows are not those that the version was judged on, if they are not."""
 
     @property
     def alarms(self) -> list[SignalShown]:

@@ -10,6 +10,8 @@ from graftline.settings.sections import Section
 
 SERVING = "mlflow/serving.yaml"
 MEBIBYTE = 2**20
+# A name, an address of IPv4, or one of IPv6 as the header has it.
+HOST = r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])$"
 
 Kept = Literal["digest", "facts", "features", "input"]
 KEPT: tuple[Kept, ...] = ("digest", "facts", "features", "input")
@@ -62,9 +64,9 @@ class Serving(Section):
     limits: RequestLimits = RequestLimits()
     batching: Batching = Batching()
     log: ServedLog = ServedLog()
-    hosts: tuple[Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9.-]+$")], ...] = ("127.0.0.1", "localhost")
-    """The names by which the server may be asked, without port. A request for another one (Host) gets 400, so that no
-    web page can give its own name this machine's address."""
+    hosts: tuple[Annotated[str, Field(pattern=HOST)], ...] = ("127.0.0.1", "localhost", "[::1]")
+    """The names by which the server may be asked, without port, an address of IPv6 in brackets. A request for another
+    one (Host) gets 400, so that no web page can give its own name this machine's address."""
 
 
 def read_serving(path: Path) -> Serving:

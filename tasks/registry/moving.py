@@ -30,6 +30,7 @@ from graftline.tasks.registry.versions import versions_of
 from graftline.tasks.state.folder import Folder
 from graftline.tasks.state.shared import STATE, State, shared_state
 from graftline.tasks.tracking.addresses import without_password
+from graftline.tasks.tracking.pages import as_description
 from graftline.tasks.tracking.server import client, experiment_of, if_there, tracking_uri
 from graftline.tasks.workspace import Workspace
 
@@ -193,7 +194,7 @@ def _bring_names(registries: Registries, model: str) -> None:
     for name, value in found.tags.items():
         registries.target.set_registered_model_tag(model, name, value)
     if found.description:
-        registries.target.update_registered_model(model, found.description)
+        registries.target.update_registered_model(model, as_description(found.description))
     for alias, number in found.aliases.items():
         registries.target.set_registered_model_alias(model, alias, str(number))
 

@@ -113,6 +113,7 @@ def _page(about: About, looks: Sequence[Look]) -> WatchPage:
             ("True and estimated score", score_picture(days, scores, estimates, newest.promised)),
         ],
         alarm_chance=YEARLY_CHANCE,
+        note=about.note,
     )
 
 

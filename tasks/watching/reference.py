@@ -16,11 +16,12 @@ from graftline.compute.threads import thread_count
 from graftline.data.targets import labels_in
 from graftline.files import write_json
 from graftline.settings import Settings, Task
-from graftline.tasks.data.accepted_rows import ValidatedData, questions, raw_inputs, read_split, split_targets
+from graftline.tasks.data.accepted_rows import questions, raw_inputs, read_split, split_targets
 from graftline.tasks.registry.manifest import judged_files
 from graftline.tasks.registry.named import NamedVersion
 from graftline.tasks.serving.trial import score_in_fresh_process
 from graftline.tasks.step_folders import produce
+from graftline.tasks.watching.held_out import HeldOutRows
 from graftline.tasks.workspace import Workspace
 from graftline.watching.features import Vectors, median_distance
 from graftline.watching.looks import Rows
@@ -56,6 +57,8 @@ class About:
     """How far off a number may be to count as right."""
     rows: int
     test_sha256: str
+    note: str = ""
+    """Why the rows are not those that the version was judged on, if they are not."""
 
     def right(self, answers: Sequence[str], labels: Sequence[str]) -> "Floats":
         """How good each answer is, between 0 and 1: (rows,)."""
@@ -80,23 +83,24 @@ class Reference:
     """How good each answer is: (rows,)."""
 
 
-def reference_of(workspace: Workspace, settings: Settings, data: ValidatedData, version: NamedVersion) -> Reference:
-    """Ask the version itself, in a process of its own with its own code, for the rows that are held out now.
+def reference_of(workspace: Workspace, settings: Settings, held_out: HeldOutRows, version: NamedVersion) -> Reference:
+    """Ask the version itself, in a process of its own with its own code, for these rows.
 
     Raises: RegistryRefusedError if it does not answer; ChangedFilesError if its files are others than were judged.
     """
 
     def build(folder: Path) -> None:
-        reference = _asked(workspace, settings, data, version)
+        reference = _asked(workspace, settings, held_out, version)
         write_json(folder / ABOUT, TypeAdapter(About).dump_python(reference.about, mode="json"))
         (folder / ROWS).write_bytes(packed(reference.rows, right=reference.right))
 
+    data = held_out.data
     folder = produce(
         workspace,
         STEP,
         depends_on={
             "model": version.model, "version": version.number, "weights": version.weights_sha256,
-            "run_id": version.version.run_id, "data": data.sha256, "test": data.test_sha256,
+            "run_id": version.version.run_id, "data": data.sha256, "test": data.test_sha256, "note": held_out.note,
         },
         code=("graftline.tasks.watching.reference",),
         libraries=("torch", "transformers", "numpy"),
@@ -158,20 +162,22 @@ def unpacked(content: bytes) -> "tuple[Rows, Mapping[str, np.ndarray[Any, Any]]]
     return rows, parts
 
 
-def _asked(workspace: Workspace, settings: Settings, data: ValidatedData, version: NamedVersion) -> Reference:
+def _asked(workspace: Workspace, settings: Settings, held_out: HeldOutRows, version: NamedVersion) -> Reference:
+    place, data = held_out.workspace, held_out.data
     files = judged_files(workspace, version.model, version.number)
     threads = thread_count(settings.adaptation.threads)
-    asked = questions(workspace, data, "test")
+    asked = questions(place, data, "test")
     scored = score_in_fresh_process(workspace, version.uri, asked, threads=threads, files=files, with_vectors=True)
     predictions, labels = scored.predictions, tuple(scored.labels)
     answered = TASKS[scored.task].outputs.answered(predictions, labels)
     answers = _as_logged(scored.task, answered)
-    facts = [facts_of(raw, data.kind) for raw in raw_inputs(workspace, data, "test")]
+    facts = [facts_of(raw, data.kind) for raw in raw_inputs(place, data, "test")]
     names = tuple(sorted(set().union(*facts)))
     near = _near(predictions, split_targets(data, "test").numpy()) if scored.task == "regression" else None
     about = About(
         version.model, version.number, str(version.version.run_id), scored.task, labels, data.label_separator, names,
         1.0 if scored.vectors is None else median_distance(scored.vectors), 0.0, near, len(answers), data.test_sha256,
+        held_out.note,
     )  # fmt: skip
     right = about.right(answers, read_split(data, "test", ["target"])["target"])
     about = TypeAdapter(About).validate_python({**asdict(about), "promised": float(right.mean())})

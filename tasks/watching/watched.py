@@ -5,17 +5,15 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
-from graftline.errors import DataRefusedError, RegistryRefusedError, SettingsError
+from graftline.errors import DataRefusedError, SettingsError
 from graftline.settings import Settings
 from graftline.tasks.registry.named import NamedVersion, VersionName, find_named
 from graftline.tasks.registry.versions import CHAMPION
 from graftline.tasks.serving.request_log import read_served, served_days
 from graftline.tasks.state.folders import FOREVER_SECONDS
 from graftline.tasks.step_uses import noting_uses
-from graftline.tasks.steps.compare_versions import other_split
-from graftline.tasks.steps.data_version import data_version
-from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.watching.feedback import read_feedback
+from graftline.tasks.watching.held_out import judged_rows
 from graftline.tasks.watching.kept_looks import ImaginedLooks, KeptLooks, Look, room_of
 from graftline.tasks.watching.looking import DAY, Served, look_at
 from graftline.tasks.watching.reference import Reference, reference_of
@@ -110,10 +108,5 @@ def _rows_of(workspace: Workspace, version: NamedVersion, day: date) -> "pa.Tabl
 
 def _new_reference(workspace: Workspace, settings: Settings, version: NamedVersion) -> Reference:
     logger.info("watch: asking %s for the held-out rows, in a process of its own", version)
-    with noting_uses(workspace, settings.registry.model):
-        data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
-        if why := other_split(version, settings, data):
-            raise RegistryRefusedError(
-                f"{why}: no reference for what it answers; watch it with the settings that it was trained with"
-            )
-        return reference_of(workspace, settings, data, version)
+    with noting_uses(workspace, settings.registry.model), judged_rows(workspace, settings, version) as held_out:
+        return reference_of(workspace, settings, held_out, version)

@@ -27,6 +27,7 @@ from graftline.flows.watch import watch
 from graftline.settings import PARAMS
 from graftline.tasks.registry.named import VersionName, find_named
 from graftline.tasks.watching.candidates import data_events, past_candidates
+from graftline.tasks.watching.held_out import HeldOutRows
 from graftline.tasks.watching.reference import Reference, reference_of
 from graftline.watching.retraining import RETRAINING
 from tests.support.served_log import FIRST_DAY, serve_days
@@ -42,7 +43,8 @@ def served(adapted: Line, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     """A tiny project whose champion answered six days like the held-out rows, and four that are not."""
     monkeypatch.chdir(adapted.workspace.root)
     version = find_named(adapted.workspace, VersionName(MODEL, "champion"))
-    reference: Reference = reference_of(adapted.workspace, adapted.settings, adapted.data, version)
+    held_out = HeldOutRows(adapted.workspace, adapted.data)
+    reference: Reference = reference_of(adapted.workspace, adapted.settings, held_out, version)
     serve_days(adapted.workspace, reference, 6)
     serve_days(adapted.workspace, reference, 4, moved=2.0, first=FIRST_DAY + timedelta(days=6))
     yield adapted

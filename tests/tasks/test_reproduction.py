@@ -9,7 +9,8 @@ from pydantic import JsonValue
 from benchmarks.scores.projects import git
 from graftline.errors import ReproductionError
 from graftline.tasks.own_code import command_line_of
-from graftline.tasks.reproduction import Original, _check_out, _share_base_model, _suspects
+from graftline.tasks.past_project import check_out
+from graftline.tasks.reproduction import _share_base_model, _suspects
 from graftline.tasks.tracking.git import git as ask_git
 from graftline.tasks.tracking.provenance import processor
 
@@ -44,7 +45,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 def laid_out(root: Path, commit: str, folder: Path) -> str:
-    _check_out(root, commit, folder, Original("model", 1, {}, {}))
+    check_out(root, commit, folder, "model version 1")
     return (folder / "params.yaml").read_text()
 
 

@@ -83,6 +83,14 @@ def test_each_row_of_the_log_has_its_own_vector(here: Workspace) -> None:
     assert {row["id"]: row["features"] for row in rows(here)} == {str(n): [float(n), 3.0] for n in range(1, 9)}
 
 
+@pytest.mark.parametrize(("name", "status"), [("[::1]:80", 200), ("127.0.0.1:80", 200), ("elsewhere", 400)])
+def test_it_may_be_asked_by_the_names_of_this_machine(here: Workspace, name: str, status: int) -> None:
+    async def work(client: httpx.AsyncClient, live: StandIn, front: Front) -> int:
+        return (await client.get("/version", headers={"host": name})).status_code
+
+    assert run(here, work) == status
+
+
 def test_the_version_that_answers_is_told_and_counted(here: Workspace) -> None:
     async def work(client: httpx.AsyncClient, live: StandIn, front: Front) -> None:
         await post(client, "a", "b")

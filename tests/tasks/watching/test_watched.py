@@ -11,24 +11,27 @@ import pytest
 from mlflow import MlflowClient
 from pyarrow import parquet
 
+from benchmarks.scores.projects import write_data_pointer
 from graftline.errors import DataRefusedError, RegistryRefusedError, SettingsError
 from graftline.settings import DataSettings
+from graftline.tasks.data.dvc_folder import objects_folder
 from graftline.tasks.registry.named import VersionName, find_named
 from graftline.tasks.watching.feedback import read_feedback
+from graftline.tasks.watching.held_out import HeldOutRows
 from graftline.tasks.watching.looking import promised_by
 from graftline.tasks.watching.page import log_looks, write_page
 from graftline.tasks.watching.reference import Reference, reference_of
 from graftline.tasks.watching.watched import Watched, newest_over, watch_champion
 from graftline.tasks.workspace import Workspace
 from tests.support.served_log import FIRST_DAY, ServedDay, serve_days, served_file
-from tests.support.tiny_project import MODEL, Line
+from tests.support.tiny_project import MODEL, ROWS, Line, rows_as_csv
 
 
 @pytest.fixture
 def reference(adapted: Line) -> Iterator[Reference]:
     """Of the champion of a tiny project; what tests write about it goes afterwards."""
     version = find_named(adapted.workspace, VersionName(MODEL, "champion"))
-    yield reference_of(adapted.workspace, adapted.settings, adapted.data, version)
+    yield reference_of(adapted.workspace, adapted.settings, HeldOutRows(adapted.workspace, adapted.data), version)
     for folder in ("artifacts/served", "artifacts/watch", "feedback"):
         shutil.rmtree(adapted.workspace.root / folder, ignore_errors=True)
 
@@ -144,6 +147,40 @@ def test_a_split_that_changed_is_no_reference(adapted: Line, reference: Referenc
     changed = adapted.settings.model_copy(update={"data": data})
     with pytest.raises(RegistryRefusedError, match=r"another split .* may be rows that it learned from"):
         watch_champion(adapted.workspace, changed, MODEL, FIRST_DAY, margin=0)
+
+
+@pytest.fixture
+def later_data(adapted: Line) -> Iterator[Path]:
+    """The project has gone on to a next version of its data. Gives: the cache's listing of the one before."""
+    root, before = adapted.workspace.root, rows_as_csv()
+    listing = objects_folder(root) / adapted.data.data.version[:2] / f"{adapted.data.data.version[2:]}.dir"
+    content, pointer = listing.read_bytes(), (root / "data.dvc").read_text()
+    (root / "data" / "rows.csv").write_text(rows_as_csv(ROWS + 40))
+    write_data_pointer(root)
+    yield listing
+    (root / "data" / "rows.csv").write_text(before)
+    (root / "data.dvc").write_text(pointer)
+    listing.write_bytes(content)
+
+
+@pytest.mark.usefixtures("later_data")
+def test_after_the_data_have_gone_on_the_reference_is_what_the_version_was_judged_on(
+    adapted: Line, reference: Reference
+) -> None:
+    serve_days(adapted.workspace, reference, 1)
+    about = watch(adapted, 1).reference.about
+    assert (about.test_sha256, about.note) == (adapted.data.test_sha256, "")
+
+
+def test_where_its_data_are_not_to_be_had_the_watch_says_so(
+    adapted: Line, reference: Reference, later_data: Path
+) -> None:
+    later_data.unlink()
+    serve_days(adapted.workspace, reference, 1)
+    watched = watch(adapted, 1)
+    assert watched.reference.about.test_sha256 != adapted.data.test_sha256
+    assert "its own data version" in watched.reference.about.note
+    assert "is not to be had" in write_page(adapted.workspace, watched.reference.about, watched.looks).read_text()
 
 
 def test_labels_that_come_later_are_joined_by_id_and_counted_once(adapted: Line, reference: Reference) -> None:
