@@ -1,7 +1,7 @@
 """Processes that end with this one, also when it is killed: nothing of ours outlives who asked for it."""
 
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,6 +14,7 @@ tries=75
 while [ $tries -gt 0 ] && kill -s 0 -- "$1" 2>/dev/null; do sleep 0.2; tries=$((tries - 1)); done
 kill -s KILL -- "$1"
 """
+LOOK_SECONDS = 1.0
 
 
 @contextmanager
@@ -44,9 +45,11 @@ def run_child(
     environment: Mapping[str, str],
     seconds: float | None = None,
     keep_errors: bool = False,
+    look: Callable[[int], None] | None = None,
 ) -> "subprocess.CompletedProcess[str]":
     """Run a program to its end and keep what it prints; it ends with us.
 
+    `look` is told its id every second, and may raise to end it.
     Raises: subprocess.TimeoutExpired.
     """
     process = subprocess.Popen(  # noqa: S603 - the command is ours
@@ -59,8 +62,18 @@ def run_child(
     )
     with process, ending_with_us(process.pid):
         try:
-            said, complained = process.communicate(timeout=seconds)
+            said, complained = _heard(process, seconds, look)
         except BaseException:
             process.kill()
             raise
     return subprocess.CompletedProcess(command, process.returncode, said, complained)
+
+
+def _heard(
+    process: "subprocess.Popen[str]", seconds: float | None, look: Callable[[int], None] | None
+) -> tuple[str, str]:
+    while look is not None:
+        with suppress(subprocess.TimeoutExpired):  # what was read until then is kept
+            return process.communicate(timeout=LOOK_SECONDS)
+        look(process.pid)
+    return process.communicate(timeout=seconds)

@@ -14,7 +14,7 @@ from graftline.base_models.lock import list_files
 from graftline.digests import CHUNK_BYTES
 from graftline.errors import BaseModelRefusedError, SettingsError
 from graftline.settings.addresses import address_of
-from graftline.tasks.base_models.pace import SourceUnavailableError
+from graftline.tasks.pace import SourceUnavailableError
 from graftline.tasks.progress import waiting
 from graftline.tasks.scratch import scratch_folder
 from graftline.tasks.workspace import Workspace

@@ -12,8 +12,8 @@ from graftline.base_models.vocabulary import check_vocabulary
 from graftline.digests import file_sha256
 from graftline.errors import BaseModelRefusedError
 from graftline.files import sync_folder
-from graftline.tasks.base_models.pace import at_pace
 from graftline.tasks.base_models.sources import Source, SourceFile, open_source
+from graftline.tasks.pace import at_pace
 from graftline.tasks.progress import Wait
 from graftline.tasks.shared_files import give_back, share
 from graftline.tasks.step_folders import Outcome

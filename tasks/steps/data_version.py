@@ -15,6 +15,7 @@ from graftline.errors import DataRefusedError
 from graftline.settings import DataSettings, Kind
 from graftline.tasks.data.dvc_folder import ignored_files, names_remote, objects_folder, open_repo
 from graftline.tasks.data.dvc_pointers import how_to_restore, how_to_version
+from graftline.tasks.data.fetching import NotFetchedError, fetch
 from graftline.tasks.data.files import (
     DataVersion,
     digest_of_rows,
@@ -24,6 +25,7 @@ from graftline.tasks.data.files import (
     table_path,
     version_of_files,
 )
+from graftline.tasks.pace import SourceUnavailableError
 from graftline.tasks.progress import waiting
 from graftline.tasks.step import step
 from graftline.tasks.workspace import Workspace
@@ -144,7 +146,7 @@ def _bring_version(folder: _Folder, table: Path, *, allow_modified: bool) -> tup
         found = folder.files()
         if wanted != found and _may_be_replaced(folder, wanted, found):
             logger.info("checking out version %s of the data", version)
-            _call_dvc(folder, "checkout", version)
+            _check_out(folder, version)
             found = folder.files()
             if wanted != found:
                 still = _differences(wanted, found)
@@ -197,7 +199,7 @@ def _fetch(folder: _Folder, version: str) -> dict[str, str]:
     listing = _listing(folder, version)
     if listing is None or not all(folder.cached(md5).is_file() for md5 in listing.values()):
         logger.info("fetching version %s of the data", version)
-        _call_dvc(folder, "fetch", version)
+        _bring_objects(folder, version)
         listing = _listing(folder, version)
     if listing is None:
         raise _not_to_be_had(folder, version, "the remote does not hold its listing")
@@ -208,13 +210,21 @@ def _fetch(folder: _Folder, version: str) -> dict[str, str]:
     return listing
 
 
-def _call_dvc(folder: _Folder, verb: Literal["fetch", "checkout"], version: str) -> None:
+def _bring_objects(folder: _Folder, version: str) -> None:
+    try:
+        with waiting(f"dvc fetch {folder.pointer}"):
+            fetch(folder.root, folder.root / folder.pointer)
+    except (NotFetchedError, SourceUnavailableError) as error:
+        raise _not_to_be_had(folder, version, str(error)) from None
+
+
+def _check_out(folder: _Folder, version: str) -> None:
     from dvc.exceptions import DvcException
 
     try:
-        with waiting(f"dvc {verb} {folder.pointer}"), open_repo(folder.root) as repo:
+        with waiting(f"dvc checkout {folder.pointer}"), open_repo(folder.root) as repo:
             # Absolute: DVC looks for a relative target in the process's folder, which may be another project.
-            getattr(repo, verb)(targets=[str((folder.root / folder.pointer).resolve())])
+            repo.checkout(targets=[str((folder.root / folder.pointer).resolve())])
     except (DvcException, OSError) as error:
         raise _not_to_be_had(folder, version, str(error)) from None
 

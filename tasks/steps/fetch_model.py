@@ -8,8 +8,8 @@ from filelock import FileLock
 from graftline.base_models.lock import LockedModel
 from graftline.errors import BaseModelRefusedError
 from graftline.tasks.base_models.locking import locked_model
-from graftline.tasks.base_models.pace import SourceUnavailableError
 from graftline.tasks.base_models.store import BaseModel, download, put_back, store_of, verify_base_model
+from graftline.tasks.pace import SourceUnavailableError
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import Outcome
 from graftline.tasks.step_uses import note_use

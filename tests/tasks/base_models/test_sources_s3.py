@@ -9,7 +9,7 @@ import pytest
 
 from graftline.errors import BaseModelRefusedError
 from graftline.tasks.base_models.locking import lock_model
-from graftline.tasks.base_models.pace import SourceUnavailableError
+from graftline.tasks.pace import SourceUnavailableError
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.workspace import Workspace
 from tests.support.servers import CuttingProxy, S3Server, free_ports, running_proxy, running_s3
@@ -83,7 +83,7 @@ def test_a_bucket_that_sends_a_byte_now_and_then_ends_the_try_and_is_gone_on_wit
 ) -> None:
     uri = upload(client, workspace.root / "model", "models", "slow")
     lock_and_forget(workspace, uri)
-    monkeypatch.setattr("graftline.tasks.base_models.pace.WINDOW_SECONDS", 1.0)
+    monkeypatch.setattr("graftline.tasks.pace.WINDOW_SECONDS", 1.0)
     target = int(server.url.rpartition(":")[2])
     with running_proxy(CuttingProxy(target, 0, cuts=0, trickle_after_bytes=1_000_000)) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")

@@ -4,6 +4,10 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,6 +20,7 @@ from graftline.tasks.data.dvc_folder import objects_folder
 from graftline.tasks.data.files import rows_sha256
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.workspace import Workspace
+from tests.support.servers import CuttingProxy, running_proxy
 from tests.support.tiers import sampled
 from tests.support.tiny_media_files import write_tiny_images
 
@@ -73,6 +78,43 @@ def test_a_fresh_clone_fetches_the_version(root: Path) -> None:
     shutil.rmtree(root / "data")
     assert version(root) == (False, ())
     assert (root / "data" / "table.csv").read_text() == "text,label\nrow 1,a\n"
+
+
+@pytest.fixture
+def slow(root: Path) -> Iterator[CuttingProxy]:
+    """The remote is a web server, which sends a byte now and then after the first four thousand of a connection."""
+    (root / "data" / "large.csv").write_text("text,label\n" + "a row\n" * 10_000)
+    dvc(root, "add", "data")
+    dvc(root, "push")
+    shutil.rmtree(root / ".dvc" / "cache")
+    shutil.rmtree(root / "data")
+    handler = partial(QuietHandler, directory=str(root / "remote"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with running_proxy(CuttingProxy(server.server_port, 0, cuts=0, trickle_after_bytes=4_000)) as proxy:
+            config = root / ".dvc" / "config"
+            config.write_text(config.read_text().replace("../remote", f"http://127.0.0.1:{proxy.port}"))
+            yield proxy
+        server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.full
+def test_a_remote_that_sends_a_byte_now_and_then_ends_the_run(
+    root: Path, slow: CuttingProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graftline.tasks.pace.WINDOW_SECONDS", 5.0)
+    with pytest.raises(DataRefusedError, match=r"remote of data\.dvc: [\d,]+ bytes came in \d+ seconds, expected"):
+        version(root)
+    assert slow.sent_bytes > 1_000, "it had begun"
+    monkeypatch.undo()
+    slow.trickle_after_bytes = None
+    assert version(root) == (False, ())
+    assert (root / "data" / "large.csv").stat().st_size > 60_000
 
 
 def test_another_saved_version_is_switched(root: Path) -> None:

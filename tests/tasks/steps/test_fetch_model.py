@@ -21,8 +21,8 @@ from graftline.errors import BaseModelRefusedError, GraftlineError, SettingsErro
 from graftline.files import files_below
 from graftline.flows.cli import app
 from graftline.tasks.base_models.locking import lock_model
-from graftline.tasks.base_models.pace import SourceUnavailableError
 from graftline.tasks.base_models.store import LOCK_FILE, BaseModel, verify_base_model
+from graftline.tasks.pace import SourceUnavailableError
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.workspace import Workspace
 from tests.support.tiny_model_files import flip_byte, write_model
@@ -348,7 +348,7 @@ def test_a_hub_that_sends_a_byte_now_and_then_is_told_apart_from_a_silent_one_an
 ) -> None:
     locked = lock_model(workspace, HUB_URI)
     forget_stored(workspace)
-    monkeypatch.setattr("graftline.tasks.base_models.pace.WINDOW_SECONDS", 1.0)
+    monkeypatch.setattr("graftline.tasks.pace.WINDOW_SECONDS", 1.0)
     hub.seconds_per_byte = 0.02
     slow = r"hf:.*: \d+ bytes came in 1 seconds, expected at least 4,000 a second; .* a fetch goes on where it stopped"
     with pytest.raises(SourceUnavailableError, match=slow):
