@@ -1,12 +1,15 @@
 """The end of MLflow's part of a run whose process is gone: started by the rule of `graftline deploy`."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from uuid import UUID
 
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
 from pydantic import JsonValue
 
+from graftline.flows.heartbeats import beating
 from graftline.flows.servers.lost_runs import is_over
 from graftline.tasks.tracking.left_runs import end_left, unfinished_runs
 from graftline.tasks.tracking.server import connect
@@ -20,7 +23,9 @@ def mend(run: str) -> dict[str, JsonValue]:
     Args:
         run: The id of Prefect's run.
     """
-    ended = end_tracked(run)
+    context = FlowRunContext.get()
+    with beating(context.flow_run) if context and context.flow_run else nullcontext():
+        ended = end_tracked(run)
     return {"run": run, "ended": list(ended)}
 
 

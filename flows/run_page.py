@@ -20,6 +20,7 @@ from prefect.states import Completed, Failed
 from pydantic import JsonValue
 
 from graftline.errors import GraftlineError
+from graftline.flows.heartbeats import beating
 from graftline.flows.notifying import notify
 from graftline.flows.servers.checkout import COMMIT, DIGITS, in_use
 from graftline.flows.servers.forms import offer_versions
@@ -75,6 +76,7 @@ def told(tell: Callable[[Result], Told]) -> Callable[[Callable[P, Result]], Call
             )
             try:
                 with (
+                    beating(run),
                     in_use(workspace.root),
                     living(workspace, str(run.id)),
                     stopped_as_prefect_does(),

@@ -19,8 +19,8 @@ from graftline.errors import GraftlineError
 from graftline.flows.servers.commands import POOL_TEMPLATE, WORK_POOL
 from graftline.flows.servers.forms import REACT, called, fill_in, find
 from graftline.flows.servers.lost_runs import UNDER_WAY, lost_state
-from graftline.flows.servers.plans import PLANNED, Plan, planned, read_tree
-from graftline.flows.servers.rules import ending_lost_runs, mending, reacting, set_rule
+from graftline.flows.servers.plans import PLANNED, Plan, Tree, planned, read_tree, tagged
+from graftline.flows.servers.rules import mending, reacting, set_rule, set_rules
 from graftline.settings import PARAMS, read_settings
 from graftline.tasks.workspace import Workspace
 
@@ -32,10 +32,10 @@ def prepare(params: Path) -> None:
     """
     with get_client(sync_client=True) as client:
         _set_work_pool(WORK_POOL)
-        _deploy(client, Path("prefect.yaml"))
+        _deploy(client, read_tree(Path("prefect.yaml").read_text(encoding="utf-8")))
         fill_in(client, Workspace(Path.cwd()), params)
         _end_lost_runs(client)
-        set_rule(client, ending_lost_runs())
+        set_rules(client)
         _close_loop(client, read_settings(params).registry.model)
 
 
@@ -46,15 +46,13 @@ def deploy_plan(params: Path, plan: Plan) -> list[str]:
     Raises: SettingsError if prefect.yaml is wrong; GraftlineError if the server takes less than all of it.
     """
     tree = planned(read_tree(Path("prefect.yaml").read_text(encoding="utf-8")), plan)
-    with get_client(sync_client=True) as client, NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
-        yaml.safe_dump(tree, file)
-        file.flush()
+    with get_client(sync_client=True) as client:
         if not _has_pool(client, plan.pool):
             _set_work_pool(plan.pool)
-        _deploy(client, Path(file.name))
+        _deploy(client, tree)
         branch = "" if plan.source.commit else plan.source.branch
         fill_in(client, Workspace(Path.cwd()), params, named=plan.model, branch=branch)
-        set_rule(client, ending_lost_runs())
+        set_rules(client)
         set_rule(client, mending(plan.model, client.read_deployment_by_name(f"mend/{plan.model}").id))
         _close_loop(client, plan.model, named=plan.model)
         deployed = client.read_deployments(deployment_filter=_of_tag(plan.model))
@@ -82,11 +80,14 @@ def open_variables(client: SyncPrefectClient, pool: str) -> list[str]:
     return sorted(template.get("variables", {}).get("properties", {}))
 
 
-def _deploy(client: SyncPrefectClient, file: Path) -> None:
-    """Deploy a prefect.yaml; what someone planned, or switched on, in the page stays so."""
+def _deploy(client: SyncPrefectClient, tree: Tree) -> None:
+    """Deploy what a prefect.yaml names, our flows with our tag; what the page planned or switched on stays so."""
     present = {one.id: one.schedules for one in client.read_deployments()}
     made_in_page = _made_in_page(client)
-    _prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(file))
+    with NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
+        yaml.safe_dump(tagged(tree), file)
+        file.flush()
+        _prefect("--no-prompt", "deploy", "--all", "--prefect-file", file.name)
     for deployment in client.read_deployments():
         keep_switched(client, deployment, present.get(deployment.id, []))
     _give_back(client, made_in_page)

@@ -7,11 +7,12 @@ import yaml
 
 from graftline.errors import SettingsError
 from graftline.flows.servers.commands import WORK_POOL
+from graftline.flows.servers.rules import OURS
 
 CHECKOUT = "graftline.flows.servers.checkout.checkout"
 # Those that train: one at a time, and at the commit that they were started for.
 TRAINING = ("adapt", "retrain")
-OURS = "graftline.flows."
+FLOWS = "graftline.flows."
 # Those of the loop, whose schedules `--loop` switches on.
 LOOP = ("watch", "react")
 # How Prefect treats a run that begins while the limit is reached.
@@ -62,12 +63,7 @@ MADE_BY = "graftline "
 
 
 def planned(tree: Tree, plan: Plan) -> Tree:
-    """prefect.yaml as it is deployed to a team's server: names, pool, checkout, schedule and limit are the plan's.
-
-    Raises: SettingsError if it has no deployments.
-    """
-    if not isinstance(tree, dict) or not tree.get("deployments"):
-        raise SettingsError("prefect.yaml: has no deployments, expected those that `graftline init` writes")
+    """prefect.yaml as it is deployed to a team's server: names, pool, checkout, schedule and limit are the plan's."""
     deployments = [*(_planned(one, plan) for one in tree["deployments"]), _mending(plan)]
     return {"name": plan.model, "deployments": deployments}
 
@@ -91,6 +87,17 @@ def _planned(deployment: Tree, plan: Plan) -> Tree:
     if name in LOOP and plan.loop:
         made["schedules"] = [{**one, "active": True} for one in deployment.get("schedules") or []]
     return made
+
+
+def tagged(tree: Tree) -> Tree:
+    """With our tag on the deployments of our flows: the rules that end lost runs go by it."""
+    return {**tree, "deployments": [_tagged(one) for one in tree["deployments"]]}
+
+
+def _tagged(deployment: Tree) -> Tree:
+    if not str(deployment.get("entrypoint")).startswith(FLOWS):
+        return deployment
+    return {**deployment, "tags": [*dict.fromkeys([*(deployment.get("tags") or []), OURS])]}
 
 
 def _mending(plan: Plan) -> Tree:
@@ -119,9 +126,11 @@ def _where(plan: Plan, *, waits: bool) -> Tree:
 
 
 def read_tree(text: str) -> Tree:
-    """Raises: SettingsError if it is no YAML."""
+    """Raises: SettingsError if it is no YAML, or has no deployments."""
     try:
-        tree: Tree = yaml.safe_load(text)
+        tree: Any = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise SettingsError(f"prefect.yaml: not readable ({' '.join(str(error).split())})") from None
+    if not isinstance(tree, dict) or not tree.get("deployments"):
+        raise SettingsError("prefect.yaml: has no deployments, expected those that `graftline init` writes")
     return tree

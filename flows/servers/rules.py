@@ -1,5 +1,6 @@
 """The rules of a Prefect server: what it does by itself at which events."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from uuid import UUID
 
@@ -11,12 +12,21 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
 from graftline.flows.events import ALARM, resource_of
-from graftline.flows.servers.reasons import LOST_AFTER
+from graftline.flows.servers.reasons import HEARTBEAT, LOST_AFTER
 
 LOST_RUNS = "End lost runs"
+# On all runs of Graftline, from the moment on when they are made.
+OURS = "graftline"
+# From a worker's taking a run to its beginning: an image may have to be pulled for it.
+BEGIN_SECONDS = 900
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
 # It has no process and sends no heartbeats until someone answers.
 WAITING = "Suspended"
+# As Prefect's own code names states, and thereby their events.
+TAKEN = ("Pending", "Submitting", "InfrastructurePending")
+RUNNING = ("Running", "Retrying")
+# What else may become of a run that was taken.
+WAITS = ("Scheduled", "Late", "AwaitingRetry", "AwaitingConcurrencySlot", "Resuming", "Paused", "Suspended")
 
 
 def set_rule(client: SyncPrefectClient, rule: Automation) -> None:
@@ -28,29 +38,67 @@ def set_rule(client: SyncPrefectClient, rule: Automation) -> None:
         client.update_automation(present.id, rule.model_copy(update={"enabled": present.enabled}))
 
 
+def set_rules(client: SyncPrefectClient) -> None:
+    """Give the server the rules about all runs of ours."""
+    for rule in (ending_lost_runs(), ending_runs_not_begun()):
+        set_rule(client, rule)
+
+
 def ending_lost_runs() -> Automation:
-    """The rule that ends a run whose process died without a word (https://docs.prefect.io/v3/advanced/detect-zombie-flows)."""
+    """The rule that ends a run whose process died without a word (https://docs.prefect.io/v3/advanced/detect-zombie-flows).
+
+    Prefect's own form of it hears nothing of a run that died before its first heartbeat.
+    """
+    return _ending(
+        LOST_RUNS,
+        "Ends a run of Graftline that has sent no heartbeat for a while: its process is gone.",
+        after={HEARTBEAT, *_events(RUNNING)},
+        heard={HEARTBEAT, *_events(ENDED), *_events([WAITING])},
+        seconds=LOST_AFTER,
+        message="No heartbeat: the run's process is gone; start it again: it resumes.",
+    )
+
+
+def ending_runs_not_begun() -> Automation:
+    """The rule for a run whose worker died between taking and beginning it."""
+    return _ending(
+        "End runs that do not begin",
+        "Ends a run of Graftline that a worker took and that did not begin: the worker, or its machine, is gone.",
+        after=_events(TAKEN),
+        heard=_events([*RUNNING, "Cancelling", *ENDED, *WAITS]),
+        seconds=BEGIN_SECONDS,
+        message="A worker took it, and it did not begin: see the worker's log, and start it again.",
+    )
+
+
+def _ending(
+    name: str, description: str, *, after: set[str], heard: set[str], seconds: float, message: str
+) -> Automation:
+    """Of our runs alone: those of others send heartbeats as seldom as they like."""
     return Automation(
-        name=LOST_RUNS,
-        description="Ends a run that has sent no heartbeat for a while: its process is gone.",
+        name=name,
+        description=description,
         trigger=EventTrigger(
-            after={"prefect.flow-run.heartbeat"},
-            expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{state}" for state in (*ENDED, WAITING))},
+            after=after,
+            expect=heard,
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            match_related=ResourceSpecification({**tag_resource(OURS)}),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=timedelta(seconds=LOST_AFTER),
+            within=timedelta(seconds=seconds),
         ),
-        actions=[
-            ChangeFlowRunState(
-                name="Crashed",
-                state=StateType.CRASHED,
-                message="No heartbeat: the run's process is gone; start it again: it resumes.",
-                force=False,
-            )
-        ],
+        actions=[ChangeFlowRunState(name="Crashed", state=StateType.CRASHED, message=message, force=False)],
     )
+
+
+def _events(states: Iterable[str]) -> set[str]:
+    return {f"prefect.flow-run.{state}" for state in states}
+
+
+def tag_resource(tag: str) -> dict[str, str]:
+    """How an event names a tag of its run."""
+    return {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"}
 
 
 def mending(model: str, deployment: UUID) -> Automation:
@@ -61,9 +109,7 @@ def mending(model: str, deployment: UUID) -> Automation:
         trigger=EventTrigger(
             expect={"prefect.flow-run.Crashed", "prefect.flow-run.Cancelled"},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            match_related=ResourceSpecification(
-                {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{model}"}
-            ),
+            match_related=ResourceSpecification({**tag_resource(model)}),
             for_each={"prefect.resource.id"},
             posture=Posture.Reactive,
             threshold=1,

@@ -13,7 +13,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import PrefectHTTPStatusError
 
 from graftline.errors import SettingsError
-from graftline.flows.servers.plans import CHECKOUT, Plan, Source, planned, read_tree
+from graftline.flows.servers.plans import CHECKOUT, Plan, Source, planned, read_tree, tagged
 from tests.support.running_project import PROJECT
 
 SOURCE = Source("https://git.example.org/team/films.git", "main")
@@ -35,6 +35,13 @@ def test_deployments_are_called_by_their_model_and_say_which_graftline_made_them
     assert {one["name"] for one in found} == {"films"}
     assert {one["version"] for one in found} == {"graftline 0.1.0"}
     assert {one["work_pool"]["name"] for one in found} == {"gpu"}
+
+
+def test_our_flows_bear_our_tag_by_which_lost_ones_are_ended_and_those_of_the_team_do_not() -> None:
+    own = {"name": "weekly report", "entrypoint": "reports.weekly", "tags": ["theirs"]}
+    found = tagged({"deployments": [*tree()["deployments"], own]})["deployments"]
+    assert [one["tags"] for one in found[-2:]] == [["graftline"], ["theirs"]]
+    assert all(set(one["tags"]) >= {"graftline", "films"} for one in found[:-2])
 
 
 def test_a_flow_of_the_teams_own_keeps_its_name_behind_the_models() -> None:
