@@ -23,6 +23,8 @@ from graftline.tasks.stopping import look
 
 LEASE_SECONDS, SURE_SECONDS, RENEW_SECONDS = 60.0, 20.0, 5.0
 POLL_SECONDS = 0.5
+# A shorter wait needs no word.
+SAY_AFTER_SECONDS = 5.0
 # A server that says that it lives and yet loses so many requests for the lease has it not.
 LOST_REQUESTS = 3
 SUFFIX = ".lock"
@@ -115,11 +117,14 @@ def leased(room: Room, name: str, seconds: float, *, looks: Reader | None = None
 def _wait(looks: Reader, lease: Lease, name: str, seconds: float) -> None:
     began = seen_since = clock()
     seen: str | None = None
-    lost = 0
+    lost, is_said = 0, False
     while True:
         kept = looks.read(name)
         if lease.finds(kept):
             return
+        if kept is not None and not is_said and clock() - began > SAY_AFTER_SECONDS:
+            logger.info("waiting for %s, as long as it does not fall silent for %.0f s", _who(kept), LEASE_SECONDS)
+            is_said = True
         mark = kept.mark if kept else None
         if mark != seen:
             seen, seen_since = mark, clock()
@@ -136,6 +141,14 @@ def _wait(looks: Reader, lease: Lease, name: str, seconds: float) -> None:
             raise BusyError(name)
         look()
         time.sleep(POLL_SECONDS)
+
+
+def _who(kept: Kept) -> str:
+    """Who has it, as far as that can be read."""
+    try:
+        return f"another run, of {json.loads(kept.content)['who']}"
+    except (ValueError, LookupError, TypeError):
+        return "another run"
 
 
 def _may_be_taken(content: bytes, unchanged_seconds: float) -> bool:

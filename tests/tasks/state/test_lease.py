@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import platform
 import signal
 import threading
 import time
@@ -67,6 +68,16 @@ def test_of_many_who_want_it_one_at_a_time_has_it(room: Room) -> None:
 def test_who_waits_too_long_is_told(room: Room) -> None:
     with leased(room, NAME, LONG_SECONDS), pytest.raises(BusyError), leased(room, NAME, 0.1):
         pass
+
+
+def test_who_waits_long_is_told_for_whom(
+    room: Room, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("graftline.tasks.state.lease.SAY_AFTER_SECONDS", 0.1)
+    with caplog.at_level("INFO"), leased(room, "x", 1), pytest.raises(BusyError), leased(room, "x", 1.5):
+        pass
+    (said,) = [message for message in caplog.messages if message.startswith("waiting for another run, of ")]
+    assert said.endswith(f"@{platform.node()}, as long as it does not fall silent for 60 s")
 
 
 def test_it_is_given_back_after_an_error_too(room: Room) -> None:
