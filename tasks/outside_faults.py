@@ -1,6 +1,7 @@
 """What fails outside of the program, as a sentence: no room on the disk or in the memory, servers, databases."""
 
 import errno
+import os
 import re
 import resource
 import sqlite3
@@ -9,8 +10,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from graftline.errors import GraftlineError, NoRoomError, ServerAwayError
+from graftline.errors import GraftlineError, NoRoomError, ServerAwayError, SettingsError
 from graftline.tasks.patience import chain_of, is_lost_connection
+from graftline.tasks.state.shared import STATE
 from graftline.wording import ERROR_CHARACTERS, shortened
 
 # What the system calls it, and what libraries say where they keep its own error to themselves.
@@ -26,6 +28,8 @@ FULL_MEMORY_WORDS = re.compile(
     re.IGNORECASE,
 )
 TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
+# Of a folder that is not mounted, or is somebody else's.
+NO_PLACE = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS)
 # Of the disk itself, and of one that may only be read.
 BROKEN_DISK = (errno.EIO, errno.EROFS, errno.ESTALE)
 # What SQLite says where a file may not become larger, and of a broken disk.
@@ -62,7 +66,7 @@ def understood(error: Exception) -> GraftlineError | None:
     ours = [one for one in chain_of(error) if isinstance(one, ServerAwayError | NoRoomError)]
     if ours:
         return ours[0]
-    for tell in (_no_room, _no_memory, _broken_disk, _no_database, _lost_server):
+    for tell in (_no_room, _no_memory, _no_state, _broken_disk, _no_database, _lost_server):
         for one in chain_of(error):
             if (told := tell(one)) is not None:
                 return told
@@ -124,6 +128,20 @@ def _no_memory(error: BaseException) -> NoRoomError | None:
     return NoRoomError(
         f"the memory is full{said}; end other programs, or lower adaptation.batch_size, or choose a smaller base model"
         f" or adaptation.strategy=feature_extraction, then {_AGAIN}"
+    )
+
+
+def _no_state(error: BaseException) -> SettingsError | None:
+    """Of the folder that a team shares: it, what lies in it, or a folder above it that cannot be made."""
+    address = os.environ.get(STATE, "")
+    if not isinstance(error, OSError) or error.errno not in NO_PLACE or not Path(address).is_absolute():
+        return None
+    state, place = Path(address), Path(str(error.filename))
+    if not place.is_relative_to(state) and not state.is_relative_to(place):
+        return None
+    return SettingsError(
+        f"{STATE}={address}: cannot be used ({place}: {error.strerror}), expected a folder that this account may write;"
+        f" mount it, let it be written to, or unset {STATE} to keep all in the project folder"
     )
 
 

@@ -16,6 +16,8 @@ from safetensors.torch import save_file
 
 from graftline.errors import DataRefusedError, GraftlineError, NoRoomError, ServerAwayError
 from graftline.tasks.outside_faults import require_database, told_in_a_sentence
+from graftline.tasks.state.folder import Folder
+from graftline.tasks.state.shared import STATE
 
 SMALL_BYTES = 8192
 MUCH_BYTES = 1 << 20
@@ -134,6 +136,18 @@ def test_a_database_in_use_is_no_damaged_one(tmp_path: Path) -> None:
     holder.execute("begin exclusive")
     with pytest.raises(sqlite3.OperationalError, match="locked"), told_in_a_sentence():
         sqlite3.connect(tmp_path / "mlflow.db", timeout=0).execute("create table t (x)")
+
+
+@pytest.mark.parametrize("below", ["state", "above/state"])
+def test_a_state_that_cannot_be_made_is_named_and_other_folders_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    (tmp_path / "file").touch()
+    state = tmp_path / "file" / below
+    monkeypatch.setenv(STATE, str(state))
+    assert f"{STATE}={state}: cannot be used" in told(lambda: Folder(state / "x").write_once("n", b"")).sentence
+    with pytest.raises(FileNotFoundError), told_in_a_sentence():
+        (tmp_path / "another").read_bytes()
 
 
 def test_our_own_sentence_and_what_nobody_foresaw_stay_as_they_are() -> None:
