@@ -141,7 +141,7 @@ def _no_state(error: BaseException) -> SettingsError | None:
         return None
     return SettingsError(
         f"{STATE}={address}: cannot be used ({place}: {error.strerror}), expected a folder that this account may write;"
-        f" mount it, let it be written to, or unset {STATE} to keep all in the project folder"
+        f" mount it, or let it be written to, then {_AGAIN}; or unset {STATE} to keep all in the project folder"
     )
 
 
