@@ -28,7 +28,7 @@ class Label:
     time: str
     by: str
     more: Mapping[str, str | None]
-    """Further columns."""
+    """Further columns, of which those with a name of the data's are taken over into a next version."""
     fault: str | None
     """Why it can be joined with nothing."""
 

@@ -55,18 +55,9 @@ MEANING: dict[Fate, str] = {
 
 
 @dataclass(frozen=True)
-class FeedbackRow:
-    """One label that came later."""
+class FeedbackRow(Label):
+    """One label that came later, and what becomes of it."""
 
-    file: str
-    line: int
-    id: str
-    label: str
-    """As the settings spell it."""
-    time: str
-    by: str
-    more: Mapping[str, str | None]
-    """Further columns, of which those with a name of the data's are taken over."""
     fate: Fate = "ready"
     why: str = ""
     served: ServedRow | None = None
@@ -127,7 +118,7 @@ def read_feedback(workspace: Workspace, settings: DataSettings, model: str, *, n
 
 
 def _row_of(one: Label) -> FeedbackRow:
-    row = FeedbackRow(one.file, one.line, one.id, one.label, one.time, one.by, one.more)
+    row = FeedbackRow(**vars(one))
     return row if one.fault is None else row.ends("unreadable", one.fault)
 
 
