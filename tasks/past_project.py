@@ -14,6 +14,7 @@ from graftline.errors import ReproductionError
 from graftline.settings import DataSettings
 from graftline.tasks.children import run_child
 from graftline.tasks.data.dvc_folder import LOCAL_CONFIG, cache_folder, dvc_folder
+from graftline.tasks.outside_faults import understood
 from graftline.tasks.steps.data_version import named_version, pointer_of
 from graftline.tasks.steps.tracked_run import PROVENANCE
 from graftline.tasks.tracking.git import git, refusal
@@ -23,10 +24,23 @@ from graftline.tasks.tracking.server import client
 FOREIGN = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL")
 
 
-def recorded_by(run_id: str) -> dict[str, Any]:
-    """What a run noted of where it came from: settings, commit, data version, threads and libraries."""
+def recorded_by(run_id: str, *, of: str) -> dict[str, Any]:
+    """What a run noted of where it came from: settings, commit, data version, threads and libraries.
+
+    Raises: ReproductionError, about the version `of`, if the run or its note is there no more.
+    """
+    from mlflow.exceptions import MlflowException
+
     with tempfile.TemporaryDirectory(prefix="graftline-provenance-") as folder:
-        path = Path(client().download_artifacts(run_id, PROVENANCE, folder))
+        try:
+            path = Path(client().download_artifacts(run_id, PROVENANCE, folder))
+        except (MlflowException, OSError) as error:
+            if understood(error) is not None:  # such as a server that is away
+                raise
+            raise ReproductionError(
+                f"{of}: MLflow holds no {PROVENANCE} of its run {run_id}, which says from what it was made; bring the"
+                " run back, or make another version"
+            ) from error
         return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
@@ -47,6 +61,8 @@ def _require_data_version(project: Path, recorded: Mapping[str, JsonValue], of: 
     settings = cast("dict[str, dict[str, JsonValue]]", recorded["settings"])
     data = DataSettings.model_validate(settings["data"]).folder
     pointer = pointer_of(data)
+    if not (project / pointer).is_file():
+        raise ReproductionError(f"{of}: was made from data without a version, for its commit holds no {pointer}")
     version, named = recorded["data_version"], named_version(project / pointer, data)
     if named != version or recorded["data_modified"]:
         raise ReproductionError(

@@ -52,7 +52,7 @@ def original(workspace: Workspace, model: str, version: int | None) -> Original:
         raise RegistryRefusedError(f"{model}: has no champion to reproduce; name a version with --version")
     registered = get_version(model, version)
     require_as_judged(workspace, model, version)
-    recorded = recorded_by(str(registered.run_id))
+    recorded = recorded_by(str(registered.run_id), of=f"{model} version {version}")
     if not recorded.get("git_commit") and (why := recorded.get("git_refusal")):
         raise RegistryRefusedError(
             f"{model} version {version}: its commit is not known, for when it was made {why}; then make another,"

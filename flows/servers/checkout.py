@@ -18,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from graftline.errors import GraftlineError, SettingsError
+from graftline.flows.heartbeats import preparing
 from graftline.tasks.tracking.addresses import without_password
 from graftline.tasks.witnesses.git_branch import CONFIGURATION, ENVIRONMENT, OF_ANOTHER_REPOSITORY
 
@@ -47,11 +48,12 @@ def checkout(
     clone = projects_folder() / f"{model}-{sha256(repository.encode()).hexdigest()[:DIGITS]}"
     clone.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(clone.with_suffix(".lock"))
-    with lock:
-        _clone(repository, clone)
-        _git(clone, "fetch", "--quiet", "--no-tags", "origin", f"+refs/heads/{branch}:refs/remotes/origin/{branch}")
-        wanted = _git(clone, "rev-parse", "--verify", f"{commit or f'refs/remotes/origin/{branch}'}^{{commit}}")
-    _move(clone, wanted, lock, waits=waits)
+    with preparing():
+        with lock:
+            _clone(repository, clone)
+            _git(clone, "fetch", "--quiet", "--no-tags", "origin", f"+refs/heads/{branch}:refs/remotes/origin/{branch}")
+            wanted = _git(clone, "rev-parse", "--verify", f"{commit or f'refs/remotes/origin/{branch}'}^{{commit}}")
+        _move(clone, wanted, lock, waits=waits)
     at = _git(clone, "rev-parse", "HEAD")
     logger.info("%s: %s at commit %s", model, without_password(repository), at[:DIGITS])
     os.environ[COMMIT] = at

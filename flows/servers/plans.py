@@ -6,8 +6,8 @@ from typing import Any
 import yaml
 
 from graftline.errors import SettingsError
+from graftline.flows.heartbeats import OURS
 from graftline.flows.servers.commands import WORK_POOL
-from graftline.flows.servers.rules import OURS
 
 CHECKOUT = "graftline.flows.servers.checkout.checkout"
 # Those that train: one at a time, and at the commit that they were started for.

@@ -12,16 +12,15 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
 from graftline.flows.events import ALARM, resource_of
+from graftline.flows.heartbeats import OURS, PREPARES, tag_resource
 from graftline.flows.servers.reasons import HEARTBEAT, LOST_AFTER
 
 LOST_RUNS = "End lost runs"
-# On all runs of Graftline, from the moment on when they are made.
-OURS = "graftline"
-# From a worker's taking a run to its beginning: an image may have to be pulled for it.
+# From a worker's taking a run, or its last word that it prepares, to its beginning: an image may have to be pulled.
 BEGIN_SECONDS = 900
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
-# It has no process and sends no heartbeats until someone answers.
-WAITING = "Suspended"
+# It sends no heartbeats until someone answers, or until it is tried again.
+SILENT = ("Suspended", "AwaitingRetry")
 # As Prefect's own code names states, and thereby their events.
 TAKEN = ("Pending", "Submitting", "InfrastructurePending")
 RUNNING = ("Running", "Retrying")
@@ -53,7 +52,7 @@ def ending_lost_runs() -> Automation:
         LOST_RUNS,
         "Ends a run of Graftline that has sent no heartbeat for a while: its process is gone.",
         after={HEARTBEAT, *_events(RUNNING)},
-        heard={HEARTBEAT, *_events(ENDED), *_events([WAITING])},
+        heard={HEARTBEAT, *_events([*RUNNING, *ENDED, *SILENT])},
         seconds=LOST_AFTER,
         message="No heartbeat: the run's process is gone; start it again: it resumes.",
     )
@@ -64,8 +63,9 @@ def ending_runs_not_begun() -> Automation:
     return _ending(
         "End runs that do not begin",
         "Ends a run of Graftline that a worker took and that did not begin: the worker, or its machine, is gone.",
-        after=_events(TAKEN),
-        heard=_events([*RUNNING, "Cancelling", *ENDED, *WAITS]),
+        after={PREPARES, *_events(TAKEN)},
+        # Heartbeats, too: a server on SQLite may drop an event, and a run that has begun sends many of these.
+        heard={PREPARES, HEARTBEAT, *_events([*RUNNING, "Cancelling", *ENDED, *WAITS])},
         seconds=BEGIN_SECONDS,
         message="A worker took it, and it did not begin: see the worker's log, and start it again.",
     )
@@ -94,11 +94,6 @@ def _ending(
 
 def _events(states: Iterable[str]) -> set[str]:
     return {f"prefect.flow-run.{state}" for state in states}
-
-
-def tag_resource(tag: str) -> dict[str, str]:
-    """How an event names a tag of its run."""
-    return {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"}
 
 
 def mending(model: str, deployment: UUID) -> Automation:

@@ -17,7 +17,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from graftline.flows.servers.rules import OURS
+from graftline.flows.heartbeats import OURS
 from graftline.flows.servers.services import StopSignal, service, wait_for_page
 from graftline.tasks.own_code import PACKAGE
 from graftline.tasks.workspace import Workspace

@@ -61,7 +61,7 @@ def judged_rows(workspace: Workspace, settings: Settings, version: NamedVersion)
 
 def _laid_out(workspace: Workspace, version: NamedVersion, place: Workspace) -> HeldOutRows:
     """The project as it was. Raises: ReproductionError or DataRefusedError if commit or data are not to be had."""
-    recorded = recorded_by(str(version.version.run_id))
+    recorded = recorded_by(str(version.version.run_id), of=str(version))
     if not recorded.get("git_commit"):
         raise ReproductionError(f"{version}: its run knew no commit")
     logger.info("watch: %s was judged on data version %s; laying it out", version, recorded["data_version"])

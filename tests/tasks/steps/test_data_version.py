@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -115,6 +116,38 @@ def test_a_remote_that_sends_a_byte_now_and_then_ends_the_run(
     slow.trickle_after_bytes = None
     assert version(root) == (False, ())
     assert (root / "data" / "large.csv").stat().st_size > 60_000
+
+
+@pytest.fixture
+def tiny_files(root: Path) -> Iterator[Path]:
+    """The remote is a web server that thinks a while about each of many tiny files."""
+    for number in range(80):
+        (root / "data" / f"{number}.csv").write_text(f"{number}")
+    dvc(root, "add", "data")
+    dvc(root, "push")
+    shutil.rmtree(root / ".dvc" / "cache")
+    shutil.rmtree(root / "data")
+    handler = partial(ThinkingHandler, directory=str(root / "remote"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        config = root / ".dvc" / "config"
+        config.write_text(config.read_text().replace("../remote", f"http://127.0.0.1:{server.server_port}"))
+        yield root
+        server.shutdown()
+
+
+class ThinkingHandler(QuietHandler):
+    def do_GET(self) -> None:
+        time.sleep(1)
+        super().do_GET()
+
+
+@pytest.mark.full
+def test_a_remote_of_many_tiny_files_is_not_taken_for_one_that_sends_next_to_nothing(
+    tiny_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graftline.tasks.pace.WINDOW_SECONDS", 2.0)
+    assert version(tiny_files) == (False, ())
 
 
 def test_another_saved_version_is_switched(root: Path) -> None:

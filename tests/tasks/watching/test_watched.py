@@ -1,8 +1,10 @@
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from graftline.errors import DataRefusedError, RegistryRefusedError, SettingsErr
 from graftline.settings import DataSettings
 from graftline.tasks.data.dvc_folder import objects_folder
 from graftline.tasks.registry.named import VersionName, find_named
+from graftline.tasks.tracking.git import git
 from graftline.tasks.watching.feedback import read_feedback
 from graftline.tasks.watching.held_out import HeldOutRows
 from graftline.tasks.watching.looking import promised_by
@@ -181,6 +184,34 @@ def test_where_its_data_are_not_to_be_had_the_watch_says_so(
     assert watched.reference.about.test_sha256 != adapted.data.test_sha256
     assert "its own data version" in watched.reference.about.note
     assert "is not to be had" in write_page(adapted.workspace, watched.reference.about, watched.looks).read_text()
+
+
+@pytest.mark.usefixtures("later_data")
+@pytest.mark.parametrize("lost", ["provenance.json", "data.dvc"])
+def test_a_version_that_does_not_tell_its_data_is_watched_all_the_same(
+    adapted: Line, reference: Reference, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    root, run = adapted.workspace.root, MlflowClient().get_run(reference.about.run_id)
+    note = Path(str(run.info.artifact_uri).removeprefix("file://")) / "provenance.json"
+    content = note.read_bytes()
+    if lost == note.name:
+        note.unlink()
+    else:  # it was trained on data that no .dvc file named, and the project has one by now
+        commit = without(root, lost)
+        note.write_text(json.dumps({**json.loads(content), "git_commit": commit, "data_version": "unversioned"}))
+    serve_days(adapted.workspace, reference, 1)
+    try:
+        assert lost in watch(adapted, 1).reference.about.note
+    finally:
+        note.write_bytes(content)
+
+
+def without(root: Path, name: str) -> str:
+    """A commit like the present one but for a file, which no branch holds."""
+    entries = [line for line in str(git(root, "ls-tree", "HEAD")).splitlines() if not line.endswith(f"\t{name}")]
+    made = partial(subprocess.run, cwd=root, capture_output=True, check=True, text=True)
+    tree = made(["git", "mktree"], input="\n".join(entries) + "\n").stdout.strip()
+    return str(git(root, "-c", "user.name=x", "-c", "user.email=x@y", "commit-tree", tree, "-m", "without"))
 
 
 def test_labels_that_come_later_are_joined_by_id_and_counted_once(adapted: Line, reference: Reference) -> None:
