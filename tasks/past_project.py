@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from graftline.errors import ReproductionError
 from graftline.settings import DataSettings
 from graftline.tasks.children import run_child
-from graftline.tasks.data.dvc_folder import LOCAL_CONFIG, cache_folder, dvc_folder
+from graftline.tasks.data.dvc_folder import LOCAL_CONFIG, cache_folder, configuration, dvc_folder
 from graftline.tasks.outside_faults import understood
 from graftline.tasks.steps.data_version import named_version, pointer_of
 from graftline.tasks.steps.tracked_run import PROVENANCE
@@ -97,16 +97,24 @@ def check_out(root: Path, commit: str, folder: Path, of: str) -> None:
 
 
 def _share_data(root: Path, folder: Path, project: Path) -> None:
-    """Spare the download of the data: the commit's pointer decides whether the bytes are right."""
-    cache = cache_folder(root)
-    if cache.is_dir():
-        # By hand, because DVC cannot write a path that is not ASCII.
-        above = git(root, "rev-parse", "--show-toplevel")
-        shared = dvc_folder(root).parent
-        is_inside = above is not None and shared.is_relative_to(Path(above).resolve())
-        place = folder / shared.relative_to(Path(str(above)).resolve()) if is_inside else project
-        (place / ".dvc").mkdir(exist_ok=True)
-        (place / ".dvc" / LOCAL_CONFIG).write_text(f'[cache]\n    dir = "{cache.resolve()}"\n', encoding="utf-8")
+    """Use the project's cache, and its own settings of DVC such as credentials, which no commit holds.
+
+    The commit's pointer decides whether the bytes are right.
+    """
+    ours = dvc_folder(root)
+    if not ours.is_dir():
+        return
+    above = git(root, "rev-parse", "--show-toplevel")
+    is_inside = above is not None and ours.parent.is_relative_to(Path(above).resolve())
+    place = folder / ours.parent.relative_to(Path(str(above)).resolve()) if is_inside else project
+    (place / ".dvc").mkdir(exist_ok=True)
+    # By hand, because DVC cannot write a path that is not ASCII.
+    private_settings = configuration(ours / LOCAL_CONFIG)
+    private_settings.read_dict({"cache": {"dir": str(cache_folder(root).resolve())}})
+    file = place / ".dvc" / LOCAL_CONFIG
+    file.touch(mode=0o600)
+    with file.open("w", encoding="utf-8") as opened:
+        private_settings.write(opened)
 
 
 def run_in(command: list[str], folder: Path, of: str, path: Path | None = None) -> str:

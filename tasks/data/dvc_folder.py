@@ -36,7 +36,7 @@ def cache_folder(root: Path) -> Path:
 
 def names_remote(root: Path) -> bool:
     """Whether DVC knows a place from which data can be fetched."""
-    return any(_configuration(path).has_option("core", "remote") for path in _config_files(dvc_folder(root)))
+    return any(configuration(path).has_option("core", "remote") for path in _config_files(dvc_folder(root)))
 
 
 def objects_folder(root: Path) -> Path:
@@ -103,11 +103,12 @@ def _config_files(folder: Path) -> list[Path]:
 
 def _cache_in(path: Path) -> Path | None:
     """The cache that a file of the configuration names; a relative path starts where the file lies."""
-    named = _configuration(path).get("cache", "dir", fallback="").strip().strip("\"'")
+    named = configuration(path).get("cache", "dir", fallback="").strip().strip("\"'")
     return (path.parent / Path(named).expanduser()).resolve() if named else None
 
 
-def _configuration(path: Path) -> configparser.ConfigParser:
+def configuration(path: Path) -> configparser.ConfigParser:
+    """A file of DVC's configuration; of none an empty one. Raises: DataRefusedError if it cannot be read."""
     parser = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=("#",))
     try:
         parser.read(path, encoding="utf-8")

@@ -8,8 +8,9 @@ from pydantic import JsonValue
 
 from benchmarks.scores.projects import git
 from graftline.errors import ReproductionError
+from graftline.tasks.data.dvc_folder import open_repo
 from graftline.tasks.own_code import command_line_of
-from graftline.tasks.past_project import check_out
+from graftline.tasks.past_project import _share_data, check_out
 from graftline.tasks.reproduction import _share_base_model, _suspects
 from graftline.tasks.tracking.git import git as ask_git
 from graftline.tasks.tracking.provenance import processor
@@ -91,6 +92,21 @@ def test_a_base_model_that_git_does_not_hold_comes_along(tmp_path: Path) -> None
         project = tmp_path / digest
         _share_base_model(tmp_path / "here", project, digest=digest, uri="path:base_models/tiny")
         assert [path.relative_to(project).as_posix() for path in project.rglob("*.json")] == [f"{brought}/config.json"]
+
+
+def test_the_cache_and_credentials_of_the_project_are_those_of_its_past_too(repository: Path, tmp_path: Path) -> None:
+    (repository / ".dvc").mkdir()
+    (repository / ".dvc" / "config.local").write_text(
+        "['remote \"team\"']\n    url = https://h/x\n    password = a word\n"
+    )
+    again = tmp_path / "again"
+    check_out(repository, commit_of(repository), again, "model version 1")
+    _share_data(repository, again, again)
+    file = again / ".dvc" / "config.local"
+    with open_repo(again) as repo:
+        assert repo.config["remote"]["team"]["password"] == "a word"
+        assert repo.config["cache"]["dir"] == str(repository / ".dvc" / "cache")
+    assert file.stat().st_mode & 0o077 == 0
 
 
 def test_another_python_may_be_why_a_digest_differs() -> None:
