@@ -8,6 +8,7 @@ import pytest
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1200)  # three servers and two trainings, on a machine that does other things, too
 def test_commands_that_are_killed_on_a_teams_servers_cost_nothing() -> None:
     hunt = [sys.executable, "-m", "tests.hunts.team", "--kills", "6", "--seed", "1", "--only", "command"]
     done = subprocess.run(hunt, capture_output=True, text=True, check=False)
