@@ -15,7 +15,6 @@ from pydantic import JsonValue
 from graftline.flows.servers.checkout import PROJECTS
 from graftline.flows.servers.commands import (
     BASIC_AUTH,
-    HEARTBEAT_SECONDS,
     WORK_POOL,
     attendant,
     guarded_prefect,
@@ -98,7 +97,6 @@ class Team:
         return {
             "PREFECT_API_URL": f"{pages['prefect']}/api",
             "PREFECT_API_AUTH_STRING": secrets.prefect,
-            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
             "MLFLOW_TRACKING_URI": pages["mlflow"],
             "MLFLOW_TRACKING_USERNAME": WORKER,
             "MLFLOW_TRACKING_PASSWORD": secrets.tracking_worker,

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from graftline.evaluation.scoring import spelt
 from graftline.flows.form_fields import VISIBLE, Reason
+from graftline.flows.heartbeats import fall_silent
 from graftline.flows.notifying import notify
 from graftline.flows.run_page import name_waiting_run, own_run
 from graftline.pages.text import as_markdown
@@ -61,6 +62,7 @@ def wait_for_approval(
     name_waiting_run(candidate.model, candidate.version)
     if _form_sent(run, key) is None:  # afterwards the run starts again from the top, and comes by here once more
         notify("waiting_approval", f"{candidate.model} v{candidate.version}", f"may be champion until {decision.due}")
+    fall_silent()  # a word that comes later would have the rule about lost runs wait for the next one
     given = suspend_flow_run(wait_for_input=form, timeout=left, key=key)
     answer = Answer(given.decision, given.name, given.reason, _answered_at(run, key))
     record = answer_approval(workspace, candidate.model, candidate.version, answer)

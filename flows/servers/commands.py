@@ -10,8 +10,6 @@ from pydantic import JsonValue
 
 # flows/servers/deployments.py creates it, prefect.yaml names it.
 WORK_POOL = "local"
-# Lost runs are found by their missing heartbeats (flows/servers/deployments.py); 30 is the least that Prefect sends.
-HEARTBEAT_SECONDS = 30
 
 
 def prefect_environment(root: Path, page: str, password: str) -> dict[str, str]:
@@ -27,7 +25,6 @@ def prefect_environment_in(home: Path, page: str, password: str) -> dict[str, st
         "PREFECT_API_URL": f"{page}/api",
         # Not on a command line, which every user of the machine can read.
         "PREFECT_API_AUTH_STRING": password,
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         # How long a submitted run waits for the worker to look; the default of 10 s feels broken.
         "PREFECT_WORKER_QUERY_SECONDS": "2",
     }

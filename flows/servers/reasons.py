@@ -7,15 +7,15 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType, WorkPoolStatus
 from prefect.exceptions import ObjectNotFound
 
-from graftline.flows.servers.commands import HEARTBEAT_SECONDS
-
+HEARTBEAT_SECONDS = 30
 # Two lost heartbeats and a margin: a busy machine may delay one.
 LOST_AFTER = 3 * HEARTBEAT_SECONDS
 # From a worker's taking a run to the run's first word: clone, imports; more on a busy machine.
 BEGIN_SECONDS = 300
 # A worker looks every few seconds.
 TAKEN_SECONDS = 60
-HEARTBEAT = "prefect.flow-run.heartbeat"
+# What every run of ours says as often as that; and what Prefect says of it, as often as a worker's settings want.
+LIVES, HEARTBEAT = "graftline.run.lives", "prefect.flow-run.heartbeat"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def last_heartbeat(client: SyncPrefectClient, run: FlowRun) -> datetime | None:
     # An earlier start of the same run may have been heard of, too; the state is that of this one.
     begun = run.state.timestamp if run.state_type == StateType.RUNNING and run.state else run.start_time
     wanted = {
-        "event": {"name": [HEARTBEAT]},
+        "event": {"name": [LIVES, HEARTBEAT]},
         "resource": {"id": [f"prefect.flow-run.{run.id}"]},
         "occurred": {"since": begun.isoformat()},
     }

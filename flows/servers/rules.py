@@ -13,13 +13,13 @@ from prefect.events.schemas.events import ResourceSpecification
 
 from graftline.flows.events import ALARM, resource_of
 from graftline.flows.heartbeats import OURS, PREPARES, tag_resource
-from graftline.flows.servers.reasons import HEARTBEAT, LOST_AFTER
+from graftline.flows.servers.reasons import LIVES, LOST_AFTER
 
 LOST_RUNS = "End lost runs"
 # From a worker's taking a run, or its last word that it prepares, to its beginning: an image may have to be pulled.
 BEGIN_SECONDS = 900
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
-# It sends no heartbeats until someone answers, or until it is tried again.
+# It says nothing until someone answers, or until it is tried again.
 SILENT = ("Suspended", "AwaitingRetry")
 # As Prefect's own code names states, and thereby their events.
 TAKEN = ("Pending", "Submitting", "InfrastructurePending")
@@ -50,9 +50,9 @@ def ending_lost_runs() -> Automation:
     """
     return _ending(
         LOST_RUNS,
-        "Ends a run of Graftline that has sent no heartbeat for a while: its process is gone.",
-        after={HEARTBEAT, *_events(RUNNING)},
-        heard={HEARTBEAT, *_events([*RUNNING, *ENDED, *SILENT])},
+        "Ends a run of Graftline that has not said for a while that it lives: its process is gone.",
+        after={LIVES, *_events(RUNNING)},
+        heard={LIVES, *_events([*RUNNING, *ENDED, *SILENT])},
         seconds=LOST_AFTER,
         message="No heartbeat: the run's process is gone; start it again: it resumes.",
     )
@@ -64,8 +64,8 @@ def ending_runs_not_begun() -> Automation:
         "End runs that do not begin",
         "Ends a run of Graftline that a worker took and that did not begin: the worker, or its machine, is gone.",
         after={PREPARES, *_events(TAKEN)},
-        # Heartbeats, too: a server on SQLite may drop an event, and a run that has begun sends many of these.
-        heard={PREPARES, HEARTBEAT, *_events([*RUNNING, "Cancelling", *ENDED, *WAITS])},
+        # Its word that it lives, too: a server on SQLite may drop an event, and of these a run sends many.
+        heard={PREPARES, LIVES, *_events([*RUNNING, "Cancelling", *ENDED, *WAITS])},
         seconds=BEGIN_SECONDS,
         message="A worker took it, and it did not begin: see the worker's log, and start it again.",
     )

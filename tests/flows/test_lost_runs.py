@@ -9,19 +9,24 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State
-from prefect.states import AwaitingRetry, Pending, Running
+from prefect.states import AwaitingRetry, Pending, Running, Suspended
 
-from graftline.flows.heartbeats import OURS, beating, preparing
+from graftline.flows.heartbeats import OURS, beating, fall_silent, preparing
 from graftline.flows.servers.rules import ending_lost_runs, ending_runs_not_begun, set_rules
+from tests.support.databases import prefect_on_postgres
 from tests.support.running_project import wait_until
 
 # The least that Prefect takes for such a rule.
 SHORT_SECONDS = 10
 SOON = 120
-# On SQLite the server's services drop an event where too many come at once.
-PAUSE_SECONDS = 0.5
 
-pytestmark = [pytest.mark.full, pytest.mark.usefixtures("prefect_server")]
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures("server")]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[None]:
+    with prefect_on_postgres():
+        yield
 
 
 @flow
@@ -49,27 +54,24 @@ def state_of(client: SyncPrefectClient, run: UUID) -> str:
 
 
 def taken_run(client: SyncPrefectClient, *tags: str) -> UUID:
-    run = client.create_flow_run(any_flow, tags=tags, state=Pending()).id
-    time.sleep(PAUSE_SECONDS)
-    return run
+    return client.create_flow_run(any_flow, tags=tags, state=Pending()).id
 
 
 def set_state(client: SyncPrefectClient, run: UUID, state: State[None]) -> None:
     client.set_flow_run_state(run, state, force=True)
-    time.sleep(PAUSE_SECONDS)
 
 
 def test_runs_that_died_before_a_heartbeat_are_ended_and_no_others(
     client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lost, taken, heard, of_others, waiting, failed = (
+    lost, taken, heard, of_others, failed, waiting = (
         taken_run(client, *tags) for tags in ([OURS, "tiny"], [OURS], [OURS], ["of others"], [OURS], [OURS])
     )
-    for run in (lost, heard, of_others, failed):
-        set_state(client, run, Running())
-    set_state(client, failed, AwaitingRetry(scheduled_time=datetime.now(UTC) + timedelta(days=1)))
     monkeypatch.setenv("PREFECT__FLOW_RUN_ID", str(waiting))  # as in the process that makes the run's clone
-    with beating(client.read_flow_run(heard)), preparing():
+    with preparing(), beating(client.read_flow_run(heard)):
+        for run in (lost, heard, of_others, failed):
+            set_state(client, run, Running())
+        set_state(client, failed, AwaitingRetry(scheduled_time=datetime.now(UTC) + timedelta(days=1)))
         wait_until(lambda: {state_of(client, lost), state_of(client, taken)} == {"Crashed"}, SOON)
         time.sleep(SHORT_SECONDS)  # what began a little later
         assert state_of(client, heard) == "Running"
@@ -78,3 +80,16 @@ def test_runs_that_died_before_a_heartbeat_are_ended_and_no_others(
         assert state_of(client, failed) == "AwaitingRetry"
     said = [client.read_flow_run(run).state for run in (lost, taken)]
     assert ["No heartbeat" in str(one and one.message) for one in said] == [True, False]
+
+
+def test_a_run_that_falls_silent_before_it_is_suspended_waits_for_its_answer(client: SyncPrefectClient) -> None:
+    """Of a deployment: the server lets no rule end a suspended run of none."""
+    deployment = client.create_deployment(client.create_flow(any_flow), "asked")
+    run = client.create_flow_run_from_deployment(deployment, tags=[OURS], state=Pending()).id
+    set_state(client, run, Running())
+    with beating(client.read_flow_run(run)):
+        fall_silent()
+        set_state(client, run, Suspended(timeout_seconds=3600))
+        time.sleep(3)  # of the flow, which says no more
+    time.sleep(SHORT_SECONDS + 5)
+    assert state_of(client, run) == "Suspended"

@@ -1,16 +1,21 @@
-"""A real Postgres for the tests: Debian's, as a user without rights, in a folder of its own."""
+"""A real Postgres for the tests, Debian's, as a user without rights in a folder of its own; and Prefect's server on it."""
 
+import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from graftline.flows.servers.postgres import Postgres, account_without_rights
-from graftline.flows.servers.services import service, stop_signal
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+from graftline.flows.servers.postgres import HOST, Postgres, account_without_rights
+from graftline.flows.servers.services import StopSignal, service, stop_signal, wait_for_page
 from tests.support.servers import free_ports
 
-START_SECONDS = 60
+PASSWORD = "graftline:a password of the tests"
+START_SECONDS, PREFECT_SECONDS = 60, 300
 
 
 @contextmanager
@@ -32,3 +37,26 @@ def running_postgres(*databases: str) -> Iterator[Postgres]:
             yield cluster
     finally:
         shutil.rmtree(root)
+
+
+@contextmanager
+def prefect_on_postgres() -> Iterator[None]:
+    """Prefect's server as a team has it, for what runs inside: on SQLite it drops events when several come at once."""
+    port, folder = free_ports(1)[0], Path(tempfile.mkdtemp(prefix="graftline-prefect-"))
+    try:
+        with running_postgres("prefect") as postgres:
+            own = {
+                **os.environ,
+                "PREFECT_HOME": str(folder),
+                "PREFECT_API_DATABASE_CONNECTION_URL": postgres.address("prefect", "asyncpg"),
+                "PREFECT_SERVER_API_AUTH_STRING": PASSWORD,
+                "PREFECT_SERVER_UI_ENABLED": "false",
+            }
+            command = [sys.executable, "-m", "graftline.flows.servers.guarded_prefect", HOST, str(port)]
+            page, log = f"http://{HOST}:{port}/api", folder / "log"
+            with service("Prefect", command, folder=Path.cwd(), environment=own, log=log) as server:
+                wait_for_page(server, f"{page}/admin/version", StopSignal(), PREFECT_SECONDS, password=PASSWORD)
+                with temporary_settings({PREFECT_API_URL: page, PREFECT_API_AUTH_STRING: PASSWORD}):
+                    yield
+    finally:
+        shutil.rmtree(folder)
