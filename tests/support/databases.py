@@ -1,4 +1,4 @@
-"""A real Postgres for the tests, Debian's, as a user without rights in a folder of its own; and Prefect's server on it."""
+"""A real Postgres for the tests, Debian's, as a user without rights in a folder of its own; and Prefect on it."""
 
 import os
 import shutil
