@@ -1,6 +1,7 @@
 """`graftline rank`: which base model, and from where on, before anything is trained."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -16,32 +17,41 @@ from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.data.in_use import data_in_use
 from graftline.tasks.ranking.advice import Advice, advise
 from graftline.tasks.ranking.features import see
-from graftline.tasks.ranking.scores import NOT_OF, SCORES, DepthScores, ScoredBase, score_base
+from graftline.tasks.ranking.page import write_page
+from graftline.tasks.ranking.points import Point, agreements, points_of, verify
+from graftline.tasks.ranking.scores import NOT_OF, SCORES, DepthScores, ScoredBase, ScoreName, score_base
 from graftline.tasks.step_uses import noting_uses
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
+from graftline.transfer.agreement import Agreement
 
 COLUMNS = ("base model", "depth", "licence", "parameters", "rows/s")
 
 
 @plain_progress()
-def rank(root: Path, settings: Settings, *, say: Callable[[str], None]) -> dict[str, JsonValue]:
+def rank(root: Path, settings: Settings, *, verified: int = 0, say: Callable[[str], None]) -> dict[str, JsonValue]:
     """Compare the base models that the settings name on the training and validation rows.
 
     A plain function: it registers nothing, and a flow would start a server for it. It locks and fetches what is
-    missing, and keeps what frozen parts give where later runs find it.
+    missing, and keeps what frozen parts give where later runs find it. So many base models as are to be `verified` are
+    fine-tuned as the settings say, to see whether the scores foretell anything.
     Raises: SettingsError if there is nothing to compare; what `lock`, `fetch_model` and `validate_data` raise.
     """
     workspace, uris = Workspace(root), _named(settings)
     with noting_uses(workspace, settings.registry.model), data_in_use(workspace):
         data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
         scored = [_scored(workspace, settings, data, uri, say) for uri in uris]
-        advice = advise(settings, data, scored)
-    found = _result(data, scored, advice)
+        if verified:
+            verify(workspace, settings, data, scored, verified, say=say)
+        points = points_of(workspace, settings, data, scored)
+        checked = agreements(scored, points)
+        advice = advise(settings, data, scored, checked)
+    found = _result(data, scored, advice, points, checked)
     keep_ranking(workspace, settings, data.data.version, found)
-    return {**found, "summary": _summary(data, scored, advice)}
+    page = write_page(workspace, data, scored, advice, points, checked)
+    return {**found, "page": str(page), "summary": f"{_summary(data, scored, advice)}\n\npage: {page}"}
 
 
 def _named(settings: Settings) -> list[str]:
@@ -66,12 +76,22 @@ def _scored(
     return score_base(settings, data, see(workspace, settings, data, fetch_model.fn(workspace, uri)))
 
 
-def _result(data: ValidatedData, scored: Sequence[ScoredBase], advice: Advice) -> dict[str, JsonValue]:
+def _result(
+    data: ValidatedData,
+    scored: Sequence[ScoredBase],
+    advice: Advice,
+    points: Sequence[Point],
+    checked: Mapping[ScoreName, Agreement],
+) -> dict[str, JsonValue]:
     return {
         "rows": {split: data.split_rows[split] for split in ("train", "validation")},
         "score": advice.score,
         "models": [_model(one) for one in scored],
         "not_asked": {str(name): why for name, why in NOT_OF.get(data.task, {}).items()},
+        "fine_tunings": [{"uri": one.uri, "strategy": one.strategy, "value": one.value} for one in points],
+        "agreement": {
+            str(name): {**asdict(one), "means_something": one.means_something} for name, one in checked.items()
+        },
         "decided_by": advice.decided_by,
         "advised": advice.advised.uri,
         "advised_sha256": advice.advised.seen.base.digest,

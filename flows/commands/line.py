@@ -90,7 +90,14 @@ def plan(
 
 
 def rank(
-    params: Params = Path("params.yaml"), assignments: Assignments = None, as_json: AsJson = False, debug: Debug = False
+    verified: Annotated[
+        int,
+        typer.Option("--verify", min=0, help="Fine-tune so many of them, to see whether the scores mean anything."),
+    ] = 0,
+    params: Params = Path("params.yaml"),
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Compare the base models that base_models names on your rows, before anything is trained."""
 
@@ -100,7 +107,7 @@ def rank(
         settings = settings_or_init(Path.cwd(), params, assignments)
         from graftline.flows.rank import rank
 
-        return rank(Path.cwd(), settings, say=say)
+        return rank(Path.cwd(), settings, verified=verified, say=say)
 
     run_verb(call, as_json=as_json, debug=debug)
 

@@ -1,6 +1,6 @@
 """The base model that the scores advise, in a sentence that says by which score and how sure that is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,6 +8,7 @@ from graftline.answers.tasks import TASKS
 from graftline.settings import Settings
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.ranking.scores import SCORES, DepthScores, ScoredBase, ScoreName, best, difference
+from graftline.transfer.agreement import FEWEST_BASES, Agreement
 
 if TYPE_CHECKING:
     from graftline.evaluation.bootstrap import Difference
@@ -27,17 +28,45 @@ class Advice:
     sentence: str
 
 
-def advise(settings: Settings, data: ValidatedData, scored: Sequence[ScoredBase]) -> Advice:
-    """The base model that is best by the solved head."""
-    decided_by: ScoreName = "head"
+def advise(
+    settings: Settings, data: ValidatedData, scored: Sequence[ScoredBase], checked: Mapping[ScoreName, Agreement]
+) -> Advice:
+    """The base model that is best by the score that finished fine-tunings speak for most.
+
+    Where they speak for none, by the solved head, which is exact for `feature_extraction`.
+    """
+    decided_by = _most_trusted(checked)
     advised = best(scored, decided_by)
     said = [
         f"take {advised.uri}: best by {SCORES[decided_by]} ({advised.last.of(decided_by):.4f})",
         *_beside_present(settings, data, scored, advised),
         *_faster(settings, data, scored, advised),
         *_depth(settings, data, advised),
+        check_in_words(checked, decided_by),
     ]
     return Advice(advised, TASKS[data.task].scores.scoring.primary, decided_by, "; ".join(said))
+
+
+def _most_trusted(checked: Mapping[ScoreName, Agreement]) -> ScoreName:
+    """By the lower end of its interval; the solved head where others are no better, or none means anything."""
+    trusted = [name for name, found in checked.items() if found.means_something]
+    return max(trusted, key=lambda name: (checked[name].low, name == "head"), default="head")
+
+
+def check_in_words(checked: Mapping[ScoreName, Agreement], name: ScoreName) -> str:
+    """What finished fine-tunings say of a score."""
+    found = checked.get(name)
+    if found is None or found.bases < FEWEST_BASES:
+        bases = found.bases if found else 0
+        return (
+            f"whether that foretells a fine-tuning here is not known: {bases} of these base models were fine-tuned on"
+            f" these rows, expected {FEWEST_BASES}; `graftline rank --verify {FEWEST_BASES}` does that"
+        )
+    if found.tau is None or found.low is None or found.high is None:
+        return f"{found.points} fine-tunings of {found.bases} base models came to the same, so nothing foretells them"
+    interval = f"weighted Kendall tau {found.tau:.2f}, {found.low:.2f} to {found.high:.2f}"
+    of = f"{found.points} fine-tunings of {found.bases} base models here ({interval})"
+    return f"it orders {of}" if found.means_something else f"it means nothing here: it does not order {of}"
 
 
 def _beside_present(

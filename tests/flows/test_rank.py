@@ -15,13 +15,14 @@ from graftline.flows.cli import app
 from graftline.settings import read_settings
 from graftline.tasks.base_models.locking import locked_uris
 from graftline.tasks.base_models.ranked import RANKING, with_ranked
+from graftline.tasks.ranking.scores import SCORES
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.fine_tune import fine_tune
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
 from tests.support.tiny_models import write_tiny_model
-from tests.support.tiny_project import connected, write_project
+from tests.support.tiny_project import connected, run_line, write_project
 
 OTHERS = ["path:other", "path:third"]
 
@@ -50,6 +51,16 @@ def once(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterato
         connected(root, empty_store, patch)
         patch.chdir(root)
         yield root, ranked()
+
+
+@pytest.fixture(scope="module")
+def verified(once: tuple[Path, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same, once the best and the worst of them were fine-tuned."""
+    with pytest.MonkeyPatch.context() as patch:
+        root = tmp_path_factory.mktemp("verified") / "project"
+        shutil.copytree(once[0], root, symlinks=True)
+        patch.chdir(root)
+        return ranked("--verify", "2", "--set", "adaptation.epochs=1")
 
 
 @pytest.fixture
@@ -142,3 +153,41 @@ def test_a_faulty_list_of_base_models_is_refused(project: Path, names: str, said
     error = ranked("--set", f"base_models={names}", code=2)["error"]
     assert "base_models" in error
     assert said in error
+
+
+def test_some_are_fine_tuned_to_see_what_the_scores_foretell_and_none_is_registered(
+    once: tuple[Path, dict[str, Any]], verified: dict[str, Any]
+) -> None:
+    _, before = once
+    assert before["fine_tunings"] == []
+    assert "0 of these base models were fine-tuned on these rows, expected 5" in before["advice"]
+    heads = {model["uri"]: model["depths"][-1]["head"]["value"] for model in verified["models"]}
+    tuned = {heads[one["uri"]] for one in verified["fine_tunings"]}
+    assert {min(heads.values()), max(heads.values())} == tuned
+    assert [one["strategy"] for one in verified["fine_tunings"]] == ["fine_tuning"] * 2
+    assert {name: one["bases"] for name, one in verified["agreement"].items()} == dict.fromkeys(SCORES, 2)
+    assert not any(one["means_something"] for one in verified["agreement"].values())
+    assert "2 of these base models were fine-tuned" in verified["advice"]
+    root = Path(verified["page"]).parents[1]
+    assert not list((root / "artifacts").glob("register_model/*"))
+    page = Path(verified["page"]).read_text()
+    assert "means nothing here yet" in page
+    assert "fine_tuning came to" in page
+    assert verified["advised"] in page
+
+
+def test_a_head_alone_is_nothing_to_verify(project: Path) -> None:
+    error = ranked("--verify", "3", "--set", "adaptation.strategy=feature_extraction", code=2)["error"]
+    assert "adaptation.strategy is feature_extraction, whose score is that of the solved head" in error
+
+
+@pytest.mark.full
+def test_ranked_is_adapted_end_to_end_and_its_run_becomes_a_point_wherever_it_ran(project: Path) -> None:
+    line = run_line(project, ["base_model.uri=" + json.loads((project / "reports" / RANKING).read_text())["advised"]])
+    (point,) = ranked()["fine_tunings"]
+    assert point["uri"] == line.base.uri
+    assert point["value"] == max(epoch["validation_accuracy"] for epoch in line.checkpoint.epochs)
+    shutil.rmtree(project / "artifacts" / "fine_tune")
+    (elsewhere,) = ranked()["fine_tunings"]
+    assert elsewhere == pytest.approx(point)
+    assert ranked("--set", "data.validation_share=0.2")["fine_tunings"] == []
