@@ -8,6 +8,8 @@ from graftline.wording import shortened
 
 INK, ACCENT, FAINT = "#1f2933", "#0b7285", "#868e96"
 NAME_CHARACTERS = 28
+# Of names above and below their spots, in points: those of neighbours in cost stand on two lines.
+OFFSETS = (4, -12)
 # Names are set where the axis still shows them.
 MARGIN = 0.25
 
@@ -34,13 +36,13 @@ def cost_picture(spots: Sequence[Spot], score: str) -> bytes:
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
-    for spot in spots:
+    for place, spot in enumerate(sorted(spots, key=lambda spot: spot.milliseconds)):
         colour = ACCENT if spot.advised else FAINT
         errors = [[max(spot.value - spot.low, 0)], [max(spot.high - spot.value, 0)]]
         axes.errorbar([spot.milliseconds], [spot.value], yerr=errors, fmt="o", color=colour, elinewidth=1)
         axes.annotate(
             shortened(spot.name, NAME_CHARACTERS), (spot.milliseconds, spot.value),
-            xytext=(6, 4), textcoords="offset points", color=INK, fontsize=8,
+            xytext=(6, OFFSETS[place % 2]), textcoords="offset points", color=INK, fontsize=8,
         )  # fmt: skip
         axes.plot([spot.milliseconds] * len(spot.trained), spot.trained, "D", color=INK, fillstyle="none", markersize=5)
     axes.set_xscale("log")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graftline.answers.tasks import TASKS
+from graftline.base_models.lock import UNKNOWN_LICENCE
 from graftline.settings import Settings
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.ranking.scores import SCORES, DepthScores, ScoredBase, ScoreName, best, difference
@@ -39,6 +40,7 @@ def advise(
     advised = best(scored, decided_by)
     said = [
         f"take {advised.uri}: best by {SCORES[decided_by]} ({advised.last.of(decided_by):.4f})",
+        *(["its licence is not known"] if advised.seen.base.licence == UNKNOWN_LICENCE else []),
         *_beside_present(settings, data, scored, advised),
         *_faster(settings, data, scored, advised),
         *_depth(settings, data, advised),
@@ -102,7 +104,8 @@ def _depth(settings: Settings, data: ValidatedData, advised: ScoredBase) -> list
     found = difference(settings, data, advised.seen, depth, advised.last)
     if found.low <= 0:
         return []
-    return [f"behind {depth.depth} a head does better than behind the last one ({_in_words(found)}): tune from there"]
+    said = f"behind {depth.depth} a head does better than behind the last one ({_in_words(found)})"
+    return [f"{said}, so that tuning the blocks behind it may pay"]
 
 
 def _in_words(found: "Difference") -> str:

@@ -20,7 +20,7 @@ SCORES: Mapping[ScoreName, str] = {
     "head": "solved head, validation rows",
     "logme": "LogME",
     "h_score": "regularised H-score",
-    "neighbours": "nearest neighbours, leave-one-out",
+    "neighbours": "neighbours",
 }
 # What a task has no such score of, and why.
 NOT_OF: Mapping[Task, Mapping[ScoreName, str]] = {

@@ -1,6 +1,7 @@
 """Which base model is advised, and what is said of how sure that is."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +115,11 @@ def test_a_score_that_they_speak_against_is_said_to_mean_nothing(settings: Setti
     found = advise(settings, data, bases, agreements(bases, points))
     assert found.decided_by == "head"
     assert "it means nothing here: it does not order 6 fine-tunings" in found.sentence
+
+
+def test_a_licence_that_is_not_known_is_said(settings: Settings, data: ValidatedData) -> None:
+    good = scored("path:good", 180)
+    unknown = replace(good, seen=replace(good.seen, base=replace(good.seen.base, licence="unknown")))
+    other = scored("path:other", 150)
+    assert "its licence is not known" in advise(settings, data, [unknown, other], unchecked()).sentence
+    assert "licence" not in advise(settings, data, [good, other], unchecked()).sentence
