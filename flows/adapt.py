@@ -17,6 +17,7 @@ from graftline.flows.run_page import name_run_under_way, of_verdict, told
 from graftline.flows.servers.starting import settings_of_commit
 from graftline.flows.waiting import wait_for_approval
 from graftline.settings import Settings
+from graftline.tasks.base_models.ranked import with_ranked
 from graftline.tasks.cache import cache_limit, trim_cache
 from graftline.tasks.data.in_use import data_in_use
 from graftline.tasks.patience import patient
@@ -56,7 +57,7 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
     """
     began = time.monotonic()
     workspace = Workspace(Path.cwd())
-    settings = settings_of_commit(workspace, settings)
+    settings = with_ranked(workspace, settings_of_commit(workspace, settings))
     require_all(workspace.root, settings)
     require_servers(workspace)
     cache_limit()  # refuses what is none, before anything runs

@@ -13,6 +13,7 @@ from graftline.data.tables import read_header, read_rows
 from graftline.errors import BaseModelRefusedError, DataRefusedError, GraftlineError, SettingsError
 from graftline.settings import PARAMS, Settings, read_settings
 from graftline.tasks.base_models.locking import locked_model
+from graftline.tasks.base_models.ranked import with_ranked
 from graftline.tasks.base_models.sources import installed_package, parse_uri
 from graftline.tasks.base_models.store import LOCK_FILE
 from graftline.tasks.data.dvc_folder import dvc_folder, objects_folder
@@ -47,7 +48,7 @@ def ready_settings(root: Path, params: Path, assignments: list[str] | None = Non
 
     Raises: SettingsError if they are wrong; what `require_all` raises.
     """
-    settings = settings_or_init(root, params, assignments)
+    settings = with_ranked(Workspace(root), settings_or_init(root, params, assignments))
     require_all(root, settings)
     return settings
 

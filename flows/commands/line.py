@@ -21,13 +21,14 @@ def adapt(
 
     def call() -> dict[str, JsonValue]:
         from graftline.settings import read_settings
+        from graftline.tasks.base_models.ranked import with_ranked
         from graftline.tasks.readiness import ready_settings
         from graftline.tasks.unchanged.receipts import result_if_unchanged
         from graftline.tasks.workspace import Workspace
 
         # First the news that nothing has changed, then what is wrong or missing: neither need wait for what is heavy.
         workspace = Workspace(Path.cwd())
-        wished = read_settings(params, assignments) if params.is_file() else None
+        wished = with_ranked(workspace, read_settings(params, assignments)) if params.is_file() else None
         if wished and (known := result_if_unchanged(workspace, wished, full_check=full_check)) is not None:
             return known
         settings = ready_settings(workspace.root, params, assignments)
@@ -55,9 +56,11 @@ def check(
     """Look at settings, data, base model, policy, servers, disk, memory and expected time, without training."""
 
     def call() -> dict[str, JsonValue]:
+        from graftline.tasks.base_models.ranked import with_ranked
         from graftline.tasks.readiness import settings_or_init
+        from graftline.tasks.workspace import Workspace
 
-        settings = settings_or_init(Path.cwd(), params, assignments)
+        settings = with_ranked(Workspace(Path.cwd()), settings_or_init(Path.cwd(), params, assignments))
         from graftline.flows.check import check
 
         return check(Path.cwd(), settings, say=say)
@@ -82,6 +85,29 @@ def plan(
         from graftline.tasks.readiness import settings_or_init
 
         return plan(Path.cwd(), settings_or_init(Path.cwd(), params, assignments), discordance)
+
+    run_verb(call, as_json=as_json, debug=debug)
+
+
+def rank(
+    verified: Annotated[
+        int,
+        typer.Option("--verify", min=0, help="Fine-tune so many of them, to see whether the scores mean anything."),
+    ] = 0,
+    params: Params = Path("params.yaml"),
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Compare the base models that base_models names on your rows, before anything is trained."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.tasks.readiness import settings_or_init
+
+        settings = settings_or_init(Path.cwd(), params, assignments)
+        from graftline.flows.rank import rank
+
+        return rank(Path.cwd(), settings, verified=verified, say=say)
 
     run_verb(call, as_json=as_json, debug=debug)
 

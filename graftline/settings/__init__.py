@@ -5,12 +5,13 @@ from graftline.settings.concerned import unconcerned
 from graftline.settings.data import DATA_FOLDER, DataSettings, Kind, Task
 from graftline.settings.evaluation import EvaluationSettings
 from graftline.settings.reading import PARAMS, parse_settings, read_settings, read_tree, settled_by_the_machine
-from graftline.settings.tree import BaseModelSettings, RegistryName, RegistrySettings, Settings
+from graftline.settings.tree import RANKED, BaseModelSettings, RegistryName, RegistrySettings, Settings
 
 __all__ = [
     "DATA_FOLDER",
     "FREEZE_UNTIL",
     "PARAMS",
+    "RANKED",
     "AdaptationSettings",
     "BaseModelSettings",
     "DataSettings",

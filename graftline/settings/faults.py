@@ -109,7 +109,7 @@ class _Wording:
         place = _place(fault)
         setting = self._setting_at(place)
         if _is_unknown(fault):
-            return self._unknown(place)
+            return self._unknown(place, holds_keys=isinstance(fault["input"], dict))
         if setting is None and fault["type"] == "value_error":
             return _own_words(fault)
         if setting is None:
@@ -136,12 +136,11 @@ class _Wording:
         shell = f" inside others that the shell takes: '...\"{written}\"...'" if assigned else f": '{written}'"
         return f"write it in quotes{shell}"
 
-    def _unknown(self, place: Place) -> str:
+    def _unknown(self, place: Place, *, holds_keys: bool) -> str:
         *section, name = map(str, place)
         siblings = list(_names_in(self.model, section))
         elsewhere = {key.rpartition(".")[2]: key for key in self.settings}
-        of_sections_only = all("." in key for key in self.settings)
-        kind = "section" if of_sections_only and not section and name not in elsewhere else "setting"
+        kind = "section" if holds_keys and not section and name not in elsewhere else "setting"
         meant = elsewhere.get(name) or nearest(name, siblings) or elsewhere.get(nearest(name, elsewhere) or "")
         listed = ".".join(filter(None, [self.verb, *section]))
         hint = f"did you mean {meant}?" if meant else f"`graftline settings {listed}".rstrip() + "` lists what there is"

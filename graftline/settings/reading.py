@@ -93,7 +93,8 @@ def _assign(tree: dict[str, JsonValue], assignment: str) -> str | None:
     """Put the value into the tree, or say what is wrong with the assignment."""
     name, equals, value = assignment.partition("=")
     *sections, key = name.split(".")
-    if not equals or not sections or not all((*sections, key)):
+    belongs = sections or name in {setting.key for setting in described_settings()}
+    if not equals or not belongs or not all((*sections, key)):
         return f"--set {assignment}: expected section.key=value, for example {_example(key, value)}"
     branch = tree
     for section in sections:

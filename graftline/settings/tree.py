@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.settings.addresses import address_of
@@ -12,7 +12,17 @@ from graftline.settings.evaluation import EvaluationSettings
 from graftline.settings.sections import Section
 from graftline.settings.words import direction_of
 
+# In the place of a base model's address: the one that the newest ranking advises.
+RANKED = "ranked"
 RegistryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
+
+
+def _are_whole_addresses(uris: list[str]) -> list[str]:
+    for place, uri in enumerate(uris):
+        address_of(uri)
+        if uri in uris[:place]:
+            raise ValueError(f"names {uri} twice; name each once")
+    return uris
 
 
 class BaseModelSettings(Section, title="Base model"):
@@ -20,12 +30,14 @@ class BaseModelSettings(Section, title="Base model"):
 
     uri: str
     """package:NAME/FOLDER, path:FOLDER, hf:ORG/NAME@REVISION, s3://BUCKET/PREFIX or models:/NAME@ALIAS.
-    What it holds is pinned in base_models.lock by `graftline lock`."""
+    What it holds is pinned in base_models.lock by `graftline lock`. Or ranked: the one that `graftline rank` advised
+    last, for this version of the data."""
 
     @field_validator("uri")
     @classmethod
     def _is_a_whole_address(cls, uri: str) -> str:
-        address_of(uri)
+        if uri != RANKED:
+            address_of(uri)
         return uri
 
 
@@ -44,6 +56,9 @@ class Settings(Section):
 
     data: DataSettings
     base_model: BaseModelSettings
+    base_models: Annotated[list[str], AfterValidator(_are_whole_addresses)] = []
+    """Addresses of other base models, in the forms of base_model.uri, which `graftline rank` compares with it on your
+    rows. It locks and fetches what is missing; a run reads nothing of them."""
     adaptation: AdaptationSettings = Field(default_factory=AdaptationSettings)
     evaluation: EvaluationSettings = EvaluationSettings()
     registry: RegistrySettings

@@ -65,6 +65,41 @@ class AdaptedModel:
     adapted: "Adapted"
 
 
+@dataclass(frozen=True)
+class BaseOnRows:
+    """A base model with a new head, and the accepted rows as it reads them."""
+
+    model: "Classifier"
+    preprocessor: "Preprocessor"
+    rows: "dict[str, InputRows]"
+    """By split: train and validation."""
+    targets: "dict[str, Tensor]"
+    """As they are read, by split; those of `rows` are as they are learned."""
+    stores: "Stores"
+    opened: list[str]
+    """The key of each store that `stores` has opened."""
+
+
+def base_on_rows(
+    workspace: Workspace, settings: AdaptationSettings, data: ValidatedData, base: BaseModel, *, scratch: bool = False
+) -> BaseOnRows:
+    """The verified base model, or its architecture with random weights, beside all that an adaptation starts from."""
+    from graftline.models.folders import load_preprocessor
+    from graftline.models.preprocessing import Reading
+
+    use_threads(settings.threads)
+    verify_base_model(base)
+    reading = Reading(data.kind, settings.max_tokens, settings.max_seconds, data.sample_bits)
+    preprocessor = load_preprocessor(base.path, reading)
+    targets = {split: split_targets(data, split) for split in ("train", "validation")}
+    outputs = TASKS[data.task].outputs.outputs_for(data.labels, targets["train"])
+    model = _base_with_head(base, outputs, reading, settings, scratch=scratch)
+    rows = {split: _rows(workspace, data, split, preprocessor, outputs) for split in targets}
+    opened: list[str] = []
+    stores = _stores(workspace, base, settings, data.kind, opened)
+    return BaseOnRows(model, preprocessor, rows, targets, stores, opened)
+
+
 def adapt_base(
     workspace: Workspace,
     settings: AdaptationSettings,
@@ -81,41 +116,32 @@ def adapt_base(
     Checkpoints go to `folder`; who finds some there goes on from them. Beside it is written which stores hold the
     frozen part's output.
     """
-    from graftline.models.folders import load_preprocessor
-    from graftline.models.preprocessing import Reading
     from graftline.training.progress import Listener
     from graftline.training.strategies import Adaptation
 
-    use_threads(settings.threads)
-    verify_base_model(base)
-    reading = Reading(data.kind, settings.max_tokens, settings.max_seconds, data.sample_bits)
-    preprocessor = load_preprocessor(base.path, reading)
-    targets = {split: split_targets(data, split) for split in ("train", "validation")}
-    outputs = TASKS[data.task].outputs.outputs_for(data.labels, targets["train"])
-    model = _base_with_head(base, outputs, reading, settings, scratch=scratch)
-    rows = {split: _rows(workspace, data, split, preprocessor, outputs) for split in targets}
-    opened: list[str] = []
+    there = base_on_rows(workspace, settings, data, base, scratch=scratch)
+    model, rows, outputs = there.model, there.rows, there.model.outputs
     teller = _Teller(settings, bar, rows=sum(len(split.encoded) for split in rows.values()))
     adapted = Adaptation(
         model=model,
         rows=rows,
         settings=settings,
         objective_for=TASKS[data.task].objective_for,
-        stores=_stores(workspace, base, settings, data.kind, opened),
+        stores=there.stores,
         folder=folder,
         listener=Listener(
             teller.progress,
             lambda epoch: _tell_epoch(epoch, data.task, finished_epoch),
             logger.info,
             teller.passed,
-            saved=partial(_share_unfinished, workspace, folder.parent, opened),
+            saved=partial(_share_unfinished, workspace, folder.parent, there.opened),
         ),
     ).run()
-    write_json(folder.parent / FEATURES, list[JsonValue](sorted(set(opened))))
+    write_json(folder.parent / FEATURES, list[JsonValue](sorted(set(there.opened))))
     model.to("cpu")
-    temperature = _temperature(model, adapted, rows["validation"], targets["validation"], settings.batch_size)
+    temperature = _temperature(model, adapted, rows["validation"], there.targets["validation"], settings.batch_size)
     model.outputs = replace(outputs, temperature=temperature)
-    return AdaptedModel(model, preprocessor, adapted)
+    return AdaptedModel(model, there.preprocessor, adapted)
 
 
 def frozen_rate(workspace: Workspace, settings: Settings, base: BaseModel, inputs: Sequence[str]) -> float:

@@ -24,7 +24,7 @@ PAGES = sorted(
     if "measurements" not in path.parts and path.name not in pages()
 )  # fmt: skip
 SETTINGS = {setting.key for setting in described_settings()}
-SECTIONS = {key.partition(".")[0] for key in SETTINGS}
+SECTIONS = {key.partition(".")[0] for key in SETTINGS if "." in key}
 # mlflow/signing.yaml has no page of its own in the reference.
 OTHER_KEYS = {setting.key for model in (Policy, RetrainingPolicy, Notifications) for setting in described(model)} | {
     "private_key_file", "trusted_keys", "required_from", "witnesses", "git", "s3",

@@ -1,0 +1,1 @@
+"""The science of transfer: what stored features of a frozen part tell before anything is trained."""

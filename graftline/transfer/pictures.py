@@ -1,0 +1,53 @@
+"""The picture of a ranking, as PNG bytes that are equal for equal numbers."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from graftline.wording import shortened
+
+INK, ACCENT, FAINT = "#1f2933", "#0b7285", "#868e96"
+NAME_CHARACTERS = 28
+# Of names above and below their spots, in points: those of neighbours in cost stand on two lines.
+OFFSETS = (4, -12)
+# Names are set where the axis still shows them.
+MARGIN = 0.25
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A base model in the picture."""
+
+    name: str
+    milliseconds: float
+    """That a row takes through it."""
+    value: float
+    low: float
+    high: float
+    trained: Sequence[float]
+    """What finished fine-tunings of it came to."""
+    advised: bool
+
+
+def cost_picture(spots: Sequence[Spot], score: str) -> bytes:
+    """The expected score over what a row costs: solved heads with their intervals, and finished fine-tunings."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    for place, spot in enumerate(sorted(spots, key=lambda spot: spot.milliseconds)):
+        colour = ACCENT if spot.advised else FAINT
+        errors = [[max(spot.value - spot.low, 0)], [max(spot.high - spot.value, 0)]]
+        axes.errorbar([spot.milliseconds], [spot.value], yerr=errors, fmt="o", color=colour, elinewidth=1)
+        axes.annotate(
+            shortened(spot.name, NAME_CHARACTERS), (spot.milliseconds, spot.value),
+            xytext=(6, OFFSETS[place % 2]), textcoords="offset points", color=INK, fontsize=8,
+        )  # fmt: skip
+        axes.plot([spot.milliseconds] * len(spot.trained), spot.trained, "D", color=INK, fillstyle="none", markersize=5)
+    axes.set_xscale("log")
+    axes.margins(x=MARGIN)
+    axes.set(xlabel="milliseconds for a row through the base model, here", ylabel=f"{score}, validation rows")
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
+    return content.getvalue()

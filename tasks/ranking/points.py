@@ -1,0 +1,140 @@
+"""What finished fine-tunings on the same rows came to: the points that show whether a score foretells anything."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from graftline.answers.tasks import TASKS
+from graftline.errors import SettingsError
+from graftline.settings import Settings
+from graftline.tasks.data.accepted_rows import ValidatedData
+from graftline.tasks.ranking.scores import SCORES, ScoredBase, ScoreName
+from graftline.tasks.step_folders import MANIFEST
+from graftline.tasks.steps.adapting import FASTEST
+from graftline.tasks.steps.fine_tune import STEP, SUMMARY, fine_tune
+from graftline.tasks.tracking.server import client, connect, experiments_with_runs_of, has_registry
+from graftline.tasks.workspace import Workspace
+from graftline.transfer.agreement import Agreement, agreement
+
+# As tracked_run.py writes them.
+BASE_TAG, DATA_TAG = "graftline.base_model_sha256", "graftline.data_version"
+PAGE_RUNS = 1_000
+# Two values of one run, from its folder and from MLflow, differ by no more.
+DIGITS = 6
+
+logger = logging.getLogger("graftline.rank")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A finished fine-tuning."""
+
+    uri: str
+    base_digest: str
+    strategy: str
+    value: float
+    """The primary score on the validation rows, of its best epoch."""
+
+
+def points_of(
+    workspace: Workspace, settings: Settings, data: ValidatedData, scored: Sequence[ScoredBase]
+) -> list[Point]:
+    """Every finished fine-tuning of these base models on these rows, from step folders and from MLflow, each once.
+
+    Not those of `feature_extraction`, whose score on the validation rows is that of the solved head by itself.
+    """
+    uris = {one.seen.base.digest: one.uri for one in scored}
+    found = [*_in_folders(workspace, data, uris), *_in_mlflow(workspace, settings, data, uris)]
+    known = {(one.base_digest, one.strategy, round(one.value, DIGITS)): one for one in reversed(found)}
+    return sorted(known.values(), key=lambda one: (one.uri, one.strategy, -one.value))
+
+
+def verify(
+    workspace: Workspace,
+    settings: Settings,
+    data: ValidatedData,
+    scored: Sequence[ScoredBase],
+    count: int,
+    *,
+    say: Callable[[str], None],
+) -> None:
+    """Fine-tune so many of the base models as the settings say, best and worst and those between at equal distances.
+
+    Each with the same epochs, rates and rows. Nothing is registered; `adapt` with that base model finds its training
+    done. Raises: SettingsError if the settings train nothing but a head.
+    """
+    if settings.adaptation.strategy == FASTEST:
+        raise SettingsError(
+            f"--verify {count}: adaptation.strategy is {FASTEST}, whose score is that of the solved head by itself, so"
+            " there is nothing to verify; --set adaptation.strategy=probe_then_fine_tune trains more than a head"
+        )
+    order = sorted(scored, key=lambda one: -one.last.head.value)
+    many = min(max(count, 2), len(order))
+    for place in sorted({round(step * (len(order) - 1) / (many - 1)) for step in range(many)}):
+        say(f"verifying {order[place].uri}: {settings.adaptation.strategy}, {settings.adaptation.epochs} epochs")
+        fine_tune.fn(workspace, settings.adaptation, data, order[place].seen.base)
+
+
+def agreements(scored: Sequence[ScoredBase], points: Sequence[Point]) -> dict[ScoreName, Agreement]:
+    """How well each score orders what the points came to, by what it says of the vectors that a head reads."""
+    of_uri = {one.uri: one.last for one in scored}
+    bases = [one.base_digest for one in points]
+    came = [one.value for one in points]
+    found: dict[ScoreName, Agreement] = {}
+    for name in SCORES:
+        foretold = [of_uri[one.uri].of(name) for one in points]
+        known = [value for value in foretold if value is not None]
+        if len(known) == len(points) and all(one.last.of(name) is not None for one in scored):
+            found[name] = agreement(known, came, bases)
+    return found
+
+
+def _in_folders(workspace: Workspace, data: ValidatedData, uris: Mapping[str, str]) -> Iterator[Point]:
+    primary = f"validation_{TASKS[data.task].scores.scoring.primary}"
+    for manifest in sorted((workspace.artifacts / STEP).glob(f"[!.]*/{MANIFEST}")):
+        try:
+            inputs = _json(manifest)["inputs"]["depends_on"]
+            epochs = _json(manifest.with_name(SUMMARY))["epochs"]
+            digest, rows, strategy = inputs["base_model"], inputs["data"], _strategy(inputs["settings"])
+            value = max(float(epoch[primary]) for epoch in epochs)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # damaged, which the step itself mends, or of an earlier release
+        if rows == data.sha256 and digest in uris and strategy != FASTEST:
+            yield Point(uris[digest], digest, strategy, value)
+
+
+def _in_mlflow(
+    workspace: Workspace, settings: Settings, data: ValidatedData, uris: Mapping[str, str]
+) -> Iterator[Point]:
+    """Those of a team's other machines, too; of runs whose data settings are these, so whose rows are."""
+    if not has_registry(workspace):
+        return
+    connect(workspace)
+    server, metric = client(), f"validation/{TASKS[data.task].scores.scoring.primary}"
+    wanted = {f"data.{name}": str(value) for name, value in settings.data.model_dump(mode="json").items()}
+    runs = server.search_runs(
+        experiments_with_runs_of(workspace, settings.registry.model),
+        f"tags.`{DATA_TAG}` = '{data.data.version}' and attributes.status = 'FINISHED'",
+        max_results=PAGE_RUNS,
+    )
+    for run in runs:
+        digest, given = run.data.tags.get(BASE_TAG, ""), run.data.params
+        strategy = given.get("adaptation.strategy", "")
+        if digest not in uris or strategy in ("", FASTEST) or any(given.get(k) != v for k, v in wanted.items()):
+            continue
+        if history := server.get_metric_history(run.info.run_id, metric):
+            yield Point(uris[digest], digest, strategy, max(one.value for one in history))
+
+
+def _strategy(settings: Mapping[str, Any]) -> str:
+    """As the key of a step names it: not where it is the first default."""
+    from graftline.settings.by_value import FIRST_DEFAULTS
+
+    return str(settings.get("strategy", FIRST_DEFAULTS["adaptation"]["strategy"]))
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
