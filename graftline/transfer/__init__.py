@@ -1,0 +1,1 @@
+"""Transfer: what stored features tell before and beside a training."""
