@@ -4,6 +4,7 @@ import csv
 import json
 import random
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,16 @@ from graftline.flows.labels import accept_labels, list_labels, reject_labels
 from graftline.flows.new_rows import Consent
 from graftline.settings import Settings, read_settings
 from graftline.tasks.base_models.locking import lock_model
+from graftline.tasks.rows.doubted_labels import LabelledRow, labelled_rows
 from graftline.tasks.rows.standing_labels import standing_file
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
-from tests.support.tiny_models import BAD, GOOD, write_tiny_model
+from tests.support.tiny_media import write_tiny_image_model
+from tests.support.tiny_media_files import write_tiny_images
+from tests.support.tiny_models import BAD, FILLERS, GOOD, write_tiny_model
+from tests.support.tiny_project import connected, graftline, run_line
+from tests.support.tiny_project import write_project as write_tiny_project
 
 YES, DRY_RUN = Consent("yes"), Consent("dry run")
 # So many rows, of which each row with a number in the middle of that many has the other label.
@@ -48,17 +54,20 @@ def write_project(root: Path) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     write_tiny_model(root / "base")
+    write_settings(root, labels=["bad", "good"])
+    return root
+
+
+def write_settings(root: Path, **data: Any) -> None:
     params = {
-        "data": {"path": "data/rows.csv", "id": "id", "labels": ["bad", "good"], "test_share": 0.25,
-                 "min_rows_per_class": 5},
+        "data": {"path": "data/rows.csv", "id": "id", "test_share": 0.25, "min_rows_per_class": 5, **data},
         "base_model": {"uri": "path:base"},
         "adaptation": {"max_tokens": 32, "threads": 1, "device": "cpu"},
         "registry": {"model": "tiny"},
-    }  # fmt: skip
+    }
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     lock_model(Workspace(root), "path:base")
     write_data_pointer(root)
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +99,11 @@ def doubted(root: Path, side: str | None = None) -> list[str]:
     """The listed rows that have a wrong label indeed."""
     rows = [row for row in listed(root)["labels"] if side in (None, row["side"])]
     return [row["row"] for row in rows if row["row"] in wrong_names()]
+
+
+def rows_of(root: Path) -> Sequence[LabelledRow]:
+    workspace, settings = Workspace(root), settings_of(root)
+    return labelled_rows(validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data)))
 
 
 def labels_of(root: Path) -> dict[str, str]:
@@ -218,6 +232,73 @@ def test_numbers_have_no_likely_one(root: Path) -> None:
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     with pytest.raises(SettingsError, match="`graftline labels` does not apply to numbers"):
         listed(root)
+
+
+@pytest.mark.full
+def test_a_picture_with_a_wrong_label_moves_into_the_folder_of_its_own(tmp_path: Path) -> None:
+    root, photos = tmp_path, tmp_path / "data" / "photos"
+    write_tiny_images(photos, 80)
+    moved = next(photos.joinpath("disc").iterdir())
+    moved.rename(photos / "stripes" / moved.name)
+    write_tiny_image_model(root / "base", "resnet")
+    params = {
+        "data": {"path": "data/photos", "kind": "image", "min_rows_per_class": 5},
+        "base_model": {"uri": "path:base"},
+        "adaptation": {"threads": 1, "device": "cpu"},
+        "registry": {"model": "tiny"},
+    }
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    lock_model(Workspace(root), "path:base")
+    write_data_pointer(root)
+    told = listed(root)
+    assert not told["labels"] or 'src="data:image/jpeg;base64,' in Path(told["page"]).read_text()
+    name = next(row.row for row in rows_of(root) if row.holds == f"photos/stripes/{moved.name}")
+    assert accept(root, name, label="disc")["counts"]["changed"] == 1
+    assert moved.is_file()
+    assert not (photos / "stripes" / moved.name).exists()
+
+
+def test_of_several_labels_the_one_that_is_wrong_is_changed(tmp_path: Path) -> None:
+    root, drawn = tmp_path, random.Random(0)
+    lines = ["id,text,label"]
+    for number in range(200):
+        said = [label for label, words in (("bad", BAD), ("good", GOOD)) if drawn.random() < 0.5]
+        words = [word for label in said for word in drawn.choices({"bad": BAD, "good": GOOD}[label], k=4)]
+        given = [label for label in OTHER if (label in said) != (label == "good" and number % 20 == 7)]
+        lines.append(f"r{number},{' '.join(words or drawn.choices(FILLERS, k=4))},{'|'.join(sorted(given)) or '|'}")
+    (root / "data").mkdir()
+    (root / "data" / "rows.csv").write_text("\n".join(lines) + "\n")
+    write_tiny_model(root / "base")
+    write_settings(root, task="multi_label", labels=["bad", "good"])
+    told = listed(root)
+    names = [row["row"] for row in told["labels"] if int(row["row"][1:]) % 20 == 7]
+    assert len(names) >= 5
+    first = next(row for row in told["labels"] if row["row"] in names)
+    before = labels_of(root)
+    assert accept(root, first["row"])["counts"]["changed"] == 1
+    assert labels_of(root) == {**before, first["row"]: first["likely"]}
+    assert set(first["label"].split("|")) ^ set(first["likely"].split("|")) >= {"good"}
+
+
+@pytest.mark.full
+def test_the_next_run_learns_from_the_corrected_labels(
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_tiny_project(tmp_path / "project")
+    connected(root, empty_store, monkeypatch)
+    first = run_line(root)
+    row, other = next((row, OTHER[label]) for row, label in labels_of(root).items() if label in OTHER)
+    told = graftline(root, "labels", "accept", row, "--label", other, "--yes", "--json")
+    assert told.returncode == 0, told.stderr
+    done = json.loads(told.stdout.splitlines()[-1])
+    second = run_line(root)
+    assert second.data.data.version == done["version"] != first.data.data.version
+    assert {one.row: one.target for one in labelled_rows(second.data)}[row] == other
+    assert {one.row: one.side for one in labelled_rows(first.data)} == {
+        one.row: one.side for one in labelled_rows(second.data)
+    }
+    checked = graftline(root, "check", "--json")
+    assert checked.returncode == 0, checked.stdout
 
 
 @pytest.mark.parametrize(
