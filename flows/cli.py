@@ -16,7 +16,7 @@ from graftline.flows.commands import line, loop, project, registry, rows, server
 VERBS: Mapping[str, Sequence[Callable[..., None]]] = {
     "Begin": (project.init, line.check, line.plan, line.rank, project.settings),
     "Adapt": (line.adapt, line.reproduce),
-    "New rows": (rows.quarantine, rows.feedback),
+    "New rows": (rows.quarantine, rows.feedback, rows.labels),
     "Set up": (project.lock, project.convert, project.up, project.gc, registry.move_history),
     "Use": (registry.serve, registry.predict, registry.compare, registry.models),
     "Watch": (loop.watch, loop.react),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from pydantic import JsonValue
@@ -33,9 +34,20 @@ class Consent:
 
 
 def finish(
-    draft: Draft, admission: Admission, consent: Consent, *, command: str, chosen: str, refused: Sequence[str], say: Say
+    draft: Draft,
+    admission: Admission,
+    consent: Consent,
+    *,
+    command: str,
+    chosen: str,
+    refused: Sequence[str],
+    say: Say,
+    more: Sequence[Path] = (),
 ) -> dict[str, JsonValue]:
-    """Show what the next version would be and make it if that is wanted. Returns: the diff, and whether it was made."""
+    """Show what the next version would be and make it if that is wanted; `more` files are to be committed with it.
+
+    Returns: the diff, and whether it was made.
+    """
     if not admission.admitted.keys:
         if refused:
             raise DataRefusedError("no row can be admitted; nothing was changed", refused)
@@ -47,7 +59,7 @@ def finish(
     if not _is_wanted(draft, consent):
         return {**told, "written": False, "summary": "nothing was changed"}
     version = make_version(draft, admission, command=command, chosen=chosen)
-    commands = next_commands(draft)
+    commands = next_commands(draft, more)
     summary = (
         f"{draft.settings.folder}/ is at version {version[:12]} now, after {draft.version.version[:12]}, which stays in"
         f" DVC's cache; next: {commands}"

@@ -97,6 +97,50 @@ def feedback(
     run_verb(call, as_json=as_json, debug=debug)
 
 
+def labels(
+    what: Annotated[
+        Literal["list", "accept", "reject"],
+        typer.Argument(help="list labels that look wrong; accept: give ROWs their likely label; reject: it stands."),
+    ],
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[ROW]...", help="Names of rows, as list shows them.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", help="accept: the label of the ROWs, in place of the likely one.")
+    ] = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    params: Params = Path("params.yaml"),
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Show the rows whose label looks wrong, with an estimate for the held-out ones; give them another one in the next
+    version of the data, or remember that theirs stands."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.settings import read_settings
+
+        if bool(names) != (what != "list"):
+            raise SettingsError(
+                f"labels {what}: expected {'no ROW' if what == 'list' else 'one ROW or more behind it'}"
+            )
+        if label is not None and what != "accept":
+            raise SettingsError(f"labels {what}: --label says what `accept` gives to rows; expected no --label")
+        settings = read_settings(params, assignments)
+        from graftline.flows.labels import accept_labels, list_labels, reject_labels
+        from graftline.flows.new_rows import Consent
+
+        if what == "list" or not names:
+            return list_labels(Path.cwd(), settings)
+        if what == "reject":
+            return reject_labels(Path.cwd(), settings, names)
+        consent = Consent(_said(yes=yes, dry_run=dry_run), _ask(as_json))
+        return accept_labels(Path.cwd(), settings, names, label, consent, say)
+
+    run_verb(call, as_json=as_json, debug=debug)
+
+
 def _said(*, yes: bool, dry_run: bool) -> Literal["ask", "yes", "dry run"]:
     if yes and dry_run:
         raise SettingsError("--yes and --dry-run: expected one of them")

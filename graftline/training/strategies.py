@@ -77,6 +77,17 @@ class Adaptation:
             self.model.to(device)
             return METHODS[self.settings.strategy].run(self)
 
+    def features(self) -> Mapping[str, FeatureRows]:
+        """What the model as it is gives to its head for all rows, from the stores as far as they hold it.
+
+        Raises: what `run` raises; GraftlineError if they are no numbers.
+        """
+        device = torch.device(self.settings.device)
+        prepare(device)
+        with gpu_faults_told():
+            self.model.to(device)
+            return self._preparation.features(self._freeze("feature_extraction", None))
+
     def _plain_training(self) -> Adapted:
         """Everything that is not frozen, from the first epoch to the last."""
         return self._trained_behind(self._freeze(self.settings.strategy, self.settings.freeze_until))

@@ -1,1 +1,1 @@
-"""The science of transfer: what stored features of a frozen part tell before anything is trained."""
+"""Transfer: what stored features tell before and beside a training."""

@@ -22,7 +22,7 @@ class Origin:
     version: str
     before: str
     command: str
-    """quarantine or feedback."""
+    """quarantine, feedback or labels."""
     rows: Mapping[str, int]
     """How many were added, changed and removed."""
     chosen: str

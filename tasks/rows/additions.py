@@ -143,13 +143,13 @@ def _addition(row: FeedbackRow, draft: Draft, name_rows: "_RowNames") -> Additio
     header = read_header(draft.version.table)
     values: dict[str, str | None] = {name: text for name, text in row.more.items() if name in header}
     values[settings.input] = _new_file(row, settings) if is_media else row.content.decode("utf-8", "surrogatepass")
-    values[settings.target] = _as_cell(row.label, header[settings.target], settings)
+    values[settings.target] = as_cell(row.label, header[settings.target], settings)
     if settings.id:
         values[settings.id] = name_rows.next(row)
     return Addition(values, row.content if is_media else None, origin)
 
 
-def _as_cell(label: str, column_type: str, settings: DataSettings) -> str:
+def as_cell(label: str, column_type: str, settings: DataSettings) -> str:
     """The label as the target's column holds it."""
     if column_type == LIST_OF_LABELS:
         return as_json(list(labels_in(label, settings.label_separator)))

@@ -28,6 +28,8 @@ class Change:
     is_removed: bool = False
     reasons: tuple[str, ...] = ()
     """For which it was quarantined."""
+    origin: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What else is to be remembered of the change."""
 
 
 @dataclass(frozen=True)

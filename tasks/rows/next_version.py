@@ -1,6 +1,8 @@
 """From an admitted proposal to the version that the .dvc file names, with a note of where its rows came from."""
 
 import shlex
+from collections.abc import Sequence
+from pathlib import Path
 
 from pydantic import JsonValue
 
@@ -25,10 +27,11 @@ def make_version(draft: Draft, admission: Admission, *, command: str, chosen: st
     return put_in_place(draft, note)
 
 
-def next_commands(draft: Draft) -> str:
-    """What is left to a person: to commit the version, and to send it where others find it."""
+def next_commands(draft: Draft, more: Sequence[Path] = ()) -> str:
+    """What is left to a person: to commit the version, with `more` files, and to send it where others find it."""
     root, folder = draft.workspace.root, draft.settings.folder
-    names = " ".join(shlex.quote(name) for name in (pointer_of(folder), origins_file(root, folder).name))
+    files = [path.name for path in (origins_file(root, folder), *more)]
+    names = " ".join(shlex.quote(name) for name in (pointer_of(folder), *files))
     return f'git add {names} && git commit -m "New rows" && dvc push'
 
 
@@ -44,6 +47,9 @@ def _each(admission: Admission) -> list[dict[str, JsonValue]]:
 
 
 def _of_change(change: Change) -> dict[str, JsonValue]:
+    what = "removed" if change.is_removed else "changed"
+    if change.origin:
+        return {"what": what, **change.origin}
     # Of a reason its name: behind it stands what the row held.
     reasons: list[JsonValue] = [reason.partition(":")[0] for reason in change.reasons]
-    return {"what": "removed" if change.is_removed else "changed", "was_quarantined_for": reasons}
+    return {"what": what, "was_quarantined_for": reasons}

@@ -16,6 +16,7 @@ from graftline.answers.tasks import TASKS
 from graftline.compute.device import batch_on
 from graftline.compute.threads import thread_count, use_threads
 from graftline.data.media_files import DECODING_VERSION
+from graftline.data.splitting import Side
 from graftline.evaluation.scoring import spelt
 from graftline.files import write_json
 from graftline.settings import Kind, Settings, Task
@@ -170,6 +171,39 @@ def frozen_rate(workspace: Workspace, settings: Settings, base: BaseModel, input
         for start in range(0, len(rows), adaptation.batch_size):
             model(**batch_on(preprocessor.collate(rows[start : start + adaptation.batch_size]), device))
     return len(rows) / (time.monotonic() - began)
+
+
+def head_features(
+    workspace: Workspace, settings: AdaptationSettings, data: ValidatedData, base: BaseModel, sides: Sequence[Side]
+) -> dict[Side, "Tensor"]:
+    """What the untouched base model gives to a head, of the rows on each side: (rows, width), in file order.
+
+    From the stores that adapting fills and reads: the base model runs for those rows only that are in none yet.
+    """
+    from graftline.models.folders import load_preprocessor
+    from graftline.models.preprocessing import Reading
+    from graftline.training.progress import Listener
+    from graftline.training.strategies import Adaptation
+
+    use_threads(settings.threads)
+    verify_base_model(base)
+    reading = Reading(data.kind, settings.max_tokens, settings.max_seconds, data.sample_bits)
+    preprocessor = load_preprocessor(base.path, reading)
+    outputs = TASKS[data.task].outputs.outputs_for(data.labels, split_targets(data, "train"))
+    # As they are: random views are for learning.
+    plain = settings.model_copy(update={"strategy": "feature_extraction", "augmentation": "none", "head": "linear"})
+    passed = Wait("frozen part")
+    adaptation = Adaptation(
+        model=_base_with_head(base, outputs, reading, plain, scratch=False),
+        rows={side: _rows(workspace, data, side, preprocessor, outputs) for side in sides},
+        settings=plain,
+        objective_for=TASKS[data.task].objective_for,
+        stores=_stores(workspace, base, plain, data.kind, []),
+        folder=workspace.artifacts,
+        listener=Listener(passed=passed.tell, say=logger.info),
+    )
+    features = adaptation.features()
+    return {side: features[side].features for side in sides}
 
 
 def _base_with_head(

@@ -28,7 +28,7 @@ def example_rows(
         return []
     ids = read_split(data, "test", ["row_id"])["row_id"]
     raws = dict(zip(ids, raw_inputs(workspace, data, "test"), strict=True))
-    media = _Media(data, MOST_MEDIA_CHARACTERS)
+    media = PageMedia(data, MOST_MEDIA_CHARACTERS)
     return [
         ExampleRows(
             shown.groups[group.name],
@@ -40,7 +40,7 @@ def example_rows(
     ]
 
 
-class _Media:
+class PageMedia:
     """Images and sounds for one page, which has only so much room."""
 
     def __init__(self, data: ValidatedData, room_characters: int) -> None:
@@ -67,7 +67,7 @@ class _Media:
         return address, None
 
 
-def _row(example: "Example", raws: "Mapping[str, Raw]", media: _Media) -> ExampleRow:
+def _row(example: "Example", raws: "Mapping[str, Raw]", media: PageMedia) -> ExampleRow:
     raw = raws[example.row_id]
     address, missing = media.address(raw)
     name = raw if isinstance(raw, str) else str(getattr(raw, "name", ""))
