@@ -36,15 +36,18 @@ def adapt(
         from graftline.tasks.step import require_servers
 
         require_servers(workspace)
+        from prefect import tags
+
         from graftline.flows.adapt import adapt
         from graftline.flows.console import hush_tools
+        from graftline.flows.heartbeats import OURS
         from graftline.flows.servers.temporary_prefect import use_prefect_server
         from graftline.flows.stopping import prefect_looks
 
         if not debug:
             hush_tools()
         use_prefect_server(workspace)
-        with prefect_looks():
+        with prefect_looks(), tags(OURS):
             return adapt(settings)
 
     run_verb(call, as_json=as_json, debug=debug)

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from prefect import tags
 from prefect.settings import (
     PREFECT_API_AUTH_STRING,
     PREFECT_API_URL,
@@ -17,7 +16,6 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from graftline.flows.heartbeats import OURS
 from graftline.flows.servers.services import StopSignal, service, wait_for_page
 from graftline.tasks.own_code import PACKAGE
 from graftline.tasks.workspace import Workspace
@@ -27,18 +25,17 @@ START_SECONDS = 180
 
 
 def use_prefect_server(workspace: Workspace) -> None:
-    """Until this process ends, Prefect's server as Prefect itself would start it, unless the settings name one; and
-    runs bear our tag.
+    """Until this process ends, Prefect's server as Prefect itself would start it, unless the settings name one.
 
     Prefect's own way leaves the server behind when the process is killed, and lets anybody ask it.
     """
     settings = get_current_settings()
+    if settings.api.url or not settings.server.ephemeral.enabled:
+        return
     # As Prefect does: what is logged last is sent when the process ends, and what began later ends earlier.
     stack = ExitStack()
     atexit.register(stack.close)
-    stack.enter_context(tags(OURS))
-    if not settings.api.url and settings.server.ephemeral.enabled:
-        stack.enter_context(_server(workspace, settings))
+    stack.enter_context(_server(workspace, settings))
 
 
 @contextmanager

@@ -138,7 +138,7 @@ def tiny_files(root: Path) -> Iterator[Path]:
 
 class ThinkingHandler(QuietHandler):
     def do_GET(self) -> None:
-        time.sleep(1)
+        time.sleep(2)
         super().do_GET()
 
 
@@ -146,7 +146,7 @@ class ThinkingHandler(QuietHandler):
 def test_a_remote_of_many_tiny_files_is_not_taken_for_one_that_sends_next_to_nothing(
     tiny_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("graftline.tasks.pace.WINDOW_SECONDS", 2.0)
+    monkeypatch.setattr("graftline.tasks.pace.WINDOW_SECONDS", 6.0)
     assert version(tiny_files) == (False, ())
 
 
