@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from graftline.flows.servers.postgres import HOST, Postgres, account_without_rights
@@ -56,7 +57,11 @@ def prefect_on_postgres() -> Iterator[None]:
             page, log = f"http://{HOST}:{port}/api", folder / "log"
             with service("Prefect", command, folder=Path.cwd(), environment=own, log=log) as server:
                 wait_for_page(server, f"{page}/admin/version", StopSignal(), PREFECT_SECONDS, password=PASSWORD)
+                EventsWorker.drain_all()  # one worker sends the events of a process, to the server of its beginning
                 with temporary_settings({PREFECT_API_URL: page, PREFECT_API_AUTH_STRING: PASSWORD}):
-                    yield
+                    try:
+                        yield
+                    finally:
+                        EventsWorker.drain_all()
     finally:
         shutil.rmtree(folder)
