@@ -7,6 +7,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType, WorkPoolStatus
 from prefect.exceptions import ObjectNotFound
 
+# Seldom enough to cost a server nothing with hundreds of runs, often enough to tell a death within two minutes.
 HEARTBEAT_SECONDS = 30
 # Two lost heartbeats and a margin: a busy machine may delay one.
 LOST_AFTER = 3 * HEARTBEAT_SECONDS

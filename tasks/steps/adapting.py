@@ -73,7 +73,7 @@ class BaseOnRows:
     model: "Classifier"
     preprocessor: "Preprocessor"
     rows: "dict[str, InputRows]"
-    """By split: train and validation."""
+    """By split."""
     targets: "dict[str, Tensor]"
     """As they are read, by split; those of `rows` are as they are learned."""
     stores: "Stores"
@@ -82,7 +82,13 @@ class BaseOnRows:
 
 
 def base_on_rows(
-    workspace: Workspace, settings: AdaptationSettings, data: ValidatedData, base: BaseModel, *, scratch: bool = False
+    workspace: Workspace,
+    settings: AdaptationSettings,
+    data: ValidatedData,
+    base: BaseModel,
+    *,
+    sides: Sequence[Side] = ("train", "validation"),
+    scratch: bool = False,
 ) -> BaseOnRows:
     """The verified base model, or its architecture with random weights, beside all that an adaptation starts from."""
     from graftline.models.folders import load_preprocessor
@@ -92,10 +98,10 @@ def base_on_rows(
     verify_base_model(base)
     reading = Reading(data.kind, settings.max_tokens, settings.max_seconds, data.sample_bits)
     preprocessor = load_preprocessor(base.path, reading)
-    targets = {split: split_targets(data, split) for split in ("train", "validation")}
-    outputs = TASKS[data.task].outputs.outputs_for(data.labels, targets["train"])
+    outputs = TASKS[data.task].outputs.outputs_for(data.labels, split_targets(data, "train"))
     model = _base_with_head(base, outputs, reading, settings, scratch=scratch)
-    rows = {split: _rows(workspace, data, split, preprocessor, outputs) for split in targets}
+    rows: dict[str, InputRows] = {side: _rows(workspace, data, side, preprocessor, outputs) for side in sides}
+    targets: dict[str, Tensor] = {side: split_targets(data, side) for side in sides}
     opened: list[str] = []
     stores = _stores(workspace, base, settings, data.kind, opened)
     return BaseOnRows(model, preprocessor, rows, targets, stores, opened)
@@ -180,25 +186,18 @@ def head_features(
 
     From the stores that adapting fills and reads: the base model runs for those rows only that are in none yet.
     """
-    from graftline.models.folders import load_preprocessor
-    from graftline.models.preprocessing import Reading
     from graftline.training.progress import Listener
     from graftline.training.strategies import Adaptation
 
-    use_threads(settings.threads)
-    verify_base_model(base)
-    reading = Reading(data.kind, settings.max_tokens, settings.max_seconds, data.sample_bits)
-    preprocessor = load_preprocessor(base.path, reading)
-    outputs = TASKS[data.task].outputs.outputs_for(data.labels, split_targets(data, "train"))
     # As they are: random views are for learning.
     plain = settings.model_copy(update={"strategy": "feature_extraction", "augmentation": "none", "head": "linear"})
-    passed = Wait("frozen part")
+    there, passed = base_on_rows(workspace, plain, data, base, sides=sides), Wait("frozen part")
     adaptation = Adaptation(
-        model=_base_with_head(base, outputs, reading, plain, scratch=False),
-        rows={side: _rows(workspace, data, side, preprocessor, outputs) for side in sides},
+        model=there.model,
+        rows=there.rows,
         settings=plain,
         objective_for=TASKS[data.task].objective_for,
-        stores=_stores(workspace, base, plain, data.kind, []),
+        stores=there.stores,
         folder=workspace.artifacts,
         listener=Listener(passed=passed.tell, say=logger.info),
     )
