@@ -156,6 +156,8 @@ class RunReport:
     settings: str
     unrepeatable: str | None = None
     """Why the run cannot be reproduced, if it cannot."""
+    between: Sequence[Mapping[str, float]] = ()
+    """The means of the weights before and after fine-tuning that were tried, the one that was taken first."""
     groups: int | None = None
     """How many groups the held-out rows are of, with `data.group`: then every interval and test is by group."""
 
@@ -170,11 +172,11 @@ def render_card(run: RunReport) -> str:
     return _render("model_card.md", run, autoescape=False)
 
 
-def kept(epochs: Sequence[int]) -> str:
-    """Which epochs' weights the model has, in words."""
-    if len(epochs) == 1:
-        return f"best {epochs[0]}"
-    return f"weights the mean of {', '.join(map(str, sorted(epochs)))}"
+def kept(epochs: Sequence[int], between: Sequence[Mapping[str, float]] = ()) -> str:
+    """Which epochs' weights the model has, in words; first of `between` is the mean with those before all epochs."""
+    said = f"weights the mean of {', '.join(map(str, sorted(epochs)))}" if len(epochs) > 1 else f"best {epochs[0]}"
+    share = between[0]["share"] if between else 0
+    return f"{said}, {share:g} of it and {1 - share:g} of what it began with" if share else said
 
 
 def facts(run: RunReport) -> list[tuple[str, str]]:
@@ -192,7 +194,7 @@ def facts(run: RunReport) -> list[tuple[str, str]]:
         ("split", sides),
         ("strategy", run.strategy),
         ("frozen", f"{run.frozen}; digest before and after training {run.frozen_sha256}"),
-        ("training", f"{run.epochs} epochs, {kept(run.kept_epochs)}, {run.training_seconds:.0f} s"),
+        ("training", f"{run.epochs} epochs, {kept(run.kept_epochs, run.between)}, {run.training_seconds:.0f} s"),
         ("weights", f"sha256 {run.weights_sha256}"),
         *([("calibration", calibrated(run))] if CALIBRATION in run.scores else []),
         ("promotion policy", f"sha256 {run.policy_sha256}"),

@@ -129,9 +129,11 @@ class AdaptationSettings(Section, title="Adaptation"):
     """How the learning rate falls: along a straight line, as BERT's did, or half a cosine."""
     stage_epochs: Annotated[int, Field(ge=1, le=1000)] = 1
     """For gradual_unfreezing: epochs before more blocks are unfrozen. With the last stage everything is."""
-    average: Literal["none", "greedy"] = "none"
+    average: Literal["none", "greedy", "wise"] = "none"
     """greedy: the weights are the mean of those epochs that do better together on the validation rows than the best
-    one alone (arXiv 2203.05482)."""
+    one alone (arXiv 2203.05482). wise, for probe_then_fine_tune: a mean of the weights before and after fine-tuning, in
+    the proportion that does best on the validation rows; it keeps more of what the base model knows of other rows
+    (WiSE-FT, arXiv 2109.01903)."""
     runs: Annotated[int, Field(ge=1, le=100)] = 1
     """Trainings from the same start, each with another order of the rows, whose weights are averaged (model soup,
     arXiv 2203.05482): better than the same number of epochs in one, and less a matter of the seed. Best from a head
@@ -225,6 +227,16 @@ class AdaptationSettings(Section, title="Adaptation"):
     def _only_trainings_are_repeated(self) -> "AdaptationSettings":
         if self.runs > 1 and self.strategy == "feature_extraction" and self.head == "linear":
             raise ValueError(f"runs {self.runs} with a solved head: it comes out the same each time; set runs to 1")
+        return self
+
+    @model_validator(mode="after")
+    def _a_mean_with_the_start_needs_a_solved_head(self) -> "AdaptationSettings":
+        if self.average == "wise" and self.strategy != "probe_then_fine_tune":
+            raise ValueError(
+                f"average wise with strategy {self.strategy}: it mixes the weights before and after fine-tuning, so"
+                " the model has to begin with a solved head and fine-tune more than that, as only"
+                " probe_then_fine_tune does; set strategy to it, or average to none or greedy"
+            )
         return self
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from graftline.models.parts import BACKBONE
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.training.averaging import average_greedily, copied, mixed
 from graftline.training.compiling import compiled_blocks
+from graftline.training.interpolation import Between, interpolate
 from graftline.training.loop import train
 from graftline.training.plan import Plan, Training
 from graftline.training.progress import Epoch, best_epoch
@@ -32,6 +33,8 @@ class Trained:
     """The epochs whose mean the weights are; usually one."""
     learning_rate: float
     """The highest rate of the pre-trained part."""
+    between: tuple[Between, ...] = ()
+    """The means of these weights and those before the training that were tried, the one that was taken first."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,17 @@ class TrainingRuns:
         """Train, with checkpoints in `folder`, and number the epochs on from `before`.
 
         Several runs start from the same weights and see the rows in other orders; the mean of their weights is taken
-        (Wortsman et al. 2022, arXiv 2203.05482), unless its validation loss is higher than that of the best run.
+        (Wortsman et al. 2022, arXiv 2203.05482), unless its validation loss is higher than that of the best run. What
+        comes out may be mixed with the weights before all runs.
         """
         training = self.training
+        start = copied(learned(training.model, training.point)) if self.settings.average == "wise" else {}
         if self.settings.gradient_checkpointing:
             _recompute_activations(training.model.get_submodule(BACKBONE))
         with compiled_blocks(training.model, training.point) if self.settings.compile else nullcontext():
-            if self.settings.runs == 1:
-                return self._once(training, folder, before=before)
-            return self._several(folder, before=before)
+            one = self.settings.runs == 1
+            done = self._once(training, folder, before=before) if one else self._several(folder, before=before)
+            return replace(done, between=self._mixed_with(start)) if start else done
 
     def _several(self, folder: Path, *, before: int) -> Trained:
         model, point, plan = self.training.model, self.training.point, self.training.plan
@@ -85,6 +90,17 @@ class TrainingRuns:
             f" {score:.4f}; the best run alone {alone.validation_loss:.4f}, {alone.validation_score:.4f}"
         )
         return loss <= alone.validation_loss
+
+    def _mixed_with(self, start: Mapping[str, Tensor]) -> tuple[Between, ...]:
+        """Put the best mean of `start` and the weights of the model into it. Returns: all that were tried."""
+        between = interpolate(self.training, start)
+        best, end = between[0], next(one for one in between if one.share == 1)
+        self.training.listener.say(
+            f"weights: {best.share:g} of the fine-tuned and {1 - best.share:g} of the first have validation loss"
+            f" {best.validation_loss:.4f}, score {best.validation_score:.4f}; the fine-tuned alone"
+            f" {end.validation_loss:.4f}, {end.validation_score:.4f}"
+        )
+        return between
 
     def _once(self, training: Training, folder: Path, *, before: int) -> Trained:
         if self.settings.find_learning_rate:

@@ -21,6 +21,7 @@ from graftline.models.classifier import Classifier
 from graftline.models.lora import add_lora, merge_lora
 from graftline.settings.adaptation import FREEZE_UNTIL, AdaptationSettings, Strategy
 from graftline.training.averaging import copied
+from graftline.training.interpolation import Between
 from graftline.training.linear_head import Refit, SolvedHead, solve_head
 from graftline.training.objective import Objective, ObjectiveFor
 from graftline.training.plan import Rows, Training, plan_from
@@ -49,6 +50,8 @@ class Adapted:
     """The highest rate of the pre-trained part."""
     head_penalty: float | None = None
     """The L2 penalty of a solved head."""
+    between: tuple[Between, ...] = ()
+    """The means of the weights before and after fine-tuning that were tried, the one that was taken first."""
     validation_outputs: Tensor | None = field(default=None, compare=False)
     """(rows, outputs): the answers for the validation rows before the model learned from these, too, if it did."""
 
@@ -100,14 +103,16 @@ class Adaptation:
             if self._solves_head:
                 epoch, solved = self._solve(rows, refit=True)
                 outputs = solved.validation_outputs
-                return Adapted(point.description, digest, (epoch,), (1,), 0.0, solved.penalty, outputs)
+                return Adapted(
+                    point.description, digest, (epoch,), (1,), 0.0, solved.penalty, validation_outputs=outputs
+                )
             trained = TrainingRuns(self._training(point, rows), self.settings).run(self.folder)
         return Adapted(point.description, digest, trained.epochs, trained.members, 0.0)
 
     def _probe_then_fine_tune(self) -> Adapted:
         """The solved head first, so that fine-tuning does not distort the features for a random one (LP-FT).
 
-        The solved head stays if no epoch beats it.
+        The solved head stays if no epoch beats it, nor any mean with its weights where there are such.
         """
         features = self._preparation.features(self._freeze("feature_extraction", None))
         probe, head = self._solve(features)
@@ -115,7 +120,8 @@ class Adaptation:
         point = self._freeze(self.settings.strategy, self.settings.freeze_until)
         adapted = self._trained_behind(point, before=1)
         epochs, members = (probe, *adapted.epochs), adapted.members
-        if best_epoch(epochs) is probe:
+        probe_is_best = adapted.between[0].share == 0 if adapted.between else best_epoch(epochs) is probe
+        if probe_is_best:
             self.listener.say("fine-tuning: no epoch was better than the solved head alone, which is kept")
             self.model.load_state_dict(solved)
             members = (probe.number,)
@@ -182,7 +188,9 @@ class Adaptation:
         """The outcome of one training; so many epochs were `before` it."""
         with self._standing_still(point) as digest, self._preparation.prepared(point) as rows:
             trained = TrainingRuns(self._training(point, rows), self.settings).run(self.folder, before=before)
-        return Adapted(point.description, digest, trained.epochs, trained.members, trained.learning_rate)
+        return Adapted(
+            point.description, digest, trained.epochs, trained.members, trained.learning_rate, between=trained.between
+        )
 
     def _freeze(self, strategy: Strategy, until: str | None) -> FreezePoint:
         few = range(min(EXAMPLE_ROWS, len(self.rows["train"].encoded)))

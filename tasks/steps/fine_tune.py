@@ -4,7 +4,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
@@ -46,6 +46,8 @@ class Checkpoint:
     kept_epochs: tuple[int, ...]
     """Whose weights the model has: of one epoch, or the mean of several."""
     epochs: tuple[dict[str, float], ...]
+    between: tuple[dict[str, float], ...]
+    """The means of the weights before and after fine-tuning that were tried, the one that was taken first."""
     temperature: float
     """Divides the model's outputs; fitted on the validation rows, before a solved head learns from them, too."""
     threads: int
@@ -131,6 +133,7 @@ def _summary(made: AdaptedModel, weights_sha256: str, data: ValidatedData, secon
         "kept_epochs": list(adapted.members),
         "learning_rate": adapted.learning_rate,
         "head_penalty": adapted.head_penalty,
+        **({"between": cast("JsonValue", [asdict(one) for one in adapted.between])} if adapted.between else {}),
         "epochs": [cast("JsonValue", numbers_of(epoch, data.task)) for epoch in adapted.epochs],
         "seconds": seconds,
     }
@@ -139,10 +142,11 @@ def _summary(made: AdaptedModel, weights_sha256: str, data: ValidatedData, secon
 def _record(folder: StepFolder, threads: int) -> Checkpoint:
     summary = cast("dict[str, JsonValue]", folder.read_json(SUMMARY))
     kept_epochs = tuple(cast("list[int]", summary["kept_epochs"]))
+    between = tuple(cast("list[dict[str, float]]", summary.get("between", [])))
     logger.info(
         "%s: %s of %d epochs (%s)",
         STEP,
-        kept(kept_epochs),
+        kept(kept_epochs, between),
         len(cast("list[object]", summary["epochs"])),
         folder.outcome,
     )
@@ -154,6 +158,7 @@ def _record(folder: StepFolder, threads: int) -> Checkpoint:
         frozen=cast("str", summary["frozen"]),
         kept_epochs=kept_epochs,
         epochs=tuple(cast("list[dict[str, float]]", summary["epochs"])),
+        between=between,
         temperature=cast("float", summary["temperature"]),
         threads=threads,
         seconds=cast("float", summary["seconds"]),

@@ -1,16 +1,18 @@
 """The findings about a model beside its scores, as tables of the report and the model card."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 from graftline.answers.tasks import TASKS
 from graftline.behaviour.bias import Disparity
 from graftline.behaviour.findings import Counted
 from graftline.behaviour.retention import Retention
 from graftline.evaluation.bootstrap import Difference, Score
-from graftline.evaluation.scoring import spelt
+from graftline.evaluation.scoring import Scoring, spelt
 from graftline.pages.report import Table
 from graftline.tasks.serving.trial import Trial
 from graftline.tasks.steps.evaluate_model import Evaluation
+from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.register_model import Candidate
 from graftline.verdict.axis import Axis
 from graftline.verdict.behaviour_axes import REFUSED
@@ -29,6 +31,22 @@ def tables_of(evaluation: Evaluation, candidate: Candidate, axes: Sequence[Axis]
     if behaviour.left_out:
         tables.append(Table("Asked for and not there", "; ".join(behaviour.left_out), (), ()))
     return [*tables, *([_as_a_server(candidate.trial)] if candidate.trial else [])]
+
+
+def tables_of_training(checkpoint: Checkpoint, scoring: Scoring) -> list[Table]:
+    """What of the training the facts do not hold in a line: how the means with the first weights did."""
+    if not checkpoint.between:
+        return []
+    lead = (
+        "the weights are a mean of those before and after fine-tuning, in the proportion that does best on the"
+        " validation rows (WiSE-FT); 0 is the base model with its solved head, 1 what fine-tuning alone came to"
+    )
+    rows = [
+        (f"{one['share']:g}", f"{one['validation_score']:.4f}", f"{one['validation_loss']:.4f}")
+        for one in sorted(checkpoint.between, key=itemgetter("share"))
+    ]
+    head = ("share of the fine-tuned weights", f"validation {spelt(scoring.primary)}", f"validation {scoring.loss}")
+    return [Table(f"Between base model and fine-tuned: {checkpoint.between[0]['share']:g} taken", lead, head, rows)]
 
 
 def _evidence(evaluation: Evaluation, axes: Sequence[Axis]) -> list[Table]:

@@ -69,6 +69,7 @@ def _evidence(done: RunOutcome) -> JsonValue:
 
 def _summary(done: RunOutcome, report: Path, primary: str, *, unchanged: bool) -> str:
     data, base, checkpoint = done.inputs.data, done.inputs.base, done.checkpoint
+    kept_epochs = kept(checkpoint.kept_epochs, checkpoint.between)
     score = done.evaluation.scores[primary]
     twins = f"; {data.twins:,} accepted held-out rows are twins of others, not scored" if data.twins else ""
     groups = done.evaluation.held_out.groups
@@ -78,7 +79,7 @@ def _summary(done: RunOutcome, report: Path, primary: str, *, unchanged: bool) -
         "rows": f"{data.read:,} read = {data.accepted:,} accepted + {data.quarantined:,} quarantined{twins}",
         "base model": f"{base.uri} ({base.digest[:12]})",
         "frozen": checkpoint.frozen,
-        "training": f"{len(checkpoint.epochs)} epochs, {kept(checkpoint.kept_epochs)}, {checkpoint.seconds:.0f} s",
+        "training": f"{len(checkpoint.epochs)} epochs, {kept_epochs}, {checkpoint.seconds:.0f} s",
         spelt(primary): f"{score['value']:.4f} on {data.split_rows['test']:,} held-out rows{of_groups}"
         f" (95 % interval {score['low']:.4f} to {score['high']:.4f})",
         "verdict": f"{done.decision.verdict}: {'; '.join(done.decision.reasons)}",

@@ -65,6 +65,13 @@ def report_of(text: str) -> RunReport:
     )  # fmt: skip
 
 
+def test_a_mean_with_the_first_weights_is_told_with_its_share() -> None:
+    between = ({"share": 0.7, "validation_loss": 0.4, "validation_score": 0.9},)
+    mixed, plain = dataclasses.replace(report_of("text"), between=between), report_of("text")
+    assert "best 2, 0.7 of it and 0.3 of what it began with, 12 s" in render_report(mixed)
+    assert "best 2, 12 s" in render_report(plain)
+
+
 def test_groups_are_told_where_there_are_some() -> None:
     grouped, alone = dataclasses.replace(report_of("text"), groups=1200), report_of("text")
     assert "<dt>groups of these rows</dt><dd>1,200</dd>" in render_report(grouped)

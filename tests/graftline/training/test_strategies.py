@@ -21,6 +21,7 @@ from graftline.models.classifier import Classifier
 from graftline.models.folders import load_classifier, save_classifier
 from graftline.models.parts import HEAD
 from graftline.settings.adaptation import AdaptationSettings
+from graftline.training.interpolation import SHARES, Between
 from graftline.training.loop import batch_groups
 from graftline.training.plan import Plan, Training
 from graftline.training.progress import Epoch, Listener, Progress, best_epoch
@@ -575,6 +576,94 @@ def test_a_mean_that_does_worse_than_the_best_run_is_not_taken(
     held = done.rows["validation"]
     loss = OneLabel().validation_loss(predict(done.model, held, batch_size=8), held.targets)
     assert float(loss) == pytest.approx(best_epoch(done.epochs).validation_loss, abs=1e-5)
+
+
+# At this rate a mean in between did best.
+WISE: dict[str, Any] = {"strategy": "probe_then_fine_tune", "average": "wise", "epochs": 1, "learning_rate": 4e-2}
+
+
+@pytest.fixture(scope="module")
+def wise(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    return ran(base, tmp_path_factory.mktemp("wise"), train_rows=48, **WISE)
+
+
+def test_the_mean_with_the_solved_head_that_does_best_on_the_validation_rows_is_taken(
+    base: Path, tmp_path: Path, wise: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[dict[str, Tensor]] = []
+
+    def kept_apart(training: Training, start: dict[str, Tensor]) -> tuple[Between, ...]:
+        ends.extend([start, {name: tensor.detach().clone() for name, tensor in training.model.state_dict().items()}])
+        return (Between(1.0, 0.0, 0.0),)
+
+    monkeypatch.setattr("graftline.training.runs.interpolate", kept_apart)
+    again = ran(base, tmp_path, train_rows=48, **WISE)
+    start, end = ends
+    assert start.keys() == end.keys()
+
+    held = wise.rows["validation"]
+    for share in SHARES:
+        mean = {name: (1 - share) * start[name].double() + share * end[name].double() for name in end}
+        again.model.load_state_dict({name: tensor.float() for name, tensor in mean.items()})
+        outputs = predict(again.model, held, batch_size=8)
+        loss = float(OneLabel().validation_loss(outputs, held.targets))
+        seen = next(one for one in wise.adapted.between if one.share == share)
+        assert seen.validation_loss == pytest.approx(loss, abs=1e-5)
+        assert seen.validation_score == OneLabel().score(outputs, held.targets)
+        if share == wise.adapted.between[0].share:
+            assert torch.allclose(predict(wise.model, held, batch_size=8), outputs, atol=1e-5)
+    ranks = [(-one.validation_score, one.validation_loss, one.share) for one in wise.adapted.between]
+    assert ranks == sorted(ranks)
+
+
+def test_a_mean_with_the_solved_head_goes_on_after_a_cut_and_ends_with_the_same_weights(
+    base: Path, tmp_path: Path, wise: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graftline.training.loop.CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(PowerCutError):
+        ran(base, tmp_path, 2, train_rows=48, **WISE)
+    resumed = ran(base, tmp_path, train_rows=48, **WISE)
+    assert (resumed.sha256, resumed.adapted) == (wise.sha256, wise.adapted)
+
+
+def test_where_no_mean_beats_the_solved_head_it_is_kept(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter(range(len(SHARES)))
+    monkeypatch.setattr("graftline.training.interpolation.validate", lambda _: (float(next(losses)), 0.5))
+    done = ran(base, tmp_path, train_rows=48, **WISE)
+    assert (done.adapted.between[0].share, done.adapted.members) == (0, (1,))
+    backbone, untouched = done.model.state_dict(), tiny_classifier(base, seed=3).state_dict()
+    assert [
+        name for name in backbone if not name.startswith(HEAD) and not torch.equal(backbone[name], untouched[name])
+    ] == []
+    assert any("no epoch was better than the solved head" in said for said in done.said)
+
+
+def test_a_mean_with_the_solved_head_leaves_frozen_blocks_and_statistics_as_they_were(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([0.5, 0.5, 0.1, *[0.5] * (len(SHARES) - 3)] * 2)
+    monkeypatch.setattr("graftline.training.interpolation.validate", lambda _: (next(losses), 0.5))
+    done = ran(base, tmp_path / "texts", train_rows=48, freeze_until="2", **WISE)
+    untouched = tiny_classifier(base, seed=3).state_dict()
+    frozen = [name for name in untouched if not name.startswith((HEAD, "backbone.encoder.layer.2."))]
+    assert [name for name in frozen if not torch.equal(done.model.state_dict()[name], untouched[name])] == []
+
+    pictures = ran_on_pictures(tmp_path, **WISE)
+    assert [one.adapted.between[0].share for one in (done, pictures)] == [SHARES[2]] * 2
+    before = tiny_media_classifier(tmp_path / "base", "timm resnet").state_dict()
+    moved = [name for name, tensor in pictures.model.state_dict().items() if not torch.equal(tensor, before[name])]
+    assert any("running_" in name for name in before)
+    assert [name for name in moved if "running_" in name] == []
+    assert [name for name in moved if not name.startswith(HEAD)] != []
+
+
+@pytest.mark.parametrize("strategy", ["fine_tuning", "lora", "feature_extraction"])
+def test_a_mean_with_a_model_that_has_no_solved_head_is_refused(strategy: str) -> None:
+    said = f"average wise with strategy {strategy}: .* only probe_then_fine_tune does; set strategy to it, or average"
+    with pytest.raises(ValueError, match=said):
+        AdaptationSettings.model_validate({"strategy": strategy, "average": "wise"})
 
 
 # Four steps each.

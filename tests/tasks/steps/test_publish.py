@@ -2,12 +2,18 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
+from typing import cast
 
 from mlflow import MlflowClient
+from pydantic import JsonValue
 
+from graftline.answers.tasks import TASKS
 from graftline.tasks.data.accepted_rows import read_split
+from graftline.tasks.steps.fine_tune import SUMMARY, fine_tune
 from graftline.tasks.steps.publish import publish
+from graftline.tasks.steps.report_tables import tables_of_training
 from graftline.verdict.policy import read_policy
 from tests.support.tiny_project import LABELS, MODEL, Line
 
@@ -33,6 +39,23 @@ def test_report_and_card_tell_what_was_looked_at_beside_the_scores(adapted: Line
             "Changed inputs", "typos", "As a server", f"{trial.p95_milliseconds:g} ms", "it changes no label",
         ):  # fmt: skip
             assert part in page
+
+
+def test_a_mean_of_weights_before_and_after_is_recorded_with_every_share_that_was_tried(adapted: Line) -> None:
+    update = {"strategy": "probe_then_fine_tune", "average": "wise", "epochs": 1}
+    settings = adapted.settings.adaptation.model_copy(update=update)
+    done = fine_tune.fn(adapted.workspace, settings, adapted.data, adapted.base)
+    written = cast("dict[str, JsonValue]", done.folder.read_json(SUMMARY))
+    shutil.rmtree(done.folder.path)  # other tests look at what the project's run made
+    assert written["between"] == list(done.between)
+    assert "between" not in cast("dict[str, JsonValue]", adapted.checkpoint.folder.read_json(SUMMARY))
+
+    (table,) = tables_of_training(done, TASKS["single_label"].scores.scoring)
+    assert [row[0] for row in table.rows] == ["0", *(f"0.{tenth}" for tenth in range(1, 10)), "1"]
+    taken = next(row for row in table.rows if row[0] == f"{done.between[0]['share']:g}")
+    assert table.title == f"Between base model and fine-tuned: {taken[0]} taken"
+    assert taken[1:] == (f"{done.between[0]['validation_score']:.4f}", f"{done.between[0]['validation_loss']:.4f}")
+    assert tables_of_training(adapted.checkpoint, TASKS["single_label"].scores.scoring) == []
 
 
 def test_the_numbers_for_dvc_are_those_of_the_evaluation(adapted: Line) -> None:
