@@ -48,7 +48,9 @@ $(STAMP): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "graftline: found no Python 3.11, 3.12 or 3.13; install one or name it: make PYTHON=/path/to/python run"; exit 2; }
 	@test -x $(BIN)/python || { echo "making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
 	@echo "installing the $$(grep -c '^[a-z].*==' requirements.lock) packages of requirements.lock into $(VENV): some minutes the first time"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_OPTIONS) -r requirements.lock
+	@# Which pip does on one core. Some packages bring files that are no Python of this version.
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	@echo "installing Graftline itself"
 	@$(BIN)/python $(KNOWN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
