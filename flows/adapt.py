@@ -38,6 +38,7 @@ from graftline.tasks.steps.receipt import beginning_of_run, keep_receipt
 from graftline.tasks.steps.register_model import champion_to_beat, register_model
 from graftline.tasks.steps.result import result_of
 from graftline.tasks.steps.source_task import source_task
+from graftline.tasks.steps.target_domain import target_domain
 from graftline.tasks.steps.tracked_run import RunInputs, reopened_run, tracked_run
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
@@ -72,9 +73,10 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
         version = data_version(workspace, settings.data)
         name_run_under_way(settings, version)
         data = validate_data(workspace, settings.data, version)
+        domain = target_domain(workspace, settings.data, data)
         base = fetch_model(workspace, settings.base_model.uri)
         source = source_task(workspace, settings, base)
-        inputs = RunInputs(settings, policy, data, base, source, note)
+        inputs = RunInputs(settings, policy, data, base, source, domain, note)
         with tracked_run(workspace, inputs) as run:
             checkpoint = fine_tune(workspace, settings.adaptation, data, base, run)
             rivals = baselines(workspace, settings, policy.baselines, data, base)

@@ -42,6 +42,14 @@ def read_class_folders(folder: Path, data: Path, kind: Literal["image", "audio"]
             yield Row(number, (name, below[0]), side=sides.get(parts[0]))
 
 
+def read_files(folder: Path, data: Path, kind: Literal["image", "audio"]) -> Iterator[Row]:
+    """The same whatever folders the files lie in, with the path below `data` alone."""
+    for number, path in enumerate(_entries(folder), start=1):
+        name, parts = path.relative_to(data).as_posix(), path.relative_to(folder).parts
+        fault = _fault(path, (folder.name, *parts), kind)
+        yield Row(number, (None,) if fault else (name,), fault, name if fault else "")
+
+
 def split_folders(folder: Path) -> dict[str, Split]:
     """The folders in `folder` that are those of a split, each with its side; none if they are classes.
 

@@ -1,5 +1,6 @@
 """The expectations of the data, as data: the suite follows from the settings, and Great Expectations decides it."""
 
+from graftline.data.domains import columns_of_domain
 from graftline.data.expectation import BETWEEN, IN_SET, NOT_NULL, NULL, Asset, Expectation, of_row
 from graftline.data.row_facts import named_columns
 from graftline.data.row_names import printable
@@ -27,7 +28,7 @@ def _of_the_header(settings: DataSettings, targets: TargetKind) -> list[Expectat
     held = "text" if settings.kind == "text" else "text, the path of each file: write contents to files"
     types_of = {"input": (TEXT_TYPES, held), "target": (targets.column_types, targets.column_holds)}
     expectations = []
-    for role, column in named_columns(settings).items():
+    for role, column in (named_columns(settings, targets) | columns_of_domain(settings)).items():
         types, kind = types_of.get(role, (NAME_TYPES, NAME_TYPES_IN_WORDS))
         expectations += [
             Expectation(
@@ -52,7 +53,7 @@ def _of_the_header(settings: DataSettings, targets: TargetKind) -> list[Expectat
 
 
 def _of_the_rows(settings: DataSettings, targets: TargetKind) -> list[Expectation]:
-    roles = list(named_columns(settings))
+    roles = list(named_columns(settings, targets))
     inputs = {"text": _of_texts, "image": _of_images, "audio": _of_sounds}[settings.kind](settings)
     return [
         Expectation("row_readable", "lines", "row", NULL, "every row can be read", "fault"),

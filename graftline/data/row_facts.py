@@ -37,9 +37,9 @@ class RowFacts:
     """The perceptual hashes of images."""
 
 
-def named_columns(settings: DataSettings) -> dict[str, str]:
+def named_columns(settings: DataSettings, targets: TargetKind) -> dict[str, str]:
     """The table's columns that the settings name, by what they are for."""
-    columns = {"input": settings.input, "target": settings.target}
+    columns = {"input": settings.input} if targets.absent else {"input": settings.input, "target": settings.target}
     columns |= {"id": settings.id} if settings.id else {}
     columns |= {"group": settings.group} if settings.group else {}
     return columns | {f"slice.{name}": name for name in settings.slices}
@@ -56,7 +56,7 @@ def row_facts(
     `files` holds by line what is known of the files that the rows name, where the input is an image or a sound.
     """
     readable = [row for row in rows if row.fault is None]
-    roles = list(named_columns(settings))
+    roles = list(named_columns(settings, targets))
     parts = {role: [_present(row.values[place]) for row in readable] for place, role in enumerate(roles)}
     if settings.kind == "text":
         inputs = _text_inputs(parts["input"])
@@ -70,9 +70,10 @@ def row_facts(
     columns |= {f"{role}.unclean": [_unclean(text) for text in texts] for role, texts in parts.items()}
     columns["id"] = [_safe(name) for name in ids]
     columns["line"] = [row.line for row in readable]
-    written = [None if text is None else targets.canonical(text, settings) for text in parts["target"]]
+    given = parts.get("target", [None] * len(readable))
+    written = [None if text is None else targets.canonical(text, settings) for text in given]
     columns["target"] = [_safe(text) for text in written]
-    columns["target.malformed"] = [text and targets.malformed(text, settings) for text in parts["target"]]
+    columns["target.malformed"] = [text and targets.malformed(text, settings) for text in given]
     columns["target.unknown"] = [None if text is None else _safe(targets.unknown(text, settings)) for text in written]
     columns |= inputs.columns
     fit = [

@@ -58,6 +58,8 @@ class TargetKind:
     """Whether one input with two targets is a fault."""
     names_folders: bool = False
     """Whether the name of a class folder can be such a target."""
+    absent: bool = False
+    """Whether the rows have none: no column is read, and the names of folders say nothing."""
 
     def unknown(self, target: str, settings: DataSettings) -> str | None:
         """The first label that is none of those declared, or None."""

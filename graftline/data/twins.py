@@ -37,7 +37,7 @@ class TwinRow:
 
 def twins_of(facts: RowFacts, accepted: Sequence[int], settings: DataSettings) -> dict[int, TwinRow]:
     """The twins among the accepted rows, by index."""
-    found = _straddling(facts, accepted, [facts.splits[index] for index in accepted], settings)
+    found = straddling_rows(*_compared(facts, accepted), [facts.splits[index] for index in accepted], settings)
     shared = SHARED[settings.kind]
     return {accepted[at]: _told(facts, accepted[at], accepted[twin.index], twin, shared) for at, twin in found.items()}
 
@@ -53,21 +53,26 @@ def likenesses(
     # As if the others were learned from: then these are their twins.
     train, test = list[Split](["train"]), list[Split](["test"])
     sides = train * len(others) + test * len(rows)
-    found = _straddling(facts, both, sides, settings)
+    found = straddling_rows(*_compared(facts, both), sides, settings)
     return {both[at]: (both[twin.index], twin.similarity) for at, twin in found.items()}
 
 
-def _straddling(
-    facts: RowFacts, indices: Sequence[int], sides: Sequence[Split], settings: DataSettings
+def straddling_rows(
+    contents: Sequence[str], hashes: Sequence[int], sides: Sequence[Split], settings: DataSettings
 ) -> dict[int, Twin]:
-    """The twins among some rows if they lay on these sides, by their places in `indices`."""
+    """The twins among some rows if they lay on these sides, by place; images by their `hashes`, others by `contents`.
+
+    Contents are as in `RowFacts`.
+    """
     if settings.kind == "image":
-        hashes = [facts.hashes[index] for index in indices]
         return straddling_hashes(hashes, sides, most_bits=settings.near_duplicate_bits)
-    contents = [facts.contents[index] for index in indices]
     if settings.kind == "audio":
         return straddling_equals(contents, sides)
     return straddling(contents, sides, similarity=settings.near_duplicate_similarity)
+
+
+def _compared(facts: RowFacts, indices: Sequence[int]) -> tuple[list[str], list[int]]:
+    return [facts.contents[index] for index in indices], [facts.hashes[index] for index in indices if facts.hashes]
 
 
 def _told(facts: RowFacts, index: int, other: int, twin: Twin, shared: str) -> TwinRow:

@@ -160,6 +160,8 @@ class RunReport:
     """The means of the weights before and after fine-tuning that were tried, the one that was taken first."""
     groups: int | None = None
     """How many groups the held-out rows are of, with `data.group`: then every interval and test is by group."""
+    target_domain: str | None = None
+    """The rows of the target domain, in words, if there are any."""
 
 
 def render_report(run: RunReport) -> str:
@@ -192,6 +194,7 @@ def facts(run: RunReport) -> list[tuple[str, str]]:
         ("licence of the data", run.data_licence),
         ("rows", f"{run.rows_read:,} read, {run.rows_accepted:,} accepted, {run.rows_quarantined:,} quarantined"),
         ("split", sides),
+        *([("target domain", run.target_domain)] if run.target_domain else []),
         ("strategy", run.strategy),
         ("frozen", f"{run.frozen}; digest before and after training {run.frozen_sha256}"),
         ("training", f"{run.epochs} epochs, {kept(run.kept_epochs, run.between)}, {run.training_seconds:.0f} s"),

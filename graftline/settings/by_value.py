@@ -28,6 +28,7 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
         "label_aliases": [],
         "id": None,
         "group": None,
+        "target_domain": None,
         "licence": "unknown",
         "slices": [],
         "test_share": 0.15,

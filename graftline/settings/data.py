@@ -3,7 +3,7 @@
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
 
 from graftline.settings.sections import OptionalText, Section, Share
 
@@ -13,8 +13,8 @@ Task = Literal["single_label", "multi_label", "regression"]
 DATA_FOLDER = "data"
 
 
-# Between a spelling and the label that it stands for, in a list.
-STANDS_FOR = " = "
+# Between a spelling and the label that it stands for, in a list; and between a column and the value in it.
+STANDS_FOR, STANDS_IN = " = ", "="
 
 
 def _by_spelling(given: object) -> object:
@@ -71,6 +71,11 @@ class DataSettings(Section, title="Data"):
     """Rows with the same value in this column, of one speaker, document, customer or day, stay on one side of the split
     and are not independent: intervals and tests are by group, and fewer than 10 held-out groups promote nothing. Empty:
     rows with the same content stay together, and every row counts by itself."""
+    target_domain: OptionalText = None
+    """Rows of where the model will work, whose labels nobody needs to know: a table below the project folder with the
+    input in a column of the same name, or a folder of images or sounds. Or column=value: the rows of the data with that
+    value, whose labels are then not learned from. Read and checked as the data are; what nearly is a held-out row is
+    kept out. Below data/ it is versioned with them."""
     licence: str = "unknown"
     """Under which licence the rows may be used; stands on the model card."""
     slices: list[str] = []
@@ -118,6 +123,25 @@ class DataSettings(Section, title="Data"):
         """The folder of the project whose content has a version: the one that `path` begins with."""
         return folder_of(self.path)
 
+    @property
+    def target_domain_column(self) -> tuple[str, str] | None:
+        """The column, and the value in it, of the rows that are the target domain, where one says so."""
+        column, mark, value = (self.target_domain or "").partition(STANDS_IN)
+        return (column, value) if mark else None
+
+    @field_validator("target_domain")
+    @classmethod
+    def _target_domain_can_be_read(cls, written: str | None) -> str | None:
+        column, mark, value = (written or "").partition(STANDS_IN)
+        if mark and not (column and value):
+            raise ValueError(f"{written!r} names no column and its value, expected something like shop=books")
+        if not mark and leaves_the_project(written or ""):
+            raise ValueError(
+                "is absolute or holds .. or NUL, expected a path below the project folder (data/target.csv), or"
+                " column=value"
+            )
+        return written
+
     @model_validator(mode="after")
     def _labels_belong_to_the_task(self) -> "DataSettings":
         if self.task == "regression" and self.labels:
@@ -158,6 +182,12 @@ class DataSettings(Section, title="Data"):
         if self.min_seconds > self.max_seconds:
             raise ValueError(f"min_seconds {self.min_seconds:g} lies above max_seconds {self.max_seconds:g}")
         return self
+
+
+def leaves_the_project(path: str) -> bool:
+    """Whether a path is none below the project folder, by its look."""
+    parts = PurePosixPath(path)
+    return parts.is_absolute() or ".." in parts.parts or "\0" in path
 
 
 def folder_of(path: str) -> str:

@@ -1,10 +1,10 @@
 """The section of the settings that says what is looked at beside the labels of the held-out rows."""
 
-from pathlib import PurePosixPath
 from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from graftline.settings.data import leaves_the_project
 from graftline.settings.sections import OptionalText, Section
 from graftline.settings.words import direction_of, swap_of
 
@@ -49,8 +49,7 @@ class EvaluationSettings(Section, title="Evaluation"):
     @field_validator("probe")
     @classmethod
     def _probe_stays_inside(cls, path: str | None) -> str | None:
-        parts = PurePosixPath(path or "")
-        if parts.is_absolute() or ".." in parts.parts or "\0" in str(parts):
+        if leaves_the_project(path or ""):
             raise ValueError("is absolute or holds .. or NUL, expected a path below the project folder: data/probe.csv")
         return path
 

@@ -8,8 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graftline.data.class_folders import read_class_folders, split_folders
+from graftline.data.class_folders import read_class_folders, read_files, split_folders
 from graftline.data.classes import ONE_SPELLING, class_table
+from graftline.data.domains import Domain, columns_of_domain, of_domain
 from graftline.data.expectation import Asset, Check, Expectation
 from graftline.data.expectations import TWINS_SHARE, expectations_for
 from graftline.data.media_files import MOST_SAMPLE_BITS, MediaFile, look_at, sample_bits_of, used_bits
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 # Great Expectations needs half a minute to name half a million rows. Data this faulty is refused in any case, and
 # nobody reads on: beyond it only examples are named, unless data.max_quarantined lets so many pass.
 MOST_ROWS_NAMED_IN_REFUSED_DATA = 5_000
-CLASS_FOLDER_NAMES = ("file", "class folder")
+FILE_NAMES, CLASS_FOLDER_NAMES = ("file",), ("file", "class folder")
 # A reason is read by who mends the row: longer than the examples in a refusal.
 REASON_CHARACTERS = 200
 # Every few seconds, for pictures.
@@ -102,11 +103,12 @@ def look_into(
     team: Sequence[Expectation] = (),
     *,
     cache: Path | None = None,
+    domain: Domain = "source",
 ) -> Iterator[Findings]:
     """The findings after each stage, up to the first at which nothing further can be said.
 
     `data` is the folder that holds the files of images and sounds, or links into the folder `cache`; `team` what is
-    expected beside ours.
+    expected beside ours; `domain` which rows are looked into, where a column divides them.
     Raises: DataRefusedError for a table that cannot be read; what was found until then was given.
     """
     logger.info("validating %s", settings.path)
@@ -116,8 +118,10 @@ def look_into(
     if findings.refused:
         return
     if not findings.names:
-        names = tuple(dict.fromkeys([*named_columns(settings).values(), *columns_of(team)]))
-        findings = replace(findings, names=names, rows=tuple(read_rows(table, names, nested=_lists(settings, targets))))
+        named = named_columns(settings, targets) | columns_of_domain(settings)
+        names = tuple(dict.fromkeys([*named.values(), *columns_of(team)]))
+        rows = tuple(read_rows(table, names, nested=_lists(settings, targets)))
+        findings = replace(findings, names=names, rows=of_domain(rows, names, settings, domain))
     logger.info("%d rows read", len(findings.rows))
     yield findings
     files, sample_bits = _media_files(findings.rows, data, settings, cache)
@@ -143,10 +147,12 @@ def _look_at_header(
         header = read_header(table)
         judge = _Judge(Validator(), settings, targets, expectations)
         return judge, Findings(expectations, checks=tuple(_header_checks(judge, header)))
+    judge = _Judge(Validator(), settings, targets, expectations)
+    if targets.absent:
+        return judge, Findings(expectations, names=FILE_NAMES, rows=tuple(read_files(table, data, settings.kind)))
     rows = tuple(read_class_folders(table, data, settings.kind))
     if settings.split_folders == "ignore":
         rows = tuple(replace(row, side=None) for row in rows)
-    judge = _Judge(Validator(), settings, targets, expectations)
     findings = Findings(expectations, names=CLASS_FOLDER_NAMES, rows=rows)
     folders = ", ".join(split_folders(table))
     if folders and settings.split_folders == "use":

@@ -27,9 +27,10 @@ class RunOutcome:
     @property
     def steps(self) -> dict[str, Outcome]:
         """Which steps ran, in the order of the line."""
-        source = self.inputs.source
+        source, domain = self.inputs.source, self.inputs.domain
         return {
             "validate_data": self.inputs.data.folder.outcome,
+            **({"target_domain": domain.rows.folder.outcome} if domain else {}),
             "fetch_model": self.inputs.base.outcome,
             **({"source_task": source.folder.outcome} if source else {}),
             "fine_tune": self.checkpoint.folder.outcome,

@@ -113,7 +113,7 @@ def _whose(workspace: Workspace) -> Path:
 def _report(workspace: Workspace, done: RunOutcome) -> RunReport:
     settings, policy, data, base = done.inputs.settings, done.inputs.policy, done.inputs.data, done.inputs.base
     checkpoint, evaluation, candidate, decision = done.checkpoint, done.evaluation, done.candidate, done.decision
-    held_out, task = evaluation.held_out, TASKS[data.task]
+    held_out, task, domain = evaluation.held_out, TASKS[data.task], done.inputs.domain
     other = _other(evaluation, task.scores.scoring.primary)
     return RunReport(
         model=candidate.model,
@@ -143,6 +143,7 @@ def _report(workspace: Workspace, done: RunOutcome) -> RunReport:
         rows_accepted=data.accepted,
         rows_quarantined=data.quarantined,
         rows_twins=data.twins,
+        target_domain=f"{settings.data.target_domain}: {domain.said}" if domain else None,
         split_rows=data.split_rows,
         groups=held_out.groups,
         strategy=settings.adaptation.strategy,

@@ -102,8 +102,9 @@ def _receipt(workspace: Workspace, done: RunOutcome, report: Path, beginning: Be
 def _inputs(settings: Settings) -> list[Place]:
     """Everything in the project that a run reads, whether it is there or not."""
     data, probe = settings.data, settings.evaluation.probe
-    tables = [data.path, *([probe] if probe else [])]
-    # Media of the probe lie beside its table.
+    domain = None if data.target_domain_column else data.target_domain
+    tables = [data.path, *(other for other in (domain, probe) if other)]
+    # Media of other tables lie beside these.
     folders = [data.model_copy(update={"path": table}).folder for table in tables]
     single = [table for table in tables if ".." in Path(table).parts or Path(table).parts[0] not in folders]
     names = [*folders, pointer_of(data.folder), LOCK_FILE, POLICY, *EXPECTATIONS, *single]
@@ -117,9 +118,10 @@ def _code() -> list[Place]:
 
 
 def _step_folders(done: RunOutcome) -> list[StepFolder]:
-    source = done.inputs.source
+    source, domain = done.inputs.source, done.inputs.domain
     return [
         done.inputs.data.folder,
+        *([domain.rows.folder, domain.validated] if domain else []),
         *([source.rows.folder, source.folder] if source else []),
         done.checkpoint.folder,
         *(rival.folder for rival in done.baselines.rivals.values()),

@@ -11,19 +11,15 @@ from pydantic import JsonValue
 from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count, use_threads
 from graftline.data.splitting import SPLITS
-from graftline.data.tables import read_header
 from graftline.digests import tensors_sha256
-from graftline.errors import DataRefusedError
 from graftline.files import write_json
 from graftline.settings import DataSettings, Settings
 from graftline.tasks.base_models.store import BaseModel, verify_base_model
 from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, raw_inputs, split_targets
-from graftline.tasks.data.files import DataVersion, rows_sha256, table_path
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import StepFolder, produce
-from graftline.tasks.steps.validate_data import validate_data
+from graftline.tasks.steps.other_rows import other_rows
 from graftline.tasks.workspace import Workspace
-from graftline.wording import did_you_mean, shown
 
 if TYPE_CHECKING:
     from graftline.behaviour.retention import Retention
@@ -69,7 +65,8 @@ def source_task(workspace: Workspace, settings: Settings, base: BaseModel) -> So
     probe = probe_settings(settings)
     if probe is None:
         return None
-    rows = _validated(workspace, probe)
+    columns = {f"name it in {NAME}_input": probe.input, f"name it in {NAME}_target": probe.target}
+    rows = other_rows(workspace, probe, columns, name=NAME)
     adaptation = settings.adaptation
     folder = produce(
         workspace,
@@ -131,30 +128,6 @@ def retention_of(
         resamples=settings.evaluation.bootstrap,
         seed=settings.evaluation.seed,
     )
-
-
-def _validated(workspace: Workspace, probe: DataSettings) -> ValidatedData:
-    table = table_path(workspace, probe, name=NAME)
-    try:
-        if not table.is_dir():
-            _require_columns(table, probe)
-        sha256 = rows_sha256(workspace.root / probe.folder, table, probe.kind)
-        version = DataVersion(f"sha256 {sha256}", False, (), sha256, table, probe.folder)
-        return validate_data.fn(workspace, probe, version)
-    except DataRefusedError as error:
-        raise DataRefusedError(f"{NAME}: {error.sentence}", error.causes) from None
-
-
-def _require_columns(table: Path, probe: DataSettings) -> None:
-    """Here, because `validate_data` would name the settings of the data."""
-    header = read_header(table)
-    for setting, column in (("probe_input", probe.input), ("probe_target", probe.target)):
-        if column not in header:
-            there = ", ".join(shown(name) for name in header)
-            raise DataRefusedError(
-                f"{table}: has no column {shown(column)}, expected one of {there}; name it in"
-                f" evaluation.{setting}{did_you_mean(column, header, shown)}"
-            )
 
 
 def _build(folder: Path, workspace: Workspace, settings: Settings, rows: ValidatedData, base: BaseModel) -> None:

@@ -27,6 +27,7 @@ from graftline.tasks.registry.history import user
 from graftline.tasks.registry.versions import RUN_KEY
 from graftline.tasks.state.folders import RUNS, alone_everywhere
 from graftline.tasks.steps.source_task import SourceTask
+from graftline.tasks.steps.target_domain import TargetDomain
 from graftline.tasks.tracking.left_runs import ORCHESTRATED_BY
 from graftline.tasks.tracking.pages import COMMIT, NOTE, SOURCE, USER, artifact_address, note_experiment
 from graftline.tasks.tracking.provenance import provenance, unrepeatable
@@ -73,6 +74,7 @@ class RunInputs:
     data: ValidatedData
     base: BaseModel
     source: SourceTask | None = None
+    domain: TargetDomain | None = None
     note: str = ""
     """Why a person started it; changes nothing."""
 
@@ -98,6 +100,7 @@ class RunInputs:
             "data_version": self.data.data.version,
             "data_modified": self.data.data.modified,
             "source_task": self.source.folder.key if self.source else None,
+            **({"target_domain": self.domain.rows.sha256} if self.domain else {}),
             "evaluation": by_value(settings.evaluation, "evaluation"),
             "data_settings": by_value(settings.data, "data"),
             "model": settings.registry.model,
@@ -193,6 +196,8 @@ def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | Non
     made |= {"data_version": data.data.version, "data_modified": data.data.modified, "data_sha256": data.data.sha256}
     made |= {"data_origin": said_of(workspace, data.data.folder, data.data.version)}
     made |= {"probe_sha256": source.rows.data.sha256 if source else None}
+    if domain := inputs.domain:
+        made |= {"target_domain_sha256": domain.rows.data.sha256, "target_domain_rows_sha256": domain.rows.sha256}
     made |= {"base_model": base.uri, "base_model_revision": base.revision, "base_model_sha256": base.digest}
     made |= {"policy": policy.model_dump(mode="json"), "policy_sha256": policy.sha256}
     made |= {"split_from": data.split_from, "split_sha256": data.split_sha256, "test_sha256": data.test_sha256}
@@ -221,6 +226,8 @@ def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | Non
     for first in range(0, len(params), PARAMS_PER_REQUEST):
         server.log_batch(run_id, params=params[first : first + PARAMS_PER_REQUEST])
     server.log_artifact(run_id, str(data.page))
+    if domain:
+        server.log_artifact(run_id, str(domain.rows.page), "target_domain")
     _log_data(run_id, inputs)
     experiment = server.get_run(run_id).info.experiment_id
     note_experiment(experiment, model=settings.registry.model, score=TASKS[data.task].scores.scoring.primary)

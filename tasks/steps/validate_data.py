@@ -3,7 +3,7 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, cast
@@ -11,13 +11,14 @@ from typing import Literal, cast
 from pydantic import JsonValue
 
 from graftline.answers.tasks import TASKS
+from graftline.data.domains import Domain
 from graftline.data.expectation import Check
 from graftline.data.media_files import MOST_SAMPLE_BITS
 from graftline.data.row_facts import RowFacts
 from graftline.data.row_names import printable
 from graftline.data.splitting import SPLITS, Side
-from graftline.data.target_kind import TargetKind
 from graftline.data.twins import side_of
+from graftline.data.unlabelled import TARGETS
 from graftline.digests import file_sha256, json_sha256, lines_sha256
 from graftline.errors import DataRefusedError
 from graftline.files import write_atomically, write_json
@@ -47,6 +48,8 @@ CHECKING_LIBRARIES: dict[Kind, tuple[str, ...]] = {
 SUITE, CHECKPOINT = "suite.json", "checkpoint.json"
 QUARANTINE, TWINS, PAGE = "quarantine.jsonl", "twins.jsonl", "validation.html"
 CHECKS, SUMMARY = "validation.json", "summary.json"
+# The module of the targets that rows without labels have.
+TARGETS_OF = "graftline.data.unlabelled"
 # What refused data were looked at for; a finished folder's manifest says it.
 INPUTS = "inputs.json"
 
@@ -59,25 +62,48 @@ def validate_data(workspace: Workspace, settings: DataSettings, version: DataVer
 
     Raises: DataRefusedError naming every unmet expectation of the set; its page is written all the same.
     """
+    return validated(workspace, settings, version)
+
+
+def validated(
+    workspace: Workspace,
+    settings: DataSettings,
+    version: DataVersion,
+    *,
+    domain: Domain = "source",
+    labelled: bool = True,
+) -> ValidatedData:
+    """The same for the rows of one `domain`, where a column divides them, and for rows that need not be `labelled`.
+
+    What a team expects beside is about labelled rows.
+    """
     depends_on: dict[str, JsonValue] = {
         "rows_sha256": version.sha256,
         "expectations": expectation_files_sha256(workspace),
         "settings": by_value(settings, "data", without=["allow_modified"]),
         "version": version.version,
         "modified": version.modified,
+        **({} if domain == "source" else {"domain": domain}),
+        **({} if labelled else {"labelled": False}),
     }
     answers = TASKS[settings.task]
+    targets, code = (answers.targets, answers.modules("targets")) if labelled else (TARGETS, (TARGETS_OF,))
+
+    def look(cache: Path) -> Iterator[Findings]:
+        team, data = read_expectation_files(workspace) if labelled else (), workspace.root / version.folder
+        return look_into(version.table, data, settings, targets, team, cache=cache, domain=domain)
+
     refused = workspace.artifacts / STEP / "refused" / json_sha256(depends_on)[:32]
     folder = produce(
         workspace,
         STEP,
         depends_on=depends_on,
-        code=(__name__, render.__module__, visible.__module__, *answers.modules("targets")),
+        code=(__name__, render.__module__, visible.__module__, *code),
         libraries=(*LIBRARIES, *CHECKING_LIBRARIES[settings.kind]),
         build=lambda folder: _noting(
             refused,
             depends_on,
-            lambda: _build(folder, refused, workspace, settings, version, answers.targets),
+            lambda: _build(folder, refused, workspace, settings, version, look),
         ),
     )
     return _record(folder, settings, version)
@@ -100,13 +126,12 @@ def _build(
     workspace: Workspace,
     settings: DataSettings,
     version: DataVersion,
-    targets: TargetKind,
+    look: Callable[[Path], Iterator[Findings]],
 ) -> None:
-    team = read_expectation_files(workspace)
     findings, data = Findings(), workspace.root / version.folder
     try:
         cache = objects_folder(workspace.root)
-        for findings in look_into(version.table, data, settings, targets, team, cache=cache):  # noqa: B007 - the newest
+        for findings in look(cache):  # noqa: B007 - the newest
             pass
     except DataRefusedError as error:
         _write_findings(refused, findings, settings, version, verdict="refused")

@@ -34,6 +34,7 @@ from graftline.tasks.steps.question import question_of
 from graftline.tasks.steps.receipt import beginning_of_run, keep_receipt
 from graftline.tasks.steps.register_model import Candidate, champion_to_beat, register_model
 from graftline.tasks.steps.source_task import source_task
+from graftline.tasks.steps.target_domain import target_domain
 from graftline.tasks.steps.tracked_run import RunInputs, tracked_run
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.tracking.server import TrackedRun, connect
@@ -83,9 +84,10 @@ def run_line(root: Path, assignments: list[str] | None = None) -> Line:
     beginning = beginning_of_run(workspace, settings)
     policy = read_policy(workspace.policy)
     data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
+    domain = target_domain.fn(workspace, settings.data, data)
     base = fetch_model.fn(workspace, settings.base_model.uri)
     source = source_task.fn(workspace, settings, base)
-    inputs = RunInputs(settings, policy, data, base, source)
+    inputs = RunInputs(settings, policy, data, base, source, domain)
     with tracked_run(workspace, inputs) as run:
         checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run)
         rivals = baselines.fn(workspace, settings, policy.baselines, data, base)

@@ -61,7 +61,7 @@ def report_of(text: str) -> RunReport:
         ],
         links=[Link("MLflow run", text, "http://127.0.0.1:5000/#/runs/r1"), Link("history", text)],
         tables=[Table(text, text, [text, "n"], [[text, "7"], [text, "8"]])],
-        settings=f"data:\n  licence: {text}\n",
+        settings=f"data:\n  licence: {text}\n", target_domain=f"40 rows of {text}",
     )  # fmt: skip
 
 
@@ -78,6 +78,13 @@ def test_groups_are_told_where_there_are_some() -> None:
     assert "groups of these rows" not in render_report(alone)
     assert "## Scores on 100 held-out rows of 1200 groups\n| score |" in render_card(grouped)
     assert "## Scores on 100 held-out rows\n| score |" in render_card(alone)
+
+
+def test_the_rows_of_a_target_domain_are_told_where_there_are_some() -> None:
+    there, none = report_of("shops"), dataclasses.replace(report_of("shops"), target_domain=None)
+    for render in (render_report, render_card):
+        assert "40 rows of shops" in render(there)
+        assert "target domain" not in render(none)
 
 
 class Page(HTMLParser):
