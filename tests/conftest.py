@@ -31,6 +31,8 @@ settings.load_profile("any machine")
 # worker, and they begin first; of the others each file does. xdist's own groups have no effect in pytest 9.2 (xdist's
 # issue 1386).
 SHARING = ("tests/browser/", "tests/flows/", "tests/tasks/")
+# Of the other files these take minutes each: begun last, one worker would wait for the other's.
+LONG = ("tests/docs/", "tests/hunts/")
 
 
 class Rooms(LoadFileScheduling):  # type: ignore[misc]  # it comes without annotations
@@ -44,7 +46,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Rooms:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.nodeid.startswith(SHARING))
+    items.sort(key=lambda item: (not item.nodeid.startswith(SHARING), not item.nodeid.startswith(LONG)))
 
 
 def pytest_collection_finish() -> None:
@@ -62,3 +64,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    from prefect.testing.utilities import prefect_test_harness
+
+    # Its server takes seconds to start, and half a minute is too short on a machine that does something else as well.
+    with prefect_test_harness(server_startup_timeout=180):
+        yield

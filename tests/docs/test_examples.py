@@ -17,8 +17,9 @@ from tests.support.tiny_media import write_tiny_media_model
 from tests.support.tiny_media_files import write_tiny_images
 from tests.support.tiny_models import BAD, FILLERS, GOOD, write_tiny_model
 from tests.support.tiny_project import empty_store, run_line, workspace, write_policy
+from tests.support.warm_processes import warm
 
-__all__ = ["empty_store", "workspace"]
+__all__ = ["empty_store", "warm", "workspace"]
 
 EXAMPLES = sorted((PROJECT / "examples").glob("*.yaml"))
 RUN = ("few_rows", "images", "numbers", "several_labels")

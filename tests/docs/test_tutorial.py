@@ -10,11 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.conftest import prefect_server
 from tests.support.running_project import PROJECT, free_port
 from tests.support.shell import own_code, shell_environment, wait_for
-
-__all__ = ["prefect_server"]
 
 pytestmark = pytest.mark.full
 

@@ -120,6 +120,7 @@ def test_whoever_has_imported_this_release_can_load_it(earlier: Workspace) -> No
 
 
 @pytest.mark.full
+@pytest.mark.usefixtures("cold")
 def test_it_answers_in_a_fresh_process_as_it_did_and_stands_its_trial_as_a_server(
     earlier: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:

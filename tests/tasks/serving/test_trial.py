@@ -22,6 +22,7 @@ from graftline.tasks.steps.register_model import _signature
 from graftline.tasks.tracking.server import tracking_uri
 from tests.support.tiny_project import LABELS, MODEL, Line, files_of, surroundings
 
+pytestmark = pytest.mark.usefixtures("cold")
 URI = f"models:/{MODEL}/1"
 TEXTS = ["a good film with some great actor", "the plot was awful and very dull", "one"]
 
