@@ -50,11 +50,28 @@ def lay_out(root: Path, recorded: Mapping[str, JsonValue], folder: Path, *, of: 
     Returns: the project folder in it. Raises: ReproductionError, about the version `of`, if the commit is not to be
     had, or names other data than the run had.
     """
-    check_out(root, str(recorded["git_commit"]), folder, of)
-    project = folder / str(recorded.get("project_folder", git(root, "rev-parse", "--show-prefix") or ""))
+    project = _checked_out(root, str(recorded["git_commit"]), folder, recorded.get("project_folder"), of)
     _require_data_version(project, recorded, of)
     _share_data(root, folder, project)
     return project
+
+
+def lay_out_commit(root: Path, commit: str, folder: Path, data: str, *, of: str) -> Path:
+    """The same for any commit in which the project's folder `data` has a version.
+
+    Raises: ReproductionError, about `of`, if the commit is not to be had, or names no version.
+    """
+    project = _checked_out(root, commit, folder, None, of)
+    if not (project / pointer_of(data)).is_file():
+        raise ReproductionError(f"{of}: commit {commit} holds no {pointer_of(data)}, which names a version of {data}/")
+    _share_data(root, folder, project)
+    return project
+
+
+def _checked_out(root: Path, commit: str, folder: Path, place: JsonValue, of: str) -> Path:
+    """The project folder in a repository at that commit, at its `place` there; None: where it lies now."""
+    check_out(root, commit, folder, of)
+    return folder / str(git(root, "rev-parse", "--show-prefix") or "" if place is None else place)
 
 
 def _require_data_version(project: Path, recorded: Mapping[str, JsonValue], of: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.problems.long_reviews import read_snippets
 from graftline.evaluation.metrics import Floats
-from graftline.watching.features import Vectors
+from graftline.transfer.two_samples import Vectors
 from graftline.watching.looks import Rows
 
 # Sentences of other kinds with a rating each, from the source archive of vaderSentiment==0.5.

@@ -19,11 +19,11 @@ from benchmarks.watching.years import (
     year,
 )
 from graftline.evaluation.metrics import Floats
+from graftline.transfer.permutations import ENOUGH_EXTREMES, MOST_DRAWS
+from graftline.transfer.two_samples import Vectors, median_distance
 from graftline.watching.estimates import estimated_score
 from graftline.watching.evidence import LOOKS_A_YEAR, YEARLY_CHANCE, budget_share, capitals, needed
-from graftline.watching.features import Vectors, median_distance
 from graftline.watching.looks import SIGNALS, Rows, Watched, joined
-from graftline.watching.permutations import ENOUGH_EXTREMES, MOST_DRAWS
 from graftline.watching.scores import lowest_mean, pays_for_scores
 
 # Of the drawn rows: as many times more held-out ones as the reviews have beside 400 a day.

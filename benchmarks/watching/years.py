@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 
 from graftline.evaluation.metrics import Floats
+from graftline.transfer.permutations import ENOUGH_EXTREMES, MOST_DRAWS, Permuted
 from graftline.watching.evidence import LOOKS_A_YEAR, YEARLY_CHANCE, weights
 from graftline.watching.looks import SIGNALS, Rows, Signal, Watched, after_look, drift_of, joined
-from graftline.watching.permutations import ENOUGH_EXTREMES, MOST_DRAWS, Permuted
 from graftline.watching.scores import pays_for_scores
 
 Rule = Literal["pool, evidence", "held-out, spending", "split, evidence", "held-out, evidence", "each day by itself"]

@@ -115,6 +115,32 @@ def rank(
     run_verb(call, as_json=as_json, debug=debug)
 
 
+def distance(
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="COMMIT", help="Also the data of this commit, beside the present ones."),
+    ] = None,
+    served: Annotated[
+        bool, typer.Option("--served", help="Also what the champion answered, beside its held-out rows.")
+    ] = False,
+    params: Params = Path("params.yaml"),
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Measure how far the probe's rows, slices, other data versions or served rows lie from yours."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.tasks.readiness import settings_or_init
+
+        settings = settings_or_init(Path.cwd(), params, assignments)
+        from graftline.flows.distance import distance
+
+        return distance(Path.cwd(), settings, since=since, served=served, say=say)
+
+    run_verb(call, as_json=as_json, debug=debug)
+
+
 def reproduce(name: Name, version: Version = None, as_json: AsJson = False, debug: Debug = False) -> None:
     """Run a version (without --version: the champion) again elsewhere and compare the digests."""
 

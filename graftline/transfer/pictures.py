@@ -1,12 +1,16 @@
-"""The picture of a ranking, as PNG bytes that are equal for equal numbers."""
+"""Pictures of a ranking and of distances, as PNG bytes that are equal for equal numbers."""
 
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from graftline.wording import shortened
 
-INK, ACCENT, FAINT = "#1f2933", "#0b7285", "#868e96"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK, ACCENT, FAINT, BAND = "#1f2933", "#0b7285", "#868e96", "#dee2e6"
 NAME_CHARACTERS = 28
 # Of names above and below their spots, in points: those of neighbours in cost stand on two lines.
 OFFSETS = (4, -12)
@@ -48,6 +52,42 @@ def cost_picture(spots: Sequence[Spot], score: str) -> bytes:
     axes.set_xscale("log")
     axes.margins(x=MARGIN)
     axes.set(xlabel="milliseconds for a row through the base model, here", ylabel=f"{score}, validation rows")
+    return _png(figure)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A target in the picture of distances."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    """Its proxy A-distance, and the ends of the interval."""
+    usual: tuple[float, float]
+    """Where two parts of one set lie."""
+    differs: bool
+
+
+def gap_picture(gaps: Sequence[Gap]) -> bytes:
+    """The proxy A-distance of each target, from 0, cannot be told apart, to 2, always can be."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 1.2 + 0.4 * len(gaps)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    for place, gap in enumerate(gaps):
+        axes.barh(place, gap.usual[1] - gap.usual[0], left=gap.usual[0], height=0.7, color=BAND)
+        errors = [[max(gap.value - gap.low, 0)], [max(gap.high - gap.value, 0)]]
+        axes.errorbar([gap.value], [place], xerr=errors, fmt="o", color=ACCENT if gap.differs else FAINT, elinewidth=1)
+    names = [shortened(gap.name, NAME_CHARACTERS).replace("$", r"\$") for gap in gaps]
+    axes.set_yticks(range(len(gaps)), names, fontsize=8)
+    axes.invert_yaxis()
+    axes.set(xlabel="proxy A-distance", xlim=(min(-0.5, *(gap.usual[0] for gap in gaps)), 2.05))
+    return _png(figure)
+
+
+def _png(figure: "Figure") -> bytes:
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
     return content.getvalue()

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from graftline.evaluation.metrics import Floats
-from graftline.watching.permutations import Membership, Statistic
+from graftline.transfer.permutations import Membership, Statistic
 
 
 def rank_difference(values: Floats) -> Statistic:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graftline.evaluation.metrics import Floats
+from graftline.transfer.permutations import ENOUGH_EXTREMES, MOST_DRAWS, Permuted, Statistic, permutation_test
+from graftline.transfer.two_samples import Vectors, classifier_accuracy, kernel_distance
 from graftline.watching.columns import rank_difference, share_difference
 from graftline.watching.evidence import Evidence, needed, pays_for
-from graftline.watching.features import Vectors, classifier_accuracy, kernel_distance
-from graftline.watching.permutations import ENOUGH_EXTREMES, MOST_DRAWS, Permuted, Statistic, permutation_test
 
 Signal = Literal["features_distance", "features_classifier", "facts", "answers", "confidence", "score"]
 # Of what is asked and of what is answered: as the events are named that follow.

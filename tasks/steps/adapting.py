@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from graftline.frozen.store import FeatureStore
     from graftline.models.classifier import Classifier
     from graftline.models.outputs import Outputs
-    from graftline.models.preprocessing import Preprocessor, Reading
+    from graftline.models.preprocessing import Preprocessor, Raw, Reading
     from graftline.training.preparation import Stores
     from graftline.training.progress import Epoch, Progress
     from graftline.training.strategies import Adapted
@@ -82,13 +83,7 @@ class BaseOnRows:
 
 
 def base_on_rows(
-    workspace: Workspace,
-    settings: AdaptationSettings,
-    data: ValidatedData,
-    base: BaseModel,
-    *,
-    sides: Sequence[Side] = ("train", "validation"),
-    scratch: bool = False,
+    workspace: Workspace, settings: AdaptationSettings, data: ValidatedData, base: BaseModel, *, scratch: bool = False
 ) -> BaseOnRows:
     """The verified base model, or its architecture with random weights, beside all that an adaptation starts from."""
     from graftline.models.folders import load_preprocessor
@@ -100,6 +95,7 @@ def base_on_rows(
     preprocessor = load_preprocessor(base.path, reading)
     outputs = TASKS[data.task].outputs.outputs_for(data.labels, split_targets(data, "train"))
     model = _base_with_head(base, outputs, reading, settings, scratch=scratch)
+    sides = ("train", "validation")
     rows: dict[str, InputRows] = {side: _rows(workspace, data, side, preprocessor, outputs) for side in sides}
     targets: dict[str, Tensor] = {side: split_targets(data, side) for side in sides}
     opened: list[str] = []
@@ -182,27 +178,53 @@ def frozen_rate(workspace: Workspace, settings: Settings, base: BaseModel, input
 def head_features(
     workspace: Workspace, settings: AdaptationSettings, data: ValidatedData, base: BaseModel, sides: Sequence[Side]
 ) -> dict[Side, "Tensor"]:
-    """What the untouched base model gives to a head, of the rows on each side: (rows, width), in file order.
+    """What the untouched base model gives to a head, of the rows on each side: (rows, width), in file order."""
+    raws = {side: raw_inputs(workspace, data, side) for side in sides}
+    together = [raw for of_side in raws.values() for raw in of_side]
+    vectors = head_vectors(workspace, settings, base, together, kind=data.kind, sample_bits=data.sample_bits)
+    ends = list(accumulate(len(of_side) for of_side in raws.values()))
+    return dict(zip(raws, vectors.tensor_split(ends[:-1]), strict=True))
+
+
+def head_vectors(
+    workspace: Workspace,
+    settings: AdaptationSettings,
+    base: BaseModel,
+    raws: "Sequence[Raw]",
+    *,
+    kind: Kind,
+    sample_bits: int,
+) -> "Tensor":
+    """What the untouched base model gives to a head, of any inputs: (inputs, width).
 
     From the stores that adapting fills and reads: the base model runs for those rows only that are in none yet.
     """
+    import torch
+
+    from graftline.frozen.rows import InputRows
+    from graftline.models.folders import load_preprocessor
+    from graftline.models.preprocessing import Reading
     from graftline.training.progress import Listener
     from graftline.training.strategies import Adaptation
 
     # As they are: random views are for learning.
-    plain = settings.model_copy(update={"strategy": "feature_extraction", "augmentation": "none", "head": "linear"})
-    there, passed = base_on_rows(workspace, plain, data, base, sides=sides), Wait("frozen part")
+    plain = settings.model_copy(update={"strategy": FASTEST, "augmentation": "none", "head": "linear"})
+    use_threads(plain.threads)
+    verify_base_model(base)
+    reading = Reading(kind, plain.max_tokens, plain.max_seconds, sample_bits)
+    preprocessor, task = load_preprocessor(base.path, reading), TASKS["single_label"]
+    # A head is never asked: what it would learn is of no account.
+    outputs, targets = task.outputs.outputs_for(("a", "b"), torch.tensor([0, 1])), torch.zeros(len(raws))
     adaptation = Adaptation(
-        model=there.model,
-        rows=there.rows,
+        model=_base_with_head(base, outputs, reading, plain, scratch=False),
+        rows={"train": InputRows(preprocessor, preprocessor.encode(raws), targets)},
         settings=plain,
-        objective_for=TASKS[data.task].objective_for,
-        stores=there.stores,
+        objective_for=task.objective_for,
+        stores=_stores(workspace, base, plain, kind, []),
         folder=workspace.artifacts,
-        listener=Listener(passed=passed.tell, say=logger.info),
+        listener=Listener(passed=Wait("frozen part").tell, say=logger.info),
     )
-    features = adaptation.features()
-    return {side: features[side].features for side in sides}
+    return adaptation.features()["train"].features
 
 
 def _base_with_head(

@@ -17,8 +17,8 @@ from graftline.tasks.state.room import Room
 from graftline.tasks.state.shared import shared_state
 from graftline.tasks.watching.reference import ABOUT, ROWS, About, Reference, packed, unpacked
 from graftline.tasks.workspace import Workspace
+from graftline.transfer.permutations import Permuted
 from graftline.watching.looks import Rows, Signal, Watched
-from graftline.watching.permutations import Permuted
 from graftline.watching.scores import Bounds
 
 if TYPE_CHECKING:

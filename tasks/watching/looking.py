@@ -11,10 +11,10 @@ import numpy as np
 from graftline.tasks.watching.feedback import Feedback
 from graftline.tasks.watching.kept_looks import Look, LookRows, Looks, digest_of, rows_digest
 from graftline.tasks.watching.reference import Reference, logged_rows
+from graftline.transfer.permutations import Permuted
 from graftline.watching.estimates import estimated_score
 from graftline.watching.evidence import LOOKS_A_YEAR, YEARLY_CHANCE, budget_share, weights
 from graftline.watching.looks import LEAST_ROWS, SIGNALS, Rows, Signal, after_look, drift_of, joined, sample
-from graftline.watching.permutations import Permuted
 from graftline.watching.scores import Bounds, confidence_sequence, lowest_mean, pays_for_scores
 
 if TYPE_CHECKING:

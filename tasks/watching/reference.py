@@ -23,7 +23,7 @@ from graftline.tasks.serving.trial import score_in_fresh_process
 from graftline.tasks.step_folders import produce
 from graftline.tasks.watching.held_out import HeldOutRows
 from graftline.tasks.workspace import Workspace
-from graftline.watching.features import Vectors, median_distance
+from graftline.transfer.two_samples import Vectors, median_distance
 from graftline.watching.looks import Rows
 
 if TYPE_CHECKING:

@@ -66,11 +66,16 @@ def imagine_watch(
     """The looks that a past period would have had at the rows that a version answered; nothing is kept."""
     require_over(last)
     looks = ImaginedLooks()
-    kept = KeptLooks(workspace, version.model, version.number, str(version.version.run_id))
-    reference = kept.reference() or _new_reference(workspace, settings, version)
-    served = Served(first, last, lambda day: _rows_of(workspace, version, day))
+    reference = reference_for(workspace, settings, version)
+    served = Served(first, last, lambda day: rows_of_day(workspace, version, day))
     look_at(served, reference, read_feedback(workspace, settings.data), looks, margin=margin)
     return Watched(version, reference, looks.records, looks.records)
+
+
+def reference_for(workspace: Workspace, settings: Settings, version: NamedVersion) -> Reference:
+    """That of the looks at a version so far, or a new one that nobody keeps. Raises: what `watch_champion` raises."""
+    kept = KeptLooks(workspace, version.model, version.number, str(version.version.run_id))
+    return kept.reference() or _new_reference(workspace, settings, version)
 
 
 def served_by(workspace: Workspace, model: str, version: NamedVersion, until: date) -> Served:
@@ -81,7 +86,7 @@ def served_by(workspace: Workspace, model: str, version: NamedVersion, until: da
             f"{model}: nothing was logged until {until}, expected files in artifacts/served/{model}/DAY; serve it with"
             " `graftline serve`, or name a later day with --until"
         )
-    return Served(min(days), until, lambda day: _rows_of(workspace, version, day))
+    return Served(min(days), until, lambda day: rows_of_day(workspace, version, day))
 
 
 def require_over(day: date) -> None:
@@ -98,7 +103,8 @@ def newest_over(now: datetime) -> date:
     return (now - timedelta(hours=LATE_HOURS)).astimezone(UTC).date() - DAY
 
 
-def _rows_of(workspace: Workspace, version: NamedVersion, day: date) -> "pa.Table":
+def rows_of_day(workspace: Workspace, version: NamedVersion, day: date) -> "pa.Table":
+    """The rows that a version answered on a day of UTC."""
     import pyarrow.compute as pc
 
     begin = datetime.combine(day, time.min, UTC)

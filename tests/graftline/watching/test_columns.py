@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency, ranksums
 
+from graftline.transfer.permutations import permutation_test
 from graftline.watching.columns import rank_difference, share_difference
-from graftline.watching.permutations import permutation_test
 
 
 def members(today: int, rows: int) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks.watching.years import Drawn
-from graftline.watching.features import median_distance
+from graftline.transfer.permutations import Permuted
+from graftline.transfer.two_samples import median_distance
 from graftline.watching.looks import MOST_ROWS, SIGNALS, Rows, Watched, after_look, drift_of, joined, sample
-from graftline.watching.permutations import Permuted
 
 RANDOM = np.random.default_rng(0)
 

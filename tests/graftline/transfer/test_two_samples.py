@@ -5,8 +5,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import pairwise, roc_auc_score
 
-from graftline.watching.features import classifier_accuracy, kernel_distance, median_distance
-from graftline.watching.permutations import permutation_test
+from graftline.transfer.permutations import permutation_test
+from graftline.transfer.two_samples import classifier_accuracy, kernel_distance, median_distance
 
 
 def members(today: int, rows: int) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":

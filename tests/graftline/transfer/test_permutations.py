@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import kstest, pearsonr
 
 from graftline.evaluation.metrics import Floats
-from graftline.watching.permutations import ENOUGH_EXTREMES, MOST_DRAWS, Membership, permutation_test
+from graftline.transfer.permutations import ENOUGH_EXTREMES, MOST_DRAWS, Membership, permutation_test
 
 
 def mean_of(values: Floats):  # type: ignore[no-untyped-def]

@@ -1,4 +1,4 @@
-"""The permutation test behind every signal of drift, and why its p-values of many days may be multiplied.
+"""The permutation test of two samples, and why its p-values of many days may be multiplied.
 
 Today's rows are compared with a draw from a pool: the held-out rows and all rows of earlier looks. If all of them are
 exchangeable, then, whatever the pool holds, each choice of so many rows as today's is equally likely. So the p-value
@@ -60,7 +60,7 @@ def permutation_test(
     extremes = draws = 0
     while draws < most_draws:
         size = min(BATCH if draws else FIRST_BATCH, most_draws - draws)
-        drawn = _ordered(statistic(_choices(today, rows, size, random)))
+        drawn = _ordered(statistic(choices(today, rows, size, random)))
         # Rounding makes one choice differ from itself in another batch.
         near = np.isclose(drawn, seen, rtol=1e-5, atol=1e-9)
         as_extreme = np.where(near, random.random(size) > mark, drawn > seen)
@@ -77,8 +77,8 @@ def _ordered(statistics: Floats) -> Floats:
     return np.where(np.isnan(statistics), -np.inf, statistics)
 
 
-def _choices(today: int, rows: int, choices: int, random: np.random.Generator) -> Membership:
-    """(rows, choices), each of them equally likely."""
-    members = np.zeros((choices, rows), dtype=np.float32)
+def choices(today: int, rows: int, count: int, random: np.random.Generator) -> Membership:
+    """So many choices of `today` rows, (rows, count), each of them equally likely."""
+    members = np.zeros((count, rows), dtype=np.float32)
     members[:, :today] = 1
     return np.asarray(random.permuted(members, axis=1).T)

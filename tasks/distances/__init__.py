@@ -1,0 +1,1 @@
+"""How far rows lie from those that a model learns from: what `graftline distance` compares."""
