@@ -31,6 +31,7 @@ from graftline.tasks.steps.decide import decide
 from graftline.tasks.steps.evaluate_model import evaluate_model
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.fine_tune import fine_tune
+from graftline.tasks.steps.mended_rows import mending_of
 from graftline.tasks.steps.outcome import RunOutcome
 from graftline.tasks.steps.publish import bound_pages, publish
 from graftline.tasks.steps.question import question_of
@@ -78,7 +79,7 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
         source = source_task(workspace, settings, base)
         inputs = RunInputs(settings, policy, data, base, source, domain, note)
         with tracked_run(workspace, inputs) as run:
-            checkpoint = fine_tune(workspace, settings.adaptation, data, base, run)
+            checkpoint = fine_tune(workspace, settings.adaptation, data, base, run, mending_of(settings))
             rivals = baselines(workspace, settings, policy.baselines, data, base)
             question = question_of(inputs, checkpoint)
             champion = champion_to_beat(workspace, settings.registry.model, run, question)

@@ -21,6 +21,7 @@ from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.fine_tune import Checkpoint, fine_tune
+from graftline.tasks.steps.mended_rows import mending_of
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import POLICY
@@ -91,7 +92,7 @@ def adapt_in(root: Path, tree: Mapping[str, Any]) -> Adapted:
         # The steps that the flow has run: asked again, they give what they made.
         workspace, data = Workspace(root), validated(root, settings)
         base = fetch_model.fn(workspace, settings.base_model.uri)
-        checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base)
+        checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, mending=mending_of(settings))
     return Adapted(workspace, dict(result), data, base, checkpoint)
 
 

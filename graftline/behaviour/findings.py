@@ -9,6 +9,7 @@ from pydantic import JsonValue, TypeAdapter
 from scipy.stats import binomtest
 
 from graftline.behaviour.bias import Disparity
+from graftline.behaviour.group_thresholds import ThresholdsOfGroups
 from graftline.behaviour.retention import Retention
 from graftline.evaluation.bootstrap import CONFIDENCE
 
@@ -48,10 +49,14 @@ class Behaviour:
     """Words and columns that the settings ask for and the rows do not hold, in sentences."""
     retention: Retention | None = None
     """How well the source task was kept; None where the settings name no rows of it."""
+    thresholds: Sequence[ThresholdsOfGroups] = ()
+    """What thresholds for each group would bring, where the settings ask for it."""
 
     def as_json(self) -> JsonValue:
         """Plain values, as `behaviour_of` reads them."""
-        plain: JsonValue = _ADAPTER.dump_python(self, mode="json")
+        plain: dict[str, JsonValue] = _ADAPTER.dump_python(self, mode="json")
+        if not self.thresholds:
+            del plain["thresholds"]  # whose records were written before they could be asked for
         return plain
 
 

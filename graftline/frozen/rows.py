@@ -24,6 +24,8 @@ class InputRows:
     targets: Tensor
     views: tuple[View, ...] = ()
     """The random views in which epochs see the rows; none: as they are."""
+    weights: Tensor | None = None
+    """How much each row counts in the loss: (rows,), or (rows, labels); None: all alike."""
 
     @property
     def lengths(self) -> Sequence[int]:
@@ -51,7 +53,7 @@ class InputRows:
 
     def _in_view(self, view: View) -> "InputRows":
         encoded = [self.preprocessor.in_view(row, view) for row in self.encoded]
-        return InputRows(self.preprocessor, encoded, self.targets)
+        return InputRows(self.preprocessor, encoded, self.targets, weights=self.weights)
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,10 @@ class ReplayedRows:
     @property
     def targets(self) -> Tensor:
         return self.rows.targets
+
+    @property
+    def weights(self) -> Tensor | None:
+        return self.rows.weights
 
     def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
         return in_parts(self.rows, rows, lambda part: self._replayed(model, part))
@@ -97,6 +103,8 @@ class FeatureRows:
     """(rows, width); of rows with views all in the first view, then all in the next."""
     targets: Tensor
     views: int = 1
+    weights: Tensor | None = None
+    """Of each row in each view."""
 
     @property
     def lengths(self) -> Sequence[int]:
@@ -110,7 +118,9 @@ class FeatureRows:
         """The rows in the view of this epoch."""
         count = len(self.features) // self.views
         part = slice(epoch % self.views * count, (epoch % self.views + 1) * count)
-        return FeatureRows(self.features[part], self.targets[part])
+        return FeatureRows(
+            self.features[part], self.targets[part], weights=None if self.weights is None else self.weights[part]
+        )
 
 
 def in_parts(rows: InputRows, chosen: Sequence[int], output_of: Callable[[list[int]], Tensor]) -> Tensor:
@@ -124,6 +134,9 @@ def in_parts(rows: InputRows, chosen: Sequence[int], output_of: Callable[[list[i
 
 
 def joined(parts: Sequence[InputRows]) -> InputRows:
-    """The rows of all parts, which have one preprocessor, in order."""
+    """The rows of all parts, which have one preprocessor, in order; with weights if all parts have them."""
     encoded = [row for part in parts for row in part.encoded]
-    return InputRows(parts[0].preprocessor, encoded, torch.cat([part.targets for part in parts]))
+    weights = [part.weights for part in parts if part.weights is not None]
+    together = torch.cat(weights) if len(weights) == len(parts) else None
+    targets = torch.cat([part.targets for part in parts])
+    return InputRows(parts[0].preprocessor, encoded, targets, weights=together)

@@ -158,6 +158,8 @@ class RunReport:
     """Why the run cannot be reproduced, if it cannot."""
     between: Sequence[Mapping[str, float]] = ()
     """The means of the weights before and after fine-tuning that were tried, the one that was taken first."""
+    mended: str | None = None
+    """What was done against differences between groups, in words."""
     groups: int | None = None
     """How many groups the held-out rows are of, with `data.group`: then every interval and test is by group."""
     target_domain: str | None = None
@@ -198,6 +200,7 @@ def facts(run: RunReport) -> list[tuple[str, str]]:
         ("strategy", run.strategy),
         ("frozen", f"{run.frozen}; digest before and after training {run.frozen_sha256}"),
         ("training", f"{run.epochs} epochs, {kept(run.kept_epochs, run.between)}, {run.training_seconds:.0f} s"),
+        *([("fairness", run.mended)] if run.mended else []),
         ("weights", f"sha256 {run.weights_sha256}"),
         *([("calibration", calibrated(run))] if CALIBRATION in run.scores else []),
         ("promotion policy", f"sha256 {run.policy_sha256}"),

@@ -38,6 +38,7 @@ FREEZE_UNTIL: dict[Strategy, Literal["needed", "possible", "refused"]] = {
     "norm_only": "possible",
 }
 
+Fairness = Literal["none", "reweigh", "counterfactual"]
 Augmentation = Literal["none", "light"]
 Runtime = Literal["torch", "openvino"]
 
@@ -187,6 +188,10 @@ class AdaptationSettings(Section, title="Adaptation"):
     """Share of each row's weight that is spread over all classes: against noisy labels and overconfidence. 0: none."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced weighs each class by the inverse of its frequency."""
+    fairness: Fairness = "none"
+    """Against differences between groups. reweigh: rows learned from count so much that each label is as frequent in
+    every group of evaluation.groups as in all (Kamiran and Calders 2012). counterfactual: texts learned from are there
+    a second time with the words of evaluation.counterfactuals swapped."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """Processor threads. 0: one per core. The last bits of the weights depend on it."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0

@@ -32,6 +32,7 @@ TASKS: Mapping[str, tuple[Task, ...]] = {
     "data.min_class_share": ("single_label", "multi_label"),
     "adaptation.class_weights": ("single_label", "multi_label"),
     "adaptation.label_smoothing": ("single_label", "multi_label"),
+    "evaluation.group_thresholds": ("single_label",),
 }
 
 

@@ -1,12 +1,14 @@
 """The section of the settings that says what is looked at beside the labels of the held-out rows."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from graftline.settings.data import leaves_the_project
 from graftline.settings.sections import OptionalText, Section
 from graftline.settings.words import direction_of, swap_of
+
+GroupThresholds = Literal["none", "demographic_parity", "equalized_odds"]
 
 
 class EvaluationSettings(Section, title="Evaluation"):
@@ -29,6 +31,10 @@ class EvaluationSettings(Section, title="Evaluation"):
     """Those of data.slices that say to which group of people a row belongs: the model's rates are compared."""
     counterfactuals: list[str] = []
     """For texts: words that say nothing about the label, to be swapped in pairs: gender: he|she, his|her"""
+    group_thresholds: GroupThresholds = "none"
+    """For two labels: show what a threshold for each group would bring (fairlearn's ThresholdOptimizer, set on the
+    validation rows) and cost. demographic_parity: each label is given as often in each group; equalized_odds: so are
+    right and wrong ones. The served model does not do it: a request does not say of which group it is."""
     probe: OptionalText = None
     """A table, below the project folder, with rows of what the base model was made for, one label each and of the same
     kind as the data: how well a linear head tells the labels from what the model makes of the rows, before and after,

@@ -9,6 +9,7 @@ from graftline.settings.addresses import address_of
 from graftline.settings.by_kind import with_defaults_of_the_kind
 from graftline.settings.data import DataSettings
 from graftline.settings.evaluation import EvaluationSettings
+from graftline.settings.mending import require_groups_to_mend
 from graftline.settings.sections import Section
 from graftline.settings.words import direction_of
 
@@ -83,6 +84,7 @@ class Settings(Section):
                 " has not; set them to none and 0"
             )
         self._require_words_that_can_be_changed()
+        require_groups_to_mend(self.data, self.adaptation, self.evaluation)
         if unknown := sorted(set(self.evaluation.groups) - set(self.data.slices)):
             raise ValueError(
                 f"evaluation.groups: {unknown[0]!r} is none of data.slices {self.data.slices}; name the column there,"

@@ -122,7 +122,8 @@ def training_step(
         with autocast(plan.precision, device_of(model)):
             logits = rows.logits(model, batch)
         targets = moved(rows.targets[list(batch)], logits.device)
-        loss = training.objective.loss(logits.float(), targets) * (len(batch) / total)
+        weights = None if rows.weights is None else moved(rows.weights[list(batch)], logits.device)
+        loss = training.objective.loss(logits.float(), targets, weights) * (len(batch) / total)
         if not torch.isfinite(loss):
             raise _diverged(f"the loss of a batch of {len(batch)} rows", float(loss.detach()))
         with _still_statistics(model) if plan.recomputed else nullcontext():

@@ -16,11 +16,12 @@ class SeveralLabels:
     """(labels,): how much more a row that has the label counts than one that has not."""
     label_smoothing: float = 0.0
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        weights = None if self.weights is None else self.weights.to(outputs)
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        of_labels = None if self.weights is None else self.weights.to(outputs)
         # Of the two classes of each label, as cross entropy spreads it over all classes.
         smooth = targets.to(outputs) * (1 - self.label_smoothing) + self.label_smoothing / 2
-        return nn.functional.binary_cross_entropy_with_logits(outputs, smooth, pos_weight=weights)
+        each = None if weights is None else weights.to(outputs)
+        return nn.functional.binary_cross_entropy_with_logits(outputs, smooth, each, pos_weight=of_labels)
 
     def validation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return nn.functional.binary_cross_entropy_with_logits(outputs, targets.to(outputs))

@@ -10,8 +10,11 @@ from graftline.models.outputs import Outputs
 class Objective(Protocol):
     """A loss to train on, and the loss and score that judge the validation rows. Outputs are (rows, outputs)."""
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss of rows, as it is trained on."""
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """The mean loss of rows, as it is trained on; with `weights` (rows,) each loss counts so much in it.
+
+        Weights of several labels are (rows, labels).
+        """
         ...
 
     def validation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

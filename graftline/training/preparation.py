@@ -77,7 +77,7 @@ class Preparation:
                     " head can learn from them; remove rows with extreme content or choose another base model"
                 )
         return {
-            split: FeatureRows(vectors[split], rows.targets, max(1, len(self._seen[split].views)))
+            split: FeatureRows(vectors[split], rows.targets, max(1, len(self._seen[split].views)), rows.weights)
             for split, rows in in_views.items()
         }
 

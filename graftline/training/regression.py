@@ -12,8 +12,10 @@ from graftline.training.objective import Objective
 class Number:
     """Mean squared error and R², for standardised targets (rows, 1)."""
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return nn.functional.mse_loss(outputs, targets.to(outputs))
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        if weights is None:
+            return nn.functional.mse_loss(outputs, targets.to(outputs))
+        return ((outputs - targets.to(outputs)).square() * weights.to(outputs)[:, None]).mean()
 
     def validation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return self.loss(outputs, targets)

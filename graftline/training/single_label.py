@@ -1,6 +1,7 @@
 """The objective of one label per row: cross entropy, judged by accuracy."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,14 @@ class OneLabel:
     """(classes,): how much each class counts."""
     label_smoothing: float = 0.0
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        weights = None if self.weights is None else self.weights.to(outputs)
-        return nn.functional.cross_entropy(outputs, targets, weight=weights, label_smoothing=self.label_smoothing)
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        of_classes = None if self.weights is None else self.weights.to(outputs)
+        loss = partial(nn.functional.cross_entropy, weight=of_classes, label_smoothing=self.label_smoothing)
+        if weights is None:
+            return loss(outputs, targets)
+        # The mean as it is without weights of rows, so that these change what counts and not how much all do.
+        counted = len(targets) if of_classes is None else of_classes[targets].sum()
+        return (loss(outputs, targets, reduction="none") * weights.to(outputs)).sum() / counted
 
     def validation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return nn.functional.cross_entropy(outputs, targets)

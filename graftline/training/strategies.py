@@ -27,6 +27,7 @@ from graftline.training.objective import Objective, ObjectiveFor
 from graftline.training.plan import Rows, Training, plan_from
 from graftline.training.preparation import Preparation, Stores
 from graftline.training.progress import Epoch, Listener, best_epoch
+from graftline.training.reweighing import OfRows
 from graftline.training.runs import TrainingRuns
 
 # Rows that show in which order a model runs its parts.
@@ -227,9 +228,9 @@ class Adaptation:
             train.targets,
             validation=(held.features, held.targets),
             outputs=layer.out_features,
-            objective=objective,
+            objective=OfRows(objective, train.weights),
             penalty=self.settings.head_penalty or None,
-            refit=Refit(self._objective("train", "validation"), train.views) if refit else None,
+            refit=self._refit(train, held) if refit else None,
         )
         with torch.no_grad():
             layer.weight.copy_(solved.weight)
@@ -239,6 +240,12 @@ class Adaptation:
         self.listener.say(f"head: solved with an L2 penalty of {solved.penalty:.2g}, validation score {score:.4f}")
         self.listener.finished_epoch(epoch)
         return epoch, solved
+
+    def _refit(self, train: FeatureRows, held: FeatureRows) -> Refit:
+        weights = None
+        if train.weights is not None and held.weights is not None:
+            weights = torch.cat([train.weights, *[held.weights] * train.views])
+        return Refit(OfRows(self._objective("train", "validation"), weights), train.views)
 
     def _objective(self, *splits: str) -> Objective:
         """The objective for learning from these splits; classes are weighed by how often they are in them."""

@@ -27,6 +27,7 @@ from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData,
 from graftline.tasks.progress import ProgressBar, Wait, duration
 from graftline.tasks.state.folders import bring_store, keep_unfinished, send_store
 from graftline.tasks.state.shared import shared_state
+from graftline.tasks.steps.mended_rows import Mending, mended
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class AdaptedModel:
     model: "Classifier"
     preprocessor: "Preprocessor"
     adapted: "Adapted"
+    mended: str | None = None
+    """What was done against differences between groups, in words."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,18 @@ class BaseOnRows:
     stores: "Stores"
     opened: list[str]
     """The key of each store that `stores` has opened."""
+    mended: str | None = None
+    """What was done to the rows against differences between groups, in words."""
 
 
 def base_on_rows(
-    workspace: Workspace, settings: AdaptationSettings, data: ValidatedData, base: BaseModel, *, scratch: bool = False
+    workspace: Workspace,
+    settings: AdaptationSettings,
+    data: ValidatedData,
+    base: BaseModel,
+    *,
+    scratch: bool = False,
+    mending: Mending | None = None,
 ) -> BaseOnRows:
     """The verified base model, or its architecture with random weights, beside all that an adaptation starts from."""
     from graftline.models.folders import load_preprocessor
@@ -100,7 +111,10 @@ def base_on_rows(
     targets: dict[str, Tensor] = {side: split_targets(data, side) for side in sides}
     opened: list[str] = []
     stores = _stores(workspace, base, settings, data.kind, opened)
-    return BaseOnRows(model, preprocessor, rows, targets, stores, opened)
+    if mending is None:
+        return BaseOnRows(model, preprocessor, rows, targets, stores, opened)
+    made = mended(data, mending, rows)
+    return BaseOnRows(model, preprocessor, made.rows, targets, stores, opened, made.said)
 
 
 def adapt_base(
@@ -113,6 +127,7 @@ def adapt_base(
     bar: ProgressBar,
     finished_epoch: Callable[[dict[str, float]], None] = lambda _: None,
     scratch: bool = False,
+    mending: Mending | None = None,
 ) -> AdaptedModel:
     """Adapt the base model, or its architecture with random weights, to the accepted training rows.
 
@@ -122,7 +137,7 @@ def adapt_base(
     from graftline.training.progress import Listener
     from graftline.training.strategies import Adaptation
 
-    there = base_on_rows(workspace, settings, data, base, scratch=scratch)
+    there = base_on_rows(workspace, settings, data, base, scratch=scratch, mending=mending)
     model, rows, outputs = there.model, there.rows, there.model.outputs
     teller = _Teller(settings, bar, rows=sum(len(split.encoded) for split in rows.values()))
     adapted = Adaptation(
@@ -144,7 +159,7 @@ def adapt_base(
     model.to("cpu")
     temperature = _temperature(model, adapted, rows["validation"], there.targets["validation"], settings.batch_size)
     model.outputs = replace(outputs, temperature=temperature)
-    return AdaptedModel(model, there.preprocessor, adapted)
+    return AdaptedModel(model, there.preprocessor, adapted, there.mended)
 
 
 def frozen_rate(workspace: Workspace, settings: Settings, base: BaseModel, inputs: Sequence[str]) -> float:

@@ -112,8 +112,9 @@ def baselines(
 
 
 def is_solved_head(settings: AdaptationSettings) -> bool:
-    """Whether the adaptation is nothing but a head that is solved on the frozen base model."""
-    return settings.strategy == "feature_extraction" and settings.head == "linear"
+    """Whether the adaptation is nothing but a head that is solved on the frozen base model and the rows as they are."""
+    plain = settings.fairness == "none"
+    return settings.strategy == "feature_extraction" and settings.head == "linear" and plain
 
 
 def frozen_head_settings(settings: Settings) -> AdaptationSettings:

@@ -32,6 +32,7 @@ from graftline.tasks.steps.baselines import FROZEN_HEAD, MAJORITY, Baselines, is
 from graftline.tasks.steps.behaviour import Examined, FrozenModel, behaviour_on
 from graftline.tasks.steps.champion import Champion, champions_predictions, chosen_beside
 from graftline.tasks.steps.fine_tune import Checkpoint
+from graftline.tasks.steps.group_thresholds import thresholds_of
 from graftline.tasks.steps.held_out import (
     Scorer,
     class_slices,
@@ -233,9 +234,13 @@ def _behaviour(
     source: SourceTask | None,
     scores: Scorer,
 ) -> "Behaviour":
+    seen = behaviour_on(settings, data, candidate, _frozen(settings, candidate, baselines), together=scores.places)
+    thresholds, unset = thresholds_of(workspace, settings, data, candidate, scores)
     return replace(
-        behaviour_on(settings, data, candidate, _frozen(settings, candidate, baselines), together=scores.places),
+        seen,
+        left_out=[*seen.left_out, *unset],
         retention=retention_of(workspace, settings, candidate.predictor, source),
+        thresholds=thresholds,
     )
 
 

@@ -17,12 +17,14 @@ from graftline.files import write_json
 from graftline.pages.report import kept
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.settings.by_value import by_value
+from graftline.settings.words import with_partners
 from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.progress import ProgressBar
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import StepFolder, produce
 from graftline.tasks.steps.adapting import CHECKPOINTS, MODEL, AdaptedModel, adapt_base, libraries_for, numbers_of
+from graftline.tasks.steps.mended_rows import Mending
 from graftline.tasks.tracking.server import TrackedRun, log_epoch
 from graftline.tasks.workspace import Workspace
 
@@ -53,6 +55,8 @@ class Checkpoint:
     threads: int
     """The number of processor threads, on which the last bits of all answers depend."""
     seconds: float
+    mended: str | None = None
+    """What was done against differences between groups, in words."""
 
 
 @step("3 fine_tune")
@@ -62,6 +66,7 @@ def fine_tune(
     data: ValidatedData,
     base: BaseModel,
     run: TrackedRun | None = None,
+    mending: Mending | None = None,
 ) -> Checkpoint:
     """Train on the accepted training rows and keep the epoch that does best on the validation rows.
 
@@ -77,6 +82,7 @@ def fine_tune(
         "base_model": base.digest,
         "settings": by_value(settings, "adaptation", without=["threads", "feature_gigabytes"]),
         "threads": thread_count(settings.threads),
+        **({} if mending is None else {"mending": mending.as_json()}),
     }
 
     def log(epoch: dict[str, float]) -> None:
@@ -87,9 +93,15 @@ def fine_tune(
         workspace,
         STEP,
         depends_on=depends_on,
-        code=(__name__, *task.modules("outputs", "objective_for"), task.scores.temperature.__module__),
+        # Words that take each other's place are code in the settings' room.
+        code=(
+            __name__,
+            with_partners.__module__,
+            *task.modules("outputs", "objective_for"),
+            task.scores.temperature.__module__,
+        ),
         libraries=(*LIBRARIES, *libraries_for(settings, data.kind)),
-        build=lambda folder: _build(folder, workspace, settings, data, base, log),
+        build=lambda folder: _build(folder, workspace, settings, data, base, log, mending),
         resumable=True,
     )
     checkpoint = _record(folder, thread_count(settings.threads))
@@ -106,13 +118,21 @@ def _build(
     data: ValidatedData,
     base: BaseModel,
     finished_epoch: Callable[[dict[str, float]], None],
+    mending: Mending | None,
 ) -> None:
     from graftline.models.folders import save_classifier
 
     began = time.monotonic()
     bar = ProgressBar("training", "fine_tune: share of the training steps that are done")
     made = adapt_base(
-        workspace, settings, data, base, folder=folder / CHECKPOINTS, bar=bar, finished_epoch=finished_epoch
+        workspace,
+        settings,
+        data,
+        base,
+        folder=folder / CHECKPOINTS,
+        bar=bar,
+        finished_epoch=finished_epoch,
+        mending=mending,
     )
     logger.info("frozen: %s", made.adapted.frozen)
     bar.show(1.0)
@@ -136,6 +156,7 @@ def _summary(made: AdaptedModel, weights_sha256: str, data: ValidatedData, secon
         **({"between": cast("JsonValue", [asdict(one) for one in adapted.between])} if adapted.between else {}),
         "epochs": [cast("JsonValue", numbers_of(epoch, data.task)) for epoch in adapted.epochs],
         "seconds": seconds,
+        **({} if made.mended is None else {"mended": made.mended}),
     }
 
 
@@ -162,4 +183,5 @@ def _record(folder: StepFolder, threads: int) -> Checkpoint:
         temperature=cast("float", summary["temperature"]),
         threads=threads,
         seconds=cast("float", summary["seconds"]),
+        mended=cast("str | None", summary.get("mended")),
     )

@@ -154,6 +154,7 @@ def _report(workspace: Workspace, done: RunOutcome) -> RunReport:
         between=checkpoint.between,
         epochs=len(checkpoint.epochs),
         training_seconds=checkpoint.seconds,
+        mended=checkpoint.mended,
         temperature=checkpoint.temperature,
         scores=evaluation.scores,
         uncalibrated_scores=held_out.calibration.scores_before,

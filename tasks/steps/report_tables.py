@@ -6,6 +6,7 @@ from operator import itemgetter
 from graftline.answers.tasks import TASKS
 from graftline.behaviour.bias import Disparity
 from graftline.behaviour.findings import Counted
+from graftline.behaviour.group_thresholds import ThresholdsOfGroups
 from graftline.behaviour.retention import Retention
 from graftline.evaluation.bootstrap import Difference, Score
 from graftline.evaluation.scoring import Scoring, spelt
@@ -26,6 +27,7 @@ def tables_of(evaluation: Evaluation, candidate: Candidate, axes: Sequence[Axis]
         tables.append(_under_changes(counts))
     if behaviour.disparities:
         tables.append(_between_groups(behaviour.disparities))
+    tables += [_with_thresholds(one, TASKS[evaluation.task].scores.scoring.primary) for one in behaviour.thresholds]
     if behaviour.retention:
         tables.append(_of_the_source_task(behaviour.retention))
     if behaviour.left_out:
@@ -118,6 +120,21 @@ def _between_groups(disparities: Sequence[Disparity]) -> Table:
         for one in disparities
     ]
     return Table("Groups", lead, ("what", "rows", "difference", "frozen base model", "added (95 % interval)"), rows)
+
+
+def _with_thresholds(seen: ThresholdsOfGroups, primary: str) -> Table:
+    lead = (
+        f"what thresholds for each group of {seen.name} would bring, as fairlearn sets them on"
+        f" {seen.learned_from:,} validation rows ({spelt(seen.constraint)}); the model is served without them, for a"
+        " request does not say of which group it is"
+    )
+    rows = [
+        (one.measure, f"{one.frozen or 0:.3f}", f"{one.value:.3f}: {one.between}", _gain(one.amplification))
+        for one in seen.disparities
+    ]
+    rows.append((spelt(primary), "", "", _gain(seen.cost)))
+    head = ("difference between groups", "as served", "with thresholds", "change (95 % interval)")
+    return Table("Thresholds for each group", lead, head, rows)
 
 
 def _of_the_source_task(retention: Retention) -> Table:

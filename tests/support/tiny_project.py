@@ -28,6 +28,7 @@ from graftline.tasks.steps.decide import Decision, decide
 from graftline.tasks.steps.evaluate_model import Evaluation, evaluate_model
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.fine_tune import Checkpoint, fine_tune
+from graftline.tasks.steps.mended_rows import mending_of
 from graftline.tasks.steps.outcome import RunOutcome
 from graftline.tasks.steps.publish import bound_pages, publish
 from graftline.tasks.steps.question import question_of
@@ -89,7 +90,7 @@ def run_line(root: Path, assignments: list[str] | None = None) -> Line:
     source = source_task.fn(workspace, settings, base)
     inputs = RunInputs(settings, policy, data, base, source, domain)
     with tracked_run(workspace, inputs) as run:
-        checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run)
+        checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run, mending_of(settings))
         rivals = baselines.fn(workspace, settings, policy.baselines, data, base)
         question = question_of(inputs, checkpoint)
         champion = champion_to_beat.fn(workspace, settings.registry.model, run, question)

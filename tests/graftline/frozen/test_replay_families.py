@@ -123,6 +123,10 @@ class CapturedRows:
     def targets(self) -> Tensor:
         return self.rows.targets
 
+    @property
+    def weights(self) -> Tensor | None:
+        return self.rows.weights
+
     def in_epoch(self, epoch: int) -> "CapturedRows":
         return replace(self, rows=self.rows.in_epoch(epoch))
 
