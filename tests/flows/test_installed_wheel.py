@@ -16,6 +16,16 @@ from tests.support.tiny_project import surroundings, write_project
 
 pytestmark = pytest.mark.full
 
+IMPORTED = (
+    "adapt",
+    "promote",
+    "override",
+    "rollback",
+    "history_page",
+    "mend",
+    "servers.deployments",
+    "servers.checkout",
+)
 OWN_MODULE = "raise ImportError('a module of the user was imported')\n"
 
 
@@ -83,16 +93,26 @@ def test_a_recipient_verifies_a_bundle_in_an_empty_folder(python: Path, tmp_path
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 9
 
 
-@pytest.mark.parametrize(
-    "module",
-    ["adapt", "promote", "override", "rollback", "history_page", "mend", "servers.deployments", "servers.checkout"],
-)
-def test_what_a_worker_imports_is_found_where_the_users_folder_comes_first(
-    python: Path, project: Path, module: str
-) -> None:
-    program = f"import graftline.flows.{module} as found; print(found.__file__)"
+@pytest.fixture(scope="module")
+def imported(python: Path, project: Path) -> dict[str, str]:
+    """Where each module was found by one process in the user's folder, or the error."""
+    program = (
+        "import importlib, json\nfound = {}\n"
+        f"for name in {IMPORTED!r}:\n"
+        "    try:\n        found[name] = importlib.import_module(f'graftline.flows.{name}').__file__\n"
+        "    except ImportError as error:\n        found[name] = repr(error)\n"
+        "print(json.dumps(found))\n"
+    )
     done = subprocess.run(
         [str(python), "-c", program], cwd=project, env=surroundings(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert Path(done.stdout.strip()).is_relative_to(python.parents[1])
+    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("module", IMPORTED)
+def test_what_a_worker_imports_is_found_where_the_users_folder_comes_first(
+    python: Path, imported: dict[str, str], module: str
+) -> None:
+    assert Path(imported[module]).is_relative_to(python.parents[1])
