@@ -15,7 +15,7 @@ from graftline.flows.commands import line, loop, project, registry, rows, server
 # In the order in which `--help` shows them.
 VERBS: Mapping[str, Sequence[Callable[..., None]]] = {
     "Begin": (project.init, line.check, line.plan, line.rank, line.distance, project.settings),
-    "Adapt": (line.adapt, line.reproduce),
+    "Adapt": (line.adapt, line.search, line.reproduce),
     "New rows": (rows.quarantine, rows.feedback, rows.labels),
     "Set up": (project.lock, project.convert, project.up, project.gc, registry.move_history),
     "Use": (registry.serve, registry.predict, registry.compare, registry.models),

@@ -1,13 +1,18 @@
 """The verbs that run the line."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import JsonValue
 
 from graftline.flows.commands.options import AsJson, Assignments, Debug, FullCheck, Name, Params, Version
 from graftline.flows.commands.running import run_verb, say
+
+if TYPE_CHECKING:
+    from graftline.tasks.workspace import Workspace
 
 
 def adapt(
@@ -32,25 +37,67 @@ def adapt(
         if wished and (known := result_if_unchanged(workspace, wished, full_check=full_check)) is not None:
             return known
         settings = ready_settings(workspace.root, params, assignments)
-        say("starting: loading Prefect, PyTorch and MLflow")
-        from graftline.tasks.step import require_servers
+        with _in_prefect(workspace, debug=debug):
+            from graftline.flows.adapt import adapt
 
-        require_servers(workspace)
-        from prefect import tags
-
-        from graftline.flows.adapt import adapt
-        from graftline.flows.console import hush_tools
-        from graftline.flows.heartbeats import OURS
-        from graftline.flows.servers.temporary_prefect import use_prefect_server
-        from graftline.flows.stopping import prefect_looks
-
-        if not debug:
-            hush_tools()
-        use_prefect_server(workspace)
-        with prefect_looks(), tags(OURS):
             return adapt(settings)
 
     run_verb(call, as_json=as_json, debug=debug)
+
+
+def search(
+    trials: Annotated[int, typer.Option("--trials", min=1, max=1000, help="How many settings to try in all.")] = 20,
+    hours: Annotated[
+        float, typer.Option("--hours", min=0, max=1000, help="Begin no trial that would end later; 0: no limit.")
+    ] = 0,
+    strategies: Annotated[
+        str, typer.Option("--strategies", help="Those to try, as in lora,partial; otherwise those that usually pay.")
+    ] = "",
+    adapts: Annotated[
+        bool, typer.Option("--adapt/--no-adapt", help="Whether the best settings then go through the line.")
+    ] = True,
+    params: Params = Path("params.yaml"),
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Try settings of the adaptation on the validation rows, then adapt with the best; goes on after a kill."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.search.space import space_of, strategies_named
+        from graftline.tasks.readiness import ready_settings
+        from graftline.tasks.workspace import Workspace
+
+        named = strategies_named(strategies)
+        settings = ready_settings(Path.cwd(), params, assignments)
+        space_of(settings.adaptation, named)  # what is wrong need not wait for what is heavy
+        with _in_prefect(Workspace(Path.cwd()), debug=debug):
+            from graftline.flows.search import search
+
+            return search(trials, hours, named, adapts, settings=settings)
+
+    run_verb(call, as_json=as_json, debug=debug)
+
+
+@contextmanager
+def _in_prefect(workspace: "Workspace", *, debug: bool) -> Iterator[None]:
+    """Inside, flows run at the server that is named, or at a temporary one. Raises: ServerAwayError."""
+    say("starting: loading Prefect, PyTorch and MLflow")
+    from graftline.tasks.step import require_servers
+
+    require_servers(workspace)
+    from prefect import tags
+
+    from graftline.flows.console import hush_tools
+    from graftline.flows.heartbeats import OURS
+    from graftline.flows.servers.temporary_prefect import use_prefect_server
+    from graftline.flows.stopping import prefect_looks
+
+    if not debug:
+        hush_tools()
+    use_prefect_server(workspace)
+    with prefect_looks(), tags(OURS):
+        yield
 
 
 def check(

@@ -21,11 +21,11 @@ from graftline.tasks.registry.versions import VERDICT, challenger_of, champion_o
 from graftline.tasks.tracking.server import connect
 from graftline.tasks.workspace import Workspace
 
-ADAPT, RETRAIN = "adapt/adapt", "retrain/retrain"
+ADAPT, RETRAIN, SEARCH = "adapt/adapt", "retrain/retrain", "search/search"
 PROMOTE, OVERRIDE = "promote/promote", "override/override"
 WATCH, REACT = "watch/watch", "react/react"
 ABOUT_A_MODEL = (PROMOTE, OVERRIDE, "rollback/rollback", "history/history")
-# A prefect.yaml of an earlier `graftline init` may lack them.
+# A prefect.yaml of an earlier `graftline init` may lack them, as it may lack SEARCH.
 OF_THE_LOOP = (WATCH, REACT)
 
 # JSON Schema, as Prefect keeps it.
@@ -48,6 +48,10 @@ def fill_in(
     values["base_model"] = settings.base_model.uri
     _update(client, retrain, retrain_schema(_schema(retrain), settings, uris), values)
     _share_limit(client, adapt, retrain)
+    if (search := find(client, called(SEARCH, named))) is not None:
+        schema = adapt_schema(_schema(search), settings, uris)
+        _update(client, search, schema, {"settings": form_values(params), "strategies": []})
+        _share_limit(client, adapt, search)
     for name in ABOUT_A_MODEL:
         about = client.read_deployment_by_name(called(name, named))
         schema = _schema(about)

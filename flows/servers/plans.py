@@ -11,7 +11,7 @@ from graftline.flows.servers.commands import WORK_POOL
 
 CHECKOUT = "graftline.flows.servers.checkout.checkout"
 # Those that train: one at a time, and at the commit that they were started for.
-TRAINING = ("adapt", "retrain")
+TRAINING = ("adapt", "retrain", "search")
 FLOWS = "graftline.flows."
 # Those of the loop, whose schedules `--loop` switches on.
 LOOP = ("watch", "react")
@@ -55,7 +55,7 @@ class Plan:
         return self.model if deployment in OF_US else f"{self.model} {deployment}"
 
 
-OF_US = ("adapt", "retrain", "promote", "override", "rollback", "history", *LOOP)
+OF_US = (*TRAINING, "promote", "override", "rollback", "history", *LOOP)
 # The schedule that `graftline deploy --schedule` makes.
 PLANNED = "planned"
 # What a deployment's version begins with, in whose place it says by which Graftline it was made.

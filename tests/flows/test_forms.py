@@ -12,6 +12,7 @@ from graftline.flows.adapt import adapt
 from graftline.flows.override import override
 from graftline.flows.promote import promote
 from graftline.flows.retrain import retrain
+from graftline.flows.search import search
 from graftline.flows.servers.forms import adapt_schema, form_values, retrain_schema
 from graftline.settings import parse_settings, read_settings
 from tests.support.running_project import PROJECT
@@ -84,6 +85,15 @@ def test_the_short_form_is_short_and_explained_without_papers() -> None:
     assert "arXiv" not in str(fields)
     assert fields["base_model"]["enum"] == URIS
     assert "partial" not in fields["strategy"]["enum"], "it needs a freeze point, which the short form does not ask for"
+
+
+def test_the_form_of_a_search_asks_for_what_is_its_own_first_and_each_field_is_explained() -> None:
+    settings = read_settings(PROJECT / "params.yaml")
+    fields = adapt_schema(plain_schema(search), settings, URIS)["properties"]
+    in_order = sorted(fields, key=lambda name: int(fields[name]["position"]))
+    assert in_order == ["trials", "hours", "strategies", "adapts", "note", "settings"]
+    assert [name for name, field in fields.items() if not field.get("description")] == []
+    assert "lora" in fields["strategies"]["items"]["enum"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Trials of a search on the project's training and validation rows."""
