@@ -28,6 +28,7 @@ from graftline.tasks.step_uses import noting_uses
 from graftline.tasks.steps.baselines import baselines
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.decide import decide
+from graftline.tasks.steps.distances import distances
 from graftline.tasks.steps.evaluate_model import evaluate_model
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.fine_tune import fine_tune
@@ -77,13 +78,14 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
         domain = target_domain(workspace, settings.data, data)
         base = fetch_model(workspace, settings.base_model.uri)
         source = source_task(workspace, settings, base)
+        apart = distances(workspace, settings, data, base, source, domain)
         inputs = RunInputs(settings, policy, data, base, source, domain, note)
         with tracked_run(workspace, inputs) as run:
             checkpoint = fine_tune(workspace, settings.adaptation, data, base, run, mending_of(settings))
             rivals = baselines(workspace, settings, policy.baselines, data, base)
             question = question_of(inputs, checkpoint)
             champion = champion_to_beat(workspace, settings.registry.model, run, question)
-            evaluation = evaluate_model(workspace, settings, data, checkpoint, rivals, champion, source)
+            evaluation = evaluate_model(workspace, settings, data, checkpoint, rivals, champion, source, apart)
             candidate = register_model(workspace, settings.registry.model, run, data, checkpoint, evaluation, question)
             outcome = partial(RunOutcome, inputs, run, checkpoint, rivals, evaluation, candidate)
             decision = decide(workspace, policy, candidate, evaluation, bound_pages(workspace, outcome))

@@ -23,6 +23,7 @@ from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.distances import Asked, asked_of_line, compare, rows_to_learn_from
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.source_task import source_task
+from graftline.tasks.steps.target_domain import target_domain
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
 from graftline.transfer.distances import MEASURES
@@ -42,7 +43,7 @@ def distance(
     served: bool = False,
     say: Callable[[str], None],
 ) -> dict[str, JsonValue]:
-    """Measure how far the rows of `evaluation.probe` and of each slice lie from the others, as the base model reads.
+    """Measure how far the rows of `evaluation.probe`, `data.target_domain` and each slice lie from the others.
 
     Also those of the data of another commit, `since`, and what the champion answered, if it is asked for what was
     `served`. A plain function: it trains and registers nothing.
@@ -60,8 +61,8 @@ def distance(
             pairs = (*pairs, served_beside_held_out(workspace, settings))
     if not (pairs or too_few):
         raise SettingsError(
-            "there is nothing to compare the rows with: evaluation.probe and data.slices name none; name rows of what"
-            " the base model was made for, or columns, there, or ask with --since COMMIT or --served"
+            "there is nothing to compare the rows with: evaluation.probe, data.target_domain and data.slices name none;"
+            " name rows or columns there, or ask with --since COMMIT or --served"
         )
     page = write_page(workspace, data, base.uri, pairs, too_few)
     return {
@@ -85,7 +86,8 @@ def _of_rows(
 ) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
     """The pairs of rows that the base model is to read, and why some are left out."""
     with ExitStack() as laid_out:
-        asked = asked_of_line(workspace, settings, data, source_task.fn(workspace, settings, base))
+        domain = target_domain.fn(workspace, settings.data, data)
+        asked = asked_of_line(workspace, settings, data, source_task.fn(workspace, settings, base), domain)
         if since is not None:
             say(f"bringing the data of {since}")
             past = laid_out.enter_context(rows_of_commit(workspace, settings, data, since))

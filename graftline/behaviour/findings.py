@@ -12,6 +12,7 @@ from graftline.behaviour.bias import Disparity
 from graftline.behaviour.group_thresholds import ThresholdsOfGroups
 from graftline.behaviour.retention import Retention
 from graftline.evaluation.bootstrap import CONFIDENCE
+from graftline.transfer.pairs import Pair
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,14 @@ class Behaviour:
     """How well the source task was kept; None where the settings name no rows of it."""
     thresholds: Sequence[ThresholdsOfGroups] = ()
     """What thresholds for each group would bring, where the settings ask for it."""
+    distances: Sequence[Pair] = ()
+    """How far the rows to learn from lie from those of the source task, and each slice from the others."""
 
     def as_json(self) -> JsonValue:
         """Plain values, as `behaviour_of` reads them."""
         plain: dict[str, JsonValue] = _ADAPTER.dump_python(self, mode="json")
-        if not self.thresholds:
-            del plain["thresholds"]  # whose records were written before they could be asked for
-        return plain
+        # Records of those who ask for none of these were written before they could be asked for.
+        return {name: value for name, value in plain.items() if value or name not in ("thresholds", "distances")}
 
 
 _ADAPTER = TypeAdapter(Behaviour)

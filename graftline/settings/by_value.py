@@ -125,6 +125,7 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
         "robustness": {"unchanged": None, "directed": None},
         "bias": {"amplification": None},
         "retention": {"forgotten": None},
+        "distance": {"a_distance": None},
         "effects": {
             "other_scores": "block",
             "slices": "block",
@@ -135,6 +136,7 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
             "robustness": "block",
             "bias": "block",
             "retention": "block",
+            "distance": "block",
         },
         "approval_within_hours": None,
     },

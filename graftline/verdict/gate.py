@@ -11,7 +11,7 @@ from graftline.evaluation.bootstrap import Score
 from graftline.evaluation.comparison import Comparison
 from graftline.evaluation.groups import LEAST_GROUPS
 from graftline.evaluation.scoring import Scoring
-from graftline.verdict import behaviour_axes, score_axes
+from graftline.verdict import behaviour_axes, distance_axis, score_axes
 from graftline.verdict.axis import Axis
 from graftline.verdict.life import Allowance
 from graftline.verdict.policy import Policy
@@ -39,7 +39,7 @@ class Evaluated:
     hostile: Mapping[str, str] | None = None
     """The outcome of each hostile request."""
     behaviour: Behaviour | None = None
-    """How it takes changed inputs and treats groups, and what it forgot."""
+    """How it takes changed inputs and treats groups, what it forgot, and how far its rows are from home."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Baselines that there is no comparison with, and why."""
     groups: int | None = None
@@ -134,6 +134,7 @@ def _axes(
         behaviour_axes.robustness(candidate.behaviour, policy),
         behaviour_axes.bias(candidate.behaviour, policy),
         behaviour_axes.retention(candidate.behaviour, policy),
+        *distance_axis.distance(candidate.behaviour, policy),
         _held_back("test rows", [*candidate.unfair, *_too_few(candidate.groups)], _well(candidate.groups)),
         _held_back("data version", [candidate.barred] if candidate.barred else [], "the data are as versioned"),
     ]

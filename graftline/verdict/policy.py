@@ -100,6 +100,14 @@ class RetentionLimits(Section):
     evaluation.probe, than one on the frozen base model's: in points of accuracy."""
 
 
+class DistanceLimits(Section):
+    """How far from home the rows to learn from may be. Empty: reported only."""
+
+    a_distance: Annotated[float, Field(gt=0, lt=2)] | None = None
+    """The largest proxy A-distance of the rows to learn from to those of evaluation.probe and of data.target_domain: 0
+    where a linear classifier cannot tell which rows are which, 2 where it always can."""
+
+
 class Effects(Section):
     """Which axes of the verdict block a promotion, and which only advise. Floors, the champion, the fairness of the
     held-out rows and the data's version always block."""
@@ -122,6 +130,8 @@ class Effects(Section):
     """No difference between groups was made larger."""
     retention: Effect = "block"
     """No more of the source task was forgotten than the policy allows."""
+    distance: Effect = "block"
+    """The rows to learn from are no farther from home than the policy allows."""
 
 
 class Policy(Section):
@@ -158,6 +168,7 @@ class Policy(Section):
     robustness: Robustness = Robustness()
     bias: Bias = Bias()
     retention: RetentionLimits = RetentionLimits()
+    distance: DistanceLimits = DistanceLimits()
     effects: Effects = Effects()
     approval_within_hours: Annotated[float, Field(gt=0, le=24 * 90)] | None = None
     """A candidate that would be promoted is held until a person approves, and stays held without an answer in so many

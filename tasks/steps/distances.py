@@ -4,22 +4,41 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import JsonValue
+
+from graftline.compute.threads import thread_count
+from graftline.files import write_json
 from graftline.settings import Kind, Settings
+from graftline.settings.by_value import by_value
 from graftline.tasks.base_models.store import BaseModel
-from graftline.tasks.data.accepted_rows import GROUP, ValidatedData, raw_inputs, read_split
+from graftline.tasks.data.accepted_rows import (
+    ACCEPTED,
+    GROUP,
+    READING_LIBRARIES,
+    ValidatedData,
+    raw_inputs,
+    read_split,
+)
+from graftline.tasks.step import step
+from graftline.tasks.step_folders import produce
 from graftline.tasks.steps.adapting import head_vectors
 from graftline.tasks.steps.baselines import frozen_head_settings
+from graftline.tasks.steps.fine_tune import LIBRARIES
 from graftline.tasks.steps.source_task import NAME as PROBE
 from graftline.tasks.steps.source_task import SourceTask
+from graftline.tasks.steps.target_domain import NAME as THERE
+from graftline.tasks.steps.target_domain import TargetDomain
 from graftline.tasks.workspace import Workspace
 from graftline.transfer.distances import LEAST_ROWS
-from graftline.transfer.pairs import About, Pair
+from graftline.transfer.pairs import About, Pair, as_json, pairs_of
 
 if TYPE_CHECKING:
     from graftline.models.preprocessing import Raw
 
+STEP, SUMMARY = "distances", "distances.json"
 # What is known before a training: no held-out row is read.
 SIDES = ("train", "validation")
 # The largest values of a column; each costs some seconds.
@@ -62,6 +81,48 @@ class Asked:
         return f"too few rows to compare: {' and '.join(few)}, expected {LEAST_ROWS} or more" if few else None
 
 
+@step("distances")
+def distances(
+    workspace: Workspace,
+    settings: Settings,
+    data: ValidatedData,
+    base: BaseModel,
+    source: SourceTask | None,
+    domain: TargetDomain | None = None,
+) -> tuple[Pair, ...]:
+    """The distances of what the settings name, once for all runs on these rows and this base model.
+
+    None where they name no rows of a source task or a target domain: slices alone are for `graftline distance`.
+    """
+    if source is None and domain is None:
+        return ()
+    frozen = frozen_head_settings(settings)
+    depends_on: dict[str, JsonValue] = {
+        "data": data.sha256,
+        "slices": list(settings.data.slices),
+        "source_task": source.rows.sha256 if source else None,
+        "target_domain": domain.rows.sha256 if domain else None,
+        "base_model": base.digest,
+        "settings": by_value(frozen, "adaptation", without=["threads", "feature_gigabytes"]),
+        "threads": thread_count(frozen.threads),
+    }
+
+    def build(folder: Path) -> None:
+        asked = asked_of_line(workspace, settings, data, source, domain)
+        pairs = compare(workspace, settings, base, asked, kind=data.kind, sample_bits=data.sample_bits)
+        write_json(folder / SUMMARY, as_json(pairs))
+
+    folder = produce(
+        workspace,
+        STEP,
+        depends_on=depends_on,
+        code=(__name__,),
+        libraries=(*LIBRARIES, "scipy", *READING_LIBRARIES[data.kind]),
+        build=build,
+    )
+    return pairs_of(folder.read_json(SUMMARY))
+
+
 def rows_to_learn_from(workspace: Workspace, data: ValidatedData, name: str = "the rows to learn from") -> Domain:
     """The training and validation rows."""
     raws = [raw for side in SIDES for raw in raw_inputs(workspace, data, side)]
@@ -69,12 +130,18 @@ def rows_to_learn_from(workspace: Workspace, data: ValidatedData, name: str = "t
 
 
 def asked_of_line(
-    workspace: Workspace, settings: Settings, data: ValidatedData, source: SourceTask | None
+    workspace: Workspace,
+    settings: Settings,
+    data: ValidatedData,
+    source: SourceTask | None,
+    domain: TargetDomain | None,
 ) -> list[Asked]:
-    """What the settings name: the source task's rows beside those to learn from, and each slice beside the others."""
+    """What the settings name: the rows to learn from beside those of the source task and of the target domain, and each
+    slice beside the others."""
     rows = rows_to_learn_from(workspace, data)
     probe = [] if source is None else [Asked("source task", rows_to_learn_from(workspace, source.rows, PROBE), rows)]
-    return [*probe, *_slices(settings, data, rows)]
+    there = [] if domain is None else [Asked("target domain", rows, rows_to_learn_from(workspace, domain.rows, THERE))]
+    return [*probe, *there, *_slices(settings, data, rows)]
 
 
 def compare(
@@ -92,7 +159,8 @@ def compare(
     """
     import numpy as np
 
-    from graftline.transfer.distances import distances, some_rows
+    from graftline.transfer.distances import distances as distances_of
+    from graftline.transfer.distances import some_rows
 
     seed = settings.evaluation.seed
     pairs = [one for one in asked if one.too_few is None]
@@ -110,7 +178,7 @@ def compare(
     for place, one in enumerate(pairs):
         (source, target), of_both = chosen[2 * place : 2 * place + 2], vectors[2 * place : 2 * place + 2]
         groups = None if source.groups is None or target.groups is None else (source.groups, target.groups)
-        apart = distances(*(tensor.numpy() for tensor in of_both), seed=seed, groups=groups)
+        apart = distances_of(*(tensor.numpy() for tensor in of_both), seed=seed, groups=groups)
         found.append(Pair(one.about, one.source.name, one.target.name, apart))
         logger.info("distance: %s", found[-1].advice)
     return tuple(found)
@@ -139,7 +207,5 @@ def _column(data: ValidatedData, name: str) -> list[str]:
 
 def _has_groups(data: ValidatedData) -> bool:
     from pyarrow import parquet
-
-    from graftline.tasks.data.accepted_rows import ACCEPTED
 
     return GROUP in parquet.read_schema(data.folder.path / ACCEPTED).names

@@ -1,7 +1,7 @@
 """Step 4, evaluate_model: candidate, champion and baselines, scored on exactly the same held-out rows."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -43,6 +43,7 @@ from graftline.tasks.steps.held_out import (
 )
 from graftline.tasks.steps.source_task import SourceTask, retention_of
 from graftline.tasks.workspace import Workspace
+from graftline.transfer.pairs import Pair, as_json
 
 if TYPE_CHECKING:
     from graftline.behaviour.findings import Behaviour
@@ -105,10 +106,12 @@ def evaluate_model(
     baselines: Baselines,
     champion: Champion | None,
     source: SourceTask | None = None,
+    distances: Sequence[Pair] = (),
 ) -> Evaluation:
     """Score the candidate on the held-out rows, and the champion, through its own preprocessing, on the same ones.
 
-    With a `source` task, what was forgotten of it is asked, too.
+    With a `source` task, what was forgotten of it is asked, too. How far the rows are from home, the `distances`, is
+    known before, and stands beside it.
     """
     depends_on: dict[str, JsonValue] = {
         "checkpoint": checkpoint.folder.key,
@@ -123,6 +126,7 @@ def evaluate_model(
         "champion": champion.uri if champion else None,
         "chosen_by": asdict(champion.choice.look) if champion and champion.choice else None,
         "source_task": source.folder.key if source else None,
+        **({"distances": as_json(distances)} if distances else {}),
     }
     folder = produce(
         workspace,
@@ -131,7 +135,9 @@ def evaluate_model(
         # Words that take each other's place are code in the settings' room.
         code=(__name__, with_partners.__module__, *TASKS[data.task].modules("outputs", "scores")),
         libraries=(*LIBRARIES, *READING_LIBRARIES[data.kind]),
-        build=lambda folder: _build(folder, workspace, settings, data, checkpoint, baselines, champion, source),
+        build=lambda folder: _build(
+            folder, workspace, settings, data, checkpoint, baselines, champion, source, distances
+        ),
     )
     return _record(folder, champion)
 
@@ -146,6 +152,7 @@ def _build(
     baselines: Baselines,
     champion: Champion | None,
     source: SourceTask | None,
+    distances: Sequence[Pair],
 ) -> None:
     from graftline.evaluation.examples import Rows
 
@@ -173,7 +180,9 @@ def _build(
         **_by_class(seen, data, checkpoint, scores.of(asked.uncalibrated)),
         "slices": slice_scores([*slices, *found], predictions, scores),
         **_against_baselines(baselines, predictions, scores),
-        "behaviour": _behaviour(workspace, settings, data, asked.candidate, baselines, source, scores).as_json(),
+        "behaviour": replace(
+            _behaviour(workspace, settings, data, asked.candidate, baselines, source, scores), distances=distances
+        ).as_json(),
         "predictions_sha256": predictions_sha256(rows["row_id"], predictions),
         "pictures": _write_pictures(folder, seen),
         "comparison": None if theirs is None else scores.compare(predictions, theirs, named),

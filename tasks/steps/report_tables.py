@@ -15,6 +15,8 @@ from graftline.tasks.serving.trial import Trial
 from graftline.tasks.steps.evaluate_model import Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.register_model import Candidate
+from graftline.transfer.distances import MEASURES, Distance
+from graftline.transfer.pairs import Pair
 from graftline.verdict.axis import Axis
 from graftline.verdict.behaviour_axes import REFUSED
 
@@ -30,6 +32,8 @@ def tables_of(evaluation: Evaluation, candidate: Candidate, axes: Sequence[Axis]
     tables += [_with_thresholds(one, TASKS[evaluation.task].scores.scoring.primary) for one in behaviour.thresholds]
     if behaviour.retention:
         tables.append(_of_the_source_task(behaviour.retention))
+    if behaviour.distances:
+        tables.append(_of_distances(behaviour.distances))
     if behaviour.left_out:
         tables.append(Table("Asked for and not there", "; ".join(behaviour.left_out), (), ()))
     return [*tables, *([_as_a_server(candidate.trial)] if candidate.trial else [])]
@@ -153,6 +157,25 @@ def _of_the_source_task(retention: Retention) -> Table:
         ("linear head on", "accuracy (95 % interval)"),
         [*rows, ("difference, paired on rows", _gain(retention.difference))],
     )
+
+
+def _of_distances(pairs: Sequence[Pair]) -> Table:
+    lead = (
+        "what the untouched base model makes of some of the rows, before any training: how well a linear classifier"
+        " tells the two sets apart, and where two parts of one set lie nine times in ten; * where the value is beyond"
+        " that once in twenty times or less"
+    )
+    rows = [
+        (pair.target, pair.source, f"{pair.distances.told_apart:.1%}", *map(_beside_usual, pair.distances.of.values()))
+        for pair in pairs
+    ]
+    header = ("rows", "beside", "told apart", *(f"{name} (usual)" for name in MEASURES.values()))
+    advice = [f"; {pair.advice}" for pair in pairs if pair.distances.differ]
+    return Table("How far from home", lead + "".join(advice), header, rows)
+
+
+def _beside_usual(one: Distance) -> str:
+    return f"{one.value:.4f}{' *' if one.is_alarm else ''} ({one.usual_low:.4f} – {one.usual_high:.4f})"
 
 
 def _gain(gain: Difference | None) -> str:

@@ -102,7 +102,7 @@ def test_slices_of_too_few_rows_are_named_and_not_measured(project: Path, tmp_pa
 
 def test_nothing_to_compare_with_is_refused_in_a_sentence(project: Path) -> None:
     error = measured("--set", "data.slices=[]", code=2)["error"]
-    assert error.startswith("there is nothing to compare the rows with: evaluation.probe and data.slices name none")
+    assert error.startswith("there is nothing to compare the rows with: evaluation.probe, data.target_domain")
 
 
 @pytest.mark.parametrize(

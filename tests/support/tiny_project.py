@@ -25,6 +25,7 @@ from graftline.tasks.steps.baselines import Baselines, baselines
 from graftline.tasks.steps.champion import Champion
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.decide import Decision, decide
+from graftline.tasks.steps.distances import distances
 from graftline.tasks.steps.evaluate_model import Evaluation, evaluate_model
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.fine_tune import Checkpoint, fine_tune
@@ -88,13 +89,14 @@ def run_line(root: Path, assignments: list[str] | None = None) -> Line:
     domain = target_domain.fn(workspace, settings.data, data)
     base = fetch_model.fn(workspace, settings.base_model.uri)
     source = source_task.fn(workspace, settings, base)
+    apart = distances.fn(workspace, settings, data, base, source, domain)
     inputs = RunInputs(settings, policy, data, base, source, domain)
     with tracked_run(workspace, inputs) as run:
         checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run, mending_of(settings))
         rivals = baselines.fn(workspace, settings, policy.baselines, data, base)
         question = question_of(inputs, checkpoint)
         champion = champion_to_beat.fn(workspace, settings.registry.model, run, question)
-        evaluation = evaluate_model.fn(workspace, settings, data, checkpoint, rivals, champion, source)
+        evaluation = evaluate_model.fn(workspace, settings, data, checkpoint, rivals, champion, source, apart)
         candidate = register_model.fn(workspace, settings.registry.model, run, data, checkpoint, evaluation, question)
         outcome = partial(RunOutcome, inputs, run, checkpoint, rivals, evaluation, candidate)
         decision = decide.fn(workspace, policy, candidate, evaluation, bound_pages(workspace, outcome))
