@@ -28,8 +28,8 @@ def retrain(
     Args:
         strategy: How much of the base model learns. feature_extraction: nothing, only a new head; seconds.
             probe_then_fine_tune: the head first, then everything; a good first choice. fine_tuning: everything at once.
-            gradual_unfreezing: from the head down, in stages. lora, bias_only, norm_only: few weights, so that little
-            is forgotten.
+            contrastive: the same for few rows. gradual_unfreezing: from the head down, in stages. lora, bias_only,
+            norm_only: few weights, so that little is forgotten.
         base_model: What to start from. A new one comes onto this list with `graftline lock`.
         epochs: How often the training sees every row. More take longer, and after a few they rarely help.
         learning_rate: How large its steps are. Half as large: more careful. Twice: faster, and more forgotten.

@@ -31,6 +31,8 @@ SERVERS = ("MLFLOW_TRACKING_URI", "PREFECT_API_URL")
 SAMPLE_ROWS = 32
 # A step forward and backward takes about three times as long as one forward.
 TRAINING_FACTOR = 3
+# Rows that a step of contrastive training runs for each of its rows.
+PAIR = 2
 
 
 @dataclass(frozen=True)
@@ -170,9 +172,10 @@ def expected_seconds(settings: Settings, *, rows: int, learning: float, rate: fl
     if passes.strategy == fastest:
         return {fastest: once}
     trained = passes.epochs * passes.runs * (TRAINING_FACTOR * learning / rate + (rows - learning) / rate / 2)
-    head_first = once if passes.strategy == "probe_then_fine_tune" else 0.0
+    trained *= PAIR if passes.strategy == "contrastive" else 1
+    head = once if passes.strategy in ("probe_then_fine_tune", "contrastive") else 0.0
     most = "at most " if passes.freeze_until else ""
-    return {f"{most}{passes.strategy}".strip(): trained + head_first, fastest: once}
+    return {f"{most}{passes.strategy}".strip(): trained + head, fastest: once}
 
 
 def _sample(findings: Findings) -> list[str]:

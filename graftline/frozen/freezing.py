@@ -44,6 +44,8 @@ FREEZES: Mapping[Strategy, Freezing] = {
     # From a head that was solved for the statistics as they are: those of batches of rows unlike the pre-training's
     # would make it meaningless in the first step.
     "probe_then_fine_tune": Freezing("the statistics of BatchNorms", "everything else", still_statistics=True),
+    # Its batches hold more rows of one label than any rows that are served.
+    "contrastive": Freezing("the statistics of BatchNorms", "everything else", still_statistics=True),
     # As the last of its stages, of which each freezes what another strategy does.
     "gradual_unfreezing": Freezing(
         "all but the head, then fewer blocks in each stage, in the end nothing",

@@ -21,6 +21,7 @@ Strategy = Literal[
     "partial",
     "fine_tuning",
     "probe_then_fine_tune",
+    "contrastive",
     "gradual_unfreezing",
     "lora",
     "bias_only",
@@ -32,6 +33,7 @@ FREEZE_UNTIL: dict[Strategy, Literal["needed", "possible", "refused"]] = {
     "partial": "needed",
     "fine_tuning": "refused",
     "probe_then_fine_tune": "possible",
+    "contrastive": "possible",
     "gradual_unfreezing": "refused",
     "lora": "possible",
     "bias_only": "possible",
@@ -83,7 +85,9 @@ class AdaptationSettings(Section, title="Adaptation"):
     strategy: Strategy = "probe_then_fine_tune"
     """feature_extraction: only the head. partial: what lies behind freeze_until. fine_tuning: everything.
     probe_then_fine_tune: the head first, solved to its optimum, then everything but BatchNorm's statistics (LP-FT,
-    arXiv 2202.10054); the solved head stays if no epoch beats it.
+    arXiv 2202.10054); the solved head stays if no epoch beats it. contrastive: all but those statistics learns to draw
+    rows of one label together (supervised contrastive loss, arXiv 2004.11362), then the head is solved on what comes
+    out (as SetFit, arXiv 2209.11055): for few rows.
     gradual_unfreezing: from the head down, in stages (ULMFiT, arXiv 1801.06146). lora: low-rank adapters beside
     frozen weights (arXiv 2106.09685). bias_only: the biases (BitFit, arXiv 2106.10199). norm_only: the norm layers.
     probe_then_fine_tune is the default: from a random head, texts were told apart 4 points worse with 320 rows
@@ -91,7 +95,7 @@ class AdaptationSettings(Section, title="Adaptation"):
     seeds."""
     freeze_until: OptionalText = None
     """The first trained block, as a name (encoder.layer.3), a number (3) or a share of the depth (0.5). Partial needs
-    it; probe_then_fine_tune, lora, bias_only and norm_only may have it."""
+    it; probe_then_fine_tune, contrastive, lora, bias_only and norm_only may have it."""
     head: Literal["linear", "mlp"] = "linear"
     """mlp puts a hidden layer as wide as the features into the head. A linear head on a wholly frozen model is solved
     to its optimum, anything else is trained."""
@@ -99,7 +103,8 @@ class AdaptationSettings(Section, title="Adaptation"):
     """L2 penalty of a solved head, on scaled features. 0: the one with the lowest validation loss. With
     feature_extraction the head is then solved again on training and validation rows together."""
     epochs: Annotated[int, Field(ge=1, le=1000)] = 3
-    """Passes over the training rows. BERT's authors found 2 to 4 enough (arXiv 1810.04805, A.3)."""
+    """Passes over the training rows. BERT's authors found 2 to 4 enough (arXiv 1810.04805, A.3). In one of contrastive
+    each row meets another one of its label, so twice as many run."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-5
     """Highest learning rate of the pre-trained blocks. The highest that BERT's authors chose from (A.3)."""
     head_learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
@@ -245,9 +250,7 @@ class AdaptationSettings(Section, title="Adaptation"):
         return self
 
     @model_validator(mode="after")
-    def _a_probe_is_linear(self) -> "AdaptationSettings":
-        if self.strategy == "probe_then_fine_tune" and self.head != "linear":
-            raise ValueError(
-                "strategy probe_then_fine_tune needs head linear: no other can be solved; set one of the two"
-            )
+    def _a_solved_head_is_linear(self) -> "AdaptationSettings":
+        if self.strategy in ("probe_then_fine_tune", "contrastive") and self.head != "linear":
+            raise ValueError(f"strategy {self.strategy} needs head linear: no other can be solved; set one of the two")
         return self

@@ -83,6 +83,11 @@ class Settings(Section):
                 "adaptation.class_weights and adaptation.label_smoothing are about labels, which data.task regression"
                 " has not; set them to none and 0"
             )
+        if self.data.task == "regression" and adaptation.strategy == "contrastive":
+            raise ValueError(
+                "adaptation.strategy contrastive is about rows that share a label, which data.task regression has not;"
+                " set it to probe_then_fine_tune"
+            )
         self._require_words_that_can_be_changed()
         require_groups_to_mend(self.data, self.adaptation, self.evaluation)
         if unknown := sorted(set(self.evaluation.groups) - set(self.data.slices)):

@@ -63,13 +63,15 @@ class Preparation:
             give = opened.enter_context(replaying(self.model, point, plan))
             yield {split: ReplayedRows(rows, store, keys[split], give) for split, rows in self._seen.items()}
 
-    def features(self, point: FreezePoint) -> Mapping[str, FeatureRows]:
+    def features(self, point: FreezePoint, *, keep: bool = True) -> Mapping[str, FeatureRows]:
         """The vectors that enter a head, of all views of the rows.
+
+        Not to `keep` them is for a backbone that has learned: what stores hold is the base model's.
 
         Raises: GraftlineError if they are no numbers.
         """
         in_views = {split: rows.in_all_views() for split, rows in self._seen.items()}
-        vectors = self._vectors(point, in_views)
+        vectors = self._vectors(point, in_views, keep=keep)
         for split, tensor in vectors.items():
             if odd := int((~tensor.isfinite().all(-1)).sum()):
                 raise GraftlineError(
@@ -81,9 +83,9 @@ class Preparation:
             for split, rows in in_views.items()
         }
 
-    def _vectors(self, point: FreezePoint, in_views: Mapping[str, InputRows]) -> dict[str, Tensor]:
+    def _vectors(self, point: FreezePoint, in_views: Mapping[str, InputRows], *, keep: bool) -> dict[str, Tensor]:
         with ExitStack() as opened:
-            kept = self._filled(point, opened)
+            kept = self._filled(point, opened) if keep else None
             if kept is not None:
                 store, keys = kept
                 return {split: store.batch(of_split).float() for split, of_split in keys.items()}

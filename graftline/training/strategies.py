@@ -21,6 +21,7 @@ from graftline.models.classifier import Classifier
 from graftline.models.lora import add_lora, merge_lora
 from graftline.settings.adaptation import FREEZE_UNTIL, AdaptationSettings, Strategy
 from graftline.training.averaging import copied
+from graftline.training.contrastive import Contrast, paired
 from graftline.training.interpolation import Between
 from graftline.training.linear_head import Refit, SolvedHead, solve_head
 from graftline.training.objective import Objective, ObjectiveFor
@@ -127,6 +128,33 @@ class Adaptation:
             self.model.load_state_dict(solved)
             members = (probe.number,)
         return replace(adapted, epochs=epochs, members=members, head_penalty=head.penalty)
+
+    def _contrastive(self) -> Adapted:
+        """The backbone learns to tell rows of one label from others, then the head is solved on what it gives.
+
+        In two stages like SetFit (Tunstall et al. 2022, arXiv 2209.11055).
+        """
+        settings, listener = self.settings, self.listener
+        in_front_of_head = self._freeze("feature_extraction", None)
+        point = self._freeze(settings.strategy, settings.freeze_until)
+        # A pair is two rows of a batch, and one that is alone has nothing to be told from.
+        plan = replace(plan_from(settings), batch_size=max(2, settings.batch_size // 2))
+        told = replace(listener, finished_epoch=lambda epoch: listener.say(_contrast_of(epoch)))
+        with self._standing_still(point) as digest, self._preparation.prepared(point) as rows:
+            pairs = {split: paired(of_split, seed=settings.seed) for split, of_split in rows.items()}
+            training = Training(self.model, point, pairs["train"], pairs["validation"], Contrast(), plan, told)
+            trained = TrainingRuns(training, settings).run(self.folder)
+        features = self._preparation.features(in_front_of_head, keep=False)
+        epoch, head = self._solve(features, refit=True)
+        return Adapted(
+            point.description,
+            digest,
+            (epoch,),
+            (epoch.number,),
+            trained.learning_rate,
+            head.penalty,
+            validation_outputs=head.validation_outputs,
+        )
 
     def _lora(self) -> Adapted:
         """Low-rank adapters beside the weights of the blocks behind the freeze point."""
@@ -290,6 +318,7 @@ METHODS: Mapping[Strategy, Method] = {
     "probe_then_fine_tune": Method(
         Adaptation._probe_then_fine_tune, "solved", "usually the best result, so it is the default"
     ),
+    "contrastive": Method(Adaptation._contrastive, "solved", "few rows: 8 to 64 for each label"),
     "gradual_unfreezing": Method(
         Adaptation._gradual_unfreezing, "random", "many epochs that should change little near the input"
     ),
@@ -299,6 +328,12 @@ METHODS: Mapping[Strategy, Method] = {
     "bias_only": Method(Adaptation._plain_training, "random", "a model that hardly differs from the base model"),
     "norm_only": Method(Adaptation._plain_training, "random", "the same; the scale of features learns, too"),
 }
+
+
+def _contrast_of(epoch: Epoch) -> str:
+    return (
+        f"contrast: epoch {epoch.number}, loss {epoch.train_loss:.4f}, of validation rows {epoch.validation_loss:.4f}"
+    )
 
 
 def markdown_rows() -> list[str]:

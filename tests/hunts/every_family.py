@@ -32,6 +32,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "partial": {"freeze_until": "0.5"},
     "fine_tuning": {"layer_decay": 0.8, "schedule": "cosine"},
     "probe_then_fine_tune": {},
+    "contrastive": {},
     "gradual_unfreezing": {"epochs": 3},
     "lora": {"lora_rank": 2},
     "bias_only": {},

@@ -50,6 +50,7 @@ STRATEGIES: list[dict[str, Any]] = [
     {"strategy": "fine_tuning"},
     {"strategy": "probe_then_fine_tune"},
     {"strategy": "probe_then_fine_tune", "freeze_until": "1"},
+    {"strategy": "contrastive"},
     {"strategy": "gradual_unfreezing", "epochs": 12},
     {"strategy": "lora"},
     {"strategy": "lora", "freeze_until": "1", "lora_merge": False},
@@ -694,6 +695,7 @@ def test_several_runs_go_on_after_a_cut_and_end_with_the_same_weights(
         {"strategy": "fine_tuning", "freeze_until": "2"},
         {"strategy": "gradual_unfreezing", "freeze_until": "2"},
         {"strategy": "probe_then_fine_tune", "head": "mlp"},
+        {"strategy": "contrastive", "head": "mlp"},
     ],
     ids=name_of,
 )

@@ -230,6 +230,11 @@ def test_a_second_run_is_compared_with_the_champion_on_the_same_rows(line: Line,
     [
         ("regression", "adaptation.class_weights=balanced", r"about labels, which data\.task regression has not"),
         ("regression", "adaptation.label_smoothing=0.1", r"about labels, which data\.task regression has not"),
+        (
+            "regression",
+            "adaptation.strategy=contrastive",
+            r"rows that share a label, which .* regression has not",
+        ),
         ("single_label", "adaptation.augmentation=light", r"texts have no random views, images and sounds have"),
     ],
 )
