@@ -26,6 +26,7 @@ from graftline.tasks.registry.ownership import require_own_history
 from graftline.tasks.step import require_prefect, require_servers
 from graftline.tasks.step_uses import noting_uses
 from graftline.tasks.steps.baselines import baselines
+from graftline.tasks.steps.choose_strategy import with_chosen_strategy
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.decide import decide
 from graftline.tasks.steps.distances import distances
@@ -78,8 +79,9 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
         domain = target_domain(workspace, settings.data, data)
         base = fetch_model(workspace, settings.base_model.uri)
         source = source_task(workspace, settings, base)
+        settings, choice = with_chosen_strategy(workspace, settings, data, base)
         apart = distances(workspace, settings, data, base, source, domain)
-        inputs = RunInputs(settings, policy, data, base, source, domain, note)
+        inputs = RunInputs(settings, policy, data, base, source, domain, note, choice)
         with tracked_run(workspace, inputs) as run:
             checkpoint = fine_tune(workspace, settings.adaptation, data, base, run, mending_of(settings))
             rivals = baselines(workspace, settings, policy.baselines, data, base)

@@ -10,6 +10,7 @@ from pathlib import Path
 from graftline.answers.tasks import TASKS
 from graftline.errors import DataRefusedError, GraftlineError, ServerAwayError
 from graftline.settings import Settings
+from graftline.settings.adaptation import AUTO
 from graftline.tasks.base_models.locking import locked_model
 from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.dvc_folder import objects_folder
@@ -172,9 +173,12 @@ def expected_seconds(settings: Settings, *, rows: int, learning: float, rate: fl
     if passes.strategy == fastest:
         return {fastest: once}
     trained = passes.epochs * passes.runs * (TRAINING_FACTOR * learning / rate + (rows - learning) / rate / 2)
-    trained *= PAIR if passes.strategy == "contrastive" else 1
-    head = once if passes.strategy in ("probe_then_fine_tune", "contrastive") else 0.0
-    most = "at most " if passes.freeze_until else ""
+    if passes.strategy in ("contrastive", AUTO):
+        trained *= PAIR
+    if passes.strategy == AUTO:
+        trained += passes.auto_passes * TRAINING_FACTOR * learning / rate
+    head = once if passes.strategy in ("probe_then_fine_tune", "contrastive", AUTO) else 0.0
+    most = "at most " if passes.freeze_until or passes.strategy == AUTO else ""
     return {f"{most}{passes.strategy}".strip(): trained + head, fastest: once}
 
 

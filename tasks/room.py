@@ -23,7 +23,7 @@ SPARE_BYTES = 100_000_000
 # A run that has less than this share of what is estimated is not begun: the estimate errs by less than the rest.
 SURE_SHARE = 0.75
 # Strategies under which every weight learns, unless a freeze point leaves some out.
-TRAINS_ALL = ("fine_tuning", "probe_then_fine_tune", "contrastive", "gradual_unfreezing")
+TRAINS_ALL = ("fine_tuning", "probe_then_fine_tune", "contrastive", "gradual_unfreezing", "auto")
 UNFINISHED = "artifacts/fine_tune/.*.partial"
 # What no limit is, in the first version of Linux's control groups.
 NO_LIMIT_BYTES = 1 << 60

@@ -187,7 +187,7 @@ def parameters_trained(
             dropout=settings.lora_dropout,
             targets=settings.lora_targets,
         )
-    freeze(model, settings.strategy, settings.freeze_until, example=example)
+    freeze(model, settings.named_strategy, settings.freeze_until, example=example)
     counts = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return sum(count for count, learns in counts if learns), sum(count for count, _ in counts)
 

@@ -94,7 +94,7 @@ class Space:
         if settings.strategy not in self.strategies or settings.find_learning_rate:
             return {}
         values: dict[str, Value] = {STRATEGY: settings.strategy}
-        for name, wanted in self.ranges(settings.strategy).items():
+        for name, wanted in self.ranges(settings.named_strategy).items():
             value = _value_of(settings, name)
             if value is None or not _holds(wanted, value):
                 return {}

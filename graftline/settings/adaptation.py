@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from graftline.compute.machine import has_bfloat16, may_have_gpu
+from graftline.errors import SettingsError
 from graftline.settings.sections import OptionalText, Section, Share
 
 Strategy = Literal[
@@ -27,6 +28,9 @@ Strategy = Literal[
     "bias_only",
     "norm_only",
 ]
+# In the place of a strategy: the one that does best in a cross-validation on the training rows.
+AUTO: Literal["auto"] = "auto"
+StrategyOrAuto = Literal[Strategy, "auto"]
 # Whether a strategy begins at the block that `freeze_until` names.
 FREEZE_UNTIL: dict[Strategy, Literal["needed", "possible", "refused"]] = {
     "feature_extraction": "refused",
@@ -82,7 +86,7 @@ class AdaptationSettings(Section, title="Adaptation"):
 
     Where graftline/settings/by_kind.py names a setting for a kind of input, what is not written has that default."""
 
-    strategy: Strategy = "probe_then_fine_tune"
+    strategy: StrategyOrAuto = "probe_then_fine_tune"
     """feature_extraction: only the head. partial: what lies behind freeze_until. fine_tuning: everything.
     probe_then_fine_tune: the head first, solved to its optimum, then everything but BatchNorm's statistics (LP-FT,
     arXiv 2202.10054); the solved head stays if no epoch beats it. contrastive: all but those statistics learns to draw
@@ -90,9 +94,14 @@ class AdaptationSettings(Section, title="Adaptation"):
     out (as SetFit, arXiv 2209.11055): for few rows.
     gradual_unfreezing: from the head down, in stages (ULMFiT, arXiv 1801.06146). lora: low-rank adapters beside
     frozen weights (arXiv 2106.09685). bias_only: the biases (BitFit, arXiv 2106.10199). norm_only: the norm layers.
+    auto: of feature_extraction, probe_then_fine_tune and contrastive the one that does best in a nested
+    cross-validation on the training rows, as far as auto_passes allow.
     probe_then_fine_tune is the default: from a random head, texts were told apart 4 points worse with 320 rows
     (docs/measurements/few_rows.md) and 0.4 points with 8,132 (docs/measurements/seeds.md), on average over five
     seeds."""
+    auto_passes: Annotated[int, Field(ge=1, le=100_000)] = 50
+    """For auto: so many passes over the training rows, forward and backward, the choice may cost. They decide how many
+    folds there are, 2 to 5, and what is left out as too expensive. 50 allow five folds of three epochs."""
     freeze_until: OptionalText = None
     """The first trained block, as a name (encoder.layer.3), a number (3) or a share of the depth (0.5). Partial needs
     it; probe_then_fine_tune, contrastive, lora, bias_only and norm_only may have it."""
@@ -202,6 +211,16 @@ class AdaptationSettings(Section, title="Adaptation"):
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Start of every random sequence of the training."""
 
+    @property
+    def named_strategy(self) -> Strategy:
+        """The strategy. Raises: SettingsError if it is still to be chosen, which a run does before it trains."""
+        if self.strategy == AUTO:
+            raise SettingsError(
+                "adaptation.strategy auto: `adapt` chooses one and tells which; here it has to be named, for example"
+                " probe_then_fine_tune"
+            )
+        return self.strategy
+
     @field_validator("lora_targets", "block_pattern")
     @classmethod
     def _is_a_regular_expression(cls, value: str | None) -> str | None:
@@ -219,7 +238,8 @@ class AdaptationSettings(Section, title="Adaptation"):
     @model_validator(mode="after")
     def _freeze_point_belongs_to_the_strategy(self) -> "AdaptationSettings":
         misfit = "needed" if self.freeze_until is None else "refused"
-        if FREEZE_UNTIL[self.strategy] == misfit:
+        rule = "refused" if self.strategy == AUTO else FREEZE_UNTIL[self.strategy]
+        if rule == misfit:
             possible = ", ".join(name for name, rule in FREEZE_UNTIL.items() if rule == "possible")
             raise ValueError(
                 f"strategy {self.strategy} with freeze_until {self.freeze_until!r}: partial needs freeze_until (for"
@@ -251,6 +271,6 @@ class AdaptationSettings(Section, title="Adaptation"):
 
     @model_validator(mode="after")
     def _a_solved_head_is_linear(self) -> "AdaptationSettings":
-        if self.strategy in ("probe_then_fine_tune", "contrastive") and self.head != "linear":
+        if self.strategy in ("probe_then_fine_tune", "contrastive", AUTO) and self.head != "linear":
             raise ValueError(f"strategy {self.strategy} needs head linear: no other can be solved; set one of the two")
         return self

@@ -50,6 +50,7 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
     },
     "adaptation": {
         "strategy": "probe_then_fine_tune",
+        "auto_passes": 50,
         "freeze_until": None,
         "head": "linear",
         "head_penalty": 0.0,

@@ -37,6 +37,12 @@ class PairedRows:
         """(pairs, 2), or (pairs, 2, labels) where rows may have several."""
         return torch.stack([self.rows.targets, self.rows.targets[list(self.partners)]], 1)
 
+    @property
+    def weights(self) -> Tensor | None:
+        """(pairs, 2), or (pairs, 2, labels)."""
+        of_rows = self.rows.weights
+        return None if of_rows is None else torch.stack([of_rows, of_rows[list(self.partners)]], 1)
+
     def in_epoch(self, epoch: int) -> "PairedRows":
         partners = drawn_partners(self.rows.targets, seed=self.seed, epoch=epoch)
         return PairedRows(self.rows.in_epoch(epoch), self.seed, partners)
@@ -97,15 +103,19 @@ class Contrast:
     Where rows have several labels, two of them are alike by the share of their labels that they have in common.
     """
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """For vectors (pairs, 2 * width) and the targets of `PairedRows`."""
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """For vectors (pairs, 2 * width), and targets and weights of `PairedRows`; weights of labels are averaged."""
         vectors = nn.functional.normalize(torch.cat(outputs.chunk(2, 1)), dim=1)
         of_vectors = torch.cat([targets[:, 0], targets[:, 1]])
         itself = torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
         likeness = shared_labels(of_vectors).masked_fill(itself, 0)
         closeness = (vectors @ vectors.T / TEMPERATURE).masked_fill(itself, -torch.inf)
         chances = (closeness - closeness.logsumexp(1, keepdim=True)).masked_fill(itself, 0)
-        return -((likeness * chances).sum(1) / likeness.sum(1)).mean()
+        losses = -(likeness * chances).sum(1) / likeness.sum(1)
+        if weights is None:
+            return losses.mean()
+        of_rows = torch.cat([weights[:, 0], weights[:, 1]]).to(losses)
+        return (losses * (of_rows.mean(1) if of_rows.ndim > 1 else of_rows)).mean()
 
     def validation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         parts = [slice(start, start + PAIRS_AT_ONCE) for start in range(0, len(outputs), PAIRS_AT_ONCE)]

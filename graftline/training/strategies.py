@@ -80,7 +80,7 @@ class Adaptation:
         prepare(device)
         with gpu_faults_told():
             self.model.to(device)
-            return METHODS[self.settings.strategy].run(self)
+            return METHODS[self.settings.named_strategy].run(self)
 
     def features(self) -> Mapping[str, FeatureRows]:
         """What the model as it is gives to its head for all rows, from the stores as far as they hold it.
@@ -95,7 +95,7 @@ class Adaptation:
 
     def _plain_training(self) -> Adapted:
         """Everything that is not frozen, from the first epoch to the last."""
-        return self._trained_behind(self._freeze(self.settings.strategy, self.settings.freeze_until))
+        return self._trained_behind(self._freeze(self.settings.named_strategy, self.settings.freeze_until))
 
     def _feature_extraction(self) -> Adapted:
         """Only the head: a linear one at its optimum, any other trained, both on kept features."""
@@ -119,7 +119,7 @@ class Adaptation:
         features = self._preparation.features(self._freeze("feature_extraction", None))
         probe, head = self._solve(features)
         solved = copied(self.model.state_dict())
-        point = self._freeze(self.settings.strategy, self.settings.freeze_until)
+        point = self._freeze(self.settings.named_strategy, self.settings.freeze_until)
         adapted = self._trained_behind(point, before=1)
         epochs, members = (probe, *adapted.epochs), adapted.members
         probe_is_best = adapted.between[0].share == 0 if adapted.between else best_epoch(epochs) is probe
@@ -136,7 +136,7 @@ class Adaptation:
         """
         settings, listener = self.settings, self.listener
         in_front_of_head = self._freeze("feature_extraction", None)
-        point = self._freeze(settings.strategy, settings.freeze_until)
+        point = self._freeze(settings.named_strategy, settings.freeze_until)
         # A pair is two rows of a batch, and one that is alone has nothing to be told from.
         plan = replace(plan_from(settings), batch_size=max(2, settings.batch_size // 2))
         told = replace(listener, finished_epoch=lambda epoch: listener.say(_contrast_of(epoch)))
@@ -242,7 +242,7 @@ class Adaptation:
 
     @property
     def _solves_head(self) -> bool:
-        return METHODS[self.settings.strategy].head == "solved" and self.settings.head == "linear"
+        return METHODS[self.settings.named_strategy].head == "solved" and self.settings.head == "linear"
 
     def _solve(self, rows: Mapping[str, FeatureRows], *, refit: bool = False) -> tuple[Epoch, SolvedHead]:
         """Put the optimal linear head into the model.

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from torch import Tensor
 
+from graftline.data.folds import dealt_folds
 from graftline.evaluation.bootstrap import CONFIDENCE, Score, scores
 from graftline.evaluation.metrics import Floats, Integers
 from graftline.models.output_kind import OutputKind
@@ -73,16 +74,8 @@ def clusters_of(rows: int, alike: Sequence[Sequence[int]]) -> Integers:
 
 
 def folds_of(clusters: Integers, targets: Sequence[str], seed: int) -> Integers:
-    """The fold of each row (rows,): a cluster has one, and each target is spread over the folds as evenly as may be.
-
-    Clusters are drawn at random and then dealt out in turn, sorted by the target of their first row.
-    """
-    found, first = np.unique(clusters, return_index=True)
-    order = np.random.default_rng(seed).permutation(len(found))
-    dealt = order[np.argsort(np.array([targets[first[place]] for place in order]), kind="stable")]
-    fold = np.empty(len(found), np.int64)
-    fold[dealt] = np.arange(len(found)) % FOLDS
-    return np.asarray(fold[np.searchsorted(found, clusters)])
+    """The fold of each row (rows,): a cluster has one, and each target is spread over the folds as evenly as may be."""
+    return dealt_folds(clusters, targets, folds=FOLDS, seed=seed)
 
 
 def out_of_fold(

@@ -33,6 +33,7 @@ class RunOutcome:
             **({"target_domain": domain.rows.folder.outcome} if domain else {}),
             "fetch_model": self.inputs.base.outcome,
             **({"source_task": source.folder.outcome} if source else {}),
+            **({"choose_strategy": self.inputs.choice.outcome} if self.inputs.choice else {}),
             "fine_tune": self.checkpoint.folder.outcome,
             "baselines": self.baselines.outcome,
             "evaluate_model": self.evaluation.folder.outcome,

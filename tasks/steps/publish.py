@@ -33,7 +33,7 @@ from graftline.tasks.steps.evaluate_model import PREDICTIONS, Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.outcome import RunOutcome
 from graftline.tasks.steps.report_examples import example_rows
-from graftline.tasks.steps.report_tables import tables_of, tables_of_training
+from graftline.tasks.steps.report_tables import choice_of, tables_of, tables_of_training
 from graftline.tasks.steps.tracked_run import log_results
 from graftline.tasks.tracking.pages import FOR_TRAINING, describe_model, describe_version, note_run, title_run
 from graftline.tasks.tracking.provenance import NO_COMMIT
@@ -166,7 +166,11 @@ def _report(workspace: Workspace, done: RunOutcome) -> RunReport:
         baselines=_baseline_rows(evaluation, task.scores.scoring.primary),
         classes=held_out.classes,
         slices=held_out.slices,
-        tables=[*tables_of(evaluation, candidate, decision.axes), *tables_of_training(checkpoint, task.scores.scoring)],
+        tables=[
+            *choice_of(done.inputs),
+            *tables_of(evaluation, candidate, decision.axes),
+            *tables_of_training(checkpoint, task.scores.scoring),
+        ],
         pictures=_drawn(evaluation, checkpoint, task.scores.scoring.loss),
         other=other[0],
         examples=example_rows(workspace, data, held_out.examples, task.shown),

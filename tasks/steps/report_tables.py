@@ -15,6 +15,7 @@ from graftline.tasks.serving.trial import Trial
 from graftline.tasks.steps.evaluate_model import Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.register_model import Candidate
+from graftline.tasks.steps.tracked_run import RunInputs
 from graftline.transfer.distances import MEASURES, Distance
 from graftline.transfer.pairs import Pair
 from graftline.verdict.axis import Axis
@@ -53,6 +54,16 @@ def tables_of_training(checkpoint: Checkpoint, scoring: Scoring) -> list[Table]:
     ]
     head = ("share of the fine-tuned weights", f"validation {spelt(scoring.primary)}", f"validation {scoring.loss}")
     return [Table(f"Between base model and fine-tuned: {checkpoint.between[0]['share']:g} taken", lead, head, rows)]
+
+
+def choice_of(inputs: RunInputs) -> list[Table]:
+    """Why this strategy, where the settings left it open."""
+    choice = inputs.choice
+    if choice is None:
+        return []
+    scoring = TASKS[inputs.data.task].scores.scoring
+    cells = [(strategy, f"{score:.4f}", f"{loss:.4f}") for strategy, score, loss in choice.trials]
+    return [Table("Choice of the strategy", choice.reason, ("strategy", spelt(scoring.primary), scoring.loss), cells)]
 
 
 def _evidence(evaluation: Evaluation, axes: Sequence[Axis]) -> list[Table]:

@@ -26,6 +26,7 @@ from graftline.tasks.own_code import code_sha256
 from graftline.tasks.registry.history import user
 from graftline.tasks.registry.versions import RUN_KEY
 from graftline.tasks.state.folders import RUNS, alone_everywhere
+from graftline.tasks.steps.choose_strategy import StrategyChoice
 from graftline.tasks.steps.source_task import SourceTask
 from graftline.tasks.steps.target_domain import TargetDomain
 from graftline.tasks.tracking.left_runs import ORCHESTRATED_BY
@@ -49,6 +50,8 @@ PROVENANCE = "provenance.json"
 SOURCE_NAME = "graftline adapt"
 # The tag that says whether a run can be, and why not.
 REPRODUCIBLE, NOT = "graftline.reproducible", "no: "
+# The tag that says why the strategy was chosen, where the settings left it open.
+CHOICE = "graftline.strategy_choice"
 # MLflow takes no more.
 PARAMS_PER_REQUEST = 100
 # The modules that a version goes through until it is judged: other code there makes another version.
@@ -77,6 +80,8 @@ class RunInputs:
     domain: TargetDomain | None = None
     note: str = ""
     """Why a person started it; changes nothing."""
+    choice: StrategyChoice | None = None
+    """How the strategy of the settings came about, if they left it open; changes nothing either."""
 
     @property
     def key(self) -> str:
@@ -211,6 +216,8 @@ def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | Non
     server.set_tag(run_id, REPRODUCIBLE, f"{NOT}{why}" if why else "yes")
     if made["git_refusal"]:
         logger.warning("the run cannot be reproduced: %s", why)
+    if inputs.choice:
+        server.set_tag(run_id, CHOICE, inputs.choice.reason)
     who = {USER: user(), SOURCE: SOURCE_NAME, COMMIT: commit, NOTE: as_markdown(inputs.note)}
     who |= {ORCHESTRATED_BY: _run_of_prefect()}
     for name, value in who.items():

@@ -90,3 +90,9 @@ def test_the_expected_time_follows_rows_rate_and_epochs(root: Path) -> None:
     # Two passes forward and backward over 80 rows, and half a second each for the rows that choose the epoch.
     seconds = expected_seconds(settings, rows=100, learning=80, rate=10)
     assert seconds == {"fine_tuning": 2 * (3 * 8 + 1), "feature_extraction": 10}
+    # Of contrastive two rows run for each, and all once more for the head; auto may choose that, after 10 passes.
+    for strategy, more in (("contrastive", 0), ("at most auto", 10 * 3 * 8)):
+        name = strategy.rpartition(" ")[2]
+        chosen = ["adaptation.epochs=2", f"adaptation.strategy={name}", "adaptation.auto_passes=10"]
+        settings = read_settings(root / "params.yaml", chosen)
+        assert expected_seconds(settings, rows=100, learning=80, rate=10)[strategy] == 2 * 2 * (3 * 8 + 1) + 10 + more

@@ -74,7 +74,7 @@ def test_all_faults_of_a_file_are_said_at_once_with_their_lines_and_causes_first
         " Parquet",
         f"{file}, line 4: base_model.uri: 'gpt2' is no whole address",
         "--set adaptation.strategy=lorra: expected one of feature_extraction, partial, fine_tuning,"
-        " probe_then_fine_tune, contrastive, gradual_unfreezing, lora, bias_only, norm_only; did you mean lora?",
+        " probe_then_fine_tune, contrastive, gradual_unfreezing, lora, bias_only, norm_only, auto; did you mean lora?",
         f"{file}, line 6: adaptation.epochs: 0: expected a whole number, 1 to 1000",
     ]
 

@@ -1,6 +1,7 @@
 """Contrastive training: pairs share a label, the loss is the published one, and the store stays that of the base."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ def test_the_loss_is_the_published_one(targets: Tensor) -> None:
     expected = published_loss(both, shared_labels(of_both))
     assert float(Contrast().loss(outputs, pairs.targets)) == pytest.approx(expected, rel=1e-4)
     assert float(Contrast().validation_loss(outputs, pairs.targets)) == pytest.approx(expected, rel=1e-4)
+    weighed = paired(replace(rows, weights=torch.tensor([2.0] * len(targets))), seed=0)
+    assert float(Contrast().loss(outputs, pairs.targets, weighed.weights)) == pytest.approx(2 * expected, rel=1e-4)
 
 
 def test_rows_of_several_labels_are_alike_by_the_jaccard_index() -> None:

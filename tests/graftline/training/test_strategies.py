@@ -696,6 +696,8 @@ def test_several_runs_go_on_after_a_cut_and_end_with_the_same_weights(
         {"strategy": "gradual_unfreezing", "freeze_until": "2"},
         {"strategy": "probe_then_fine_tune", "head": "mlp"},
         {"strategy": "contrastive", "head": "mlp"},
+        {"strategy": "auto", "head": "mlp"},
+        {"strategy": "auto", "freeze_until": "2"},
     ],
     ids=name_of,
 )
