@@ -200,8 +200,11 @@ class AdaptationSettings(Section, title="Adaptation"):
     three, little is saved, and the weights are those of the best one either way."""
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     """Share of each row's weight that is spread over all classes: against noisy labels and overconfidence. 0: none."""
-    class_weights: Literal["none", "balanced"] = "none"
-    """balanced weighs each class by the inverse of its frequency."""
+    class_weights: Literal["none", "balanced", "logit_adjusted"] = "none"
+    """For rare labels. balanced weighs each class by the inverse of its frequency. logit_adjusted lets all rows count
+    alike, and adds the log of its class's frequency to each output while it is learned (arXiv 2007.07314), so that the
+    model answers as if all classes were equally frequent. Both find more rare rows at the price of some frequent ones,
+    and name probabilities for rows that are balanced (docs/measurements/imbalance.md)."""
     fairness: Fairness = "none"
     """Against differences between groups. reweigh: rows learned from count so much that each label is as frequent in
     every group of evaluation.groups as in all (Kamiran and Calders 2012). counterfactual: texts learned from are there

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from graftline.models.outputs import Outputs
-from graftline.training.objective import Objective
+from graftline.training.objective import Objective, shifted
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,8 +15,11 @@ class SeveralLabels:
     weights: Tensor | None = None
     """(labels,): how much more a row that has the label counts than one that has not."""
     label_smoothing: float = 0.0
+    shift: Tensor | None = None
+    """(labels,): added to the outputs while they are learned, so that they need not say it themselves."""
 
     def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        outputs = shifted(outputs, self.shift)
         of_labels = None if self.weights is None else self.weights.to(outputs)
         # Of the two classes of each label, as cross entropy spreads it over all classes.
         smooth = targets.to(outputs) * (1 - self.label_smoothing) + self.label_smoothing / 2
@@ -24,7 +27,7 @@ class SeveralLabels:
         return nn.functional.binary_cross_entropy_with_logits(outputs, smooth, each, pos_weight=of_labels)
 
     def validation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return nn.functional.binary_cross_entropy_with_logits(outputs, targets.to(outputs))
+        return nn.functional.binary_cross_entropy_with_logits(shifted(outputs, self.shift), targets.to(outputs))
 
     def score(self, outputs: Tensor, targets: Tensor) -> float:
         predicted, true = outputs >= 0, targets > 0
@@ -46,7 +49,10 @@ def objective_for(
     targets: Tensor,
     *,
     balanced: bool = False,
+    adjusted: bool = False,
     label_smoothing: float = 0.0,
 ) -> Objective:
     """The objective for these targets of the training rows."""
-    return SeveralLabels(balanced_label_weights(targets) if balanced else None, label_smoothing)
+    weights = balanced_label_weights(targets)
+    # The log of the odds that a row has the label, of which the weights are the inverse.
+    return SeveralLabels(weights if balanced else None, label_smoothing, -weights.log() if adjusted else None)

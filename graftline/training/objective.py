@@ -18,7 +18,10 @@ class Objective(Protocol):
         ...
 
     def validation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss of rows without weights and smoothing, so that it can be compared between settings."""
+        """The mean loss of rows without weights and smoothing, so that it can be compared between settings.
+
+        Outputs that were learned as if labels were equally frequent are judged at their frequency.
+        """
         ...
 
     def score(self, outputs: Tensor, targets: Tensor) -> float:
@@ -30,7 +33,21 @@ class ObjectiveFor(Protocol):
     """Makes the objective of a task."""
 
     def __call__(
-        self, outputs: Outputs, targets: Tensor, *, balanced: bool = False, label_smoothing: float = 0.0
+        self,
+        outputs: Outputs,
+        targets: Tensor,
+        *,
+        balanced: bool = False,
+        adjusted: bool = False,
+        label_smoothing: float = 0.0,
     ) -> Objective:
-        """For a model with these outputs and the targets of its training rows; `balanced` weighs rare labels more."""
+        """For a model with these outputs and the targets of its training rows.
+
+        `balanced` weighs rare labels more; `adjusted` has the outputs learn as if all labels were equally frequent.
+        """
         ...
+
+
+def shifted(outputs: Tensor, shift: Tensor | None) -> Tensor:
+    """Outputs (rows, outputs) with a `shift` (outputs,) added to those of each row."""
+    return outputs if shift is None else outputs + shift.to(outputs)

@@ -31,7 +31,8 @@ def objective_for(
     outputs: Outputs,  # noqa: ARG001 - others need them all
     targets: Tensor,  # noqa: ARG001
     *,
-    balanced: bool = False,  # noqa: ARG001 - the settings refuse both for numbers
+    balanced: bool = False,  # noqa: ARG001 - the settings refuse all three for numbers
+    adjusted: bool = False,  # noqa: ARG001
     label_smoothing: float = 0.0,  # noqa: ARG001
 ) -> Objective:
     """The one objective of all numbers."""

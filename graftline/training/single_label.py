@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from graftline.models.outputs import Outputs
-from graftline.training.objective import Objective
+from graftline.training.objective import Objective, shifted
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,8 +17,11 @@ class OneLabel:
     weights: Tensor | None = None
     """(classes,): how much each class counts."""
     label_smoothing: float = 0.0
+    shift: Tensor | None = None
+    """(classes,): added to the outputs while they are learned, so that they need not say it themselves."""
 
     def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        outputs = shifted(outputs, self.shift)
         of_classes = None if self.weights is None else self.weights.to(outputs)
         loss = partial(nn.functional.cross_entropy, weight=of_classes, label_smoothing=self.label_smoothing)
         if weights is None:
@@ -28,7 +31,7 @@ class OneLabel:
         return (loss(outputs, targets, reduction="none") * weights.to(outputs)).sum() / counted
 
     def validation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(outputs, targets)
+        return nn.functional.cross_entropy(shifted(outputs, self.shift), targets)
 
     def score(self, outputs: Tensor, targets: Tensor) -> float:
         return float((outputs.argmax(1) == targets).float().mean())
@@ -42,8 +45,21 @@ def balanced_weights(targets: Tensor, classes: int) -> Tensor:
     return len(targets) / (classes * torch.bincount(targets, minlength=classes).clamp(min=1).float())
 
 
+def log_frequencies(targets: Tensor, classes: int) -> Tensor:
+    """The log of each class's share of the rows: (classes,). A class without rows counts as if it had one.
+
+    Added to the outputs in the loss it makes them those of classes that are equally frequent (logit adjustment, Menon
+    et al. 2021, arXiv 2007.07314, equation 10).
+    """
+    return (torch.bincount(targets, minlength=classes).clamp(min=1).float() / len(targets)).log()
+
+
 def objective_for(
-    outputs: Outputs, targets: Tensor, *, balanced: bool = False, label_smoothing: float = 0.0
+    outputs: Outputs, targets: Tensor, *, balanced: bool = False, adjusted: bool = False, label_smoothing: float = 0.0
 ) -> Objective:
     """The objective of a model with these outputs; `targets` are those of its training rows."""
-    return OneLabel(balanced_weights(targets, outputs.width) if balanced else None, label_smoothing)
+    return OneLabel(
+        balanced_weights(targets, outputs.width) if balanced else None,
+        label_smoothing,
+        log_frequencies(targets, outputs.width) if adjusted else None,
+    )

@@ -281,6 +281,7 @@ class Adaptation:
             self.model.outputs,
             torch.cat([self.rows[split].targets for split in splits]),
             balanced=self.settings.class_weights == "balanced",
+            adjusted=self.settings.class_weights == "logit_adjusted",
             label_smoothing=self.settings.label_smoothing,
         )
 

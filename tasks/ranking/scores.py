@@ -123,6 +123,7 @@ def _of_solved_head(settings: Settings, data: ValidatedData, seen: SeenBase, dep
         seen.outputs,
         seen.learned["train"],
         balanced=chosen.class_weights == "balanced",
+        adjusted=chosen.class_weights == "logit_adjusted",
         label_smoothing=chosen.label_smoothing,
     )
     solved = solve_head(

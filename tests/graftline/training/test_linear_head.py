@@ -10,7 +10,7 @@ from graftline.training.linear_head import PENALTIES, Refit, SolvedHead, solve_h
 from graftline.training.multi_label import SeveralLabels
 from graftline.training.objective import Objective
 from graftline.training.regression import Number
-from graftline.training.single_label import OneLabel
+from graftline.training.single_label import OneLabel, log_frequencies
 
 loss_of = nn.functional.cross_entropy
 
@@ -46,6 +46,17 @@ def test_the_optimum_is_the_one_that_scikit_learn_finds(penalty: float) -> None:
     ours = (features @ head.weight.T + head.bias).softmax(1).numpy()
     theirs = reference.predict_proba(scaled(features).numpy())
     assert np.abs(ours - theirs).max() < 1e-3
+
+
+def test_a_head_that_learns_adjusted_outputs_is_the_plain_one_without_the_frequency_of_the_labels() -> None:
+    """Its bias is free, so what is added in the loss comes off it: to adjust in the loss or behind it is the same."""
+    _, targets = drawn(200, seed=1)
+    shift = log_frequencies(targets, 3)
+    plain, adjusted = solved(1e-2), solved(1e-2, OneLabel(shift=shift))
+    # Not bit for bit: both end at the optimum but for the tolerance of the gradient.
+    torch.testing.assert_close(adjusted.weight, plain.weight, rtol=1e-3, atol=1e-4)
+    expected = plain.bias - shift
+    torch.testing.assert_close(adjusted.bias - adjusted.bias.mean(), expected - expected.mean(), rtol=1e-3, atol=1e-3)
 
 
 def test_for_numbers_the_optimum_is_scikit_learns_ridge_regression() -> None:

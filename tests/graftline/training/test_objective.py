@@ -78,6 +78,30 @@ def test_balanced_label_weights_are_the_ratio_of_scikit_learns_class_weights() -
     assert balanced_label_weights(torch.tensor([[0.0, 1.0]] * 4)).tolist() == [4.0, 0.25]
 
 
+def test_adjusted_outputs_learn_the_log_loss_of_scikit_learn_at_the_frequency_of_the_labels() -> None:
+    raw, places = drawn(), torch.arange(ROWS) % 10 % LABELS  # 16, 12 and 12
+    one = TASKS["single_label"].objective_for(Outputs("single_label", LETTERS), places, adjusted=True)
+    shares = np.bincount(places.numpy()) / ROWS
+    theirs = log_loss(places.numpy(), (raw.double() + torch.tensor(shares).log()).softmax(1).numpy())
+    several = TASKS["multi_label"].objective_for(Outputs("multi_label", LETTERS), there(), adjusted=True)
+    odds = there().double().mean(0) / (1 - there().double().mean(0))
+    per_label = (raw.double() + odds.log()).sigmoid().T.numpy()
+    of_labels = np.mean([log_loss(t, p) for t, p in zip(there().T.numpy(), per_label, strict=True)])
+    for loss in ("loss", "validation_loss"):
+        assert float(getattr(one, loss)(raw, places)) == pytest.approx(theirs, rel=1e-5)
+        assert float(getattr(several, loss)(raw, there())) == pytest.approx(of_labels, rel=1e-5)
+    # What is answered is judged as it is answered.
+    assert one.score(raw, places) == OneLabel().score(raw, places)
+
+
+def test_a_label_without_rows_is_adjusted_as_if_it_had_one() -> None:
+    outputs = Outputs("single_label", LETTERS)
+    one = TASKS["single_label"].objective_for(outputs, torch.tensor([0, 0, 0, 1]), adjusted=True)
+    assert isinstance(one, OneLabel)
+    assert one.shift is not None
+    assert one.shift.exp().tolist() == pytest.approx([0.75, 0.25, 0.25])
+
+
 def test_a_positive_weight_counts_the_rows_that_have_the_label() -> None:
     raw, targets = drawn(1), there()[:, :1]
     has = targets[:, 0] > 0

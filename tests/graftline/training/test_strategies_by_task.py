@@ -74,7 +74,8 @@ def ran(base: Path, folder: Path, task: Task, **chosen: Any) -> Ran:
             {"strategy": "partial", "freeze_until": "1", "epochs": 8, "average": "greedy"}, marks=pytest.mark.full
         ),
         pytest.param(
-            {"strategy": "probe_then_fine_tune", "epochs": 12, "class_weights": "balanced"}, marks=pytest.mark.full
+            {"strategy": "probe_then_fine_tune", "epochs": 12, "class_weights": "logit_adjusted"},
+            marks=pytest.mark.full,
         ),
     ],
     ids=lambda chosen: chosen["strategy"],
