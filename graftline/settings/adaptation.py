@@ -204,7 +204,7 @@ class AdaptationSettings(Section, title="Adaptation"):
     """For rare labels. balanced weighs each class by the inverse of its frequency. logit_adjusted lets all rows count
     alike, and adds the log of its class's frequency to each output while it is learned (arXiv 2007.07314), so that the
     model answers as if all classes were equally frequent. Both find more rare rows at the price of some frequent ones,
-    and name probabilities for rows that are balanced (docs/measurements/imbalance.md)."""
+    and name probabilities for rows that are balanced."""
     fairness: Fairness = "none"
     """Against differences between groups. reweigh: rows learned from count so much that each label is as frequent in
     every group of evaluation.groups as in all (Kamiran and Calders 2012). counterfactual: texts learned from are there

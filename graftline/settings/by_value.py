@@ -101,6 +101,7 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
         "groups": [],
         "counterfactuals": [],
         "group_thresholds": "none",
+        "costs": [],
         "probe": None,
         "probe_input": None,
         "probe_target": None,

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from graftline.settings.costs import require_one_cost_each
 from graftline.settings.data import leaves_the_project
 from graftline.settings.sections import OptionalText, Section
 from graftline.settings.words import direction_of, swap_of
@@ -35,6 +36,10 @@ class EvaluationSettings(Section, title="Evaluation"):
     """For two labels: show what a threshold for each group would bring (fairlearn's ThresholdOptimizer, set on the
     validation rows) and cost. demographic_parity: each label is given as often in each group; equalized_odds: so are
     right and wrong ones. The served model does not do it: a request does not say of which group it is."""
+    costs: Annotated[list[str], AfterValidator(require_one_cost_each)] = []
+    """For one label per row: what a wrong answer costs, as truth > answer: cost, such as spam > ham: 5. What is not
+    named costs 1. The report says what an answer costs on average, and what it would cost if that of the least expected
+    cost were given instead of the likeliest."""
     probe: OptionalText = None
     """A table, below the project folder, with rows of what the base model was made for, one label each and of the same
     kind as the data: how well a linear head tells the labels from what the model makes of the rows, before and after,

@@ -88,6 +88,11 @@ class Settings(Section):
                 "adaptation.strategy contrastive is about rows that share a label, which data.task regression has not;"
                 " set it to probe_then_fine_tune"
             )
+        if self.data.task != "single_label" and self.evaluation.costs:
+            raise ValueError(
+                f"evaluation.costs are about the one label of a row, which data.task {self.data.task} has not; leave"
+                " them empty"
+            )
         self._require_words_that_can_be_changed()
         require_groups_to_mend(self.data, self.adaptation, self.evaluation)
         if unknown := sorted(set(self.evaluation.groups) - set(self.data.slices)):

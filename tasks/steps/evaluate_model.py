@@ -28,6 +28,7 @@ from graftline.tasks.progress import Wait, waiting
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import StepFolder, produce
 from graftline.tasks.steps.adapting import MODEL
+from graftline.tasks.steps.answer_costs import answer_costs
 from graftline.tasks.steps.baselines import FROZEN_HEAD, MAJORITY, Baselines, is_solved_head
 from graftline.tasks.steps.behaviour import Examined, FrozenModel, behaviour_on
 from graftline.tasks.steps.champion import Champion, champions_predictions, chosen_beside
@@ -89,6 +90,8 @@ class Evaluation:
     """All else that there is to show of the rows, also per class and slice."""
     sha256: str
     """The digest of all these numbers."""
+    costs: Mapping[str, JsonValue] | None = None
+    """What the answers cost, where the settings say what a wrong one does."""
 
     @property
     def main_difference(self) -> "Difference | None":
@@ -189,6 +192,7 @@ def _build(
         "row_gains": None if theirs is None else scores.row_gains(rows["row_id"], predictions, theirs),
         "chosen": chosen_beside(champion, rows["row_id"], theirs, scores),
         "obstacle": obstacle,
+        **({"costs": answer_costs(scores, data.labels, predictions, theirs)} if settings.evaluation.costs else {}),
         "examples": _examples(settings, shown, predictions, (named, theirs), scores, baselines),
     }
     _write_predictions(folder, rows, data.labels, predictions)
@@ -368,4 +372,5 @@ def _record(folder: StepFolder, champion: Champion | None) -> Evaluation:
         predictions_sha256=cast("str", summary["predictions_sha256"]),
         held_out=held_out_of(summary),
         sha256=json_sha256(summary),
+        costs=cast("Mapping[str, JsonValue] | None", summary.get("costs")),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from pydantic import JsonValue
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graftline.evaluation.comparison import Slice
-    from graftline.evaluation.metrics import Floats, Integers
+    from graftline.evaluation.metrics import Floats, Integers, MetricsOf
     from graftline.evaluation.task_scores import TaskScores
 
 # The settings that decide on which side of the split a row lies, as the settings of a run are logged.
@@ -23,6 +23,16 @@ SIDES = ("data.group", "data.input")
 TEST_SHARE = "data.test_share"
 # Not logged by earlier releases, which knew no folders of a split.
 SPLIT_FROM = "rows.split_from"
+
+
+class Resampling(TypedDict):
+    """What scores and differences with intervals are made of, beside predictions and targets."""
+
+    of: "MetricsOf"
+    resamples: int
+    seed: int
+    strata: "Integers | None"
+    groups: "Integers | None"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,16 +56,18 @@ class Scorer:
     def of(self, predictions: "Floats") -> JsonValue:
         from graftline.evaluation.bootstrap import scores
 
-        scored = scores(
-            predictions,
-            self.targets,
-            of=self.task_scores.metrics,
-            resamples=self.settings.bootstrap,
-            seed=self.settings.seed,
-            strata=self.task_scores.strata(self.targets),
-            groups=self.places,
-        )
+        scored = scores(predictions, self.targets, **self.resampling(self.task_scores.metrics))
         return {name: cast("JsonValue", score.as_json()) for name, score in scored.items()}
+
+    def resampling(self, of: "MetricsOf") -> "Resampling":
+        """How metrics are resampled that are made by `of`."""
+        return {
+            "of": of,
+            "resamples": self.settings.bootstrap,
+            "seed": self.settings.seed,
+            "strata": self.task_scores.strata(self.targets),
+            "groups": self.places,
+        }
 
     def value(self, name: str, predictions: "Floats") -> float:
         """One score without its interval."""

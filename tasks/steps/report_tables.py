@@ -12,6 +12,7 @@ from graftline.evaluation.bootstrap import Difference, Score
 from graftline.evaluation.scoring import Scoring, spelt
 from graftline.pages.report import Table
 from graftline.tasks.serving.trial import Trial
+from graftline.tasks.steps.answer_costs import costs_table
 from graftline.tasks.steps.evaluate_model import Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.register_model import Candidate
@@ -35,6 +36,8 @@ def tables_of(evaluation: Evaluation, candidate: Candidate, axes: Sequence[Axis]
         tables.append(_of_the_source_task(behaviour.retention))
     if behaviour.distances:
         tables.append(_of_distances(behaviour.distances))
+    if evaluation.costs:
+        tables.append(costs_table(evaluation.costs))
     if behaviour.left_out:
         tables.append(Table("Asked for and not there", "; ".join(behaviour.left_out), (), ()))
     return [*tables, *([_as_a_server(candidate.trial)] if candidate.trial else [])]

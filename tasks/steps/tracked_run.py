@@ -16,9 +16,11 @@ from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count
 from graftline.digests import json_sha256
 from graftline.errors import ServerAwayError, Stopped
+from graftline.evaluation.costs import cost_matrix
 from graftline.pages.text import as_markdown
 from graftline.settings import Settings
 from graftline.settings.by_value import by_value
+from graftline.settings.costs import cost_of
 from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.data.origins import said_of
@@ -82,6 +84,11 @@ class RunInputs:
     """Why a person started it; changes nothing."""
     choice: StrategyChoice | None = None
     """How the strategy of the settings came about, if they left it open; changes nothing either."""
+
+    def __post_init__(self) -> None:
+        """Raises: SettingsError for costs of labels that the data have not, before anything learns."""
+        if self.settings.evaluation.costs:
+            cost_matrix([cost_of(line) for line in self.settings.evaluation.costs], self.data.labels)
 
     @property
     def key(self) -> str:

@@ -230,6 +230,7 @@ def test_a_second_run_is_compared_with_the_champion_on_the_same_rows(line: Line,
     [
         ("regression", "adaptation.class_weights=balanced", r"about labels, which data\.task regression has not"),
         ("regression", "adaptation.class_weights=logit_adjusted", r"about labels, which .* regression has not"),
+        ("multi_label", "evaluation.costs=['a > b: 2']", r"evaluation\.costs are about the one label of a row, which"),
         ("regression", "adaptation.label_smoothing=0.1", r"about labels, which data\.task regression has not"),
         (
             "regression",
