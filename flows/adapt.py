@@ -83,7 +83,7 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
         apart = distances(workspace, settings, data, base, source, domain)
         inputs = RunInputs(settings, policy, data, base, source, domain, note, choice)
         with tracked_run(workspace, inputs) as run:
-            checkpoint = fine_tune(workspace, settings.adaptation, data, base, run, mending_of(settings))
+            checkpoint = fine_tune(workspace, settings.adaptation, data, base, run, mending_of(settings), domain)
             rivals = baselines(workspace, settings, policy.baselines, data, base)
             question = question_of(inputs, checkpoint)
             champion = champion_to_beat(workspace, settings.registry.model, run, question)

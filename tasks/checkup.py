@@ -170,8 +170,9 @@ def expected_seconds(settings: Settings, *, rows: int, learning: float, rate: fl
     """About how long a training takes, and the fastest one, if so many rows per second pass the base model."""
     passes, fastest = settings.adaptation, "feature_extraction"
     once = rows / rate
+    pretraining = passes.pretraining_epochs * TRAINING_FACTOR * learning / rate
     if passes.strategy == fastest:
-        return {fastest: once}
+        return {fastest: pretraining + once}
     trained = passes.epochs * passes.runs * (TRAINING_FACTOR * learning / rate + (rows - learning) / rate / 2)
     if passes.strategy in ("contrastive", AUTO):
         trained *= PAIR
@@ -179,7 +180,7 @@ def expected_seconds(settings: Settings, *, rows: int, learning: float, rate: fl
         trained += passes.auto_passes * TRAINING_FACTOR * learning / rate
     head = once if passes.strategy in ("probe_then_fine_tune", "contrastive", AUTO) else 0.0
     most = "at most " if passes.freeze_until or passes.strategy == AUTO else ""
-    return {f"{most}{passes.strategy}".strip(): trained + head, fastest: once}
+    return {f"{most}{passes.strategy}".strip(): pretraining + trained + head, fastest: pretraining + once}
 
 
 def _sample(findings: Findings) -> list[str]:

@@ -24,7 +24,7 @@ SPARE_BYTES = 100_000_000
 SURE_SHARE = 0.75
 # Strategies under which every weight learns, unless a freeze point leaves some out.
 TRAINS_ALL = ("fine_tuning", "probe_then_fine_tune", "contrastive", "gradual_unfreezing", "auto")
-UNFINISHED = "artifacts/fine_tune/.*.partial"
+UNFINISHED = ("artifacts/fine_tune/.*.partial", "artifacts/pretraining/.*.partial")
 # What no limit is, in the first version of Linux's control groups.
 NO_LIMIT_BYTES = 1 << 60
 PROC, GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
@@ -43,7 +43,8 @@ def needed_room(settings: AdaptationSettings, model_bytes: int) -> Room:
 
     Where a freeze point or the strategy leaves some weights to learn, nobody knows yet how many: none are counted.
     """
-    trained = model_bytes if settings.strategy in TRAINS_ALL and settings.freeze_until is None else 0
+    trains_all = settings.strategy in TRAINS_ALL and settings.freeze_until is None
+    trained = model_bytes if trains_all or settings.pretraining_epochs else 0
     disk = MODELS_ON_DISK * model_bytes + CHECKPOINTS * CHECKPOINT_COPIES * trained + SPARE_BYTES
     memory = PROCESSES * PROCESS_BYTES + HELD_COPIES * model_bytes + TRAINED_COPIES * trained
     return Room(disk, memory)
@@ -73,7 +74,7 @@ def require_room(root: Path, settings: AdaptationSettings, model_bytes: int) -> 
     needed, free = needed_room(settings, model_bytes), free_room(root)
     if free is None:
         return
-    if free.disk < SURE_SHARE * needed.disk and not any(root.glob(UNFINISHED)):
+    if free.disk < SURE_SHARE * needed.disk and not any(any(root.glob(left)) for left in UNFINISHED):
         raise NoRoomError(
             f"{root}: {_gigabytes(free.disk)} are free on the disk, a run with strategy {settings.strategy} needs about"
             f" {_gigabytes(needed.disk)}; make room (`graftline gc`), or put the project on another disk"

@@ -136,6 +136,11 @@ def load_classifier(folder: Path) -> Classifier:
     return model.eval()
 
 
+def keeps_adapters(folder: Path) -> bool:
+    """Whether the model in `folder` was adapted by low-rank adapters that stand beside its weights."""
+    return (folder / DESCRIPTION).exists() and bool(_description(folder).get("lora"))
+
+
 def load_preprocessor(folder: Path, reading: Reading | None = None) -> Preprocessor:
     """The preprocessor of the model in `folder`; without `reading`, as the adapted model there reads."""
     reading = reading or Reading(**_description(folder)["reading"])

@@ -40,33 +40,26 @@ def load_transformers(folder: Path, *, scratch: bool = False) -> nn.Module:
     Raises: BaseModelRefusedError if the folder lacks weights of the backbone, which would start as noise, or describes
     none that transformers can build from this folder alone.
     """
-    try:
-        backbone, noise = _loaded(folder, scratch=scratch)
-    except OfflineModeIsEnabled:
-        raise BaseModelRefusedError(
-            f"{folder.name}: {CONFIG} names another model on the Hugging Face Hub, expected one that is whole; choose"
-            " another base model"
-        ) from None
-    except BUILDING_ERRORS as error:
-        raise BaseModelRefusedError(
-            f"{folder.name}: transformers cannot load it ({reason_of(error)}), expected a checkpoint as it writes them;"
-            " choose another base model"
-        ) from None
-    if noise:
-        raise incomplete(folder, type(backbone).__name__, noise)
-    return backbone
-
-
-def _loaded(folder: Path, *, scratch: bool) -> tuple[nn.Module, list[str]]:
-    """The backbone, and the names of its tensors that the folder lacks."""
-    with quiet_transformers(), offline():
+    with refused(folder):
         config = transformers_config(folder)
         # Of T5 and its kind the encoder alone reads a text.
         is_half = config.is_encoder_decoder and type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING
         auto = AutoModelForTextEncoding if is_half else AutoModel
         if scratch:
-            return cast("nn.Module", auto.from_config(config, trust_remote_code=False, dtype=torch.float32)), []
-        backbone, info = auto.from_pretrained(
+            return cast("nn.Module", auto.from_config(config, trust_remote_code=False, dtype=torch.float32))
+    backbone, noise = loaded_as(auto, folder)
+    if noise:
+        raise incomplete(folder, type(backbone).__name__, noise)
+    return backbone
+
+
+def loaded_as(auto: Any, folder: Path) -> tuple[nn.Module, list[str]]:
+    """The network that one of transformers' auto classes makes, in float32, and its tensors that the folder lacks.
+
+    Raises: BaseModelRefusedError if it can build none from this folder alone.
+    """
+    with refused(folder):
+        network, info = auto.from_pretrained(
             folder,
             trust_remote_code=False,
             use_safetensors=True,
@@ -77,7 +70,25 @@ def _loaded(folder: Path, *, scratch: bool) -> tuple[nn.Module, list[str]]:
         )
     misshapen = {name for name, *_ in info["mismatched_keys"]}
     noise = sorted(str(name) for name in {*info["missing_keys"], *misshapen} if "pooler." not in str(name))
-    return cast("nn.Module", backbone), noise
+    return cast("nn.Module", network), noise
+
+
+@contextmanager
+def refused(folder: Path) -> Iterator[None]:
+    """Raises: BaseModelRefusedError where transformers cannot build what a folder describes."""
+    try:
+        with quiet_transformers(), offline():
+            yield
+    except OfflineModeIsEnabled:
+        raise BaseModelRefusedError(
+            f"{folder.name}: {CONFIG} names another model on the Hugging Face Hub, expected one that is whole; choose"
+            " another base model"
+        ) from None
+    except BUILDING_ERRORS as error:
+        raise BaseModelRefusedError(
+            f"{folder.name}: transformers cannot load it ({reason_of(error)}), expected a checkpoint as it writes them;"
+            " choose another base model"
+        ) from None
 
 
 def save_transformers(backbone: nn.Module, folder: Path) -> None:

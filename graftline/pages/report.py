@@ -160,6 +160,8 @@ class RunReport:
     """The means of the weights before and after fine-tuning that were tried, the one that was taken first."""
     mended: str | None = None
     """What was done against differences between groups, in words."""
+    pretraining: str | None = None
+    """How the base model's pre-training went on before the training, in words, if it did."""
     groups: int | None = None
     """How many groups the held-out rows are of, with `data.group`: then every interval and test is by group."""
     target_domain: str | None = None
@@ -197,6 +199,7 @@ def facts(run: RunReport) -> list[tuple[str, str]]:
         ("rows", f"{run.rows_read:,} read, {run.rows_accepted:,} accepted, {run.rows_quarantined:,} quarantined"),
         ("split", sides),
         *([("target domain", run.target_domain)] if run.target_domain else []),
+        *([("continued pre-training", run.pretraining)] if run.pretraining else []),
         ("strategy", run.strategy),
         ("frozen", f"{run.frozen}; digest before and after training {run.frozen_sha256}"),
         ("training", f"{run.epochs} epochs, {kept(run.kept_epochs, run.between)}, {run.training_seconds:.0f} s"),

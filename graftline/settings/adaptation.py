@@ -111,6 +111,12 @@ class AdaptationSettings(Section, title="Adaptation"):
     head_penalty: Annotated[float, Field(ge=0, le=1000)] = 0.0
     """L2 penalty of a solved head, on scaled features. 0: the one with the lowest validation loss. With
     feature_extraction the head is then solved again on training and validation rows together."""
+    pretraining_epochs: Annotated[int, Field(ge=0, le=1000)] = 0
+    """For texts: passes of continued pre-training in front of the strategy (arXiv 2004.10964). The base model goes on
+    learning the language of the training rows' texts and of those of data.target_domain, without labels: one of BERT's
+    kind predicts hidden tokens, one of GPT's kind the next one. 0: none."""
+    pretraining_learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-4
+    """Highest learning rate of the continued pre-training; the paper's for the texts of a task (its appendix)."""
     epochs: Annotated[int, Field(ge=1, le=1000)] = 3
     """Passes over the training rows. BERT's authors found 2 to 4 enough (arXiv 1810.04805, A.3). In one of contrastive
     each row meets another one of its label, so twice as many run."""

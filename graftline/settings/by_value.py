@@ -54,6 +54,8 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
         "freeze_until": None,
         "head": "linear",
         "head_penalty": 0.0,
+        "pretraining_epochs": 0,
+        "pretraining_learning_rate": 0.0001,
         "epochs": 3,
         "learning_rate": 5e-05,
         "head_learning_rate": 0.001,

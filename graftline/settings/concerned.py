@@ -17,6 +17,8 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
     "data.min_seconds": ("audio",),
     "data.max_seconds": ("audio",),
     "data.silence_level": ("audio",),
+    "adaptation.pretraining_epochs": ("text",),
+    "adaptation.pretraining_learning_rate": ("text",),
     "adaptation.max_tokens": ("text",),
     "adaptation.max_seconds": ("audio",),
     "adaptation.augmentation": ("image", "audio"),

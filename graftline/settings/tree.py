@@ -105,6 +105,11 @@ class Settings(Section):
                 f"adaptation.augmentation {self.adaptation.augmentation}: texts have no random views, images and sounds"
                 " have; set it to none where data.kind is text"
             )
+        if self.data.kind != "text" and self.adaptation.pretraining_epochs:
+            raise ValueError(
+                f"adaptation.pretraining_epochs {self.adaptation.pretraining_epochs}: continued pre-training learns the"
+                f" language of texts, which data.kind {self.data.kind} has not; set it to 0"
+            )
         return self
 
     def _require_words_that_can_be_changed(self) -> None:

@@ -136,7 +136,8 @@ def training_step(
     if not torch.isfinite(norm):
         raise _diverged(f"the norm of the gradient of {total} rows", float(norm))
     optimizer.step()
-    recycle_gradients(everywhere=bool(origin))  # whose pull reaches every row of a table
+    # The pull and a tied output layer reach every row of a table.
+    recycle_gradients(everywhere=bool(origin) or plan.tied_embeddings)
     optimizer.zero_grad(set_to_none=True)
     return sum_of_losses
 

@@ -58,6 +58,8 @@ class Plan:
     """Whether the weights of the best epochs stay, for `average_greedily`."""
     recomputed: bool = False
     """Whether the backward pass computes activations again."""
+    tied_embeddings: bool = False
+    """Whether a table of embeddings is the weight of an output layer, too, so that all its rows learn in each step."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from graftline.transfer.agreement import Agreement, agreement
 
 # As tracked_run.py writes them.
 BASE_TAG, DATA_TAG = "graftline.base_model_sha256", "graftline.data_version"
+PRETRAINING = "pretraining_epochs"
 PAGE_RUNS = 1_000
 # Two values of one run, from its folder and from MLflow, differ by no more.
 DIGITS = 6
@@ -75,7 +76,9 @@ def verify(
     many = min(max(count, 2), len(order))
     for place in sorted({round(step * (len(order) - 1) / (many - 1)) for step in range(many)}):
         say(f"verifying {order[place].uri}: {settings.adaptation.strategy}, {settings.adaptation.epochs} epochs")
-        fine_tune.fn(workspace, settings.adaptation, data, order[place].seen.base)
+        # The scores are about base models as they are locked.
+        chosen = settings.adaptation.model_copy(update={PRETRAINING: 0})
+        fine_tune.fn(workspace, chosen, data, order[place].seen.base)
 
 
 def agreements(scored: Sequence[ScoredBase], points: Sequence[Point]) -> dict[ScoreName, Agreement]:
@@ -125,6 +128,8 @@ def _in_mlflow(
         strategy = given.get("adaptation.strategy", "")
         if digest not in uris or strategy in ("", FASTEST) or any(given.get(k) != v for k, v in wanted.items()):
             continue
+        if given.get(f"adaptation.{PRETRAINING}", "0") != "0":
+            continue  # of another base model, made of this one
         if history := server.get_metric_history(run.info.run_id, metric):
             yield Point(uris[digest], digest, strategy, max(one.value for one in history))
 

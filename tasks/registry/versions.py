@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 # The tags that Graftline notes on a version.
-RUN_KEY, QUESTION, VERDICT, REASONS, RIVAL, BARRED, CHECKED, WEIGHTS, DATA_VERSION = (
+RUN_KEY, QUESTION, VERDICT, REASONS, RIVAL, BARRED, CHECKED, WEIGHTS, DATA_VERSION, PRETRAINED = (
     "graftline.run_key",
     "graftline.question",
     "graftline.verdict",
@@ -27,6 +27,7 @@ RUN_KEY, QUESTION, VERDICT, REASONS, RIVAL, BARRED, CHECKED, WEIGHTS, DATA_VERSI
     "graftline.answers_in_a_fresh_process",
     "graftline.weights_sha256",
     "graftline.data_version",
+    "graftline.pretrained_base_sha256",
 )
 # The run, in the registry that a version was brought from, that made it there.
 BROUGHT = "graftline.brought_from_run"

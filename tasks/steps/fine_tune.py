@@ -25,6 +25,8 @@ from graftline.tasks.step import step
 from graftline.tasks.step_folders import StepFolder, produce
 from graftline.tasks.steps.adapting import CHECKPOINTS, MODEL, AdaptedModel, adapt_base, libraries_for, numbers_of
 from graftline.tasks.steps.mended_rows import Mending
+from graftline.tasks.steps.pretraining import PretrainedBase, pretrained_base
+from graftline.tasks.steps.target_domain import TargetDomain
 from graftline.tasks.tracking.server import TrackedRun, log_epoch
 from graftline.tasks.workspace import Workspace
 
@@ -57,6 +59,8 @@ class Checkpoint:
     seconds: float
     mended: str | None = None
     """What was done against differences between groups, in words."""
+    pretrained: PretrainedBase | None = None
+    """The base model that it came from, if that is not the locked one but what continued pre-training made of it."""
 
 
 @step("3 fine_tune")
@@ -67,19 +71,22 @@ def fine_tune(
     base: BaseModel,
     run: TrackedRun | None = None,
     mending: Mending | None = None,
+    domain: TargetDomain | None = None,
 ) -> Checkpoint:
     """Train on the accepted training rows and keep the epoch that does best on the validation rows.
 
-    A head that is solved and nothing else learns from both, once the validation rows have chosen its penalty.
+    A head that is solved and nothing else learns from both, once the validation rows have chosen its penalty. Where the
+    settings ask for it, the base model's pre-training goes on first, on the texts of the target `domain`, too.
 
     A killed training goes on from its last checkpoint and ends with the same weights. Each epoch's numbers go to `run`.
     Raises: SettingsError for a freeze point that does not exist; GraftlineError if a frozen tensor changed.
     """
-    task = TASKS[data.task]
+    task, pretrained = TASKS[data.task], pretrained_base(workspace, settings, data, base, domain)
+    start = pretrained.model if pretrained else base
     depends_on: dict[str, JsonValue] = {
         "data": data.sha256,
         "score": task.scores.scoring.primary,
-        "base_model": base.digest,
+        "base_model": start.digest,
         "settings": by_value(settings, "adaptation", without=["threads", "feature_gigabytes"]),
         "threads": thread_count(settings.threads),
         **({} if mending is None else {"mending": mending.as_json()}),
@@ -101,10 +108,10 @@ def fine_tune(
             task.scores.temperature.__module__,
         ),
         libraries=(*LIBRARIES, *libraries_for(settings, data.kind)),
-        build=lambda folder: _build(folder, workspace, settings, data, base, log, mending),
+        build=lambda folder: _build(folder, workspace, settings, data, start, log, mending),
         resumable=True,
     )
-    checkpoint = _record(folder, thread_count(settings.threads))
+    checkpoint = _record(folder, thread_count(settings.threads), pretrained)
     if folder.outcome == "reused":
         for epoch in checkpoint.epochs:
             log(epoch)
@@ -160,7 +167,7 @@ def _summary(made: AdaptedModel, weights_sha256: str, data: ValidatedData, secon
     }
 
 
-def _record(folder: StepFolder, threads: int) -> Checkpoint:
+def _record(folder: StepFolder, threads: int, pretrained: PretrainedBase | None) -> Checkpoint:
     summary = cast("dict[str, JsonValue]", folder.read_json(SUMMARY))
     kept_epochs = tuple(cast("list[int]", summary["kept_epochs"]))
     between = tuple(cast("list[dict[str, float]]", summary.get("between", [])))
@@ -184,4 +191,5 @@ def _record(folder: StepFolder, threads: int) -> Checkpoint:
         threads=threads,
         seconds=cast("float", summary["seconds"]),
         mended=cast("str | None", summary.get("mended")),
+        pretrained=pretrained,
     )

@@ -27,13 +27,14 @@ class RunOutcome:
     @property
     def steps(self) -> dict[str, Outcome]:
         """Which steps ran, in the order of the line."""
-        source, domain = self.inputs.source, self.inputs.domain
+        source, domain, pretrained = self.inputs.source, self.inputs.domain, self.checkpoint.pretrained
         return {
             "validate_data": self.inputs.data.folder.outcome,
             **({"target_domain": domain.rows.folder.outcome} if domain else {}),
             "fetch_model": self.inputs.base.outcome,
             **({"source_task": source.folder.outcome} if source else {}),
             **({"choose_strategy": self.inputs.choice.outcome} if self.inputs.choice else {}),
+            **({"pretraining": pretrained.folder.outcome} if pretrained else {}),
             "fine_tune": self.checkpoint.folder.outcome,
             "baselines": self.baselines.outcome,
             "evaluate_model": self.evaluation.folder.outcome,

@@ -152,6 +152,7 @@ def _report(workspace: Workspace, done: RunOutcome) -> RunReport:
         weights_sha256=checkpoint.weights_sha256,
         kept_epochs=checkpoint.kept_epochs,
         between=checkpoint.between,
+        pretraining=checkpoint.pretrained.in_words if checkpoint.pretrained else None,
         epochs=len(checkpoint.epochs),
         training_seconds=checkpoint.seconds,
         mended=checkpoint.mended,

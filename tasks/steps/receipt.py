@@ -123,6 +123,7 @@ def _step_folders(done: RunOutcome) -> list[StepFolder]:
         done.inputs.data.folder,
         *([domain.rows.folder, domain.validated] if domain else []),
         *([source.rows.folder, source.folder] if source else []),
+        *([done.checkpoint.pretrained.folder] if done.checkpoint.pretrained else []),
         done.checkpoint.folder,
         *(rival.folder for rival in done.baselines.rivals.values()),
         done.evaluation.folder,

@@ -33,6 +33,7 @@ from graftline.tasks.registry.versions import (
     CHALLENGER,
     CHECKED,
     DATA_VERSION,
+    PRETRAINED,
     QUESTION,
     RIVAL,
     RUN_KEY,
@@ -222,6 +223,8 @@ def _register(
     if (there := _registered(name, run, question)) is not None:
         return there
     tags = {RUN_KEY: run.run_key, WEIGHTS: checkpoint.weights_sha256} | ({QUESTION: question} if question else {})
+    if checkpoint.pretrained:
+        tags[PRETRAINED] = checkpoint.pretrained.model.digest
     version = server.create_model_version(name, logged.model_uri, run.run_id, tags=tags, model_id=logged.model_id)
     logger.info("registered %s version %s", name, version.version)
     return version

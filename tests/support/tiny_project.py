@@ -92,7 +92,7 @@ def run_line(root: Path, assignments: list[str] | None = None) -> Line:
     apart = distances.fn(workspace, settings, data, base, source, domain)
     inputs = RunInputs(settings, policy, data, base, source, domain)
     with tracked_run(workspace, inputs) as run:
-        checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run, mending_of(settings))
+        checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run, mending_of(settings), domain)
         rivals = baselines.fn(workspace, settings, policy.baselines, data, base)
         question = question_of(inputs, checkpoint)
         champion = champion_to_beat.fn(workspace, settings.registry.model, run, question)
