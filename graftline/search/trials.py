@@ -137,7 +137,7 @@ def _as_optuna_has_it(space: Space, trial: Trial) -> "FrozenTrial":
     of: dict[str, BaseDistribution] = {}
     if trial.values:
         of = {STRATEGY: CategoricalDistribution(space.strategies)}
-        of |= {name: _distribution(one) for name, one in space.ranges(trial.settings.strategy).items()}
+        of |= {name: _distribution(one) for name, one in space.ranges(trial.settings.named_strategy).items()}
     return create_trial(
         state=TrialState.COMPLETE if trial.state == "finished" else TrialState.PRUNED,
         value=trial.best[0] if trial.state == "finished" else None,

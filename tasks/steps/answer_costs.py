@@ -19,7 +19,7 @@ Numbers = dict[str, float]
 
 def answer_costs(
     scores: "Scorer", labels: "Sequence[str]", candidate: "Floats", champion: "Floats | None"
-) -> JsonValue:
+) -> dict[str, JsonValue]:
     """The mean cost of a row with its interval, and what it is more than the champion's on the same rows."""
     from graftline.evaluation.bootstrap import differences
     from graftline.evaluation.bootstrap import scores as with_intervals
@@ -28,11 +28,14 @@ def answer_costs(
     matrix = cost_matrix([cost_of(line) for line in scores.settings.costs], labels)
     asked = scores.resampling(partial(cost_metrics, matrix=matrix))
     found: dict[str, JsonValue] = {
-        "scores": {name: one.as_json() for name, one in with_intervals(candidate, scores.targets, **asked).items()}
+        "scores": {
+            name: cast("JsonValue", one.as_json())
+            for name, one in with_intervals(candidate, scores.targets, **asked).items()
+        }
     }
     if champion is not None:
         compared = differences(candidate, champion, scores.targets, **asked)
-        found["differences"] = {name: one.as_json() for name, one in compared.items()}
+        found["differences"] = {name: cast("JsonValue", one.as_json()) for name, one in compared.items()}
     return found
 
 

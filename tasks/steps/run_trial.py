@@ -109,13 +109,13 @@ def _build(
         number = int(epoch["number"])
         scores[number], losses[number] = epoch[primary], epoch["validation_loss"]
         write_json(folder / EPOCHS, {"scores": _as_json(scores), "losses": _as_json(losses)})
-        if is_given_up(space, before, proposal.settings.strategy, scores):
+        if is_given_up(space, before, proposal.settings.named_strategy, scores):
             raise _GivenUpError
 
     state: State = "finished"
     why = ""
     try:
-        if scores and is_given_up(space, before, proposal.settings.strategy, scores):  # the kill came before it was
+        if scores and is_given_up(space, before, proposal.settings.named_strategy, scores):  # killed before
             raise _GivenUpError
         bar = ProgressBar("trial", "search: share of this trial's steps that are done")
         adapt_base(

@@ -57,7 +57,7 @@ def test_what_is_drawn_lies_in_its_range_in_digits_that_a_person_writes_and_diff
     trials = searched(SPACE, 20)[2:]
     assert {one.settings.strategy for one in trials} == {"probe_then_fine_tune", "fine_tuning", "lora"}
     for one in trials:
-        for name, drawn in SPACE.ranges(one.settings.strategy).items():
+        for name, drawn in SPACE.ranges(one.settings.named_strategy).items():
             assert drawn.low <= float(one.values[name]) <= drawn.high
         assert float(f"{one.settings.learning_rate:.2g}") == one.settings.learning_rate
     assert len({str(one.values) for one in trials}) == len(trials)
