@@ -42,6 +42,7 @@ from graftline.tasks.steps.register_model import champion_to_beat, register_mode
 from graftline.tasks.steps.result import result_of
 from graftline.tasks.steps.source_task import source_task
 from graftline.tasks.steps.target_domain import target_domain
+from graftline.tasks.steps.target_rows import plain_training, target_rows
 from graftline.tasks.steps.tracked_run import RunInputs, reopened_run, tracked_run
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
@@ -76,18 +77,22 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
         version = data_version(workspace, settings.data)
         name_run_under_way(settings, version)
         data = validate_data(workspace, settings.data, version)
-        domain = target_domain(workspace, settings.data, data)
+        target = target_rows(workspace, settings, data)
+        domain = target_domain(workspace, settings.data, data, target.rows if target else None)
         base = fetch_model(workspace, settings.base_model.uri)
         source = source_task(workspace, settings, base)
         settings, choice = with_chosen_strategy(workspace, settings, data, base)
         apart = distances(workspace, settings, data, base, source, domain)
-        inputs = RunInputs(settings, policy, data, base, source, domain, note, choice)
+        inputs = RunInputs(settings, policy, data, base, source, domain, target, note, choice)
         with tracked_run(workspace, inputs) as run:
-            checkpoint = fine_tune(workspace, settings.adaptation, data, base, run, mending_of(settings), domain)
+            mending = mending_of(settings)
+            checkpoint = fine_tune(workspace, settings.adaptation, data, base, run, mending, domain)
+            plain = plain_training(workspace, settings, data, base, target, domain)
             rivals = baselines(workspace, settings, policy.baselines, data, base)
             question = question_of(inputs, checkpoint)
             champion = champion_to_beat(workspace, settings.registry.model, run, question)
-            evaluation = evaluate_model(workspace, settings, data, checkpoint, rivals, champion, source, apart)
+            beside = source, apart, target, plain
+            evaluation = evaluate_model(workspace, settings, data, checkpoint, rivals, champion, *beside)
             candidate = register_model(workspace, settings.registry.model, run, data, checkpoint, evaluation, question)
             outcome = partial(RunOutcome, inputs, run, checkpoint, rivals, evaluation, candidate)
             decision = decide(workspace, policy, candidate, evaluation, bound_pages(workspace, outcome))

@@ -22,6 +22,7 @@ from graftline.evaluation.groups import Likeness, group_sums
 from graftline.evaluation.metrics import CALIBRATION_BINS, calibration_bins
 from graftline.evaluation.paired_tests import Gains, gains
 from graftline.evaluation.single_label import SCORES
+from graftline.verdict.domain_axes import InTargetDomain
 from graftline.verdict.gate import Evaluated, Verdict, decide
 from graftline.verdict.life import Allowance
 from graftline.verdict.policy import Policy
@@ -144,13 +145,19 @@ def gained(rows: Rows, candidate: Floats, champion: Floats) -> Floats:
     return each if rows.judged_groups is None else group_sums(each, rows.judged_groups)
 
 
-def judge(seen: tuple[Comparison, Comparison], policy: Policy, allowed: Allowance | None = None) -> Verdict:
-    """The gate's verdict."""
+def judge(
+    seen: tuple[Comparison, Comparison],
+    policy: Policy,
+    allowed: Allowance | None = None,
+    *,
+    target: InTargetDomain | None = None,
+) -> Verdict:
+    """The gate's verdict, beside what labelled rows of a target domain say."""
     champion, majority = seen
     values = {name: champion.scores[name].value + champion.differences[name].value for name in champion.scores}
     scores = {name: Score(value, value, value) for name, value in values.items()}
     groups = champion.gains.grouped.groups if champion.gains.grouped else None
-    candidate = Evaluated(SCORES.scoring, scores, groups=groups)
+    candidate = Evaluated(SCORES.scoring, scores, groups=groups, target=target)
     return decide(candidate, champion, baselines={"majority": majority}, policy=policy, allowed=allowed)
 
 

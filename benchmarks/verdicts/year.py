@@ -65,7 +65,7 @@ def year(
 
     At each look of `probes` a truly better candidate is judged beside, as if it had come instead; nothing follows.
     """
-    models, spending = _Models(rows, seed), _Spending(rows)
+    models, spending = Models(rows, seed), Spending(rows)
     champion = models.next(0.0)
     seen = Year()
     for look in range(1, looks + 1):
@@ -82,7 +82,7 @@ def year(
     return seen
 
 
-class _Models:
+class Models:
     """One model after the other for the same rows: their logits of the right label."""
 
     def __init__(self, rows: Rows, seed: tuple[int, ...]) -> None:
@@ -97,7 +97,7 @@ class _Models:
         return np.asarray(SPREAD * (middle + self._shared + own))
 
 
-class _Spending:
+class Spending:
     """What `allowance` says where every look saw all rows, look by look instead of from the beginning."""
 
     def __init__(self, rows: Rows) -> None:
@@ -147,7 +147,7 @@ def _probe(
     champion: Floats,
     rule: Rule,
     policy: Policy,
-    spending: _Spending,
+    spending: Spending,
 ) -> None:
     allowed = spending.allowance(better, champion, policy) if rule == "over the life" else None
     seen.found[look] = _verdict(rows, better, champion, rule, policy, allowed) == "PROMOTE"

@@ -1,7 +1,7 @@
 """One kind of target: how it is read, and what is expected of it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graftline.data.expectation import Expectation
 from graftline.data.splitting import Side
@@ -32,6 +32,13 @@ def without_labels(_target: str, _settings: DataSettings) -> tuple[str, ...]:
 
 def without_facts(_accepted: Sequence[tuple[str, Side]]) -> dict[str, float]:
     return {}
+
+
+def row_by_row(targets: "TargetKind") -> "TargetKind":
+    """The same kind, of which nothing is expected but of each row by itself."""
+    return replace(
+        targets, expected=lambda settings: [one for one in targets.expected(settings) if one.asset == "rows"]
+    )
 
 
 @dataclass(frozen=True)

@@ -166,6 +166,8 @@ class RunReport:
     """How many groups the held-out rows are of, with `data.group`: then every interval and test is by group."""
     target_domain: str | None = None
     """The rows of the target domain, in words, if there are any."""
+    domain: str = ""
+    """The way into it, in words, if there is one."""
 
 
 def render_report(run: RunReport) -> str:
@@ -201,6 +203,7 @@ def facts(run: RunReport) -> list[tuple[str, str]]:
         *([("target domain", run.target_domain)] if run.target_domain else []),
         *([("continued pre-training", run.pretraining)] if run.pretraining else []),
         ("strategy", run.strategy),
+        *([("into the target domain", run.domain)] if run.domain else []),
         ("frozen", f"{run.frozen}; digest before and after training {run.frozen_sha256}"),
         ("training", f"{run.epochs} epochs, {kept(run.kept_epochs, run.between)}, {run.training_seconds:.0f} s"),
         *([("fairness", run.mended)] if run.mended else []),

@@ -150,6 +150,12 @@ class AdaptationSettings(Section, title="Adaptation"):
     """How the learning rate falls: along a straight line, as BERT's did, or half a cosine."""
     stage_epochs: Annotated[int, Field(ge=1, le=1000)] = 1
     """For gradual_unfreezing: epochs before more blocks are unfrozen. With the last stage everything is."""
+    domain: Literal["none", "coral", "self_training", "auto"] = "none"
+    """How the model is made fit for the rows of data.target_domain, whose labels are not known. coral: a head learns
+    from features with the means and covariances of the target domain (arXiv 1511.05547); for feature_extraction.
+    self_training: those rows that a solved head is surest of, of each label a share, are learned from with its answers
+    (arXiv 1810.07911); for single_label. auto: what would be best for a solved head, by a score that needs no labels of
+    the target domain, plain training among them (docs/how-to/new-domain.md)."""
     average: Literal["none", "greedy", "wise"] = "none"
     """greedy: the weights are the mean of those epochs that do better together on the validation rows than the best
     one alone (arXiv 2203.05482). wise, for probe_then_fine_tune: a mean of the weights before and after fine-tuning, in
@@ -253,6 +259,15 @@ class AdaptationSettings(Section, title="Adaptation"):
             raise ValueError(
                 f"strategy {self.strategy} with freeze_until {self.freeze_until!r}: partial needs freeze_until (for"
                 f" example 3), {possible} may have it, the other strategies must leave it empty"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _only_features_that_are_kept_are_aligned(self) -> "AdaptationSettings":
+        if self.domain == "coral" and self.strategy != "feature_extraction":
+            raise ValueError(
+                f"domain coral with strategy {self.strategy}: it aligns features that stay as they are; set strategy to"
+                " feature_extraction, or domain to self_training"
             )
         return self
 

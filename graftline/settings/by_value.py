@@ -71,6 +71,7 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
         "schedule": "linear",
         "stage_epochs": 1,
         "average": "none",
+        "domain": "none",
         "runs": 1,
         "lora_rank": 8,
         "lora_alpha": 16.0,
@@ -107,6 +108,7 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
         "probe": None,
         "probe_input": None,
         "probe_target": None,
+        "target_rows": None,
     },
     "policy": {
         "floors": {"accuracy": 0.0, "macro_f1": 0.0, "r2": 0.0},
@@ -114,6 +116,7 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
         "significance": 0.05,
         "false_promotions": 0.05,
         "planned_looks": 365,
+        "improvement": "held_out",
         "slice_margin": 0.05,
         "smallest_slice": 200,
         "margins": {
@@ -139,6 +142,7 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
             "hostile_requests": "block",
             "robustness": "block",
             "bias": "block",
+            "target_domain": "block",
             "retention": "block",
             "distance": "block",
         },

@@ -50,6 +50,12 @@ class EvaluationSettings(Section, title="Evaluation"):
     probe_target: OptionalText = None
     """Its column with the labels. Empty: that of data.target."""
 
+    target_rows: OptionalText = None
+    """A table, below the project folder, with labelled rows of where the model will work, in columns of the same names
+    as those of the data; or, where data.target_domain is a column=value, the same again: those of its rows that have a
+    target and are held out. They judge beside the held-out rows and are never learned from (axis `target domain`).
+    Empty: not asked."""
+
     @field_validator("directions", "counterfactuals")
     @classmethod
     def _words_are_readable(cls, lines: list[str], info: ValidationInfo) -> list[str]:
@@ -57,11 +63,13 @@ class EvaluationSettings(Section, title="Evaluation"):
             direction_of(line) if info.field_name == "directions" else swap_of(line)
         return lines
 
-    @field_validator("probe")
+    @field_validator("probe", "target_rows")
     @classmethod
-    def _probe_stays_inside(cls, path: str | None) -> str | None:
+    def _tables_stay_inside(cls, path: str | None, info: ValidationInfo) -> str | None:
         if leaves_the_project(path or ""):
-            raise ValueError("is absolute or holds .. or NUL, expected a path below the project folder: data/probe.csv")
+            raise ValueError(
+                f"is absolute or holds .. or NUL, expected a path below the project folder: data/{info.field_name}.csv"
+            )
         return path
 
     @model_validator(mode="after")

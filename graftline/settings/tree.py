@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.settings.addresses import address_of
 from graftline.settings.by_kind import with_defaults_of_the_kind
-from graftline.settings.data import DataSettings
+from graftline.settings.data import STANDS_IN, DataSettings
 from graftline.settings.evaluation import EvaluationSettings
 from graftline.settings.mending import require_groups_to_mend
 from graftline.settings.sections import Section
@@ -95,6 +95,7 @@ class Settings(Section):
             )
         self._require_words_that_can_be_changed()
         require_groups_to_mend(self.data, self.adaptation, self.evaluation)
+        self._require_a_domain_to_go_to()
         if unknown := sorted(set(self.evaluation.groups) - set(self.data.slices)):
             raise ValueError(
                 f"evaluation.groups: {unknown[0]!r} is none of data.slices {self.data.slices}; name the column there,"
@@ -111,6 +112,29 @@ class Settings(Section):
                 f" language of texts, which data.kind {self.data.kind} has not; set it to 0"
             )
         return self
+
+    def _require_a_domain_to_go_to(self) -> None:
+        data, domain, scored = self.data, self.adaptation.domain, self.evaluation.target_rows
+        if scored and STANDS_IN in scored and scored != data.target_domain:
+            raise ValueError(
+                f"evaluation.target_rows {scored!r} is no path, and not the same as data.target_domain"
+                f" {data.target_domain!r}; expected the same column=value in both, or a table"
+            )
+        if domain != "none" and data.target_domain is None:
+            raise ValueError(
+                f"adaptation.domain {domain} without data.target_domain: name unlabelled rows of that domain there, or"
+                " set adaptation.domain to none"
+            )
+        if domain != "none" and self.adaptation.fairness != "none":
+            raise ValueError(
+                f"adaptation.domain {domain} with adaptation.fairness {self.adaptation.fairness}: nobody knows the"
+                " groups of unlabelled rows; set one of them to none"
+            )
+        if domain in ("self_training", "auto") and data.task != "single_label":
+            raise ValueError(
+                f"adaptation.domain {domain} with data.task {data.task}: it labels rows with one label each; set it to"
+                " coral or none"
+            )
 
     def _require_words_that_can_be_changed(self) -> None:
         data, evaluation = self.data, self.evaluation

@@ -56,6 +56,8 @@ class Adapted:
     """The means of the weights before and after fine-tuning that were tried, the one that was taken first."""
     validation_outputs: Tensor | None = field(default=None, compare=False)
     """(rows, outputs): the answers for the validation rows before the model learned from these, too, if it did."""
+    domain: str = ""
+    """The way into the target domain, in words, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Adaptation:
     folder: Path
     """Where checkpoints go; who finds some there goes on from them."""
     listener: Listener = field(default_factory=Listener)
+    aligned: Callable[[Mapping[str, FeatureRows]], Mapping[str, FeatureRows]] = lambda rows: rows
+    """What becomes of the features that a head alone learns from."""
 
     def run(self) -> Adapted:
         """Change the model in place; it stays on the device that adapted it.
@@ -101,7 +105,7 @@ class Adaptation:
         """Only the head: a linear one at its optimum, any other trained, both on kept features."""
         point = self._freeze("feature_extraction", None)
         with self._standing_still(point) as digest:
-            rows = self._preparation.features(point)
+            rows = self.aligned(self._preparation.features(point))
             if self._solves_head:
                 epoch, solved = self._solve(rows, refit=True)
                 outputs = solved.validation_outputs

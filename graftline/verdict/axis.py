@@ -46,6 +46,12 @@ class Axis:
         return replace(self, consequence=None, blocks=False)
 
 
+def against_the_champion(axes: Sequence[Axis]) -> Numbers:
+    """The numbers of the axis that compares with the champion at a level; none where there was no champion."""
+    every = (axis.numbers for axis in axes if axis.numbers)
+    return next((numbers for numbers in every if numbers.get("level") is not None), {})
+
+
 def of_parts(name: str, parts: Sequence[Part], well: str) -> Axis:
     """An axis that is well where all its parts are; one that is lost rejects, one that is open holds."""
     outcome = worst(parts)

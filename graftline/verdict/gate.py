@@ -11,8 +11,9 @@ from graftline.evaluation.bootstrap import Score
 from graftline.evaluation.comparison import Comparison
 from graftline.evaluation.groups import LEAST_GROUPS
 from graftline.evaluation.scoring import Scoring
-from graftline.verdict import behaviour_axes, distance_axis, score_axes
+from graftline.verdict import behaviour_axes, distance_axis, domain_axes, score_axes
 from graftline.verdict.axis import Axis
+from graftline.verdict.domain_axes import InTargetDomain
 from graftline.verdict.life import Allowance
 from graftline.verdict.policy import Policy
 
@@ -44,6 +45,8 @@ class Evaluated:
     """Baselines that there is no comparison with, and why."""
     groups: int | None = None
     """How many groups the held-out rows are of, where rows of one group are not independent."""
+    target: InTargetDomain | None = None
+    """What the labelled rows of the target domain say of it, where there are some."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,8 @@ def decide(
     An axis that is lost rejects it, one that is open holds it, unless the policy has that axis only advise. The first
     model has no champion to beat. Baselines named `scratch` and `frozen_head` are those of negative transfer, all
     others cost nothing. One that is left out makes its axis unknown, which has no consequence. What earlier candidates
-    left of the rows' evidence is `allowed`.
+    left of the rows' evidence is `allowed`: of those of the target domain, where the policy wants the improvement
+    there.
     """
     table = tuple(_axes(candidate, champion, baselines, policy, allowed))
     rejected = tuple(axis.sentence for axis in table if axis.consequence == "REJECT")
@@ -98,7 +102,8 @@ def decide(
         return Verdict("HOLD", (*held, *_advice(verdict, champion, policy)), table)
     if champion is None:
         return Verdict("PROMOTE", ("the first model, and it reaches every floor",), table)
-    return Verdict("PROMOTE", tuple(axis.sentence for axis in table if axis.name == "champion"), table)
+    shown = "champion" if policy.improvement == "held_out" else domain_axes.NAME
+    return Verdict("PROMOTE", tuple(axis.sentence for axis in table if axis.name == shown), table)
 
 
 def _axes(
@@ -111,12 +116,19 @@ def _axes(
     scoring, effects = candidate.scoring, policy.effects
     learned = {name: rival for name, rival in baselines.items() if name in WITHOUT_TRANSFER}
     free = {name: rival for name, rival in baselines.items() if name not in WITHOUT_TRANSFER}
+    if policy.improvement == "target_domain" and candidate.target:  # transfer has to be worth it there
+        learned = {name: rival for name, rival in candidate.target.rivals.items() if name in WITHOUT_TRANSFER}
     unlearned = {name: why for name, why in candidate.left_out.items() if name in WITHOUT_TRANSFER}
     left_out = {name: why for name, why in candidate.left_out.items() if name not in WITHOUT_TRANSFER}
     advising = {name.replace("_", " ") for name, effect in effects.model_dump().items() if effect == "advise"}
     found = [
         score_axes.floors(candidate.scores, scoring, policy),
         *_against_the_champion(candidate, champion, policy, allowed),
+        *(
+            [domain_axes.target_domain(candidate.target, scoring, policy, allowed)]
+            if candidate.target or policy.improvement == "target_domain"
+            else []
+        ),
         score_axes.better_than(
             "baseline", free, scoring, policy, margins={}, left_out=left_out, nothing="no baseline was given"
         ),
@@ -151,7 +163,9 @@ def _against_the_champion(
     judged = sum(score_axes.is_judged(part, policy) for part in champion.slices)
     tests = len(candidate.scoring.better) - 1 + judged
     return [
-        score_axes.champion(champion, candidate.scoring, policy, allowed),
+        score_axes.champion(champion, candidate.scoring, policy, allowed)
+        if policy.improvement == "held_out"
+        else domain_axes.no_worse_than_champion(champion, policy),
         score_axes.other_scores(champion, candidate.scoring, policy, tests=tests),
         score_axes.slices(champion, policy, tests=tests),
     ]

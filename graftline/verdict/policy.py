@@ -128,6 +128,8 @@ class Effects(Section):
     """Enough answers are right where the input was changed."""
     bias: Effect = "block"
     """No difference between groups was made larger."""
+    target_domain: Effect = "block"
+    """In the target domain no worse than a baseline, better than plain training, and fit beside the champion."""
     retention: Effect = "block"
     """No more of the source task was forgotten than the policy allows."""
     distance: Effect = "block"
@@ -151,6 +153,10 @@ class Policy(Section):
     planned_looks: Annotated[int, Field(ge=1, le=10_000)] = 365
     """For how many candidates on the same rows that chance is to last. Afterwards hardly anything can be shown on
     them."""
+    improvement: Literal["held_out", "target_domain"] = "held_out"
+    """Where the main score has to be shown better than the champion's. target_domain: on the rows of
+    evaluation.target_rows, for a model that is to work there; on the held-out rows of the data it must then be no worse
+    by slice_margin. held_out: the other way round. Looks are counted at the rows that decide."""
     slice_margin: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     """A slice is no worse than the champion's if it was shown to lose no more than this: in points of accuracy, of
     labels that are right, or of explained variance."""

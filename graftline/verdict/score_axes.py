@@ -74,7 +74,7 @@ def champion(rival: Comparison, scoring: Scoring, policy: Policy, allowed: Allow
         **_numbers_of_groups(seen.grouped),
     }
     by_group = f"; {seen.grouped.better} groups better, {seen.grouped.worse} worse" if seen.grouped else ""
-    shown = f"{_shown(name, difference)}, {test} p {p:.3g}" + (
+    shown = f"{with_interval(name, difference)}, {test} p {p:.3g}" + (
         f" ({seen.better} rows better, {seen.worse} worse{by_group})" if seen.hits else ""
     )
     if p <= level and difference.low > 0:
@@ -120,7 +120,7 @@ def other_scores(rival: Comparison, scoring: Scoring, policy: Policy, *, tests: 
         numbers: Numbers = {**numbers_of(seen), "margin": margin, "rows_enough": enough}
         said = {"win": "better", "tie": f"no worse than by {margin:.4f}", "loss": f"worse by more than {margin:.4f}"}
         words = said.get(outcome, f"may be worse by more than {margin:.4f}")
-        parts.append(Part(name, outcome, numbers, f"{words}: {_shown(name, seen)}"))
+        parts.append(Part(name, outcome, numbers, f"{words}: {with_interval(name, seen)}"))
     return of_parts("other scores", parts, f"no other score is worse than that of {rival.against} by its margin")
 
 
@@ -201,7 +201,7 @@ def better_than(
         numbers: Numbers = {**numbers_of(seen), "margin": margin, "rows_enough": enough, "theirs": reached}
         theirs = f"{rival.against} ({reached:.4f})"
         by = f" by {margin:.4f}" if margin else ""
-        parts.append(Part(key, outcome, numbers, f"{words} {theirs}{by}: {_shown(scoring.primary, seen)}"))
+        parts.append(Part(key, outcome, numbers, f"{words} {theirs}{by}: {with_interval(scoring.primary, seen)}"))
     compared, failed = worst(parts), [part for part in parts if part.outcome != "win"]
     consequence: Consequence | None = {"win": None, "loss": "REJECT"}.get(compared, "HOLD")
     sentence = "; ".join(part.sentence for part in failed or [*parts, *missing])
@@ -293,7 +293,8 @@ def _bootstrap_p(difference: Difference, allowed: Allowance | None, grouped: Gro
     return float(2 * t.sf(place, grouped.groups - 1) if grouped else 2 * norm.sf(place))
 
 
-def _shown(name: str, difference: Difference) -> str:
+def with_interval(name: str, difference: Difference) -> str:
+    """A difference with its interval, in words."""
     return (
         f"{name} {difference.value:+.4f} on the same rows, 95 % interval"
         f" {difference.low:+.4f} to {difference.high:+.4f}"

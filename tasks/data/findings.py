@@ -121,7 +121,10 @@ def look_into(
         named = named_columns(settings, targets) | columns_of_domain(settings)
         names = tuple(dict.fromkeys([*named.values(), *columns_of(team)]))
         rows = tuple(read_rows(table, names, nested=_lists(settings, targets)))
-        findings = replace(findings, names=names, rows=of_domain(rows, names, settings, domain))
+        rows = of_domain(rows, names, settings, domain)
+        if domain == "target" and not targets.absent:  # of which some have no target yet
+            rows = tuple(row for row in rows if row.values[names.index(settings.target)])
+        findings = replace(findings, names=names, rows=rows)
     logger.info("%d rows read", len(findings.rows))
     yield findings
     files, sample_bits = _media_files(findings.rows, data, settings, cache)

@@ -28,6 +28,7 @@ from graftline.tasks.progress import ProgressBar, Wait, duration
 from graftline.tasks.state.folders import bring_store, keep_unfinished, send_store
 from graftline.tasks.state.shared import shared_state
 from graftline.tasks.steps.mended_rows import Mending, mended
+from graftline.tasks.steps.target_domain import TargetDomain
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -128,19 +129,23 @@ def adapt_base(
     finished_epoch: Callable[[dict[str, float]], None] = lambda _: None,
     scratch: bool = False,
     mending: Mending | None = None,
+    domain: TargetDomain | None = None,
 ) -> AdaptedModel:
     """Adapt the base model, or its architecture with random weights, to the accepted training rows.
 
-    Checkpoints go to `folder`; who finds some there goes on from them. Beside it is written which stores hold the
-    frozen part's output.
+    The rows of a target `domain` are learned from in the way that the settings name. Checkpoints go to `folder`; who
+    finds some there goes on from them. Beside it is written which stores hold the frozen part's output.
     """
+    from graftline.training.domain.adaptation import TARGET, adapt
     from graftline.training.progress import Listener
     from graftline.training.strategies import Adaptation
 
     there = base_on_rows(workspace, settings, data, base, scratch=scratch, mending=mending)
     model, rows, outputs = there.model, there.rows, there.model.outputs
+    if domain is not None:
+        rows = {**rows, TARGET: _unlabelled(workspace, domain, there)}
     teller = _Teller(settings, bar, rows=sum(len(split.encoded) for split in rows.values()))
-    adapted = Adaptation(
+    adaptation = Adaptation(
         model=model,
         rows=rows,
         settings=settings,
@@ -154,7 +159,8 @@ def adapt_base(
             teller.passed,
             saved=partial(_share_unfinished, workspace, folder.parent, there.opened),
         ),
-    ).run()
+    )
+    adapted = adapt(adaptation)
     write_json(folder.parent / FEATURES, list[JsonValue](sorted(set(there.opened))))
     model.to("cpu")
     temperature = _temperature(model, adapted, rows["validation"], there.targets["validation"], settings.batch_size)
@@ -265,6 +271,16 @@ def _rows(
 
     targets = TASKS[data.task].outputs.as_learned(outputs, split_targets(data, split))
     return InputRows(preprocessor, preprocessor.encode(raw_inputs(workspace, data, split)), targets)
+
+
+def _unlabelled(workspace: Workspace, domain: TargetDomain, there: BaseOnRows) -> "InputRows":
+    """The rows of a target domain, whose targets say nothing."""
+    import torch
+
+    from graftline.frozen.rows import InputRows
+
+    encoded = there.preprocessor.encode(domain.inputs(workspace))
+    return InputRows(there.preprocessor, encoded, torch.zeros(len(encoded), dtype=torch.long))
 
 
 def _stores(

@@ -113,7 +113,7 @@ def baselines(
 
 def is_solved_head(settings: AdaptationSettings) -> bool:
     """Whether the adaptation is nothing but a head that is solved on the frozen base model and the rows as they are."""
-    plain = settings.fairness == "none"
+    plain = settings.fairness == "none" and settings.domain == "none"
     return settings.strategy == "feature_extraction" and settings.head == "linear" and plain
 
 

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from graftline.answers.tasks import TASKS
 from graftline.digests import canonical_json
@@ -24,8 +25,13 @@ from graftline.tasks.tracking.server import client, logged_settings
 from graftline.tasks.workspace import Workspace
 from graftline.verdict import gate
 from graftline.verdict.axis import Axis
+from graftline.verdict.domain_axes import InTargetDomain
 from graftline.verdict.life import Allowance
 from graftline.verdict.policy import Policy
+
+if TYPE_CHECKING:
+    from graftline.evaluation.bootstrap import Difference
+    from graftline.evaluation.row_gains import RowGains
 
 # As MLflow keeps it beside the evaluation.
 POLICY_FILE = "policy.json"
@@ -70,7 +76,8 @@ def decide(
     records = repair(workspace, candidate.model)
     version = get_version(candidate.model, candidate.version)
     record = verdict_of(records, version)
-    allowed = allowance_of(policy, evaluation.row_gains, looks_before(records, record))
+    gains, difference = _judged_on(policy, evaluation)
+    allowed = allowance_of(policy, gains, looks_before(records, record))
     outcome: Outcome = "reused" if record is not None and VERDICT in version.tags else "ran"
     verdict = judge(
         policy,
@@ -97,7 +104,7 @@ def decide(
             approval=required_approval(policy),
             evaluation_sha256=evaluation.sha256,
             policy_sha256=policy.sha256,
-            look=look_of(records, evaluation.row_gains, allowed, evaluation.main_difference),
+            look=look_of(records, gains, allowed, difference),
             files=candidate.files,
             bind=bind,
         )
@@ -156,12 +163,28 @@ def judge(
             behaviour=evaluation.held_out.behaviour,
             left_out=evaluation.left_out,
             groups=evaluation.held_out.groups,
+            target=_in_target_domain(evaluation),
         ),
         rival,
         baselines=evaluation.baselines,
         policy=policy,
         allowed=allowed,
     )
+
+
+def _in_target_domain(evaluation: Evaluation) -> InTargetDomain | None:
+    seen = evaluation.target
+    return seen and InTargetDomain(seen.comparison, seen.rivals, seen.obstacle)
+
+
+def _judged_on(policy: Policy, evaluation: Evaluation) -> "tuple[RowGains | None, Difference | None]":
+    """The gains and the main difference on the rows on which the policy wants the improvement."""
+    if policy.improvement == "held_out":
+        return evaluation.row_gains, evaluation.main_difference
+    seen = evaluation.target
+    if seen is None or seen.comparison is None:
+        return None, None
+    return seen.row_gains, seen.comparison.differences[TASKS[evaluation.task].scores.scoring.primary]
 
 
 def _unfair(candidate: Candidate, evaluation: Evaluation) -> str | None:

@@ -1,7 +1,7 @@
 """Step 4, evaluate_model: candidate, champion and baselines, scored on exactly the same held-out rows."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -32,6 +32,7 @@ from graftline.tasks.steps.answer_costs import answer_costs
 from graftline.tasks.steps.baselines import FROZEN_HEAD, MAJORITY, Baselines, is_solved_head
 from graftline.tasks.steps.behaviour import Examined, FrozenModel, behaviour_on
 from graftline.tasks.steps.champion import Champion, champions_predictions, chosen_beside
+from graftline.tasks.steps.evaluate_target import OnTarget, on_target_of, scored_on_target
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.group_thresholds import thresholds_of
 from graftline.tasks.steps.held_out import (
@@ -43,6 +44,7 @@ from graftline.tasks.steps.held_out import (
     slice_scores,
 )
 from graftline.tasks.steps.source_task import SourceTask, retention_of
+from graftline.tasks.steps.target_rows import TargetRows
 from graftline.tasks.workspace import Workspace
 from graftline.transfer.pairs import Pair, as_json
 
@@ -92,6 +94,8 @@ class Evaluation:
     """The digest of all these numbers."""
     costs: Mapping[str, JsonValue] | None = None
     """What the answers cost, where the settings say what a wrong one does."""
+    target: OnTarget | None = None
+    """The word of the labelled rows of the target domain, where there are some."""
 
     @property
     def main_difference(self) -> "Difference | None":
@@ -110,11 +114,13 @@ def evaluate_model(
     champion: Champion | None,
     source: SourceTask | None = None,
     distances: Sequence[Pair] = (),
+    target: TargetRows | None = None,
+    plain: Checkpoint | None = None,
 ) -> Evaluation:
     """Score the candidate on the held-out rows, and the champion, through its own preprocessing, on the same ones.
 
-    With a `source` task, what was forgotten of it is asked, too. How far the rows are from home, the `distances`, is
-    known before, and stands beside it.
+    With a `source` task, what was forgotten of it is asked, too; with `target` rows, how all do in the target domain,
+    `plain` training among them. How far the rows are from home, the `distances`, is known before, and stands beside it.
     """
     depends_on: dict[str, JsonValue] = {
         "checkpoint": checkpoint.folder.key,
@@ -130,7 +136,14 @@ def evaluate_model(
         "chosen_by": asdict(champion.choice.look) if champion and champion.choice else None,
         "source_task": source.folder.key if source else None,
         **({"distances": as_json(distances)} if distances else {}),
+        **({"target_rows": target.rows.sha256, "plain": plain.folder.key if plain else None} if target else {}),
     }
+
+    def in_target_domain() -> JsonValue:
+        if target is None:
+            return None
+        return scored_on_target(workspace, settings, data, target, plain, checkpoint, baselines, champion)
+
     folder = produce(
         workspace,
         STEP,
@@ -139,7 +152,7 @@ def evaluate_model(
         code=(__name__, with_partners.__module__, *TASKS[data.task].modules("outputs", "scores")),
         libraries=(*LIBRARIES, *READING_LIBRARIES[data.kind]),
         build=lambda folder: _build(
-            folder, workspace, settings, data, checkpoint, baselines, champion, source, distances
+            folder, workspace, settings, data, checkpoint, baselines, champion, source, distances, in_target_domain
         ),
     )
     return _record(folder, champion)
@@ -156,6 +169,7 @@ def _build(
     champion: Champion | None,
     source: SourceTask | None,
     distances: Sequence[Pair],
+    in_target_domain: Callable[[], JsonValue],
 ) -> None:
     from graftline.evaluation.examples import Rows
 
@@ -195,6 +209,8 @@ def _build(
         **({"costs": answer_costs(scores, data.labels, predictions, theirs)} if settings.evaluation.costs else {}),
         "examples": _examples(settings, shown, predictions, (named, theirs), scores, baselines),
     }
+    if (target := in_target_domain()) is not None:
+        summary["target_domain"] = target
     _write_predictions(folder, rows, data.labels, predictions)
     write_json(folder / SUMMARY, summary)
 
@@ -371,6 +387,7 @@ def _record(folder: StepFolder, champion: Champion | None) -> Evaluation:
         obstacle=cast("str | None", summary["obstacle"]),
         predictions_sha256=cast("str", summary["predictions_sha256"]),
         held_out=held_out_of(summary),
+        target=on_target_of(summary.get("target_domain")),
         sha256=json_sha256(summary),
         costs=cast("Mapping[str, JsonValue] | None", summary.get("costs")),
     )

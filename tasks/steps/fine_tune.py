@@ -61,6 +61,8 @@ class Checkpoint:
     """What was done against differences between groups, in words."""
     pretrained: PretrainedBase | None = None
     """The base model that it came from, if that is not the locked one but what continued pre-training made of it."""
+    domain: str = ""
+    """The way into the target domain, in words, if there is one."""
 
 
 @step("3 fine_tune")
@@ -76,13 +78,16 @@ def fine_tune(
     """Train on the accepted training rows and keep the epoch that does best on the validation rows.
 
     A head that is solved and nothing else learns from both, once the validation rows have chosen its penalty. Where the
-    settings ask for it, the base model's pre-training goes on first, on the texts of the target `domain`, too.
+    settings ask for it, the base model's pre-training goes on first, on the texts of the target `domain`, too. Its rows
+    are learned from in the way that the settings name, if any are given.
 
     A killed training goes on from its last checkpoint and ends with the same weights. Each epoch's numbers go to `run`.
     Raises: SettingsError for a freeze point that does not exist; GraftlineError if a frozen tensor changed.
     """
     task, pretrained = TASKS[data.task], pretrained_base(workspace, settings, data, base, domain)
     start = pretrained.model if pretrained else base
+    way = domain if settings.domain != "none" else None
+    settings = settings if way else settings.model_copy(update={"domain": "none"})
     depends_on: dict[str, JsonValue] = {
         "data": data.sha256,
         "score": task.scores.scoring.primary,
@@ -90,6 +95,7 @@ def fine_tune(
         "settings": by_value(settings, "adaptation", without=["threads", "feature_gigabytes"]),
         "threads": thread_count(settings.threads),
         **({} if mending is None else {"mending": mending.as_json()}),
+        **({"target_domain": way.rows.sha256} if way else {}),
     }
 
     def log(epoch: dict[str, float]) -> None:
@@ -108,7 +114,7 @@ def fine_tune(
             task.scores.temperature.__module__,
         ),
         libraries=(*LIBRARIES, *libraries_for(settings, data.kind)),
-        build=lambda folder: _build(folder, workspace, settings, data, start, log, mending),
+        build=lambda folder: _build(folder, workspace, settings, data, start, way, log, mending),
         resumable=True,
     )
     checkpoint = _record(folder, thread_count(settings.threads), pretrained)
@@ -124,6 +130,7 @@ def _build(
     settings: AdaptationSettings,
     data: ValidatedData,
     base: BaseModel,
+    domain: TargetDomain | None,
     finished_epoch: Callable[[dict[str, float]], None],
     mending: Mending | None,
 ) -> None:
@@ -140,6 +147,7 @@ def _build(
         bar=bar,
         finished_epoch=finished_epoch,
         mending=mending,
+        domain=domain,
     )
     logger.info("frozen: %s", made.adapted.frozen)
     bar.show(1.0)
@@ -164,6 +172,7 @@ def _summary(made: AdaptedModel, weights_sha256: str, data: ValidatedData, secon
         "epochs": [cast("JsonValue", numbers_of(epoch, data.task)) for epoch in adapted.epochs],
         "seconds": seconds,
         **({} if made.mended is None else {"mended": made.mended}),
+        **({"domain": adapted.domain} if adapted.domain else {}),
     }
 
 
@@ -192,4 +201,5 @@ def _record(folder: StepFolder, threads: int, pretrained: PretrainedBase | None)
         seconds=cast("float", summary["seconds"]),
         mended=cast("str | None", summary.get("mended")),
         pretrained=pretrained,
+        domain=cast("str", summary.get("domain", "")),
     )

@@ -8,13 +8,13 @@ from graftline.errors import DataRefusedError
 from graftline.settings import DataSettings
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.data.files import DataVersion, rows_sha256, table_path
-from graftline.tasks.steps.validate_data import validated
+from graftline.tasks.steps.validate_data import Role, validated
 from graftline.tasks.workspace import Workspace
 from graftline.wording import did_you_mean, shown
 
 
 def other_rows(
-    workspace: Workspace, settings: DataSettings, columns: Mapping[str, str], *, name: str, labelled: bool = True
+    workspace: Workspace, settings: DataSettings, columns: Mapping[str, str], *, name: str, role: Role = "learned"
 ) -> ValidatedData:
     """Validate the rows of these settings' path; `name` is the setting that names it, `columns` what it must
     have, by what to do where one is missing.
@@ -28,7 +28,7 @@ def other_rows(
             _require_columns(table, columns)
         sha256 = rows_sha256(workspace.root / settings.folder, table, settings.kind)
         version = DataVersion(f"sha256 {sha256}", False, (), sha256, table, settings.folder)
-        return validated(workspace, settings, version, labelled=labelled)
+        return validated(workspace, settings, version, role=role)
     except DataRefusedError as error:
         raise DataRefusedError(f"{name}: {error.sentence}", error.causes) from None
 

@@ -28,8 +28,10 @@ class RunOutcome:
     def steps(self) -> dict[str, Outcome]:
         """Which steps ran, in the order of the line."""
         source, domain, pretrained = self.inputs.source, self.inputs.domain, self.checkpoint.pretrained
+        target = self.inputs.target
         return {
             "validate_data": self.inputs.data.folder.outcome,
+            **({"target_rows": target.rows.folder.outcome} if target else {}),
             **({"target_domain": domain.rows.folder.outcome} if domain else {}),
             "fetch_model": self.inputs.base.outcome,
             **({"source_task": source.folder.outcome} if source else {}),

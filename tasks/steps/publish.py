@@ -147,6 +147,7 @@ def _report(workspace: Workspace, done: RunOutcome) -> RunReport:
         split_rows=data.split_rows,
         groups=held_out.groups,
         strategy=settings.adaptation.strategy,
+        domain=checkpoint.domain,
         frozen=checkpoint.frozen,
         frozen_sha256=checkpoint.frozen_sha256,
         weights_sha256=checkpoint.weights_sha256,

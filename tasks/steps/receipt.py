@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from graftline.errors import GraftlineError
 from graftline.settings import Settings
+from graftline.settings.data import STANDS_IN
 from graftline.tasks.base_models.store import LOCK_FILE
 from graftline.tasks.data.expectation_files import FILES as EXPECTATIONS
 from graftline.tasks.data.files import digest_of_rows, files_with_md5, version_of_files
@@ -102,8 +103,9 @@ def _receipt(workspace: Workspace, done: RunOutcome, report: Path, beginning: Be
 def _inputs(settings: Settings) -> list[Place]:
     """Everything in the project that a run reads, whether it is there or not."""
     data, probe = settings.data, settings.evaluation.probe
-    domain = None if data.target_domain_column else data.target_domain
-    tables = [data.path, *(other for other in (domain, probe) if other)]
+    # One that says column=value is of the data themselves.
+    others = [one for one in (data.target_domain, settings.evaluation.target_rows) if one and STANDS_IN not in one]
+    tables = [data.path, *others, *([probe] if probe else [])]
     # Media of other tables lie beside these.
     folders = [data.model_copy(update={"path": table}).folder for table in tables]
     single = [table for table in tables if ".." in Path(table).parts or Path(table).parts[0] not in folders]
@@ -121,7 +123,7 @@ def _step_folders(done: RunOutcome) -> list[StepFolder]:
     source, domain = done.inputs.source, done.inputs.domain
     return [
         done.inputs.data.folder,
-        *([domain.rows.folder, domain.validated] if domain else []),
+        *(folder for one in (domain, done.inputs.target) if one for folder in (one.rows.folder, one.validated)),
         *([source.rows.folder, source.folder] if source else []),
         *([done.checkpoint.pretrained.folder] if done.checkpoint.pretrained else []),
         done.checkpoint.folder,

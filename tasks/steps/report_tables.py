@@ -14,12 +14,13 @@ from graftline.pages.report import Table
 from graftline.tasks.serving.trial import Trial
 from graftline.tasks.steps.answer_costs import costs_table
 from graftline.tasks.steps.evaluate_model import Evaluation
+from graftline.tasks.steps.evaluate_target import OnTarget
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.register_model import Candidate
 from graftline.tasks.steps.tracked_run import RunInputs
 from graftline.transfer.distances import MEASURES, Distance
 from graftline.transfer.pairs import Pair
-from graftline.verdict.axis import Axis
+from graftline.verdict.axis import Axis, against_the_champion
 from graftline.verdict.behaviour_axes import REFUSED
 
 
@@ -27,6 +28,8 @@ def tables_of(evaluation: Evaluation, candidate: Candidate, axes: Sequence[Axis]
     """All there is to show."""
     behaviour = evaluation.held_out.behaviour
     tables = [*_evidence(evaluation, axes), *_luck(evaluation)]
+    if evaluation.target:
+        tables.append(_in_the_target_domain(evaluation.target, TASKS[evaluation.task].scores.scoring.primary))
     if counts := [*behaviour.changes, *behaviour.directions]:
         tables.append(_under_changes(counts))
     if behaviour.disparities:
@@ -71,7 +74,7 @@ def choice_of(inputs: RunInputs) -> list[Table]:
 
 def _evidence(evaluation: Evaluation, axes: Sequence[Axis]) -> list[Table]:
     """What is left of the held-out rows' evidence, once they were looked at."""
-    numbers = next((axis.numbers or {} for axis in axes if axis.name == "champion"), {})
+    numbers = against_the_champion(axes)
     level, spent, looks, enough = (numbers.get(name) for name in ("level", "spent", "looks", "rows_enough"))
     if level is None or spent is None or looks is None:
         return []
@@ -109,6 +112,10 @@ def _luck(evaluation: Evaluation) -> list[Table]:
 
 def _valued(score: Score) -> str:
     return f"{score.value:.4f} ({score.low:.4f} – {score.high:.4f})"
+
+
+def _signed(seen: Difference) -> str:
+    return f"{seen.value:+.4f} ({seen.low:+.4f} – {seen.high:+.4f})"
 
 
 def _under_changes(counts: Sequence[Counted]) -> Table:
@@ -153,6 +160,21 @@ def _with_thresholds(seen: ThresholdsOfGroups, primary: str) -> Table:
     rows.append((spelt(primary), "", "", _gain(seen.cost)))
     head = ("difference between groups", "as served", "with thresholds", "change (95 % interval)")
     return Table("Thresholds for each group", lead, head, rows)
+
+
+def _in_the_target_domain(seen: OnTarget, primary: str) -> Table:
+    """The candidate, and each model that it was compared with on the labelled rows of the target domain."""
+    lead = f"{seen.rows:,} labelled rows of where the model will work, which no model learned from"
+    if seen.groups is not None:
+        lead += f", of {seen.groups:,} groups"
+    own = Score(**seen.scores[primary])
+    rivals = [*([seen.comparison] if seen.comparison else []), *seen.rivals.values()]
+    cells = [("this model", _valued(own), "")]
+    for rival in rivals:
+        cells.append((rival.against, _valued(rival.scores[primary]), _signed(rival.differences[primary])))
+    if seen.obstacle:
+        cells.append((seen.obstacle, "", ""))
+    return Table("Target domain", lead, ("model", spelt(primary), "this model minus that, on the same rows"), cells)
 
 
 def _of_the_source_task(retention: Retention) -> Table:

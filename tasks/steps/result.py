@@ -9,6 +9,7 @@ from graftline.answers.tasks import TASKS
 from graftline.evaluation.scoring import spelt
 from graftline.pages.report import kept
 from graftline.tasks.steps.outcome import RunOutcome
+from graftline.verdict.axis import against_the_champion
 
 
 def result_of(done: RunOutcome, report: Path, seconds: float, *, again: bool = False) -> dict[str, JsonValue]:
@@ -42,6 +43,7 @@ def result_of(done: RunOutcome, report: Path, seconds: float, *, again: bool = F
             "twins": data.twins,
         },
         "groups": done.evaluation.held_out.groups,
+        **_target_domain(done),
         "data_version": data.data.version,
         "data_modified": data.data.modified,
         "base_model_sha256": base.digest,
@@ -59,10 +61,23 @@ def result_of(done: RunOutcome, report: Path, seconds: float, *, again: bool = F
     return {**result, "summary": _summary(done, report, primary, unchanged=set(steps.values()) == {"reused"})}
 
 
+def _target_domain(done: RunOutcome) -> dict[str, JsonValue]:
+    """The rows of the target domain and the scores on labelled ones, as far as there are some."""
+    domain, seen = done.inputs.domain, done.evaluation.target
+    rows: dict[str, JsonValue] = {}
+    if domain:
+        counts = domain.rows
+        rows = {"read": counts.read, "accepted": counts.accepted, "quarantined": counts.quarantined}
+        rows |= {"learned_from": domain.learned, "way": done.checkpoint.domain}
+    if seen:
+        rows |= {"judging_rows": seen.rows, "scores": cast("JsonValue", seen.scores)}
+    return {"target_domain": rows} if rows else {}
+
+
 def _evidence(done: RunOutcome) -> JsonValue:
     """What the held-out rows said against the champion, and what earlier looks at them had left; None without one."""
-    seen = next((axis.numbers for axis in done.decision.axes if axis.name == "champion" and axis.numbers), None)
-    if seen is None:
+    seen = against_the_champion(done.decision.axes)
+    if not seen:
         return None
     return {name: seen[name] for name in ("difference", "p", "level", "spent", "looks")}
 

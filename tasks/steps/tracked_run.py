@@ -31,6 +31,7 @@ from graftline.tasks.state.folders import RUNS, alone_everywhere
 from graftline.tasks.steps.choose_strategy import StrategyChoice
 from graftline.tasks.steps.source_task import SourceTask
 from graftline.tasks.steps.target_domain import TargetDomain
+from graftline.tasks.steps.target_rows import TargetRows
 from graftline.tasks.tracking.left_runs import ORCHESTRATED_BY
 from graftline.tasks.tracking.pages import COMMIT, NOTE, SOURCE, USER, artifact_address, note_experiment
 from graftline.tasks.tracking.provenance import provenance, unrepeatable
@@ -80,6 +81,7 @@ class RunInputs:
     base: BaseModel
     source: SourceTask | None = None
     domain: TargetDomain | None = None
+    target: TargetRows | None = None
     note: str = ""
     """Why a person started it; changes nothing."""
     choice: StrategyChoice | None = None
@@ -113,6 +115,7 @@ class RunInputs:
             "data_modified": self.data.data.modified,
             "source_task": self.source.folder.key if self.source else None,
             **({"target_domain": self.domain.rows.sha256} if self.domain else {}),
+            **({"target_rows": self.target.rows.sha256} if self.target else {}),
             "evaluation": by_value(settings.evaluation, "evaluation"),
             "data_settings": by_value(settings.data, "data"),
             "model": settings.registry.model,
@@ -210,6 +213,8 @@ def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | Non
     made |= {"probe_sha256": source.rows.data.sha256 if source else None}
     if domain := inputs.domain:
         made |= {"target_domain_sha256": domain.rows.data.sha256, "target_domain_rows_sha256": domain.rows.sha256}
+    if target := inputs.target:
+        made |= {"target_rows_sha256": target.rows.data.sha256}
     made |= {"base_model": base.uri, "base_model_revision": base.revision, "base_model_sha256": base.digest}
     made |= {"policy": policy.model_dump(mode="json"), "policy_sha256": policy.sha256}
     made |= {"split_from": data.split_from, "split_sha256": data.split_sha256, "test_sha256": data.test_sha256}
@@ -242,6 +247,8 @@ def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | Non
     server.log_artifact(run_id, str(data.page))
     if domain:
         server.log_artifact(run_id, str(domain.rows.page), "target_domain")
+    if target:
+        server.log_artifact(run_id, str(target.rows.page), "target_rows")
     _log_data(run_id, inputs)
     experiment = server.get_run(run_id).info.experiment_id
     note_experiment(experiment, model=settings.registry.model, score=TASKS[data.task].scores.scoring.primary)

@@ -17,6 +17,7 @@ from graftline.data.media_files import MOST_SAMPLE_BITS
 from graftline.data.row_facts import RowFacts
 from graftline.data.row_names import printable
 from graftline.data.splitting import SPLITS, Side
+from graftline.data.target_kind import row_by_row
 from graftline.data.twins import side_of
 from graftline.data.unlabelled import TARGETS
 from graftline.digests import file_sha256, json_sha256, lines_sha256
@@ -48,6 +49,8 @@ CHECKING_LIBRARIES: dict[Kind, tuple[str, ...]] = {
 SUITE, CHECKPOINT = "suite.json", "checkpoint.json"
 QUARANTINE, TWINS, PAGE = "quarantine.jsonl", "twins.jsonl", "validation.html"
 CHECKS, SUMMARY = "validation.json", "summary.json"
+# What rows are for.
+Role = Literal["learned", "unlabelled", "scored"]
 # The module of the targets that rows without labels have.
 TARGETS_OF = "graftline.data.unlabelled"
 # What refused data were looked at for; a finished folder's manifest says it.
@@ -71,11 +74,12 @@ def validated(
     version: DataVersion,
     *,
     domain: Domain = "source",
-    labelled: bool = True,
+    role: Role = "learned",
 ) -> ValidatedData:
-    """The same for the rows of one `domain`, where a column divides them, and for rows that need not be `labelled`.
+    """The same for the rows of one `domain`, where a column divides them, and for rows of another `role`.
 
-    What a team expects beside is about labelled rows.
+    Of unlabelled ones no target is read; of those that are only scored a few are enough, of any classes. What a team
+    expects beside is about rows that are learned from.
     """
     depends_on: dict[str, JsonValue] = {
         "rows_sha256": version.sha256,
@@ -84,13 +88,15 @@ def validated(
         "version": version.version,
         "modified": version.modified,
         **({} if domain == "source" else {"domain": domain}),
-        **({} if labelled else {"labelled": False}),
+        **({} if role == "learned" else {"role": role}),
     }
     answers = TASKS[settings.task]
-    targets, code = (answers.targets, answers.modules("targets")) if labelled else (TARGETS, (TARGETS_OF,))
+    code = (*answers.modules("targets"), TARGETS_OF) if role == "unlabelled" else answers.modules("targets")
+    targets = {"learned": answers.targets, "unlabelled": TARGETS, "scored": row_by_row(answers.targets)}[role]
 
     def look(cache: Path) -> Iterator[Findings]:
-        team, data = read_expectation_files(workspace) if labelled else (), workspace.root / version.folder
+        team = read_expectation_files(workspace) if role == "learned" else ()
+        data = workspace.root / version.folder
         return look_into(version.table, data, settings, targets, team, cache=cache, domain=domain)
 
     refused = workspace.artifacts / STEP / "refused" / json_sha256(depends_on)[:32]

@@ -37,6 +37,7 @@ from graftline.tasks.steps.receipt import beginning_of_run, keep_receipt
 from graftline.tasks.steps.register_model import Candidate, champion_to_beat, register_model
 from graftline.tasks.steps.source_task import source_task
 from graftline.tasks.steps.target_domain import target_domain
+from graftline.tasks.steps.target_rows import plain_training, target_rows
 from graftline.tasks.steps.tracked_run import RunInputs, tracked_run
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.tracking.server import TrackedRun, connect
@@ -86,17 +87,21 @@ def run_line(root: Path, assignments: list[str] | None = None) -> Line:
     beginning = beginning_of_run(workspace, settings)
     policy = read_policy(workspace.policy)
     data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
-    domain = target_domain.fn(workspace, settings.data, data)
+    target = target_rows.fn(workspace, settings, data)
+    domain = target_domain.fn(workspace, settings.data, data, target.rows if target else None)
     base = fetch_model.fn(workspace, settings.base_model.uri)
     source = source_task.fn(workspace, settings, base)
     apart = distances.fn(workspace, settings, data, base, source, domain)
-    inputs = RunInputs(settings, policy, data, base, source, domain)
+    inputs = RunInputs(settings, policy, data, base, source, domain, target)
     with tracked_run(workspace, inputs) as run:
-        checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run, mending_of(settings), domain)
+        mending = mending_of(settings)
+        checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run, mending, domain)
+        plain = plain_training(workspace, settings, data, base, target, domain)
         rivals = baselines.fn(workspace, settings, policy.baselines, data, base)
         question = question_of(inputs, checkpoint)
         champion = champion_to_beat.fn(workspace, settings.registry.model, run, question)
-        evaluation = evaluate_model.fn(workspace, settings, data, checkpoint, rivals, champion, source, apart)
+        beside = source, apart, target, plain
+        evaluation = evaluate_model.fn(workspace, settings, data, checkpoint, rivals, champion, *beside)
         candidate = register_model.fn(workspace, settings.registry.model, run, data, checkpoint, evaluation, question)
         outcome = partial(RunOutcome, inputs, run, checkpoint, rivals, evaluation, candidate)
         decision = decide.fn(workspace, policy, candidate, evaluation, bound_pages(workspace, outcome))

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.verdicts import models
 from benchmarks.verdicts.models import held_out
-from benchmarks.verdicts.year import LOOKS, PROBES, Year, _Models, _Spending, year, years_of
+from benchmarks.verdicts.year import LOOKS, PROBES, Models, Spending, Year, year, years_of
 from benchmarks.verdicts.year_page import page, picture
 from graftline.evaluation.row_gains import row_gains
 from graftline.verdict.life import Look, allowance
@@ -23,7 +23,7 @@ def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_look_by_look_the_level_is_that_which_the_line_computes(sizes: tuple[int, ...]) -> None:
     rows = held_out(500, seed=0, sizes=sizes)
     groups = None if rows.groups is None else [f"group {number}" for number in rows.groups]
-    simulated, spending = _Models(rows, (0,)), _Spending(rows)
+    simulated, spending = Models(rows, (0,)), Spending(rows)
     champion, past = simulated.next(0.0), list[Look]()
     for _ in range(6):
         candidate = simulated.next(0.0)

@@ -81,9 +81,11 @@ def test_groups_are_told_where_there_are_some() -> None:
 
 
 def test_the_rows_of_a_target_domain_are_told_where_there_are_some() -> None:
-    there, none = report_of("shops"), dataclasses.replace(report_of("shops"), target_domain=None)
+    there, none = (dataclasses.replace(report_of("shops"), domain=way) for way in ("coral", ""))
+    none = dataclasses.replace(none, target_domain=None)
     for render in (render_report, render_card):
         assert "40 rows of shops" in render(there)
+        assert "coral" in render(there)
         assert "target domain" not in render(none)
 
 
