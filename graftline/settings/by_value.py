@@ -133,6 +133,7 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
         "bias": {"amplification": None},
         "retention": {"forgotten": None},
         "distance": {"a_distance": None},
+        "costs": {"worse": None},
         "effects": {
             "other_scores": "block",
             "slices": "block",
@@ -145,6 +146,7 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
             "target_domain": "block",
             "retention": "block",
             "distance": "block",
+            "costs": "block",
         },
         "approval_within_hours": None,
     },

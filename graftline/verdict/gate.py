@@ -7,11 +7,11 @@ from typing import Literal
 from pydantic import JsonValue
 
 from graftline.behaviour.findings import Behaviour
-from graftline.evaluation.bootstrap import Score
+from graftline.evaluation.bootstrap import Difference, Score
 from graftline.evaluation.comparison import Comparison
 from graftline.evaluation.groups import LEAST_GROUPS
 from graftline.evaluation.scoring import Scoring
-from graftline.verdict import behaviour_axes, distance_axis, domain_axes, score_axes
+from graftline.verdict import behaviour_axes, cost_axis, distance_axis, domain_axes, score_axes
 from graftline.verdict.axis import Axis
 from graftline.verdict.domain_axes import InTargetDomain
 from graftline.verdict.life import Allowance
@@ -43,6 +43,8 @@ class Evaluated:
     """How it takes changed inputs and treats groups, what it forgot, and how far its rows are from home."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Baselines that there is no comparison with, and why."""
+    costs: Mapping[str, Difference] | None = None
+    """What answers cost more than the champion's, by how they are chosen."""
     groups: int | None = None
     """How many groups the held-out rows are of, where rows of one group are not independent."""
     target: InTargetDomain | None = None
@@ -147,6 +149,7 @@ def _axes(
         behaviour_axes.bias(candidate.behaviour, policy),
         behaviour_axes.retention(candidate.behaviour, policy),
         *distance_axis.distance(candidate.behaviour, policy),
+        *cost_axis.costs(candidate.costs, policy, has_champion=isinstance(champion, Comparison)),
         _held_back("test rows", [*candidate.unfair, *_too_few(candidate.groups)], _well(candidate.groups)),
         _held_back("data version", [candidate.barred] if candidate.barred else [], "the data are as versioned"),
     ]

@@ -108,6 +108,14 @@ class DistanceLimits(Section):
     where a linear classifier cannot tell which rows are which, 2 where it always can."""
 
 
+class CostLimits(Section):
+    """What answers may cost. Empty: reported only."""
+
+    worse: Annotated[float, Field(ge=0)] | None = None
+    """By how much an answer may cost more on average than the champion's on the same rows, by evaluation.costs. It has
+    to be shown. Cheaper answers alone promote nothing."""
+
+
 class Effects(Section):
     """Which axes of the verdict block a promotion, and which only advise. Floors, the champion, the fairness of the
     held-out rows and the data's version always block."""
@@ -134,6 +142,8 @@ class Effects(Section):
     """No more of the source task was forgotten than the policy allows."""
     distance: Effect = "block"
     """The rows to learn from are no farther from home than the policy allows."""
+    costs: Effect = "block"
+    """Answers cost no more than the champion's by the policy's margin."""
 
 
 class Policy(Section):
@@ -175,6 +185,7 @@ class Policy(Section):
     bias: Bias = Bias()
     retention: RetentionLimits = RetentionLimits()
     distance: DistanceLimits = DistanceLimits()
+    costs: CostLimits = CostLimits()
     effects: Effects = Effects()
     approval_within_hours: Annotated[float, Field(gt=0, le=24 * 90)] | None = None
     """A candidate that would be promoted is held until a person approves, and stays held without an answer in so many

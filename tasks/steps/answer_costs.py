@@ -11,6 +11,7 @@ from graftline.settings.costs import cost_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from graftline.evaluation.bootstrap import Difference
     from graftline.evaluation.metrics import Floats
     from graftline.tasks.steps.held_out import Scorer
 
@@ -37,6 +38,15 @@ def answer_costs(
         compared = differences(candidate, champion, scores.targets, **asked)
         found["differences"] = {name: cast("JsonValue", one.as_json()) for name, one in compared.items()}
     return found
+
+
+def cost_differences(found: "Mapping[str, JsonValue] | None") -> "dict[str, Difference] | None":
+    """What the answers cost more than the champion's; None where nothing says it."""
+    from graftline.evaluation.bootstrap import Difference
+
+    if found is None or "differences" not in found:
+        return None
+    return {name: Difference(**one) for name, one in cast("dict[str, Numbers]", found["differences"]).items()}
 
 
 def costs_table(found: "Mapping[str, JsonValue]") -> Table:

@@ -18,6 +18,7 @@ from graftline.tasks.scratch import scratch_folder
 from graftline.tasks.serving.trial import Trial
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import Outcome
+from graftline.tasks.steps.answer_costs import cost_differences
 from graftline.tasks.steps.evaluate_model import SUMMARY, Evaluation
 from graftline.tasks.steps.held_out import split_changes
 from graftline.tasks.steps.register_model import Candidate
@@ -162,6 +163,7 @@ def judge(
             hostile=trial.hostile if trial else None,
             behaviour=evaluation.held_out.behaviour,
             left_out=evaluation.left_out,
+            costs=cost_differences(evaluation.costs),
             groups=evaluation.held_out.groups,
             target=_in_target_domain(evaluation),
         ),
