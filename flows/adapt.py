@@ -81,7 +81,7 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
         domain = target_domain(workspace, settings.data, data, target.rows if target else None)
         base = fetch_model(workspace, settings.base_model.uri)
         source = source_task(workspace, settings, base)
-        settings, choice = with_chosen_strategy(workspace, settings, data, base)
+        settings, choice = with_chosen_strategy(workspace, settings, data, base, domain)
         apart = distances(workspace, settings, data, base, source, domain)
         inputs = RunInputs(settings, policy, data, base, source, domain, target, note, choice)
         with tracked_run(workspace, inputs) as run:

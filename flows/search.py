@@ -33,7 +33,9 @@ from graftline.tasks.step_uses import noting_uses
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.mended_rows import mending_of
+from graftline.tasks.steps.pretraining import starting_base
 from graftline.tasks.steps.run_trial import run_trial
+from graftline.tasks.steps.target_domain import target_domain
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
 
@@ -82,8 +84,10 @@ def search(
         version = data_version(workspace, settings.data)
         name_run(f"{settings.registry.model} search {version.version[:6]}", settings.registry.model)
         data = validate_data(workspace, settings.data, version)
+        domain = target_domain(workspace, settings.data, data)
         base = fetch_model(workspace, settings.base_model.uri)
-        done = Search(settings, data, space, _trials(workspace, settings, data, base, space, trials, hours))
+        start = starting_base(workspace, settings.adaptation, data, base, domain)
+        done = Search(settings, data, space, _trials(workspace, settings, data, start, space, trials, hours))
         keep_search(workspace, done)
         page = write_page(workspace, done)
     found: Result = {**as_json(done), "page": str(page), "summary": _summary(done, page)}

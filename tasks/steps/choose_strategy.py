@@ -22,6 +22,8 @@ from graftline.tasks.step import step
 from graftline.tasks.step_folders import Outcome, produce
 from graftline.tasks.steps.adapting import base_on_rows, libraries_for
 from graftline.tasks.steps.fine_tune import LIBRARIES
+from graftline.tasks.steps.pretraining import starting_base
+from graftline.tasks.steps.target_domain import TargetDomain
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -45,15 +47,18 @@ class StrategyChoice:
 
 
 def with_chosen_strategy(
-    workspace: Workspace, settings: Settings, data: ValidatedData, base: BaseModel
+    workspace: Workspace, settings: Settings, data: ValidatedData, base: BaseModel, domain: TargetDomain | None = None
 ) -> tuple[Settings, StrategyChoice | None]:
     """The settings with the chosen strategy in the place of `auto`; as they are, and no choice, otherwise.
+
+    Where the base model's pre-training goes on, also on the texts of the target `domain`, it does so before.
 
     They are then those of a run that named it, so that it is recorded, and a repetition makes the same model.
     """
     if settings.adaptation.strategy != AUTO:
         return settings, None
-    choice = choose_strategy(workspace, settings, data, base)
+    start = starting_base(workspace, settings.adaptation, data, base, domain)
+    choice = choose_strategy(workspace, settings, data, start)
     passes = AdaptationSettings.model_fields["auto_passes"].default
     named = settings.adaptation.model_copy(update={"strategy": choice.strategy, "auto_passes": passes})
     return settings.model_copy(update={"adaptation": named}), choice

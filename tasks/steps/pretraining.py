@@ -107,6 +107,18 @@ def pretrained_base(
     return _record(folder, base)
 
 
+def starting_base(
+    workspace: Workspace,
+    settings: AdaptationSettings,
+    data: ValidatedData,
+    base: BaseModel,
+    domain: TargetDomain | None = None,
+) -> BaseModel:
+    """The base model that a training with these settings begins with. Raises: what `pretrained_base` raises."""
+    pretrained = pretrained_base(workspace, settings, data, base, domain)
+    return pretrained.model if pretrained else base
+
+
 def _build(folder: Path, settings: AdaptationSettings, texts: Sequence[str], base: BaseModel) -> None:
     from graftline.models.folders import keeps_adapters
     from graftline.models.language_models import load_language_model
