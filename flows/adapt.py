@@ -23,6 +23,7 @@ from graftline.tasks.data.in_use import data_in_use
 from graftline.tasks.patience import patient
 from graftline.tasks.readiness import require_all
 from graftline.tasks.registry.ownership import require_own_history
+from graftline.tasks.rows.labels_page import held_out_in_words
 from graftline.tasks.step import require_prefect, require_servers
 from graftline.tasks.step_uses import noting_uses
 from graftline.tasks.steps.baselines import baselines
@@ -83,7 +84,8 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
         source = source_task(workspace, settings, base)
         settings, choice = with_chosen_strategy(workspace, settings, data, base, domain)
         apart = distances(workspace, settings, data, base, source, domain)
-        inputs = RunInputs(settings, policy, data, base, source, domain, target, note, choice)
+        labels = held_out_in_words(workspace, settings, data, base)
+        inputs = RunInputs(settings, policy, data, base, source, domain, target, note, choice, labels)
         with tracked_run(workspace, inputs) as run:
             mending = mending_of(settings)
             checkpoint = fine_tune(workspace, settings.adaptation, data, base, run, mending, domain)

@@ -64,12 +64,7 @@ def produce(
     make the result; what they import counts with them. Large files may afterwards be shared with other folders, and
     not be written to.
     """
-    inputs: dict[str, JsonValue] = {
-        "step": step,
-        "depends_on": dict(depends_on),
-        "libraries": {name: importlib.metadata.version(name) for name in sorted(libraries)},
-        "code": code_sha256(*code),
-    }
+    inputs = _inputs(step, depends_on, code, libraries)
     key = json_sha256(inputs)[:32]
     parent = workspace.artifacts / step
     final, partial = parent / key, parent / f".{key}.partial"
@@ -91,6 +86,36 @@ def produce(
                 _send(state, step, key, final)
                 drop_unfinished(state, partial)
     return StepFolder(final, key, "ran")
+
+
+def finished(
+    workspace: Workspace,
+    step: str,
+    *,
+    depends_on: Mapping[str, JsonValue],
+    code: Sequence[str],
+    libraries: Sequence[str],
+) -> StepFolder | None:
+    """The folder that `produce` would reuse; None where it would have to make it."""
+    key = json_sha256(_inputs(step, depends_on, code, libraries))[:32]
+    final = workspace.artifacts / step / key
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(final.with_name(f".{key}.lock")):
+        if not _is_there(shared_state(), step, key, final):
+            return None
+    note_use(f"{step}/{key}")
+    return StepFolder(final, key, "reused")
+
+
+def _inputs(
+    step: str, depends_on: Mapping[str, JsonValue], code: Sequence[str], libraries: Sequence[str]
+) -> dict[str, JsonValue]:
+    return {
+        "step": step,
+        "depends_on": dict(depends_on),
+        "libraries": {name: importlib.metadata.version(name) for name in sorted(libraries)},
+        "code": code_sha256(*code),
+    }
 
 
 def _is_there(state: State | None, step: str, key: str, final: Path) -> bool:

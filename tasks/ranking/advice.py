@@ -44,7 +44,7 @@ def advise(
         *_beside_present(settings, data, scored, advised),
         *_faster(settings, data, scored, advised),
         *_depth(settings, data, advised),
-        check_in_words(checked, decided_by),
+        check_in_words(checked, decided_by, candidates=len(scored)),
     ]
     return Advice(advised, TASKS[data.task].scores.scoring.primary, decided_by, "; ".join(said))
 
@@ -55,14 +55,17 @@ def _most_trusted(checked: Mapping[ScoreName, Agreement]) -> ScoreName:
     return max(trusted, key=lambda name: (checked[name].low, name == "head"), default="head")
 
 
-def check_in_words(checked: Mapping[ScoreName, Agreement], name: ScoreName) -> str:
-    """What finished fine-tunings say of a score."""
+def check_in_words(checked: Mapping[ScoreName, Agreement], name: ScoreName, *, candidates: int) -> str:
+    """What finished fine-tunings say of a score by which so many `candidates` are ranked."""
     found = checked.get(name)
     if found is None or found.bases < FEWEST_BASES:
         bases = found.bases if found else 0
+        next_step = f"`graftline rank --verify {FEWEST_BASES}` does that"
+        if candidates < FEWEST_BASES:
+            next_step = f"name {FEWEST_BASES - candidates} more in base_models to ask"
         return (
-            f"whether that foretells a fine-tuning here is not known: {bases} of these base models were fine-tuned on"
-            f" these rows, expected {FEWEST_BASES}; `graftline rank --verify {FEWEST_BASES}` does that"
+            f"whether that foretells a fine-tuning here is not known: {bases} of these {candidates} base models were"
+            f" fine-tuned on these rows, expected {FEWEST_BASES}; {next_step}"
         )
     if found.tau is None or found.low is None or found.high is None:
         return f"{found.points} fine-tunings of {found.bases} base models came to the same, so nothing foretells them"

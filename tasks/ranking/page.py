@@ -37,7 +37,7 @@ def write_page(
         not_asked=[(SCORES[name], why) for name, why in left_out.items()],
         bases=[_base(one, advice, points, others) for one in scored],
         agreements=[_agreement(name, one) for name, one in checked.items() if points],
-        checked=f"{SCORES[advice.decided_by]}: {check_in_words(checked, advice.decided_by)}",
+        checked=f"{SCORES[advice.decided_by]}: {check_in_words(checked, advice.decided_by, candidates=len(scored))}",
         picture=cost_picture([_spot(one, advice, points) for one in scored], spelt(advice.score)),
     )
     path = workspace.reports / PAGE

@@ -15,6 +15,7 @@ from graftline.tasks.ranking.scores import SCORES, ScoredBase, ScoreName
 from graftline.tasks.step_folders import MANIFEST
 from graftline.tasks.steps.adapting import FASTEST
 from graftline.tasks.steps.fine_tune import STEP, SUMMARY, fine_tune
+from graftline.tasks.steps.mended_rows import mending_of
 from graftline.tasks.tracking.server import client, connect, experiments_with_runs_of, has_registry
 from graftline.tasks.workspace import Workspace
 from graftline.transfer.agreement import Agreement, agreement
@@ -78,7 +79,7 @@ def verify(
         say(f"verifying {order[place].uri}: {settings.adaptation.strategy}, {settings.adaptation.epochs} epochs")
         # The scores are about base models as they are locked.
         chosen = settings.adaptation.model_copy(update={PRETRAINING: 0})
-        fine_tune.fn(workspace, chosen, data, order[place].seen.base)
+        fine_tune.fn(workspace, chosen, data, order[place].seen.base, mending=mending_of(settings))
 
 
 def agreements(scored: Sequence[ScoredBase], points: Sequence[Point]) -> dict[ScoreName, Agreement]:

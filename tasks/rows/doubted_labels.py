@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
+
+from pydantic import JsonValue
 
 from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count
@@ -28,7 +30,7 @@ from graftline.tasks.data.accepted_rows import (
 )
 from graftline.tasks.progress import Wait
 from graftline.tasks.rows.standing_labels import LookedAt, input_digest
-from graftline.tasks.step_folders import produce
+from graftline.tasks.step_folders import StepFolder, finished, produce
 from graftline.tasks.steps.adapting import head_features
 from graftline.tasks.steps.baselines import frozen_head_settings
 from graftline.tasks.steps.fine_tune import LIBRARIES
@@ -96,7 +98,25 @@ def doubted_labels(
     workspace: Workspace, settings: Settings, data: ValidatedData, base: BaseModel, looked: LookedAt
 ) -> DoubtedLabels:
     """The doubts about the labels of all accepted rows, without those that a person let stand."""
-    found = _found(workspace, settings, data, base)
+    folder = produce(
+        workspace,
+        STEP,
+        **_made_of(settings, data, base),
+        build=lambda folder: _build(folder, workspace, settings, data, base),
+    )
+    return _record(folder, data, looked)
+
+
+def doubts_at_hand(
+    workspace: Workspace, settings: Settings, data: ValidatedData, base: BaseModel, looked: LookedAt
+) -> DoubtedLabels | None:
+    """The same, if somebody has looked for them in these rows with this base model; None otherwise."""
+    folder = finished(workspace, STEP, **_made_of(settings, data, base))
+    return None if folder is None else _record(folder, data, looked)
+
+
+def _record(folder: StepFolder, data: ValidatedData, looked: LookedAt) -> DoubtedLabels:
+    found = cast("dict[str, Any]", folder.read_json(FOUND))
     rows = labelled_rows(data)
     doubts = [
         Doubt(rows[one["place"]], one["likely"], one["given_probability"], one["likely_probability"])
@@ -151,24 +171,25 @@ def _clusters(data: ValidatedData, columns: dict[str, list[str]], digests: Seque
     return clusters_of(len(digests), [*sets.values(), *pairs])
 
 
-def _found(workspace: Workspace, settings: Settings, data: ValidatedData, base: BaseModel) -> dict[str, Any]:
-    frozen = frozen_head_settings(settings)
-    task = TASKS[data.task]
-    folder = produce(
-        workspace,
-        STEP,
-        depends_on={
+class _MadeOf(TypedDict):
+    depends_on: dict[str, JsonValue]
+    code: tuple[str, ...]
+    libraries: tuple[str, ...]
+
+
+def _made_of(settings: Settings, data: ValidatedData, base: BaseModel) -> _MadeOf:
+    frozen, task = frozen_head_settings(settings), TASKS[data.task]
+    return {
+        "depends_on": {
             "data": data.sha256,
             "twins": file_sha256(data.folder.path / TWINS),
             "base_model": base.digest,
             "settings": by_value(frozen, "adaptation", without=["threads", "feature_gigabytes"]),
             "threads": thread_count(frozen.threads),
         },
-        code=(__name__, "graftline.transfer.wrong_labels", *task.modules("outputs", "objective_for")),
-        libraries=(*LIBRARIES, "cleanlab", "scikit-learn", *READING_LIBRARIES[data.kind]),
-        build=lambda folder: _build(folder, workspace, settings, data, base),
-    )
-    return cast("dict[str, Any]", folder.read_json(FOUND))
+        "code": (__name__, "graftline.transfer.wrong_labels", *task.modules("outputs", "objective_for")),
+        "libraries": (*LIBRARIES, "cleanlab", "scikit-learn", *READING_LIBRARIES[data.kind]),
+    }
 
 
 def _build(folder: Path, workspace: Workspace, settings: Settings, data: ValidatedData, base: BaseModel) -> None:

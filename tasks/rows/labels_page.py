@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from graftline.files import write_atomically
 from graftline.pages.labels_page import DoubtShown, LabelsPage, render
+from graftline.settings import Settings
+from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import ValidatedData, raw_inputs, read_split
-from graftline.tasks.rows.doubted_labels import DoubtedLabels
-from graftline.tasks.rows.standing_labels import LookedAt
+from graftline.tasks.rows.doubted_labels import DoubtedLabels, doubts_at_hand
+from graftline.tasks.rows.standing_labels import LookedAt, looked_at
 from graftline.tasks.steps.report_examples import MOST_MEDIA_CHARACTERS, PageMedia
 from graftline.tasks.workspace import Workspace
 
@@ -42,6 +42,8 @@ class HeldOut:
 
 def held_out_of(found: DoubtedLabels, seed: int) -> HeldOut:
     """What the doubts say of the rows that are scored."""
+    import numpy as np
+
     from graftline.transfer.wrong_labels import share_of, wrong_share
 
     rows = [row for row in found.rows if row.side == "test"]
@@ -56,6 +58,14 @@ def held_out_of(found: DoubtedLabels, seed: int) -> HeldOut:
         found=found.planted_found,
     )
     return HeldOut(len(rows), int(doubted.sum()), share, wrong, found.looked)
+
+
+def held_out_in_words(workspace: Workspace, settings: Settings, data: ValidatedData, base: BaseModel) -> str | None:
+    """How many held-out labels are wrong, if `graftline labels list` has looked at these rows; None otherwise."""
+    if data.task == "regression":
+        return None
+    found = doubts_at_hand(workspace, settings, data, base, looked_at(workspace.root, settings.data.folder))
+    return None if found is None else estimate_in_words(held_out_of(found, settings.evaluation.seed))
 
 
 def estimate_in_words(held_out: HeldOut) -> str:

@@ -18,6 +18,7 @@ from graftline.compute.device import batch_on
 from graftline.compute.threads import thread_count, use_threads
 from graftline.data.media_files import DECODING_VERSION
 from graftline.data.splitting import Side
+from graftline.errors import SettingsError
 from graftline.evaluation.scoring import spelt
 from graftline.files import write_json
 from graftline.settings import Kind, Settings, Task
@@ -135,11 +136,17 @@ def adapt_base(
 
     The rows of a target `domain` are learned from in the way that the settings name. Checkpoints go to `folder`; who
     finds some there goes on from them. Beside it is written which stores hold the frozen part's output.
+    Raises: SettingsError where the settings ask for a mending that the caller does not know.
     """
     from graftline.training.domain.adaptation import TARGET, adapt
     from graftline.training.progress import Listener
     from graftline.training.strategies import Adaptation
 
+    if settings.fairness != "none" and mending is None:
+        raise SettingsError(
+            f"adaptation.fairness {settings.fairness}: `graftline adapt` and `rank --verify` learn from rows that are"
+            " mended so, and this does not; set it to none here"
+        )
     there = base_on_rows(workspace, settings, data, base, scratch=scratch, mending=mending)
     model, rows, outputs = there.model, there.rows, there.model.outputs
     if domain is not None:

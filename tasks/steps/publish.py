@@ -21,7 +21,7 @@ from graftline.evaluation.scoring import spelt
 from graftline.files import json_file, write_atomically, write_json
 from graftline.pages.alt_texts import alt_text, training_alt_text
 from graftline.pages.headline import IN_PLAIN_WORDS, headline
-from graftline.pages.report import BaselineRow, Link, Picture, RunReport, outcome_of, render_card, render_report
+from graftline.pages.report import BaselineRow, Link, Picture, RunReport, Table, outcome_of, render_card, render_report
 from graftline.pages.text import as_markdown
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.progress import in_prefect
@@ -172,6 +172,7 @@ def _report(workspace: Workspace, done: RunOutcome) -> RunReport:
             *choice_of(done.inputs),
             *tables_of(evaluation, candidate, decision.axes),
             *tables_of_training(checkpoint, task.scores.scoring),
+            *([Table("Wrong labels", done.inputs.labels.rstrip("."), (), ())] if done.inputs.labels else []),
         ],
         pictures=_drawn(evaluation, checkpoint, task.scores.scoring.loss),
         other=other[0],

@@ -16,6 +16,7 @@ from graftline.tasks.step import step
 from graftline.tasks.step_folders import StepFolder, produce
 from graftline.tasks.steps.apart import LIBRARIES, Others, keep_apart
 from graftline.tasks.steps.fine_tune import Checkpoint, fine_tune
+from graftline.tasks.steps.mended_rows import mending_of
 from graftline.tasks.steps.other_rows import other_rows
 from graftline.tasks.steps.target_domain import TargetDomain
 from graftline.tasks.steps.validate_data import CHECKING_LIBRARIES, validated
@@ -93,7 +94,7 @@ def plain_training(
     if rows is None or settings.adaptation.domain == "none":
         return None
     plain = settings.adaptation.model_copy(update={"domain": "none"})
-    return fine_tune.fn(workspace, plain, data, base, domain=domain)
+    return fine_tune.fn(workspace, plain, data, base, mending=mending_of(settings), domain=domain)
 
 
 def _validated(workspace: Workspace, settings: Settings, data: ValidatedData) -> ValidatedData:

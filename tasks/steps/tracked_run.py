@@ -86,6 +86,8 @@ class RunInputs:
     """Why a person started it; changes nothing."""
     choice: StrategyChoice | None = None
     """How the strategy of the settings came about, if they left it open; changes nothing either."""
+    labels: str | None = None
+    """What was found of the held-out labels, where somebody has looked; changes nothing."""
 
     def __post_init__(self) -> None:
         """Raises: SettingsError for costs of labels that the data have not, before anything learns."""

@@ -20,8 +20,10 @@ from graftline.flows.new_rows import Consent
 from graftline.settings import Settings, read_settings
 from graftline.tasks.base_models.locking import lock_model
 from graftline.tasks.rows.doubted_labels import LabelledRow, labelled_rows
+from graftline.tasks.rows.labels_page import held_out_in_words
 from graftline.tasks.rows.standing_labels import standing_file
 from graftline.tasks.steps.data_version import data_version
+from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
 from tests.support.tiny_media import write_tiny_image_model
@@ -84,6 +86,18 @@ def root(listed_once: Path, tmp_path: Path) -> Path:
 
 def settings_of(root: Path) -> Settings:
     return read_settings(root / "params.yaml")
+
+
+def test_a_run_tells_what_was_found_of_the_held_out_labels_once_somebody_has_looked(root: Path) -> None:
+    workspace, settings = Workspace(root), settings_of(root)
+    data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
+    base = fetch_model.fn(workspace, settings.base_model.uri)
+    said = held_out_in_words(workspace, settings, data, base)
+    assert said is not None
+    assert said.startswith(f"Of {data.split_rows['test']} held-out labels ")
+    assert said in listed(root)["summary"]
+    shutil.rmtree(root / "artifacts" / "doubted_labels")
+    assert held_out_in_words(workspace, settings, data, base) is None
 
 
 def listed(root: Path) -> dict[str, Any]:

@@ -160,14 +160,17 @@ def test_some_are_fine_tuned_to_see_what_the_scores_foretell_and_none_is_registe
 ) -> None:
     _, before = once
     assert before["fine_tunings"] == []
-    assert "0 of these base models were fine-tuned on these rows, expected 5" in before["advice"]
+    assert (
+        "of these 2 base models were fine-tuned on these rows, expected 5; name 3 more in base_models"
+        in before["advice"]
+    )
     heads = {model["uri"]: model["depths"][-1]["head"]["value"] for model in verified["models"]}
     tuned = {heads[one["uri"]] for one in verified["fine_tunings"]}
     assert {min(heads.values()), max(heads.values())} == tuned
     assert [one["strategy"] for one in verified["fine_tunings"]] == ["fine_tuning"] * 2
     assert {name: one["bases"] for name, one in verified["agreement"].items()} == dict.fromkeys(SCORES, 2)
     assert not any(one["means_something"] for one in verified["agreement"].values())
-    assert "2 of these base models were fine-tuned" in verified["advice"]
+    assert "2 of these 2 base models were fine-tuned" in verified["advice"]
     root = Path(verified["page"]).parents[1]
     assert not list((root / "artifacts").glob("register_model/*"))
     page = Path(verified["page"]).read_text()

@@ -15,7 +15,7 @@ from graftline.settings import Settings, parse_settings
 from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.data.files import DataVersion
-from graftline.tasks.ranking.advice import advise
+from graftline.tasks.ranking.advice import advise, check_in_words
 from graftline.tasks.ranking.features import SeenBase
 from graftline.tasks.ranking.points import Point, agreements
 from graftline.tasks.ranking.scores import DepthScores, ScoredBase, ScoreName
@@ -63,13 +63,22 @@ def unchecked() -> Mapping[ScoreName, Agreement]:
     return agreements([], [])
 
 
+def test_more_are_to_be_verified_only_where_so_many_are_ranked() -> None:
+    said = check_in_words({}, "head", candidates=7)
+    assert said.endswith(
+        "0 of these 7 base models were fine-tuned on these rows, expected 5; `graftline rank --verify 5` does that"
+    )
+
+
 def test_the_best_solved_head_is_advised_and_compared_with_the_present_one(
     settings: Settings, data: ValidatedData
 ) -> None:
     found = advise(settings, data, [scored("path:present", 120), scored("path:good", 180)], unchecked())
     assert found.advised.uri == "path:good"
     assert found.sentence.startswith("take path:good: best by solved head, validation rows (0.9000); shown better than")
-    assert "0 of these base models were fine-tuned on these rows, expected 5" in found.sentence
+    assert found.sentence.endswith(
+        "0 of these 2 base models were fine-tuned on these rows, expected 5; name 3 more in base_models to ask"
+    )
     alike = advise(settings, data, [scored("path:present", 178), scored("path:good", 180)], unchecked())
     assert "not shown better than path:present" in alike.sentence
 

@@ -116,6 +116,12 @@ def test_rows_with_nothing_to_mend_are_refused(
         mended(adapted.data, mending, rows)
 
 
+def test_whoever_trains_without_mending_refuses_what_asks_for_it(adapted: Line) -> None:
+    settings = asking(adapted, "reweigh", {"groups": ["source"]})
+    with pytest.raises(SettingsError, match=r"fairness reweigh: .* and this does not; set it to none here"):
+        fine_tune.fn(adapted.workspace, settings.adaptation, adapted.data, adapted.base)
+
+
 def test_a_training_that_mends_nothing_has_the_key_it_always_had(adapted: Line) -> None:
     again = fine_tune.fn(adapted.workspace, adapted.settings.adaptation, adapted.data, adapted.base, mending=None)
     assert (again.folder.outcome, again.mended) == ("reused", None)

