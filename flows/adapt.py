@@ -34,6 +34,7 @@ from graftline.tasks.steps.distances import distances
 from graftline.tasks.steps.evaluate_model import evaluate_model
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.fine_tune import fine_tune
+from graftline.tasks.steps.foresee import foresee
 from graftline.tasks.steps.mended_rows import mending_of
 from graftline.tasks.steps.outcome import RunOutcome
 from graftline.tasks.steps.publish import bound_pages, publish
@@ -87,6 +88,7 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
         labels = held_out_in_words(workspace, settings, data, base)
         inputs = RunInputs(settings, policy, data, base, source, domain, target, note, choice, labels)
         with tracked_run(workspace, inputs) as run:
+            foreseen = foresee(workspace, settings, policy.baselines, data, base, run)
             mending = mending_of(settings)
             checkpoint = fine_tune(workspace, settings.adaptation, data, base, run, mending, domain)
             plain = plain_training(workspace, settings, data, base, target, domain)
@@ -96,7 +98,7 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
             beside = source, apart, target, plain
             evaluation = evaluate_model(workspace, settings, data, checkpoint, rivals, champion, *beside)
             candidate = register_model(workspace, settings.registry.model, run, data, checkpoint, evaluation, question)
-            outcome = partial(RunOutcome, inputs, run, checkpoint, rivals, evaluation, candidate)
+            outcome = partial(RunOutcome, inputs, run, checkpoint, rivals, evaluation, candidate, foreseen=foreseen)
             decision = decide(workspace, policy, candidate, evaluation, bound_pages(workspace, outcome))
             done = outcome(decision)
             report = publish(workspace, done)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from graftline.answers.tasks import TASKS
 from graftline.settings import Settings, Task
-from graftline.tasks.data.accepted_rows import GROUP, ValidatedData, read_split
+from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.ranking.features import Depth, SeenBase
+from graftline.tasks.steps.solved_head import answers_of_solved_head, groups_of, resampling
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,17 +77,8 @@ def difference(
     scores, targets = TASKS[data.task].scores, seen.targets["validation"].numpy()
     primary = scores.scoring.primary
     return differences(
-        one.predictions, other.predictions, targets, **_resampling(settings, data, targets)
+        one.predictions, other.predictions, targets, **resampling(settings, data, targets)
     )[primary]  # fmt: skip
-
-
-def groups_of(settings: Settings, data: ValidatedData, split: str) -> "Integers | None":
-    """The groups of the rows as numbers, if the data have groups."""
-    if settings.data.group is None:
-        return None
-    import numpy as np
-
-    return np.unique(read_split(data, split, [GROUP])[GROUP], return_inverse=True)[1]
 
 
 def _scores(
@@ -94,47 +86,12 @@ def _scores(
 ) -> DepthScores:
     from graftline.evaluation.bootstrap import scores
 
-    predictions = _of_solved_head(settings, data, seen, depth)
+    predictions = answers_of_solved_head(settings, data, seen.outputs, depth.vectors, seen.learned)
     targets = seen.targets["validation"].numpy()
-    found = scores(predictions, targets, **_resampling(settings, data, targets))
+    found = scores(predictions, targets, **resampling(settings, data, targets))
     features, columns = depth.vectors["train"].numpy(), seen.learned["train"].numpy()
     others = _OF_TASK[data.task](features, columns, len(seen.outputs.labels), groups)
     return DepthScores(depth.name, depth.block, found[TASKS[data.task].scores.scoring.primary], others, predictions)
-
-
-def _resampling(settings: Settings, data: ValidatedData, targets: "NDArray[Any]") -> dict[str, Any]:
-    """How the task's scores are made and resampled, as the evaluation of a run does it."""
-    scores, evaluation = TASKS[data.task].scores, settings.evaluation
-    return {
-        "of": scores.metrics,
-        "resamples": evaluation.bootstrap,
-        "seed": evaluation.seed,
-        "strata": scores.strata(targets),
-        "groups": groups_of(settings, data, "validation"),
-    }
-
-
-def _of_solved_head(settings: Settings, data: ValidatedData, seen: SeenBase, depth: Depth) -> "Floats":
-    """Its answers for the validation rows: the head that `feature_extraction` solves, from the training rows alone."""
-    from graftline.training.linear_head import solve_head
-
-    task, chosen = TASKS[data.task], settings.adaptation
-    objective = task.objective_for(
-        seen.outputs,
-        seen.learned["train"],
-        balanced=chosen.class_weights == "balanced",
-        adjusted=chosen.class_weights == "logit_adjusted",
-        label_smoothing=chosen.label_smoothing,
-    )
-    solved = solve_head(
-        depth.vectors["train"],
-        seen.learned["train"],
-        validation=(depth.vectors["validation"], seen.learned["validation"]),
-        outputs=seen.outputs.width,
-        objective=objective,
-        penalty=chosen.head_penalty or None,
-    )
-    return task.outputs.answers(seen.outputs, solved.validation_outputs).numpy()
 
 
 def _single_label(

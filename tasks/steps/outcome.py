@@ -10,6 +10,7 @@ from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.register_model import Candidate
 from graftline.tasks.steps.tracked_run import RunInputs
 from graftline.tasks.tracking.server import TrackedRun
+from graftline.transfer.foresight import Foreseen
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class RunOutcome:
     evaluation: Evaluation
     candidate: Candidate
     decision: Decision
+    foreseen: tuple[Foreseen, ...] = ()
+    """What was expected before the training."""
 
     @property
     def steps(self) -> dict[str, Outcome]:

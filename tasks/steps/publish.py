@@ -33,7 +33,7 @@ from graftline.tasks.steps.evaluate_model import PREDICTIONS, Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.outcome import RunOutcome
 from graftline.tasks.steps.report_examples import example_rows
-from graftline.tasks.steps.report_tables import choice_of, tables_of, tables_of_training
+from graftline.tasks.steps.report_tables import choice_of, tables_of, tables_of_foresight, tables_of_training
 from graftline.tasks.steps.tracked_run import log_results
 from graftline.tasks.tracking.pages import FOR_TRAINING, describe_model, describe_version, note_run, title_run
 from graftline.tasks.tracking.provenance import NO_COMMIT
@@ -170,6 +170,7 @@ def _report(workspace: Workspace, done: RunOutcome) -> RunReport:
         slices=held_out.slices,
         tables=[
             *choice_of(done.inputs),
+            *tables_of_foresight(done.foreseen, evaluation),
             *tables_of(evaluation, candidate, decision.axes),
             *tables_of_training(checkpoint, task.scores.scoring),
             *([Table("Wrong labels", done.inputs.labels.rstrip("."), (), ())] if done.inputs.labels else []),

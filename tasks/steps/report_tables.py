@@ -19,6 +19,7 @@ from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.register_model import Candidate
 from graftline.tasks.steps.tracked_run import RunInputs
 from graftline.transfer.distances import MEASURES, Distance
+from graftline.transfer.foresight import Foreseen, came_true, standing_of
 from graftline.transfer.pairs import Pair
 from graftline.verdict.axis import Axis, against_the_champion
 from graftline.verdict.behaviour_axes import REFUSED
@@ -44,6 +45,26 @@ def tables_of(evaluation: Evaluation, candidate: Candidate, axes: Sequence[Axis]
     if behaviour.left_out:
         tables.append(Table("Asked for and not there", "; ".join(behaviour.left_out), (), ()))
     return [*tables, *([_as_a_server(candidate.trial)] if candidate.trial else [])]
+
+
+def tables_of_foresight(foreseen: Sequence[Foreseen], evaluation: Evaluation) -> list[Table]:
+    """What was expected before the training beside what came of it."""
+    primary = TASKS[evaluation.task].scores.scoring.primary
+    compared = [(one, evaluation.baselines[one.rival]) for one in foreseen if one.rival in evaluation.baselines]
+    if not compared:
+        return []
+    lead = (
+        "expected before the training: by how much a head on the untouched base model led on the validation rows; came:"
+        " by how much the adapted model leads on the held-out rows; open where the interval includes zero"
+    )
+    rows = [_came(one, rival.differences[primary]) for one, rival in compared]
+    return [Table("Foreseen, and what came", lead, ("beside", "expected", "came", "foresight"), rows)]
+
+
+def _came(one: Foreseen, lead: Difference) -> tuple[str, ...]:
+    came = standing_of(lead)
+    word = {True: "as foreseen", False: "not as foreseen", None: "open"}[came_true(one.expected, came)]
+    return (one.against, f"{one.expected}: {_gain(one.lead)}", f"{came}: {_gain(lead)}", word)
 
 
 def tables_of_training(checkpoint: Checkpoint, scoring: Scoring) -> list[Table]:

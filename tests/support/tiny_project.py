@@ -29,6 +29,7 @@ from graftline.tasks.steps.distances import distances
 from graftline.tasks.steps.evaluate_model import Evaluation, evaluate_model
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.fine_tune import Checkpoint, fine_tune
+from graftline.tasks.steps.foresee import foresee
 from graftline.tasks.steps.mended_rows import mending_of
 from graftline.tasks.steps.outcome import RunOutcome
 from graftline.tasks.steps.publish import bound_pages, publish
@@ -94,6 +95,7 @@ def run_line(root: Path, assignments: list[str] | None = None) -> Line:
     apart = distances.fn(workspace, settings, data, base, source, domain)
     inputs = RunInputs(settings, policy, data, base, source, domain, target)
     with tracked_run(workspace, inputs) as run:
+        foreseen = foresee.fn(workspace, settings, policy.baselines, data, base, run)
         mending = mending_of(settings)
         checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run, mending, domain)
         plain = plain_training(workspace, settings, data, base, target, domain)
@@ -103,7 +105,7 @@ def run_line(root: Path, assignments: list[str] | None = None) -> Line:
         beside = source, apart, target, plain
         evaluation = evaluate_model.fn(workspace, settings, data, checkpoint, rivals, champion, *beside)
         candidate = register_model.fn(workspace, settings.registry.model, run, data, checkpoint, evaluation, question)
-        outcome = partial(RunOutcome, inputs, run, checkpoint, rivals, evaluation, candidate)
+        outcome = partial(RunOutcome, inputs, run, checkpoint, rivals, evaluation, candidate, foreseen=foreseen)
         decision = decide.fn(workspace, policy, candidate, evaluation, bound_pages(workspace, outcome))
         done = outcome(decision)
         report = publish.fn(workspace, done)
