@@ -72,6 +72,7 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
     beginning = beginning_of_run(workspace, settings)
     policy = read_policy(workspace.policy)
     policy.require_fit(settings.data.task, TASKS[settings.data.task].scores.scoring)
+    policy.require_target(settings.data.target_names)
     patience = patient(settings.registry.wait_for_servers)
     noted = noting_uses(workspace, settings.registry.model)
     with show_progress(), patience, noted as ended_with, ExitStack() as reading:

@@ -133,7 +133,7 @@ def _shown(record: Record) -> JsonValue:
     """A record for a reader, who has no use for what its look packed of each row."""
     plain: dict[str, JsonValue] = asdict(record)
     if record.look:
-        plain["look"] = {name: value for name, value in asdict(record.look).items() if name not in PACKED}
+        plain["look"] = {name: value for name, value in record.look.plain().items() if name not in PACKED}
     return plain
 
 

@@ -148,7 +148,7 @@ def _look(root: Path, settings: Settings) -> _Look:
     workspace = Workspace(root)
     with data_in_use(workspace):
         version = whole_version(workspace, settings.data)
-        data = validate_data.fn(workspace, settings.data, version)
+        data = validate_data.fn(workspace, settings.data, version).alone
         base = fetch_model.fn(workspace, settings.base_model.uri)
         found = doubted_labels(workspace, settings, data, base, looked_at(root, settings.data.folder))
     return _Look(workspace, version, data, found)

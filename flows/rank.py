@@ -41,7 +41,7 @@ def rank(root: Path, settings: Settings, *, verified: int = 0, say: Callable[[st
     """
     workspace, uris = Workspace(root), _named(settings)
     with noting_uses(workspace, settings.registry.model), data_in_use(workspace):
-        data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
+        data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data)).alone
         scored = [_scored(workspace, settings, data, uri, say) for uri in uris]
         if verified:
             verify(workspace, settings, data, scored, verified, say=say)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from graftline.answers.tasks import TASKS
+from graftline.answers.tasks import TASKS, targets_in
 from graftline.errors import DataRefusedError, GraftlineError, ServerAwayError
 from graftline.settings import Settings
 from graftline.settings.adaptation import AUTO
@@ -87,6 +87,7 @@ def _finding(what: str, look: Callable[[], str]) -> Finding:
 def _policy(workspace: Workspace, settings: Settings) -> str:
     policy = read_policy(workspace.policy)
     policy.require_fit(settings.data.task, TASKS[settings.data.task].scores.scoring)
+    policy.require_target(settings.data.target_names)
     return (
         "of the project" if workspace.policy.is_file() else "the default one; `graftline settings policy` explains it"
     )
@@ -96,7 +97,7 @@ def _data(workspace: Workspace, settings: Settings, seen: list[Findings]) -> str
     version = data_version.fn(workspace, settings.data)
     findings = Findings()
     folder = workspace.root / settings.data.folder
-    targets, cache = TASKS[settings.data.task].targets, objects_folder(workspace.root)
+    targets, cache = targets_in(settings.data), objects_folder(workspace.root)
     with waiting("looking at the data"):
         for findings in look_into(version.table, folder, settings.data, targets, cache=cache):  # noqa: B007 - newest
             pass

@@ -147,6 +147,7 @@ def _missing_in_table(table: Path, settings: Settings) -> Iterator[Missing]:
     named = [
         *((f"data.{role}", column) for role, column in roles.items()),
         *(("data.slices", name) for name in data.slices),
+        *(("data.targets", target.name) for target in data.further),
     ]
     for setting, column in named:
         if column and column not in header:

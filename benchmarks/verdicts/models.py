@@ -154,11 +154,16 @@ def judge(
 ) -> Verdict:
     """The gate's verdict, beside what labelled rows of a target domain say."""
     champion, majority = seen
+    candidate = candidate_in(champion, target=target)
+    return decide(candidate, champion, baselines={"majority": majority}, policy=policy, allowed=allowed)
+
+
+def candidate_in(champion: Comparison, *, target: InTargetDomain | None = None) -> Evaluated:
+    """The candidate of a comparison with the champion."""
     values = {name: champion.scores[name].value + champion.differences[name].value for name in champion.scores}
     scores = {name: Score(value, value, value) for name, value in values.items()}
     groups = champion.gains.grouped.groups if champion.gains.grouped else None
-    candidate = Evaluated(SCORES.scoring, scores, groups=groups, target=target)
-    return decide(candidate, champion, baselines={"majority": majority}, policy=policy, allowed=allowed)
+    return Evaluated(SCORES.scoring, scores, groups=groups, target=target)
 
 
 def compare_all(rows: Rows, candidate: Floats, champion: Floats) -> list[tuple[Comparison, Comparison]]:

@@ -100,15 +100,19 @@ class Models:
 class Spending:
     """What `allowance` says where every look saw all rows, look by look instead of from the beginning."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, *, among: int = 1) -> None:
+        """For one of so many targets that share the chance to err."""
+        self._among = among
         units = len(rows.targets) if rows.judged_groups is None else len(np.unique(rows.judged_groups))
         self._life, self._seen, self._rows = Life(), np.empty((0, units)), rows
 
     def allowance(self, candidate: Floats, champion: Floats, policy: Policy) -> Allowance:
         looks = len(self._seen)
-        free = room(looks, chance=policy.false_promotions, planned=policy.planned_looks)
+        free = room(looks, chance=policy.false_promotions / self._among, planned=policy.planned_looks)
         level = self._life.level(self._seen @ _unit(self._rows, candidate, champion), free)
-        return Allowance(min(policy.significance, 2 * level), spent_share(looks, policy.planned_looks), looks)
+        return Allowance(
+            min(policy.significance / self._among, 2 * level), spent_share(looks, policy.planned_looks), looks
+        )
 
     def add(self, candidate: Floats, champion: Floats, allowed: Allowance) -> None:
         unit = _unit(self._rows, candidate, champion)

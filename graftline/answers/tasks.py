@@ -1,7 +1,7 @@
 """The list of all tasks of prediction. A new one is a module of its name in each room, and its entry here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 
 import graftline.data.multi_label
 import graftline.data.regression
@@ -22,7 +22,7 @@ from graftline.data.target_kind import TargetKind
 from graftline.evaluation.task_scores import TaskScores
 from graftline.models.output_kind import OutputKind
 from graftline.pages.answers_shown import AnswersShown
-from graftline.settings import Task
+from graftline.settings import DataSettings, Task
 from graftline.training.objective import ObjectiveFor
 
 
@@ -75,3 +75,9 @@ TASKS: Mapping[Task, PredictionTask] = {
         graftline.pages.regression.SHOWN,
     ),
 }
+
+
+def targets_in(settings: DataSettings) -> TargetKind:
+    """What is expected of the targets of data with these settings."""
+    further = {target.name: TASKS[target.task].targets for target in settings.further}
+    return replace(TASKS[settings.task].targets, further=further)

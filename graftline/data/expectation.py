@@ -28,6 +28,8 @@ class Expectation:
     """The class's further arguments."""
     source: str | None = None
     """Where a team wrote it; None for what is expected of every table."""
+    target: str | None = None
+    """The target beside the first one whose classes or numbers it looks at."""
 
     @property
     def columns(self) -> tuple[str, ...]:

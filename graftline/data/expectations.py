@@ -1,11 +1,14 @@
 """The expectations of the data, as data: the suite follows from the settings, and Great Expectations decides it."""
 
+from dataclasses import replace
+
 from graftline.data.domains import columns_of_domain
 from graftline.data.expectation import BETWEEN, IN_SET, NOT_NULL, NULL, Asset, Expectation, of_row
-from graftline.data.row_facts import named_columns
+from graftline.data.row_facts import FURTHER, further_role, named_columns
 from graftline.data.row_names import printable
 from graftline.data.tables import NAME_TYPES, NAME_TYPES_IN_WORDS, TEXT_TYPES
 from graftline.data.target_kind import TargetKind
+from graftline.data.team_columns import fit_name
 from graftline.settings import DataSettings
 from graftline.wording import shown
 
@@ -20,6 +23,7 @@ def expectations_for(settings: DataSettings, targets: TargetKind) -> tuple[Expec
         *_of_targets(settings, targets, "classes"),
         *_of_the_set(settings),
         *_of_targets(settings, targets, "set"),
+        *(one for name in targets.further for one in of_further_target(name, settings, targets)),
     )
 
 
@@ -27,6 +31,7 @@ def _of_the_header(settings: DataSettings, targets: TargetKind) -> list[Expectat
     # Data sets on model hubs hold a file's content in the table.
     held = "text" if settings.kind == "text" else "text, the path of each file: write contents to files"
     types_of = {"input": (TEXT_TYPES, held), "target": (targets.column_types, targets.column_holds)}
+    types_of |= {further_role(name): (kind.column_types, kind.column_holds) for name, kind in targets.further.items()}
     expectations = []
     for role, column in (named_columns(settings, targets) | columns_of_domain(settings)).items():
         types, kind = types_of.get(role, (NAME_TYPES, NAME_TYPES_IN_WORDS))
@@ -36,7 +41,7 @@ def _of_the_header(settings: DataSettings, targets: TargetKind) -> list[Expectat
                 "header",
                 "set",
                 "ExpectColumnToExist",
-                f"the table has the column {shown(column)} that data.{role} names",
+                f"the table has the column {shown(column)} that data.{_setting_of(role)} names",
                 printable(column),
             ),
             Expectation(
@@ -52,13 +57,19 @@ def _of_the_header(settings: DataSettings, targets: TargetKind) -> list[Expectat
     return expectations
 
 
+def _setting_of(role: str) -> str:
+    return "targets" if role.startswith(FURTHER) else role
+
+
 def _of_the_rows(settings: DataSettings, targets: TargetKind) -> list[Expectation]:
     roles = list(named_columns(settings, targets))
     inputs = {"text": _of_texts, "image": _of_images, "audio": _of_sounds}[settings.kind](settings)
     return [
         Expectation("row_readable", "lines", "row", NULL, "every row can be read", "fault"),
         *(of_row(f"{role}_present", role, NOT_NULL, f"no {role} is missing{_said_instead(role, settings)}")
-          for role in roles if role[:6] != "slice."),
+          for role in roles if not _may_be_empty(role, targets)),
+        *([of_row("some_target_present", "targets.missing", NULL, "no row lacks every target")]
+          if targets.further else []),
         *inputs,
         *(of_row(f"{role}_clean", f"{role}.unclean", NULL,
                f"every {role} is valid Unicode without control characters or direction overrides") for role in roles),
@@ -67,6 +78,10 @@ def _of_the_rows(settings: DataSettings, targets: TargetKind) -> list[Expectatio
         *([of_row("no_conflict", "conflict", NULL, "no input stands there twice with different labels")]
           if targets.may_conflict else []),
     ]  # fmt: skip
+
+
+def _may_be_empty(role: str, targets: TargetKind) -> bool:
+    return role[:6] == "slice." or role.startswith(FURTHER) or (role == "target" and bool(targets.further))
 
 
 def _said_instead(role: str, settings: DataSettings) -> str:
@@ -122,3 +137,18 @@ def _of_the_set(settings: DataSettings) -> list[Expectation]:
 
 def _of_targets(settings: DataSettings, targets: TargetKind, asset: Asset) -> list[Expectation]:
     return [expectation for expectation in targets.expected(settings) if expectation.asset == asset]
+
+
+def of_further_target(name: str, settings: DataSettings, targets: TargetKind) -> list[Expectation]:
+    """What is expected of a target beside the first one, as of that, under names and columns of its own.
+
+    Those of its classes and of the set look at tables of this target alone.
+    """
+    own = []
+    for one in targets.further[name].expected(settings.of_target(name)):
+        named = replace(one, name=f"{fit_name(name)}_{one.name}", meaning=f"{shown(name)}: {one.meaning}")
+        if one.asset == "rows":
+            own.append(replace(named, column=(one.column or "").replace("target", further_role(name), 1)))
+        else:
+            own.append(replace(named, target=name))
+    return own

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -19,6 +19,9 @@ from graftline.settings import DataSettings
 UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202d\u202e\ud800-\udfff\ufffd\ufffe\uffff]|\r(?!\n)")
 # In Pillow's words.
 WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
+
+# In front of the name of a target beside the first one.
+FURTHER = "further."
 
 Fact = str | int | float | None
 
@@ -42,7 +45,13 @@ def named_columns(settings: DataSettings, targets: TargetKind) -> dict[str, str]
     columns = {"input": settings.input} if targets.absent else {"input": settings.input, "target": settings.target}
     columns |= {"id": settings.id} if settings.id else {}
     columns |= {"group": settings.group} if settings.group else {}
-    return columns | {f"slice.{name}": name for name in settings.slices}
+    columns |= {f"slice.{name}": name for name in settings.slices}
+    return columns | {further_role(name): name for name in targets.further}
+
+
+def further_role(name: str) -> str:
+    """What a column is for that is learned beside the first target."""
+    return f"{FURTHER}{name}"
 
 
 def row_facts(
@@ -70,22 +79,53 @@ def row_facts(
     columns |= {f"{role}.unclean": [_unclean(text) for text in texts] for role, texts in parts.items()}
     columns["id"] = [_safe(name) for name in ids]
     columns["line"] = [row.line for row in readable]
-    given = parts.get("target", [None] * len(readable))
-    written = [None if text is None else targets.canonical(text, settings) for text in given]
-    columns["target"] = [_safe(text) for text in written]
-    columns["target.malformed"] = [text and targets.malformed(text, settings) for text in given]
-    columns["target.unknown"] = [None if text is None else _safe(targets.unknown(text, settings)) for text in written]
     columns |= inputs.columns
-    fit = [
-        index
-        for index in inputs.comparable
-        if written[index] is not None
-        and columns["target.malformed"][index] is None
-        and columns["target.unknown"][index] is None
-    ]
-    conflicts = _conflicts(fit, inputs.contents, written, readable) if targets.may_conflict else {}
+    conflicts: dict[int, str] = {}
+    for role, kind, own in targets_of(settings, targets):
+        given = parts.get(role, [None] * len(readable))
+        written = [None if text is None else kind.canonical(text, own) for text in given]
+        columns |= _target_facts(role, kind, own, given, written)
+        fit = [
+            index
+            for index in inputs.comparable
+            if written[index] is not None
+            and columns[f"{role}.malformed"][index] is None
+            and columns[f"{role}.unknown"][index] is None
+        ]
+        found = _conflicts(fit, inputs.contents, written, readable) if kind.may_conflict else {}
+        conflicts = {**found, **conflicts}
     columns["conflict"] = [conflicts.get(index) for index in range(len(readable))]
+    if targets.further:
+        columns["targets.missing"] = _without_any(columns, settings)
     return RowFacts(readable, list(ids), splits, columns, inputs.contents, inputs.hashes)
+
+
+def targets_of(settings: DataSettings, targets: TargetKind) -> Iterator[tuple[str, TargetKind, DataSettings]]:
+    """What each target's column is for, its kind, and the settings as if it were the only one; the first one first."""
+    yield "target", targets, settings
+    for name, kind in targets.further.items():
+        yield further_role(name), kind, settings.of_target(name)
+
+
+def _target_facts(
+    role: str,
+    kind: TargetKind,
+    settings: DataSettings,
+    texts: Sequence[str | None],
+    written: Sequence[str | None],
+) -> dict[str, list[Fact]]:
+    return {
+        role: [_safe(text) for text in written],
+        f"{role}.malformed": [text and kind.malformed(text, settings) for text in texts],
+        f"{role}.unknown": [None if text is None else _safe(kind.unknown(text, settings)) for text in written],
+    }
+
+
+def _without_any(columns: Mapping[str, Sequence[Fact]], settings: DataSettings) -> list[Fact]:
+    """Of each row that lacks every target what it lacks."""
+    roles = {"target": settings.target, **{further_role(target.name): target.name for target in settings.further}}
+    said = f"none of {', '.join(map(printable, roles.values()))} is there"
+    return [None if any(row) else said for row in zip(*(columns[role] for role in roles), strict=True)]
 
 
 def _splits(sides: Sequence[Split | None], groups: Sequence[str], settings: DataSettings) -> list[Split]:

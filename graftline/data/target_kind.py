@@ -1,7 +1,7 @@
 """One kind of target: how it is read, and what is expected of it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from graftline.data.expectation import Expectation
 from graftline.data.splitting import Side
@@ -67,6 +67,8 @@ class TargetKind:
     """Whether the name of a class folder can be such a target."""
     absent: bool = False
     """Whether the rows have none: no column is read, and the names of folders say nothing."""
+    further: "Mapping[str, TargetKind]" = field(default_factory=dict)
+    """The kinds of the targets beside this one, by their columns."""
 
     def unknown(self, target: str, settings: DataSettings) -> str | None:
         """The first label that is none of those declared, or None."""

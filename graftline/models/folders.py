@@ -16,7 +16,7 @@ from graftline.errors import BaseModelRefusedError
 from graftline.files import write_json
 from graftline.models.classifier import Classifier
 from graftline.models.family import Family, HeadKind
-from graftline.models.outputs import Outputs
+from graftline.models.outputs import Outputs, outputs_of
 from graftline.models.parts import has_lora
 from graftline.models.preprocessing import Preprocessor, Reading
 from graftline.models.transformers_backbones import read_config
@@ -81,7 +81,7 @@ def save_classifier(model: Classifier, preprocessor: Preprocessor, folder: Path,
     preprocessor.save(folder)
     save_file({name: tensor.contiguous() for name, tensor in model.head.state_dict().items()}, folder / HEAD)
     description = {
-        "outputs": asdict(model.outputs),
+        "outputs": model.outputs.as_json(),
         "pooling": model.pooling,
         "head": model.head_kind,
         "reading": asdict(preprocessor.reading),
@@ -125,7 +125,7 @@ def load_classifier(folder: Path) -> Classifier:
         family.load(folder),
         family,
         pooling=description["pooling"],
-        outputs=_outputs(description["outputs"]),
+        outputs=outputs_of(description["outputs"]),
         head=description["head"],
     )
     if description["lora"]:
@@ -174,10 +174,6 @@ def _families(kind: Kind) -> tuple[Family, ...]:
     from graftline.models.whisper_models import WHISPER
 
     return (WHISPER, SPEECH)
-
-
-def _outputs(written: dict[str, Any]) -> Outputs:
-    return Outputs(**written | {"labels": tuple(written["labels"])})
 
 
 def _description(folder: Path) -> dict[str, Any]:

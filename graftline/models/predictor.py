@@ -1,5 +1,6 @@
 """Predicting with an adapted model: the same code in evaluation and inside of the registered model."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from graftline.compute.openvino_runtime import Network, compiled
 from graftline.compute.precision import Precision, autocast
 from graftline.models.folders import load_classifier, load_preprocessor
 from graftline.models.output_kind import OutputKind, Predictions
+from graftline.models.outputs import column_of, parts_of
 from graftline.models.preprocessing import Encoded, Raw
 from graftline.settings import Task
 from graftline.settings.adaptation import Runtime
@@ -28,6 +30,10 @@ class Features:
     """In front of its head: (inputs, width)."""
     outputs: Tensor
     """Behind its head, before the temperature: (inputs, outputs)."""
+
+    def at(self, places: Sequence[int]) -> "Features":
+        """Those of some of the inputs."""
+        return Features(self.vectors[list(places)], self.outputs[list(places)])
 
 
 class Predictor:
@@ -66,14 +72,25 @@ class Predictor:
         self._network: Network | None = None
         self.kind = self._preprocessor.reading.kind
         self.outputs = self._model.outputs
-        self._outputs_kind = kinds[self.outputs.task]
+        self._kinds = kinds
+        self._columns = slice(0, self.outputs.width)
+
+    def of_target(self, name: str | None) -> "Predictor":
+        """The same model as if this target, None for the first one, were its only one."""
+        (part,) = (part for part in parts_of(self._model.outputs) if part.name == name)
+        one = copy.copy(self)
+        one.outputs, one._columns = part.outputs, part.columns
+        return one
 
     def predict(self, raws: Sequence[Raw]) -> Predictions:
-        """Probability of each label for each input: (inputs, labels); of a regression the numbers: (inputs, 1)."""
+        """Probability of each label for each input: (inputs, labels); of a regression the numbers: (inputs, 1).
+
+        Of several targets the same of each, beside one another.
+        """
         outputs = torch.zeros(len(raws), self.outputs.width)
         with torch.inference_mode():
             for batch, vectors in self._vectors(raws):
-                outputs[batch] = self._model.head(vectors).cpu()
+                outputs[batch] = self._head(vectors)
         return self.answers(outputs)
 
     def features(self, raws: Sequence[Raw], passed: Callable[[int, int], None] = lambda _, __: None) -> Features:
@@ -83,19 +100,31 @@ class Predictor:
         outputs = torch.zeros(len(raws), self.outputs.width)
         with torch.inference_mode():
             for batch, some in self._vectors(raws):
-                vectors[batch], outputs[batch] = some.cpu(), self._model.head(some).cpu()
+                vectors[batch], outputs[batch] = some.cpu(), self._head(some)
                 done += len(batch)
                 passed(done, len(raws))
         return Features(vectors, outputs)
 
     def answers(self, outputs: Tensor) -> Predictions:
         """The answers of `predict` where the head gave these outputs (inputs, outputs)."""
-        answered: Predictions = self._outputs_kind.answers(self.outputs, outputs).numpy()
-        return answered
+        answered = [
+            self._kinds[part.outputs.task].answers(part.outputs, outputs[:, part.columns])
+            for part in parts_of(self.outputs)
+        ]
+        predictions: Predictions = torch.cat(answered, dim=1).numpy()
+        return predictions
 
     def columns(self, predictions: Predictions) -> dict[str, list[Any]]:
         """The answers of a registered model to these predictions, by the names of its columns."""
-        return self._outputs_kind.answered(predictions, self.outputs.labels)
+        found: dict[str, list[Any]] = {}
+        for part in parts_of(self.outputs):
+            answered = self._kinds[part.outputs.task].answered(predictions[:, part.columns], part.outputs.labels)
+            found |= {column_of(part.name, name): values for name, values in answered.items()}
+        return found
+
+    def _head(self, vectors: Tensor) -> Tensor:
+        outputs: Tensor = self._model.head(vectors)[:, self._columns]
+        return outputs.cpu()
 
     def _vectors(self, raws: Sequence[Raw]) -> Iterator[tuple[list[int], Tensor]]:
         """The places of some inputs, and what the head reads of them, until all had their turn."""

@@ -14,6 +14,7 @@ IN_PLAIN_WORDS = {
     "tfidf": "counting words",
     "frozen_head": "the base model without adapting it",
     "scratch": "a model without the base model's knowledge",
+    "single_task": "a model for this target alone",
 }
 MOST_PARTS_NAMED = 3
 

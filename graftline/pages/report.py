@@ -162,6 +162,8 @@ class RunReport:
     """What was done against differences between groups, in words."""
     pretraining: str | None = None
     """How the base model's pre-training went on before the training, in words, if it did."""
+    targets: Table | None = None
+    """Where there are several targets all of them; every other score of the page is the first one's."""
     groups: int | None = None
     """How many groups the held-out rows are of, with `data.group`: then every interval and test is by group."""
     target_domain: str | None = None

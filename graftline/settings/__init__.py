@@ -2,8 +2,9 @@
 
 from graftline.settings.adaptation import FREEZE_UNTIL, AdaptationSettings, Strategy
 from graftline.settings.concerned import unconcerned
-from graftline.settings.data import DATA_FOLDER, DataSettings, Kind, Task
+from graftline.settings.data import DATA_FOLDER, DataSettings, Kind
 from graftline.settings.evaluation import EvaluationSettings
+from graftline.settings.further_targets import FurtherTarget, Task
 from graftline.settings.reading import PARAMS, parse_settings, read_settings, read_tree, settled_by_the_machine
 from graftline.settings.tree import RANKED, BaseModelSettings, RegistryName, RegistrySettings, Settings
 
@@ -16,6 +17,7 @@ __all__ = [
     "BaseModelSettings",
     "DataSettings",
     "EvaluationSettings",
+    "FurtherTarget",
     "Kind",
     "RegistryName",
     "RegistrySettings",

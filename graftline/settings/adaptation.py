@@ -221,6 +221,10 @@ class AdaptationSettings(Section, title="Adaptation"):
     """Against differences between groups. reweigh: rows learned from count so much that each label is as frequent in
     every group of evaluation.groups as in all (Kamiran and Calders 2012). counterfactual: texts learned from are there
     a second time with the words of evaluation.counterfactuals swapped."""
+    task_balance: Literal["equal", "uncertainty"] = "equal"
+    """With data.targets: how the losses of the targets are added up while something is trained. equal: each counts the
+    same. uncertainty: each by how sure the model is of its target, which is learned along (arXiv 1705.07115). Heads
+    that are solved need no balance, for each is solved by itself."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """Processor threads. 0: one per core. The last bits of the weights depend on it."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from graftline.settings.data import DataSettings, Kind, Task
+from graftline.settings.data import DataSettings, Kind
+from graftline.settings.further_targets import Task
 from graftline.settings.tree import Settings
 
 # What stands in neither is for all kinds and all tasks.
@@ -37,15 +38,23 @@ TASKS: Mapping[str, tuple[Task, ...]] = {
     "adaptation.label_smoothing": ("single_label", "multi_label"),
     "evaluation.group_thresholds": ("single_label",),
 }
+# Those about several targets.
+SEVERAL = ("adaptation.task_balance",)
 
 
 def unconcerned(settings: Settings) -> list[str]:
     """The settings, as section.key, that mean nothing for these data and stand as they come."""
-    return [name for name in (*KINDS, *TASKS) if not _concerns(name, settings.data) and _is_default(name, settings)]
+    return [
+        name
+        for name in (*KINDS, *TASKS, *SEVERAL)
+        if not _concerns(name, settings.data) and _is_default(name, settings)
+    ]
 
 
 def _concerns(name: str, data: DataSettings) -> bool:
-    return data.kind in KINDS.get(name, (data.kind,)) and data.task in TASKS.get(name, (data.task,))
+    tasks = {data.task, *(target.task for target in data.further)}
+    is_about = data.kind in KINDS.get(name, (data.kind,)) and bool(tasks.intersection(TASKS.get(name, tasks)))
+    return is_about and (name not in SEVERAL or bool(data.targets))
 
 
 def _is_default(name: str, settings: Settings) -> bool:

@@ -3,14 +3,24 @@
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
+from graftline.settings.further_targets import FurtherTarget, Task, further_target_of
 from graftline.settings.sections import OptionalText, Section, Share
 
-# The kind of a row's input, and the kind of answer that is learned for it.
+# The kind of a row's input.
 Kind = Literal["text", "image", "audio"]
-Task = Literal["single_label", "multi_label", "regression"]
 DATA_FOLDER = "data"
+# One backbone for more is no use that anybody has shown, and each has a table of its own on every page.
+MOST_FURTHER_TARGETS = 16
 
 
 # Between a spelling and the label that it stands for, in a list; and between a column and the value in it.
@@ -29,6 +39,18 @@ def _by_spelling(given: object) -> object:
 
 def _as_lines(aliases: dict[str, str]) -> list[str]:
     return [f"{spelling}{STANDS_FOR}{label}" for spelling, label in aliases.items()]
+
+
+def _by_column(given: object) -> object:
+    """Pairs as lines: without quotes YAML reads a line as a pair of a column and its task."""
+    pairs = [given] if isinstance(given, dict) else given
+    if not isinstance(pairs, list | tuple):
+        return given
+    return [
+        line
+        for one in pairs
+        for line in ([f"{name}: {task}" for name, task in one.items()] if isinstance(one, dict) else [one])
+    ]
 
 
 Spelling = Annotated[str, Field(min_length=1)]
@@ -58,6 +80,10 @@ class DataSettings(Section, title="Data"):
     """The column that the model reads. For images and sounds it holds paths below data/, with / between folders."""
     target: str = "label"
     """The column that the model learns to predict."""
+    targets: Annotated[list[str], BeforeValidator(_by_column)] = []
+    """More columns to learn to predict, from the same backbone with a head for each: a line for each with its task,
+    rating: regression, and its labels if only some may occur, section: single_label: net|web. A row may lack some
+    targets, the first one too, but not all. Empty: target is the only one."""
     label_separator: Annotated[str, Field(min_length=1, max_length=3)] = "|"
     """Stands between the labels of a multi_label row. Alone it says that the row has none of them."""
     labels: list[str] = []
@@ -175,6 +201,45 @@ class DataSettings(Section, title="Data"):
                     f"label_aliases: {alias!r} or {label!r} holds label_separator {self.label_separator!r}, which"
                     " stands between labels"
                 )
+        return self
+
+    @property
+    def further(self) -> tuple[FurtherTarget, ...]:
+        """The targets beside the first one."""
+        return tuple(map(further_target_of, self.targets))
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """All targets, the first one first."""
+        return (self.target, *(target.name for target in self.further))
+
+    def of_target(self, name: str) -> "DataSettings":
+        """The same rows as if this one of `targets` were the only target."""
+        found = next(target for target in self.further if target.name == name)
+        own = {"target": name, "task": found.task, "labels": list(found.labels), "label_aliases": {}, "targets": []}
+        return DataSettings.model_validate({**self.model_dump(), **own})
+
+    @model_validator(mode="after")
+    def _targets_are_columns_of_their_own(self) -> "DataSettings":
+        if len(self.targets) > MOST_FURTHER_TARGETS:
+            raise ValueError(
+                f"targets: {len(self.targets)} columns, expected {MOST_FURTHER_TARGETS} or fewer; drop some"
+            )
+        roles = {"target": self.target, "input": self.input, "id": self.id, "group": self.group}
+        taken = {column: f"data.{role}" for role, column in roles.items()}
+        taken |= dict.fromkeys(self.slices, "data.slices")
+        for target in self.further:
+            if target.name in taken:
+                raise ValueError(
+                    f"targets: {target.name!r} is named by {taken[target.name]}, too, expected a column of its own;"
+                    " take it out of one of them"
+                )
+            taken[target.name] = "data.targets"
+            try:
+                self.of_target(target.name)
+            except ValidationError as error:  # labels that its task cannot have
+                said = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+                raise ValueError(f"targets: {target.name!r}: {said}") from None
         return self
 
     @model_validator(mode="after")

@@ -7,6 +7,11 @@ from graftline.settings.evaluation import EvaluationSettings
 
 def require_groups_to_mend(data: DataSettings, adaptation: AdaptationSettings, evaluation: EvaluationSettings) -> None:
     """Raises: ValueError where a way is set that these data have no groups, words or labels for."""
+    if adaptation.fairness != "none" and data.targets:
+        raise ValueError(
+            f"adaptation.fairness {adaptation.fairness} is about the rows of one target, and data.targets names more;"
+            " set it to none, or leave data.targets empty"
+        )
     if adaptation.fairness == "reweigh":
         _require_groups("adaptation.fairness reweigh", evaluation)
         if data.task == "regression":

@@ -78,7 +78,8 @@ class Settings(Section):
     @model_validator(mode="after")
     def _what_is_set_belongs_to_the_task(self) -> "Settings":
         adaptation = self.adaptation
-        if self.data.task == "regression" and (adaptation.class_weights != "none" or adaptation.label_smoothing):
+        tasks = {self.data.task, *(target.task for target in self.data.further)}
+        if tasks == {"regression"} and (adaptation.class_weights != "none" or adaptation.label_smoothing):
             raise ValueError(
                 "adaptation.class_weights and adaptation.label_smoothing are about labels, which data.task regression"
                 " has not; set them to none and 0"
@@ -93,6 +94,7 @@ class Settings(Section):
                 f"evaluation.costs are about the one label of a row, which data.task {self.data.task} has not; leave"
                 " them empty"
             )
+        self._require_what_is_for_several_targets()
         self._require_words_that_can_be_changed()
         require_groups_to_mend(self.data, self.adaptation, self.evaluation)
         self._require_a_domain_to_go_to()
@@ -134,6 +136,25 @@ class Settings(Section):
             raise ValueError(
                 f"adaptation.domain {domain} with data.task {data.task}: it labels rows with one label each; set it to"
                 " coral or none"
+            )
+
+    def _require_what_is_for_several_targets(self) -> None:
+        adaptation = self.adaptation
+        if not self.data.targets:
+            if adaptation.task_balance != "equal":
+                raise ValueError(
+                    f"adaptation.task_balance {adaptation.task_balance}: data.target is the only target, so there is"
+                    " one loss and nothing to balance; name more columns in data.targets, or leave it at equal"
+                )
+            return
+        alone = {
+            f"strategy {adaptation.strategy}": adaptation.strategy in ("contrastive", "auto"),
+            f"pretraining_epochs {adaptation.pretraining_epochs}": adaptation.pretraining_epochs > 0,
+        }
+        for chosen in (name for name, is_set in alone.items() if is_set):
+            raise ValueError(
+                f"adaptation.{chosen} is for one target, and data.targets names more; set it to its default, or leave"
+                " data.targets empty"
             )
 
     def _require_words_that_can_be_changed(self) -> None:

@@ -23,13 +23,13 @@ from graftline.settings.adaptation import FREEZE_UNTIL, AdaptationSettings, Stra
 from graftline.training.averaging import copied
 from graftline.training.contrastive import Contrast, paired
 from graftline.training.interpolation import Between
-from graftline.training.linear_head import Refit, SolvedHead, solve_head
 from graftline.training.objective import Objective, ObjectiveFor
 from graftline.training.plan import Rows, Training, plan_from
 from graftline.training.preparation import Preparation, Stores
 from graftline.training.progress import Epoch, Listener, best_epoch
-from graftline.training.reweighing import OfRows
 from graftline.training.runs import TrainingRuns
+from graftline.training.several import SeveralTargets, learning_variances, log_variances_of
+from graftline.training.solved_heads import SolvedHeads, solve_heads
 
 # Rows that show in which order a model runs its parts.
 EXAMPLE_ROWS = 2
@@ -51,7 +51,7 @@ class Adapted:
     learning_rate: float
     """The highest rate of the pre-trained part."""
     head_penalty: float | None = None
-    """The L2 penalty of a solved head."""
+    """The L2 penalty of a solved head; of several targets that of the first one."""
     between: tuple[Between, ...] = ()
     """The means of the weights before and after fine-tuning that were tried, the one that was taken first."""
     validation_outputs: Tensor | None = field(default=None, compare=False)
@@ -84,7 +84,11 @@ class Adaptation:
         prepare(device)
         with gpu_faults_told():
             self.model.to(device)
-            return METHODS[self.settings.named_strategy].run(self)
+            run = METHODS[self.settings.named_strategy].run
+            if not self._learns_variances:
+                return run(self)
+            with learning_variances(self.model, self.listener.say):
+                return run(self)
 
     def features(self) -> Mapping[str, FeatureRows]:
         """What the model as it is gives to its head for all rows, from the stores as far as they hold it.
@@ -109,9 +113,8 @@ class Adaptation:
             if self._solves_head:
                 epoch, solved = self._solve(rows, refit=True)
                 outputs = solved.validation_outputs
-                return Adapted(
-                    point.description, digest, (epoch,), (1,), 0.0, solved.penalty, validation_outputs=outputs
-                )
+                penalty = solved.penalties[0]
+                return Adapted(point.description, digest, (epoch,), (1,), 0.0, penalty, validation_outputs=outputs)
             trained = TrainingRuns(self._training(point, rows), self.settings).run(self.folder)
         return Adapted(point.description, digest, trained.epochs, trained.members, 0.0)
 
@@ -131,7 +134,7 @@ class Adaptation:
             self.listener.say("fine-tuning: no epoch was better than the solved head alone, which is kept")
             self.model.load_state_dict(solved)
             members = (probe.number,)
-        return replace(adapted, epochs=epochs, members=members, head_penalty=head.penalty)
+        return replace(adapted, epochs=epochs, members=members, head_penalty=head.penalties[0])
 
     def _contrastive(self) -> Adapted:
         """The backbone learns to tell rows of one label from others, then the head is solved on what it gives.
@@ -156,7 +159,7 @@ class Adaptation:
             (epoch,),
             (epoch.number,),
             trained.learning_rate,
-            head.penalty,
+            head.penalties[0],
             validation_outputs=head.validation_outputs,
         )
 
@@ -248,46 +251,45 @@ class Adaptation:
     def _solves_head(self) -> bool:
         return METHODS[self.settings.named_strategy].head == "solved" and self.settings.head == "linear"
 
-    def _solve(self, rows: Mapping[str, FeatureRows], *, refit: bool = False) -> tuple[Epoch, SolvedHead]:
-        """Put the optimal linear head into the model.
+    def _solve(self, rows: Mapping[str, FeatureRows], *, refit: bool = False) -> tuple[Epoch, SolvedHeads]:
+        """Put the optimal linear head into the model, that of each target if there are several.
 
         A `refit` learns from the validation rows, too, so only where nothing that follows is chosen by them.
         """
-        layer, objective = self.model.output_layer, self._objective("train")
-        train, held = rows["train"], rows["validation"]
-        solved = solve_head(
-            train.features,
-            train.targets,
-            validation=(held.features, held.targets),
-            outputs=layer.out_features,
-            objective=OfRows(objective, train.weights),
+        layer, objective, held = self.model.output_layer, self._objective("train"), rows["validation"]
+        solved = solve_heads(
+            self.model.outputs,
+            rows,
+            objective,
             penalty=self.settings.head_penalty or None,
-            refit=self._refit(train, held) if refit else None,
+            refit=self._objective("train", "validation") if refit else None,
         )
         with torch.no_grad():
             layer.weight.copy_(solved.weight)
             layer.bias.copy_(solved.bias)
         score = objective.score(solved.validation_outputs, held.targets)
         epoch = Epoch(1, solved.train_loss, solved.validation_loss, score)
-        self.listener.say(f"head: solved with an L2 penalty of {solved.penalty:.2g}, validation score {score:.4f}")
+        penalties = ", ".join(f"{penalty:.2g}" for penalty in solved.penalties)
+        self.listener.say(f"head: solved with an L2 penalty of {penalties}, validation score {score:.4f}")
         self.listener.finished_epoch(epoch)
         return epoch, solved
 
-    def _refit(self, train: FeatureRows, held: FeatureRows) -> Refit:
-        weights = None
-        if train.weights is not None and held.weights is not None:
-            weights = torch.cat([train.weights, *[held.weights] * train.views])
-        return Refit(OfRows(self._objective("train", "validation"), weights), train.views)
-
     def _objective(self, *splits: str) -> Objective:
         """The objective for learning from these splits; classes are weighed by how often they are in them."""
-        return self.objective_for(
+        objective = self.objective_for(
             self.model.outputs,
             torch.cat([self.rows[split].targets for split in splits]),
             balanced=self.settings.class_weights == "balanced",
             adjusted=self.settings.class_weights == "logit_adjusted",
             label_smoothing=self.settings.label_smoothing,
         )
+        if isinstance(objective, SeveralTargets) and self._learns_variances:
+            return replace(objective, log_variances=log_variances_of(self.model))
+        return objective
+
+    @property
+    def _learns_variances(self) -> bool:
+        return self.settings.task_balance == "uncertainty" and bool(self.model.outputs.further)
 
     def _training(
         self,

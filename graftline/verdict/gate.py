@@ -94,7 +94,12 @@ def decide(
     left of the rows' evidence is `allowed`: of those of the target domain, where the policy wants the improvement
     there.
     """
-    table = tuple(_axes(candidate, champion, baselines, policy, allowed))
+    return verdict_of(axes_of(candidate, champion, baselines, policy, allowed), champion, policy)
+
+
+def verdict_of(axes: Sequence[Axis], champion: Comparison | Unscored | None, policy: Policy) -> Verdict:
+    """What follows from all axes; `champion` is the comparison that has to be won, if there is one."""
+    table = tuple(axes)
     rejected = tuple(axis.sentence for axis in table if axis.consequence == "REJECT")
     held = tuple(axis.sentence for axis in table if axis.consequence == "HOLD")
     if rejected:
@@ -108,13 +113,14 @@ def decide(
     return Verdict("PROMOTE", tuple(axis.sentence for axis in table if axis.name == shown), table)
 
 
-def _axes(
+def axes_of(
     candidate: Evaluated,
     champion: Comparison | Unscored | None,
     baselines: Mapping[str, Comparison],
     policy: Policy,
     allowed: Allowance | None,
 ) -> list[Axis]:
+    """Every side of a candidate for one target."""
     scoring, effects = candidate.scoring, policy.effects
     learned = {name: rival for name, rival in baselines.items() if name in WITHOUT_TRANSFER}
     free = {name: rival for name, rival in baselines.items() if name not in WITHOUT_TRANSFER}

@@ -1,5 +1,6 @@
 """The promotion policy: what a candidate must show before it becomes champion. Read from `mlflow/promotion.yaml`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -10,7 +11,7 @@ from graftline.errors import SettingsError
 from graftline.evaluation.scoring import Scoring
 from graftline.settings import Task
 from graftline.settings.reading import read_section
-from graftline.settings.sections import Section, Share
+from graftline.settings.sections import OptionalText, Section, Share
 
 POLICY = "mlflow/promotion.yaml"
 
@@ -128,6 +129,8 @@ class Effects(Section):
     """Better than what costs nothing."""
     negative_transfer: Effect = "block"
     """Better than without transfer."""
+    interference: Effect = "block"
+    """Of several targets none is worse than by the same training for it alone."""
     serving: Effect = "block"
     """Within the limits of time and memory."""
     hostile_requests: Effect = "block"
@@ -173,6 +176,12 @@ class Policy(Section):
     smallest_slice: Annotated[int, Field(ge=10)] = 200
     """Slices with fewer held-out rows are shown, not judged: chance alone moves them by more than the margin."""
     margins: Margins = Margins()
+    main_target: OptionalText = None
+    """Of several targets the one that has to be better than the champion's. Empty: any of them, each tested at its
+    share of the level (Holm 1979)."""
+    target_margin: Margin = 0.03
+    """By how much the main score of a target may be worse than the champion's, or than that of the same training for it
+    alone, and still count as no worse."""
     baselines: tuple[Baseline, ...] = USUAL_BASELINES
     """Rivals that the main score must beat beside the most frequent label or the mean. tfidf: a linear model on the
     words, for texts. frozen_head: a head solved on the untouched base model. scratch: the same architecture from random
@@ -204,6 +213,14 @@ class Policy(Section):
     def sha256(self) -> str:
         """The digest by which a decision's record names it."""
         return json_sha256(self.model_dump(mode="json"))
+
+    def require_target(self, targets: Sequence[str]) -> None:
+        """Raises: SettingsError for a main target that is none of these."""
+        if self.main_target is not None and self.main_target not in targets:
+            raise SettingsError(
+                f"{POLICY}: main_target {self.main_target!r} is no target of these data, expected one of"
+                f" {', '.join(targets)} (data.target and data.targets); correct it or leave it empty"
+            )
 
     def require_fit(self, task: Task, scoring: Scoring) -> None:
         """Raises: SettingsError for a floor under a score that the task has not."""

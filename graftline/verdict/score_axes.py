@@ -107,21 +107,27 @@ def other_scores(rival: Comparison, scoring: Scoring, policy: Policy, *, tests: 
         if name == scoring.primary:
             continue
         margin = policy.margins.of(name, champion=rival.scores[name].value)
-        seen = rival.differences[name]
-        low, high = (-seen.high, -seen.low) if better == LOWER else (seen.low, seen.high)
-        outcome: Outcome = "win" if low > 0 else "tie" if low >= -margin else "loss" if high < -margin else "unknown"
-        enough = (
-            rows_for_interval(
-                seen, rival.gains.rows, distance=margin, level=policy.significance, power=1 - RISK / tests
-            )
-            if margin
-            else None
-        )
-        numbers: Numbers = {**numbers_of(seen), "margin": margin, "rows_enough": enough}
-        said = {"win": "better", "tie": f"no worse than by {margin:.4f}", "loss": f"worse by more than {margin:.4f}"}
-        words = said.get(outcome, f"may be worse by more than {margin:.4f}")
-        parts.append(Part(name, outcome, numbers, f"{words}: {with_interval(name, seen)}"))
+        parts.append(no_worse(name, name, better, rival, policy, margin=margin, power=1 - RISK / tests))
     return of_parts("other scores", parts, f"no other score is worse than that of {rival.against} by its margin")
+
+
+def no_worse(
+    part: str, score: str, better: str, rival: Comparison, policy: Policy, *, margin: float, power: float
+) -> Part:
+    """Whether a score, of which `better` says the direction, was shown to be no worse than the rival's by the margin.
+
+    With so many rows as are told for it, it is shown with this `power` of one that is equal.
+    """
+    seen = rival.differences[score]
+    low, high = (-seen.high, -seen.low) if better == LOWER else (seen.low, seen.high)
+    outcome: Outcome = "win" if low > 0 else "tie" if low >= -margin else "loss" if high < -margin else "unknown"
+    enough = None
+    if margin:
+        enough = rows_for_interval(seen, rival.gains.rows, distance=margin, level=policy.significance, power=power)
+    numbers: Numbers = {**numbers_of(seen), "margin": margin, "rows_enough": enough}
+    said = {"win": "better", "tie": f"no worse than by {margin:.4f}", "loss": f"worse by more than {margin:.4f}"}
+    words = said.get(outcome, f"may be worse by more than {margin:.4f}")
+    return Part(part, outcome, numbers, f"{words}: {with_interval(score, seen)}")
 
 
 def slices(rival: Comparison, policy: Policy, *, tests: int) -> Axis:

@@ -1,10 +1,12 @@
 """The accepted rows of one side of the split: their columns, and what they hold for a model."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from graftline.data.row_facts import further_role
+from graftline.digests import json_sha256
 from graftline.settings import Kind, Task
 from graftline.tasks.data.files import DataVersion
 from graftline.tasks.step_folders import StepFolder
@@ -27,8 +29,22 @@ READING_LIBRARIES: dict[Kind, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
+class FurtherRows:
+    """A target beside the first one, and the rows that have it."""
+
+    name: str
+    task: Task
+    labels: tuple[str, ...]
+    split_rows: Mapping[str, int]
+    test_sha256: str
+
+
+@dataclass(frozen=True)
 class ValidatedData:
-    """The rows that are fit to be learned from, where they lie, and how they are split."""
+    """The rows that are fit to be learned from, where they lie, and how they are split.
+
+    Of several targets it shows the first one and its rows; `of_target` shows another.
+    """
 
     folder: StepFolder
     data: DataVersion
@@ -57,14 +73,57 @@ class ValidatedData:
     page: Path
     sample_bits: int
     """How many bits a picture of 16 bits a sample uses, if it does not say so itself."""
+    is_partial: bool = False
+    """Whether accepted rows may lack the target: those that do are none of its rows."""
+    target: str | None = None
+    """Which of `data.targets` it shows; None: the first target."""
+    further: tuple[FurtherRows, ...] = ()
+    """The targets that are learned beside this one."""
+
+    @property
+    def alone(self) -> "ValidatedData":
+        """The first target as if it were the only one."""
+        if not self.further:
+            return self
+        return replace(self, further=(), sha256=json_sha256([self.sha256, None]))
+
+    def of_target(self, name: str) -> "ValidatedData":
+        """A further target as if it were the only one."""
+        (one,) = (further for further in self.further if further.name == name)
+        return replace(
+            self,
+            task=one.task,
+            labels=one.labels,
+            split_rows=dict(one.split_rows),
+            test_sha256=one.test_sha256,
+            sha256=json_sha256([self.sha256, name]),
+            target=name,
+            further=(),
+        )
+
+    @property
+    def targets(self) -> "dict[str, ValidatedData]":
+        """Every further target as if it were the only one, by its name."""
+        return {one.name: self.of_target(one.name) for one in self.further}
+
+    @property
+    def with_all_rows(self) -> "ValidatedData":
+        """With those rows, too, that lack the first target."""
+        return replace(self, is_partial=False)
 
 
 def read_split(data: ValidatedData, split: str, columns: Sequence[str]) -> dict[str, list[str]]:
     """The accepted rows on one side of the split, in file order, by column. Twins are on none."""
+    import pyarrow.compute as pc
     from pyarrow import parquet
 
-    table = parquet.read_table(data.folder.path / ACCEPTED, columns=list(columns), filters=[("split", "=", split)])
-    return {name: table.column(name).to_pylist() for name in columns}
+    target = "target" if data.target is None else further_role(data.target)
+    wanted = pc.field("split") == split
+    if data.is_partial:
+        wanted &= pc.field(target).is_valid()
+    names = {name: target if name == "target" else name for name in columns}
+    table = parquet.read_table(data.folder.path / ACCEPTED, columns=list(dict.fromkeys(names.values())), filters=wanted)
+    return {name: table.column(column).to_pylist() for name, column in names.items()}
 
 
 def split_targets(data: ValidatedData, split: str) -> "Tensor":
@@ -73,6 +132,12 @@ def split_targets(data: ValidatedData, split: str) -> "Tensor":
 
     targets = read_split(data, split, ["target"])["target"]
     return TASKS[data.task].outputs.read(targets, data.labels, data.label_separator)
+
+
+def places_with_target(data: ValidatedData, split: str) -> list[int]:
+    """The places of this target's rows among all on that side of the split."""
+    there = read_split(data.with_all_rows, split, ["target"])["target"]
+    return [place for place, target in enumerate(there) if target is not None]
 
 
 def raw_inputs(workspace: Workspace, data: ValidatedData, split: str) -> "list[Raw]":

@@ -76,7 +76,12 @@ def _check_folder(workspace: Workspace, folder: Path, settings: DataSettings, na
             f"{name}: {settings.path!r} is a folder of class folders, which names one label for each file,"
             f" but data.task is {settings.task}; put paths and targets into a table"
         )
-    named = {"id": settings.id, "group": settings.group, "slices": ", ".join(settings.slices)}
+    named = {
+        "targets": ", ".join(target.name for target in settings.further),
+        "id": settings.id,
+        "group": settings.group,
+        "slices": ", ".join(settings.slices),
+    }
     if columns := [f"data.{role} ({column})" for role, column in named.items() if column]:
         raise SettingsError(
             f"{name}: {settings.path!r} is a folder and has no columns for {' and '.join(columns)};"

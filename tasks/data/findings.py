@@ -14,7 +14,7 @@ from graftline.data.domains import Domain, columns_of_domain, of_domain
 from graftline.data.expectation import Asset, Check, Expectation
 from graftline.data.expectations import TWINS_SHARE, expectations_for
 from graftline.data.media_files import MOST_SAMPLE_BITS, MediaFile, look_at, sample_bits_of, used_bits
-from graftline.data.row_facts import Fact, RowFacts, named_columns, row_facts
+from graftline.data.row_facts import Fact, RowFacts, further_role, named_columns, row_facts, targets_of
 from graftline.data.row_names import printable
 from graftline.data.splitting import BY_HASH, SPLITS
 from graftline.data.tables import Nested, Row, read_header, read_rows, refuse_nested
@@ -22,7 +22,7 @@ from graftline.data.target_kind import TargetKind
 from graftline.data.team_columns import AS_NUMBER, columns_as_read, columns_of, present
 from graftline.data.twins import TwinRow, side_of, twins_of, twins_share
 from graftline.settings import DataSettings
-from graftline.tasks.data.gx_checks import EXAMPLES, Validator
+from graftline.tasks.data.gx_checks import EXAMPLES, Validator, frame_name
 from graftline.tasks.stopping import look
 from graftline.wording import did_you_mean, shortened, shown
 
@@ -41,6 +41,9 @@ FILES_PER_MESSAGE = 5_000
 USUAL_SHARE, DARKER_BITS = 0.9, 2
 MOST_SPELLINGS, MOST_SETTING_CHARACTERS = 20, 2_000
 
+# The classes of one target, each with its counts.
+Classes = tuple[Mapping[str, str | int | float | None], ...]
+
 logger = logging.getLogger("graftline.validate_data")
 
 
@@ -58,7 +61,9 @@ class Findings:
     """Of faulty rows, by their lines."""
     twins: Mapping[int, TwinRow] = field(default_factory=dict)
     """Accepted held-out rows that are not scored, by their places among the readable rows."""
-    classes: tuple[Mapping[str, str | int | float | None], ...] = ()
+    classes: Classes = ()
+    further_classes: Mapping[str, Classes] = field(default_factory=dict)
+    """Those of the targets beside the first one."""
     sample_bits: int = MOST_SAMPLE_BITS
     """How many bits a picture of 16 bits a sample uses, if it does not say so itself."""
     split_from: str = BY_HASH
@@ -91,8 +96,9 @@ class _Judge:
     targets: TargetKind
     expectations: tuple[Expectation, ...]
 
-    def of(self, asset: Asset) -> list[Expectation]:
-        return [expectation for expectation in self.expectations if expectation.asset == asset]
+    def of(self, asset: Asset, target: str | None = None) -> list[Expectation]:
+        """Those of an asset; of the classes and the set for one target, by default the first one."""
+        return [one for one in self.expectations if (one.asset, one.target) == (asset, target)]
 
 
 def look_into(
@@ -172,6 +178,8 @@ def _lists(settings: DataSettings, targets: TargetKind) -> Nested:
     def nested(column: str, value: object) -> str | None:
         if column == settings.target and isinstance(value, list):
             return targets.from_list(value, settings)
+        if column in targets.further and isinstance(value, list):
+            return targets.further[column].from_list(value, settings)
         return refuse_nested(column, value)
 
     return nested
@@ -265,22 +273,44 @@ def _reason(judge: _Judge, expectation: Expectation, value: object) -> str:
 
 
 def _with_set_checks(judge: _Judge, findings: Findings, facts: RowFacts) -> Findings:
-    """The findings with the classes, and with the checks of these and of the whole set."""
+    """The findings with the classes of each target, and with the checks of these and of the whole set."""
+    numbers = {**_numbers(findings), TWINS_SHARE: twins_share(facts.splits, findings.accepted, findings.twins)}
+    classes = dict[str | None, Classes]()
+    for role, kind, settings in targets_of(judge.settings, judge.targets):
+        target = None if role == "target" else settings.target
+        checks, classes[target] = _target_checks(judge, findings, target, kind, settings, numbers)
+        findings = findings.add(checks)
+    further = {target: found for target, found in classes.items() if target is not None}
+    return replace(findings, classes=classes[None], further_classes=further)
+
+
+def _target_checks(
+    judge: _Judge,
+    findings: Findings,
+    target: str | None,
+    kind: TargetKind,
+    settings: DataSettings,
+    numbers: Mapping[str, float],
+) -> tuple[list[Check], Classes]:
+    """The checks of a target's classes and, with the first one, of the set; and its classes."""
     import pandas as pd
 
-    accepted, twins = findings.accepted, findings.twins
-    targets = [(str(facts.columns["target"][index]), side_of(index, facts.splits, twins)) for index in accepted]
-    pairs = [(label, split) for target, split in targets for label in judge.targets.labels(target, judge.settings)]
-    labels = judge.settings.labels or sorted({label for label, _ in pairs})
+    facts, twins = findings.facts, findings.twins
+    assert facts is not None
+    column = facts.columns["target" if target is None else further_role(target)]
+    there = [index for index in findings.accepted if column[index] is not None]
+    targets = [(str(column[index]), side_of(index, facts.splits, twins)) for index in there]
+    pairs = [(label, split) for target_of_row, split in targets for label in kind.labels(target_of_row, settings)]
+    labels = settings.labels or sorted({label for label, _ in pairs})
     table = class_table(labels, pairs, accepted_rows=len(targets))
-    numbers = {**_numbers(findings), **judge.targets.set_facts(targets)}
-    numbers[TWINS_SHARE] = twins_share(facts.splits, accepted, twins)
+    numbers = {**numbers, **kind.set_facts(targets)}
     classes, whole = pd.DataFrame(table, dtype=object), pd.DataFrame([numbers], dtype=object)
-    checks = judge.validator.decide("classes", classes, judge.of("classes"), index="label")
-    checks = [_with_folders(_with_aliases(check, table, judge.settings), findings.split_from) for check in checks]
-    checks += [_with_twins(check, findings) for check in judge.validator.decide("set", whole, judge.of("set"))]
+    checks = judge.validator.decide(frame_name("classes", target), classes, judge.of("classes", target), index="label")
+    checks = [_with_folders(_with_aliases(check, table, settings), findings.split_from) for check in checks]
+    of_set = judge.validator.decide(frame_name("set", target), whole, judge.of("set", target))
+    checks += [_with_twins(check, findings) for check in of_set]
     by_class = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
-    return replace(findings.add(checks), classes=tuple(by_class))
+    return checks, tuple(by_class)
 
 
 def _with_folders(check: Check, split_from: str) -> Check:

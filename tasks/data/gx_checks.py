@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from graftline.data.expectation import Check, Expectation
+from graftline.data.expectation import Asset, Check, Expectation
 from graftline.data.team_columns import NO_NUMBER, own_column
 from graftline.data.team_expectations import OURS
 from graftline.wording import ERROR_CHARACTERS, shortened, shown
@@ -95,7 +95,7 @@ def suite_of(expectations: Sequence[Expectation]) -> JsonValue:
 
 def checkpoint_of(expectations: Sequence[Expectation]) -> JsonValue:
     """How the suite is run, in the form of Great Expectations' checkpoints: each frame by those that look at it."""
-    frames = dict.fromkeys(one.asset for one in expectations)
+    frames = dict.fromkeys(map(_frame_of, expectations))
     return {
         "name": OURS,
         "actions": [],
@@ -104,11 +104,20 @@ def checkpoint_of(expectations: Sequence[Expectation]) -> JsonValue:
             {
                 "name": frame,
                 "data": {"datasource": OURS, "asset": frame, "batch_definition": "all"},
-                "suite": {"name": OURS, "expectations": [one.name for one in expectations if one.asset == frame]},
+                "suite": {"name": OURS, "expectations": [one.name for one in expectations if _frame_of(one) == frame]},
             }
             for frame in frames
         ],
     }
+
+
+def _frame_of(expectation: Expectation) -> str:
+    return frame_name(expectation.asset, expectation.target)
+
+
+def frame_name(asset: Asset, target: str | None) -> str:
+    """The name of a frame; of those for one target only, this says which, unless it is the first one."""
+    return asset if target is None else f"{asset} of {target}"
 
 
 def _as_written(expectation: Expectation, written: Mapping[str, Any]) -> JsonValue:

@@ -36,31 +36,47 @@ def looks_before(records: Sequence[Record], record: Record | None) -> list[Recor
     return [one for one in looks if one.number < own.number]
 
 
-def allowance_of(policy: Policy, gains: "RowGains | None", before: Sequence[Record]) -> "life.Allowance | None":
-    """What the looks before left for one with these gains; none where nothing was compared."""
+def allowance_of(
+    policy: Policy,
+    gains: "RowGains | None",
+    before: Sequence[Record],
+    target: str | None = None,
+    *,
+    among: int = 1,
+) -> "life.Allowance | None":
+    """What the looks before left for one with these gains; none where nothing was compared.
+
+    It is at one target, None the first, among so many that share the chance to err.
+    """
     if gains is None:
         return None
     from graftline.verdict import life
 
     return life.allowance(
-        past_looks(before),
+        past_looks(before, target),
         gains,
-        chance=policy.false_promotions,
+        chance=policy.false_promotions / among,
         planned=policy.planned_looks,
-        most=policy.significance,
+        most=policy.significance / among,
     )
 
 
-def past_looks(records: Sequence[Record]) -> "list[life.Look]":
-    """The looks that these records hold, oldest first."""
+def past_looks(records: Sequence[Record], target: str | None = None) -> "list[life.Look]":
+    """The looks at a target that these records hold, oldest first; None is the first or only target."""
     from graftline.verdict import life
 
-    looks = _looks_of(records)
+    looks = _looks_at(records, target)
     return [life.Look(_gains_of(look, looks), look.level) for look in looks.values()]
 
 
-def _looks_of(records: Sequence[Record]) -> dict[int, Look]:
-    return {record.number: record.look for record in records if record.look}
+def _looks_at(records: Sequence[Record], target: str | None) -> dict[int, Look]:
+    return {
+        record.number: look
+        for record in records
+        if record.look
+        for look in (record.look, *record.look.further)
+        if look.target == target
+    }
 
 
 def _gains_of(look: Look, looks: Mapping[int, Look]) -> "RowGains":
@@ -76,13 +92,16 @@ def _gains_of(look: Look, looks: Mapping[int, Look]) -> "RowGains":
 
 
 def choice_of(records: Sequence[Record], version: int, run_id: str | None) -> Choice | None:
-    """By which look the version of this run was judged; none of one that had no champion to beat."""
-    looks = looks_before(records, None)
-    judged = _look_at(looks, version, run_id)
-    if judged is None or judged.look is None:
+    """By which look the version of this run was judged; none of one that had no champion to beat.
+
+    Of several targets it is the look at the first one.
+    """
+    before = looks_before(records, None)
+    judged, looks = _look_at(before, version, run_id), _looks_at(before, None)
+    if judged is None or judged.number not in looks:
         return None
-    chosen = judged.verdict == "PROMOTE" or judged.due is not None
-    return Choice(judged.look, _gains_of(judged.look, _looks_of(looks)), chosen)
+    chosen, look = judged.verdict == "PROMOTE" or judged.due is not None, looks[judged.number]
+    return Choice(look, _gains_of(look, looks), chosen)
 
 
 def look_of(
@@ -90,10 +109,12 @@ def look_of(
     gains: "RowGains | None",
     allowed: "life.Allowance | None",
     difference: "Difference | None",
+    target: str | None = None,
 ) -> Look | None:
     """The look as the next record holds it. A candidate that answers like the champion showed nothing of the rows.
 
-    `difference`: of the main scores. Of many rows the gains are those of a part, on which nothing may differ.
+    `target`: at which one, None is the first. `difference`: of the main scores. Of many rows the gains are those of a
+    part, on which nothing may differ.
     """
     if gains is None or allowed is None or difference is None:
         return None
@@ -101,7 +122,8 @@ def look_of(
         return None
     text = gains.names_text
     before = looks_before(records, None)
-    same = next((record.number for record in before if record.look and record.look.names == text), None)
+    looks = _looks_at(before, target)
+    same = next((number for number, look in looks.items() if look.names == text), None)
     return Look(
         level=allowed.level,
         spent=allowed.spent,
@@ -112,15 +134,22 @@ def look_of(
         gains=gains.gains_text,
         gain=difference.value,
         error=difference.error,
-        of_groups=None if gains.of_groups is None else _at_groups(gains.of_groups, before),
+        of_groups=None if gains.of_groups is None else _at_groups(gains.of_groups, looks),
+        target=target,
     )
 
 
-def _at_groups(gains: "GroupGains", before: Sequence[Record]) -> LookAtGroups:
+def together(looks: Sequence[Look | None]) -> Look | None:
+    """The looks of one comparison at several targets, as one record holds them."""
+    there = [look for look in looks if look]
+    return replace(there[0], further=tuple(there[1:])) if there else None
+
+
+def _at_groups(gains: "GroupGains", looks: Mapping[int, Look]) -> LookAtGroups:
     from graftline.evaluation.row_gains import packed_gains, packed_names
 
     text = packed_names(gains.names)
-    named = {record.number: record.look.of_groups for record in before if record.look}
+    named = {number: look.of_groups for number, look in looks.items()}
     same = next((number for number, look in named.items() if look and look.names == text), None)
     return LookAtGroups(gains.groups, None if same else text, same, packed_gains(gains.gains), gains.design_effect)
 

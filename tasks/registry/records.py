@@ -72,6 +72,15 @@ class Look:
     """The standard error of that."""
     of_groups: LookAtGroups | None = None
     """With `data.group`."""
+    target: str | None = None
+    """The target beside the first one that was looked at; None: the first, or only one."""
+    further: "tuple[Look, ...]" = ()
+    """The same comparison for more targets, where any of them decides."""
+
+    def plain(self) -> dict[str, JsonValue]:
+        """Its names and values. What only several targets have is not there without them."""
+        values: dict[str, JsonValue] = {**asdict(self), "further": [one.plain() for one in self.further]}
+        return {name: value for name, value in values.items() if value or name not in ("target", "further")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +140,7 @@ class Record(Entry):
 
     def plain(self) -> dict[str, JsonValue]:
         """The names and values that its file holds."""
-        values: dict[str, JsonValue] = asdict(self)
+        values: dict[str, JsonValue] = {**asdict(self), "look": self.look.plain() if self.look else None}
         if self.form < WITH_RUN:
             return {name: values[name] for name in FIRST_FORM}
         return (

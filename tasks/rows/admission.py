@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from graftline.answers.tasks import TASKS
+from graftline.answers.tasks import targets_in
 from graftline.data.near_duplicates import ORDER
 from graftline.data.splitting import TWIN, Side, Split
 from graftline.data.tables import Row
@@ -137,7 +137,7 @@ def _with(draft: Draft, old: Looked, proposal: Proposal, rows: Mapping[int, Row]
 def _findings(draft: Draft, data: Path, table: Path) -> Findings:
     settings, findings = draft.settings, Findings()
     team, cache = read_expectation_files(draft.workspace), objects_folder(draft.workspace.root)
-    for findings in look_into(table, data, settings, TASKS[settings.task].targets, team, cache=cache):  # noqa: B007
+    for findings in look_into(table, data, settings, targets_in(settings), team, cache=cache):  # noqa: B007
         pass
     if findings.facts is None:
         unmet = [check for check in findings.checks if not check.success]

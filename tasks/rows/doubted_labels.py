@@ -167,8 +167,9 @@ def _clusters(data: ValidatedData, columns: dict[str, list[str]], digests: Seque
         sets[GROUP, group].append(place)
     place_of = {line: place for place, line in enumerate(columns["line"])}
     twins = [json.loads(line) for line in (data.folder.path / TWINS).read_text(encoding="utf-8").splitlines()]
-    pairs = [[place_of[one["twin_line"]], place_of[one["line"]]] for one in twins]
-    return clusters_of(len(digests), [*sets.values(), *pairs])
+    pairs = [(one["twin_line"], one["line"]) for one in twins]
+    both = [[place_of[one], place_of[other]] for one, other in pairs if {one, other} <= place_of.keys()]
+    return clusters_of(len(digests), [*sets.values(), *both])
 
 
 class _MadeOf(TypedDict):

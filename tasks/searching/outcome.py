@@ -7,7 +7,6 @@ from functools import cached_property
 import yaml
 from pydantic import JsonValue
 
-from graftline.answers.tasks import TASKS
 from graftline.errors import GraftlineError
 from graftline.evaluation.scoring import spelt
 from graftline.files import write_json
@@ -15,6 +14,7 @@ from graftline.search.space import Space, changed
 from graftline.search.trials import Trial, best_trial, importances
 from graftline.settings import AdaptationSettings, Settings
 from graftline.tasks.data.accepted_rows import ValidatedData
+from graftline.tasks.steps.adapting import score_of
 from graftline.tasks.workspace import Workspace
 
 RECORD = "search.json"
@@ -59,7 +59,7 @@ class Search:
     @property
     def score(self) -> str:
         """The name of the score that decides."""
-        return TASKS[self.data.task].scores.scoring.primary
+        return score_of(self.data)
 
     @cached_property
     def importances(self) -> Mapping[str, float]:

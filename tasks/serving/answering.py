@@ -12,7 +12,8 @@ from typing import IO, Any, cast
 
 from graftline.digests import tensors_sha256
 from graftline.errors import RegistryRefusedError
-from graftline.settings import Kind, Task
+from graftline.models.outputs import Outputs
+from graftline.settings import Kind
 from graftline.tasks.serving import answering_process, from_source
 from graftline.tasks.serving.earlier_forms import has_earlier_forms, warn_of_earlier_forms
 from graftline.wording import shortened
@@ -30,8 +31,7 @@ class RegisteredModel:
     """Its name in a sentence."""
     folder: Path
     kind: Kind
-    task: Task
-    labels: tuple[str, ...]
+    outputs: Outputs
 
 
 def open_registered(what: str, folder: Path, weights_sha256: str | None) -> RegisteredModel:
@@ -60,7 +60,7 @@ def open_registered(what: str, folder: Path, weights_sha256: str | None) -> Regi
         )
     if has_earlier_forms(folder):
         warn_of_earlier_forms(what)
-    return RegisteredModel(what, folder, reading.kind, model.outputs.task, tuple(model.outputs.labels))
+    return RegisteredModel(what, folder, reading.kind, model.outputs)
 
 
 class Answering:

@@ -15,6 +15,7 @@ from graftline.data.tables import Nested, Row, nested_as_json, read_header, read
 from graftline.data.written_tables import Cell, Type, require_table_name, written_table
 from graftline.errors import DataRefusedError, SettingsError
 from graftline.files import files_below
+from graftline.models.outputs import Outputs, by_target, column_of, parts_of
 from graftline.settings import Kind
 from graftline.tasks.progress import Wait
 from graftline.tasks.serving.answering import RegisteredModel, answering
@@ -125,8 +126,12 @@ def _folder(source: Path, target: Path, kind: Kind) -> _Source:
 
 
 def _added_columns(model: RegisteredModel, columns: Sequence[str]) -> dict[str, Type]:
-    own: dict[str, Type] = {ANSWER: "text" if model.labels else "number"}
-    own |= {f"{PROBABILITY}{label}": "number" for label in model.labels}
+    own: dict[str, Type] = {}
+    for part in parts_of(model.outputs):
+        labels = part.outputs.labels
+        answers: dict[str, Type] = {ANSWER: "text" if labels else "number"}
+        answers |= {f"{PROBABILITY}{label}": "number" for label in labels}
+        own |= {column_of(part.name, name): of for name, of in answers.items()}
     own |= {ERROR: "text"}
     while own.keys() & set(columns):
         own = {f"{OURS}{name}": of for name, of in own.items()}
@@ -164,8 +169,16 @@ def _is_unicode(text: str) -> bool:
 def _cells(answer: Mapping[str, Any], model: RegisteredModel, trained: Trained) -> list[Cell]:
     if ERROR in answer:
         words = PLACE.sub("", " ".join(str(answer[ERROR]).split()))
-        return [None, *(None for _ in model.labels), shortened(words, SHOWN_CHARACTERS)]
-    if model.task == "regression":
-        return [float(answer["value"]), None]
-    shown = answer["label"] if model.task == "single_label" else trained.label_separator.join(answer["labels"])
-    return [shown, *(float(answer["probabilities"][label]) for label in model.labels), None]
+        nothing = (None for part in parts_of(model.outputs) for _ in (ANSWER, *part.outputs.labels))
+        return [*nothing, shortened(words, SHOWN_CHARACTERS)]
+    told = by_target(answer)
+    cells = [cell for part in parts_of(model.outputs) for cell in _cells_of(told[part.name], part.outputs, trained)]
+    return [*cells, None]
+
+
+def _cells_of(answer: Mapping[str, Any], outputs: Outputs, trained: Trained) -> list[Cell]:
+    """Those of one target."""
+    if outputs.task == "regression":
+        return [float(answer["value"])]
+    shown = answer["label"] if outputs.task == "single_label" else trained.label_separator.join(answer["labels"])
+    return [shown, *(float(answer["probabilities"][label]) for label in outputs.labels)]

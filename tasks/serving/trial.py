@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,17 @@ class Scored:
     """Probabilities (inputs, labels), or numbers (inputs, 1)."""
     vectors: "NDArray[np.float32] | None" = None
     """What its head read of each input (inputs, width), if that was asked for and it can tell."""
+    further: "Mapping[str, Scored]" = field(default_factory=dict)
+    """Its answers for more targets than the first one, by their names."""
+
+    def of_target(self, name: str | None) -> "Scored | None":
+        """Its answers for one target, None for the first one; none where it has no such target."""
+        return self if name is None else self.further.get(name)
+
+    def at(self, places: Sequence[int]) -> "Scored":
+        """Its answers for some of the inputs."""
+        further = {name: one.at(places) for name, one in self.further.items()}
+        return replace(self, predictions=self.predictions[list(places)], further=further)
 
 
 @dataclass(frozen=True)
@@ -221,7 +232,17 @@ def _outcome(told: Mapping[str, Any] | None, request: HostileRequest) -> str:
 
 
 def _scored(uri: str, answered: list[dict[str, Any]]) -> Scored:
-    """The meaning of the answers; their columns show the task."""
+    """The meaning of the answers; their columns show targets and tasks."""
+    from graftline.models.outputs import by_target
+
+    told = [by_target(row) for row in answered]
+    each = {name: _scored_target(uri, [row[name] for row in told]) for name in told[0]}
+    if None not in each:
+        raise _failed(uri, f"its answers have the columns {', '.join(answered[0])}, none of a first target")
+    return replace(each[None], further={name: one for name, one in each.items() if name is not None})
+
+
+def _scored_target(uri: str, answered: list[dict[str, Any]]) -> Scored:
     from graftline.answers.tasks import TASKS
 
     for name, task in TASKS.items():

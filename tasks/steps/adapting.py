@@ -21,10 +21,16 @@ from graftline.data.splitting import Side
 from graftline.errors import SettingsError
 from graftline.evaluation.scoring import spelt
 from graftline.files import write_json
-from graftline.settings import Kind, Settings, Task
+from graftline.settings import Kind, Settings
 from graftline.settings.adaptation import AdaptationSettings, Strategy
 from graftline.tasks.base_models.store import BaseModel, verify_base_model
-from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, raw_inputs, split_targets
+from graftline.tasks.data.accepted_rows import (
+    READING_LIBRARIES,
+    ValidatedData,
+    places_with_target,
+    raw_inputs,
+    split_targets,
+)
 from graftline.tasks.progress import ProgressBar, Wait, duration
 from graftline.tasks.state.folders import bring_store, keep_unfinished, send_store
 from graftline.tasks.state.shared import shared_state
@@ -42,6 +48,7 @@ if TYPE_CHECKING:
     from graftline.models.classifier import Classifier
     from graftline.models.outputs import Outputs
     from graftline.models.preprocessing import Preprocessor, Raw, Reading
+    from graftline.training.objective import ObjectiveFor
     from graftline.training.preparation import Stores
     from graftline.training.progress import Epoch, Progress
     from graftline.training.strategies import Adapted
@@ -51,6 +58,8 @@ if TYPE_CHECKING:
 MODEL, CHECKPOINTS = "model", "checkpoints"
 # The keys of the stores that hold what a step's frozen part gave.
 FEATURES = "features.json"
+# The score of an epoch where there are several targets.
+MEAN_OF_TARGETS = "mean_of_targets"
 # The strategy that runs each row through the base model once.
 FASTEST: Strategy = "feature_extraction"
 # A step forward and backward takes about as long as three passes forward.
@@ -106,7 +115,7 @@ def base_on_rows(
     verify_base_model(base)
     reading = Reading(data.kind, settings.max_tokens, settings.max_seconds, data.sample_bits)
     preprocessor = load_preprocessor(base.path, reading)
-    outputs = TASKS[data.task].outputs.outputs_for(data.labels, split_targets(data, "train"))
+    outputs = _outputs_for(data)
     model = _base_with_head(base, outputs, reading, settings, scratch=scratch)
     sides = ("train", "validation")
     rows: dict[str, InputRows] = {side: _rows(workspace, data, side, preprocessor, outputs) for side in sides}
@@ -156,12 +165,12 @@ def adapt_base(
         model=model,
         rows=rows,
         settings=settings,
-        objective_for=TASKS[data.task].objective_for,
+        objective_for=_objective_for(),
         stores=there.stores,
         folder=folder,
         listener=Listener(
             teller.progress,
-            lambda epoch: _tell_epoch(epoch, data.task, finished_epoch),
+            lambda epoch: _tell_epoch(epoch, data, finished_epoch),
             logger.info,
             teller.passed,
             saved=partial(_share_unfinished, workspace, folder.parent, there.opened),
@@ -170,8 +179,7 @@ def adapt_base(
     adapted = adapt(adaptation)
     write_json(folder.parent / FEATURES, list[JsonValue](sorted(set(there.opened))))
     model.to("cpu")
-    temperature = _temperature(model, adapted, rows["validation"], there.targets["validation"], settings.batch_size)
-    model.outputs = replace(outputs, temperature=temperature)
+    model.outputs = _with_temperatures(outputs, model, adapted, rows["validation"], data, settings.batch_size)
     return AdaptedModel(model, there.preprocessor, adapted, there.mended)
 
 
@@ -271,13 +279,47 @@ def _base_with_head(
     )
 
 
+def _outputs_for(data: ValidatedData) -> "Outputs":
+    """Those of a new model for these targets."""
+    from graftline.models.outputs import FurtherOutputs
+
+    first = TASKS[data.task].outputs.outputs_for(data.labels, split_targets(data, "train"))
+    further = [FurtherOutputs(name, _outputs_for(own)) for name, own in data.targets.items()]
+    return replace(first, further=tuple(further)) if further else first
+
+
+def _objective_for() -> "ObjectiveFor":
+    from graftline.training.several import ObjectiveOfTargets
+
+    return ObjectiveOfTargets({name: task.objective_for for name, task in TASKS.items()})
+
+
 def _rows(
     workspace: Workspace, data: ValidatedData, split: str, preprocessor: "Preprocessor", outputs: "Outputs"
 ) -> "InputRows":
+    """Of several targets also the rows that lack some."""
     from graftline.frozen.rows import InputRows
 
-    targets = TASKS[data.task].outputs.as_learned(outputs, split_targets(data, split))
-    return InputRows(preprocessor, preprocessor.encode(raw_inputs(workspace, data, split)), targets)
+    if not data.further:
+        targets = TASKS[data.task].outputs.as_learned(outputs, split_targets(data, split))
+        return InputRows(preprocessor, preprocessor.encode(raw_inputs(workspace, data, split)), targets)
+    raws = raw_inputs(workspace, data.with_all_rows, split)
+    return InputRows(preprocessor, preprocessor.encode(raws), _targets_beside(data, split, outputs, rows=len(raws)))
+
+
+def _targets_beside(data: ValidatedData, split: str, outputs: "Outputs", *, rows: int) -> "Tensor":
+    import torch
+
+    from graftline.models.several import beside_one_another
+
+    each = [data, *data.targets.values()]
+    there = []
+    for one in each:
+        has_it = torch.zeros(rows, dtype=torch.bool)
+        has_it[places_with_target(one, split)] = True
+        there.append(has_it)
+    kinds = {name: task.outputs for name, task in TASKS.items()}
+    return beside_one_another(outputs, [split_targets(one, split) for one in each], there, kinds)
 
 
 def _unlabelled(workspace: Workspace, domain: TargetDomain, there: BaseOnRows) -> "InputRows":
@@ -331,19 +373,39 @@ def _share_stores(workspace: Workspace, keys: Sequence[str]) -> None:
             send_store(state, key, workspace.features / key, (VALUES, INDEX))
 
 
-def _temperature(
-    model: "Classifier", adapted: "Adapted", validation: "InputRows", targets: "Tensor", batch_size: int
-) -> float:
-    """The divisor of the model's outputs, fitted on its answers for the validation rows before it learned from them."""
+def _with_temperatures(
+    outputs: "Outputs",
+    model: "Classifier",
+    adapted: "Adapted",
+    validation: "InputRows",
+    data: ValidatedData,
+    batch_size: int,
+) -> "Outputs":
+    """The outputs with the divisor of each target's, fitted on answers for the validation rows that have the target.
+
+    They are those of the model before it learned from these rows.
+    """
+    from graftline.models.outputs import parts_of
+    from graftline.models.several import learned_of
     from graftline.training.validation_score import predict
 
     held = adapted.validation_outputs
     if held is None:
         # In full precision and through the whole model: as it will be served.
         held = predict(model, validation, batch_size=batch_size)
-    temperature = TASKS[model.outputs.task].scores.temperature(held.double().numpy(), targets.numpy())
-    logger.info("temperature %.3f, fitted on %d validation rows", temperature, len(held))
-    return temperature
+    fitted = []
+    each = [data, *data.targets.values()]
+    for part, learned, one in zip(parts_of(outputs), learned_of(outputs, validation.targets), each, strict=True):
+        own, targets = learned.of(held)[:, part.columns], split_targets(one, "validation")
+        temperature = TASKS[one.task].scores.temperature(own.double().numpy(), targets.numpy())
+        of = f"{part.name}: " if part.name else ""
+        logger.info("%stemperature %.3f, fitted on %d validation rows", of, temperature, len(own))
+        fitted.append(temperature)
+    further = tuple(
+        replace(one, outputs=replace(one.outputs, temperature=temperature))
+        for one, temperature in zip(outputs.further, fitted[1:], strict=True)
+    )
+    return replace(outputs, temperature=fitted[0], further=further)
 
 
 def _kept_under(base: BaseModel, point: "FreezePoint", settings: AdaptationSettings, kind: Kind) -> "KeptUnder":
@@ -424,21 +486,34 @@ class _Teller:
         return f"; adaptation.strategy={FASTEST} would take about {duration(seconds)}" if seconds < left else ""
 
 
-def _tell_epoch(epoch: "Epoch", task: Task, finished_epoch: Callable[[dict[str, float]], None]) -> None:
-    scoring = TASKS[task].scores.scoring
+def _tell_epoch(epoch: "Epoch", data: ValidatedData, finished_epoch: Callable[[dict[str, float]], None]) -> None:
+    scoring = TASKS[data.task].scores.scoring
+    score, loss = score_of(data), "loss" if data.further else scoring.loss
     logger.info(
         "epoch %d: validation %s %.4f, %s %.4f",
         epoch.number,
-        spelt(scoring.primary),
+        spelt(score),
         epoch.validation_score,
-        scoring.loss,
+        loss,
         epoch.validation_loss,
     )
-    finished_epoch(numbers_of(epoch, task))
+    finished_epoch(numbers_of(epoch, score))
 
 
-def numbers_of(epoch: "Epoch", task: Task) -> dict[str, float]:
+def learning_modules(data: ValidatedData) -> tuple[str, ...]:
+    """The modules of the targets' tasks that a model learns by."""
+    tasks = [TASKS[one.task] for one in (data, *data.targets.values())]
+    found = {module for task in tasks for module in task.modules("outputs", "objective_for")}
+    return (*sorted(found), *sorted({task.scores.temperature.__module__ for task in tasks}))
+
+
+def score_of(data: ValidatedData) -> str:
+    """The score by which the best epoch is chosen: the target's main one, or the mean of those of all targets."""
+    return MEAN_OF_TARGETS if data.further else TASKS[data.task].scores.scoring.primary
+
+
+def numbers_of(epoch: "Epoch", score: str) -> dict[str, float]:
     """An epoch's numbers with its score under the score's own name, as MLflow and `reports/` show them."""
     numbers = asdict(epoch)
-    score = numbers.pop("validation_score")
-    return numbers | {f"validation_{TASKS[task].scores.scoring.primary}": score}
+    reached = numbers.pop("validation_score")
+    return numbers | {f"validation_{score}": reached}

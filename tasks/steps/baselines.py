@@ -4,7 +4,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 STEP = "baselines"
 SUMMARY, PREDICTIONS = "baseline.json", "predictions.npy"
 MAJORITY, FROZEN_HEAD = "majority", "frozen_head"
+# The same training of the same base model for one of several targets.
+SINGLE_TASK = "single_task"
 # The settings in common with the adaptation: what is read of a row, what an error costs, how it is computed.
 SHARED = (
     "max_tokens", "max_seconds", "augmentation", "views", "block_pattern", "class_weights", "label_smoothing",
@@ -73,10 +75,13 @@ class Baselines:
     rivals: Mapping[str, Rival]
     left_out: Mapping[str, str]
     """Those that there is no comparison with, and why."""
+    further: "Mapping[str, Baselines]" = field(default_factory=dict)
+    """Those of the targets beside the first one."""
 
     @property
     def outcome(self) -> Outcome:
-        return "ran" if any(rival.folder.outcome == "ran" for rival in self.rivals.values()) else "reused"
+        outcomes = [rival.folder.outcome for rival in self.rivals.values()]
+        return "ran" if "ran" in [*outcomes, *(one.outcome for one in self.further.values())] else "reused"
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,28 @@ def baselines(
 ) -> Baselines:
     """The answers for the held-out rows of those `wanted` that the data allow, and of what needs no model.
 
-    A killed one goes on from its last checkpoint.
+    Of several targets the same of each, as if it were the only one, and of a model that learns it alone. A killed one
+    goes on from its last checkpoint.
     """
+    first = _of_target(workspace, settings, wanted, data.alone, base)
+    further = {
+        name: _of_target(workspace, of_target(settings, name), wanted, own, base) for name, own in data.targets.items()
+    }
+    return replace(first, further=further)
+
+
+def of_target(settings: Settings, name: str) -> Settings:
+    """The settings as if a further target were the only one. Directions and costs are about the first one's labels."""
+    data, update = settings.data.of_target(name), dict[str, object]({"directions": [], "costs": []})
+    if data.task != "single_label":  # thresholds part two labels
+        update["group_thresholds"] = "none"
+    evaluation = settings.evaluation.model_copy(update=update)
+    return settings.model_copy(update={"data": data, "evaluation": evaluation})
+
+
+def _of_target(
+    workspace: Workspace, settings: Settings, wanted: Sequence[Baseline], data: ValidatedData, base: BaseModel
+) -> Baselines:
     recipes, left_out = _recipes(workspace, settings, data, base), dict[str, str]()
     for name in BASELINES:
         if name in recipes and name not in wanted:
@@ -106,6 +131,9 @@ def baselines(
     if FROZEN_HEAD in recipes and is_solved_head(settings.adaptation):
         left_out[FROZEN_HEAD] = "this candidate is that model itself"
         del recipes[FROZEN_HEAD]
+    if SINGLE_TASK in recipes and is_solved_head(settings.adaptation):
+        left_out[SINGLE_TASK] = "heads that are solved on a frozen model learn nothing from one another"
+        del recipes[SINGLE_TASK]
     rivals = {name: _rival(workspace, name, recipe, data) for name, recipe in recipes.items()}
     diverged = {name: DIVERGED for name, rival in rivals.items() if not (rival.folder.path / PREDICTIONS).exists()}
     return Baselines({name: rivals[name] for name in rivals if name not in diverged}, {**left_out, **diverged})
@@ -159,8 +187,8 @@ def _recipes(workspace: Workspace, settings: Settings, data: ValidatedData, base
         written = by_value(chosen, "adaptation", without=["threads", "feature_gigabytes"])
         return {"base_model": base.digest, "settings": written, "threads": thread_count(chosen.threads)}
 
-    def learn(chosen: AdaptationSettings, *, scratch: bool) -> Callable[[Path], "Floats"]:
-        return lambda folder: _adapted(folder, workspace, chosen, data, base, scratch=scratch)
+    def learn(chosen: AdaptationSettings, *, scratch: bool = False, kept: bool = False) -> Callable[[Path], "Floats"]:
+        return lambda folder: _adapted(folder, workspace, chosen, data, base, scratch=scratch, kept=kept)
 
     libraries = (*LIBRARIES, *READING_LIBRARIES[data.kind])
     found = {MAJORITY: _Recipe(scoring.baseline, {}, scored, ("numpy",), lambda _: _without_model(data))}
@@ -177,7 +205,7 @@ def _recipes(workspace: Workspace, settings: Settings, data: ValidatedData, base
         adapted(frozen),
         learned,
         libraries,
-        learn(frozen, scratch=False),
+        learn(frozen, kept=True),
     )
     found["scratch"] = _Recipe(
         f"the same architecture trained from scratch for {scratch.epochs} epochs",
@@ -186,6 +214,11 @@ def _recipes(workspace: Workspace, settings: Settings, data: ValidatedData, base
         libraries,
         learn(scratch, scratch=True),
     )
+    if data.is_partial:
+        alone = settings.adaptation.model_copy(update={"task_balance": "equal"})
+        found[SINGLE_TASK] = _Recipe(
+            "the same training for this target alone", adapted(alone), learned, libraries, learn(alone)
+        )
     return found
 
 
@@ -246,10 +279,11 @@ def _adapted(
     base: BaseModel,
     *,
     scratch: bool,
+    kept: bool,
 ) -> "Floats":
     """Predictions by the same code as a registered model's.
 
-    The frozen model stays: whether adapting it widened differences between groups is asked with other inputs, too.
+    The frozen model is `kept`: whether adapting it widened differences between groups is asked with other inputs, too.
     """
     from graftline.answers.predicting import predictor_of
     from graftline.models.folders import save_classifier
@@ -259,6 +293,6 @@ def _adapted(
     bar.show(1.0)
     save_classifier(made.model, made.preprocessor, folder / MODEL, base=None if scratch else base.path)
     predictions = predictor_of(folder / MODEL).predict(raw_inputs(workspace, data, "test"))
-    for part in (CHECKPOINTS, MODEL) if scratch else (CHECKPOINTS,):
+    for part in (CHECKPOINTS,) if kept else (CHECKPOINTS, MODEL):
         shutil.rmtree(folder / part, ignore_errors=True)
     return predictions

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from graftline.compute.threads import thread_count
 from graftline.errors import RegistryRefusedError
 from graftline.settings import Settings
-from graftline.tasks.data.accepted_rows import ValidatedData, questions
+from graftline.tasks.data.accepted_rows import ValidatedData, places_with_target, questions
 from graftline.tasks.registry.looks import Choice
 from graftline.tasks.registry.manifest import judged_files
 from graftline.tasks.serving.trial import score_in_fresh_process
@@ -37,19 +37,23 @@ class Champion:
 def champions_predictions(
     workspace: Workspace, settings: Settings, data: ValidatedData, champion: Champion | None
 ) -> "tuple[Floats | None, str | None]":
-    """What the champion says of the same rows; or why it could not be asked, if there is one."""
+    """What the champion says of the same rows; or why it could not be asked, if there is one that has this target."""
     from graftline.evaluation.comparison import aligned
 
     if champion is None:
         return None, None
     files = judged_files(workspace, champion.model, champion.version)
     try:
-        asked, threads = questions(workspace, data, "test"), thread_count(settings.adaptation.threads)
-        scored = score_in_fresh_process(workspace, champion.uri, asked, threads=threads, files=files)
+        asked, threads = questions(workspace, data.with_all_rows, "test"), thread_count(settings.adaptation.threads)
+        answered = score_in_fresh_process(workspace, champion.uri, asked, threads=threads, files=files)
     except ChangedFilesError:
         raise  # it is not the champion that does not answer
     except RegistryRefusedError as error:
         return None, f"champion version {champion.version} could not be scored: {error}"
+    scored = answered.of_target(data.target)
+    if scored is None:  # it was made before this target was one
+        return None, None
+    scored = scored.at(places_with_target(data, "test"))
     if scored.task != data.task:
         return None, (
             f"champion version {champion.version} could not be scored: its task is {scored.task}, not"

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from graftline.answers.tasks import TASKS
@@ -11,7 +12,7 @@ from graftline.digests import canonical_json
 from graftline.evaluation.bootstrap import Score
 from graftline.tasks.registry.approval import required_approval
 from graftline.tasks.registry.binding import AXES, POLICY_SHA256, bound_files, bound_tags, names_of_files
-from graftline.tasks.registry.looks import allowance_of, look_of, looks_before
+from graftline.tasks.registry.looks import allowance_of, look_of, looks_before, together
 from graftline.tasks.registry.promotion import record_verdict, repair
 from graftline.tasks.registry.versions import BARRED, VERDICT, get_version, note_verdict, verdict_of
 from graftline.tasks.scratch import scratch_folder
@@ -29,9 +30,11 @@ from graftline.verdict.axis import Axis
 from graftline.verdict.domain_axes import InTargetDomain
 from graftline.verdict.life import Allowance
 from graftline.verdict.policy import Policy
+from graftline.verdict.several_targets import TargetSeen, decide_several
 
 if TYPE_CHECKING:
     from graftline.evaluation.bootstrap import Difference
+    from graftline.evaluation.comparison import Comparison
     from graftline.evaluation.row_gains import RowGains
 
 # As MLflow keeps it beside the evaluation.
@@ -77,8 +80,9 @@ def decide(
     records = repair(workspace, candidate.model)
     version = get_version(candidate.model, candidate.version)
     record = verdict_of(records, version)
-    gains, difference = _judged_on(policy, evaluation)
-    allowed = allowance_of(policy, gains, looks_before(records, record))
+    deciding = _deciding(policy, evaluation)
+    before, among = looks_before(records, record), len(deciding)
+    allowed = {name: allowance_of(policy, gains, before, name, among=among) for name, (gains, _) in deciding.items()}
     outcome: Outcome = "reused" if record is not None and VERDICT in version.tags else "ran"
     verdict = judge(
         policy,
@@ -105,7 +109,12 @@ def decide(
             approval=required_approval(policy),
             evaluation_sha256=evaluation.sha256,
             policy_sha256=policy.sha256,
-            look=look_of(records, gains, allowed, difference),
+            look=together(
+                [
+                    look_of(records, gains, allowed[name], difference, name)
+                    for name, (gains, difference) in deciding.items()
+                ]
+            ),
             files=candidate.files,
             bind=bind,
         )
@@ -142,6 +151,20 @@ def _stored(
     return bound_files(files)
 
 
+def _deciding(policy: Policy, evaluation: Evaluation) -> "dict[str | None, tuple[RowGains | None, Difference | None]]":
+    """The gains and main differences of which one has to be better, by target; None is the first target.
+
+    On the rows on which the policy wants the improvement.
+    """
+    if policy.improvement != "held_out":
+        return {None: _in_the_target_domain(evaluation)}
+    each = evaluation.each
+    if policy.main_target is not None and evaluation.further:
+        main = None if policy.main_target == evaluation.first else policy.main_target
+        each = {main: each[main]}
+    return {name: (one.row_gains, one.main_difference) for name, one in each.items()}
+
+
 def judge(
     policy: Policy,
     evaluation: Evaluation,
@@ -149,40 +172,59 @@ def judge(
     barred: str | None,
     unfair: str | None,
     trial: Trial | None,
-    allowed: Allowance | None = None,
+    allowed: Mapping[str | None, Allowance | None] = MappingProxyType({}),
 ) -> gate.Verdict:
-    """The gate's verdict on these numbers."""
-    rival = evaluation.comparison or (gate.Unscored(evaluation.obstacle) if evaluation.obstacle else None)
-    return gate.decide(
-        gate.Evaluated(
-            TASKS[evaluation.task].scores.scoring,
-            {name: Score(**numbers) for name, numbers in evaluation.scores.items()},
-            unfair=[unfair] if unfair else [],
-            barred=barred,
-            serving=trial.limited if trial else None,
-            hostile=trial.hostile if trial else None,
-            behaviour=evaluation.held_out.behaviour,
-            left_out=evaluation.left_out,
-            costs=cost_differences(evaluation.costs),
-            groups=evaluation.held_out.groups,
-            target=_in_target_domain(evaluation),
-        ),
-        rival,
-        baselines=evaluation.baselines,
-        policy=policy,
-        allowed=allowed,
+    """The gate's verdict on these numbers; `allowed` is what is left of the evidence, by target, None the first."""
+    first = _evaluated(evaluation, barred=barred, unfair=unfair, trial=trial)
+    if not evaluation.further:
+        return gate.decide(
+            first,
+            _rival(evaluation),
+            baselines=evaluation.baselines,
+            policy=policy,
+            allowed=allowed.get(None),
+        )
+    seen = [
+        TargetSeen(
+            name or str(evaluation.first),
+            first if name is None else _evaluated(one),
+            _rival(one),
+            one.baselines,
+            allowed.get(name),
+        )
+        for name, one in evaluation.each.items()
+    ]
+    return decide_several(seen, policy)
+
+
+def _rival(evaluation: Evaluation) -> "Comparison | gate.Unscored | None":
+    return evaluation.comparison or (gate.Unscored(evaluation.obstacle) if evaluation.obstacle else None)
+
+
+def _evaluated(
+    evaluation: Evaluation, *, barred: str | None = None, unfair: str | None = None, trial: Trial | None = None
+) -> gate.Evaluated:
+    return gate.Evaluated(
+        TASKS[evaluation.task].scores.scoring,
+        {name: Score(**numbers) for name, numbers in evaluation.scores.items()},
+        unfair=[unfair] if unfair else [],
+        barred=barred,
+        serving=trial.limited if trial else None,
+        hostile=trial.hostile if trial else None,
+        behaviour=evaluation.held_out.behaviour,
+        left_out=evaluation.left_out,
+        costs=cost_differences(evaluation.costs),
+        groups=evaluation.held_out.groups,
+        target=_in_target_domain(evaluation),
     )
 
 
 def _in_target_domain(evaluation: Evaluation) -> InTargetDomain | None:
     seen = evaluation.target
-    return seen and InTargetDomain(seen.comparison, seen.rivals, seen.obstacle)
+    return InTargetDomain(seen.comparison, seen.rivals, seen.obstacle) if seen else None
 
 
-def _judged_on(policy: Policy, evaluation: Evaluation) -> "tuple[RowGains | None, Difference | None]":
-    """The gains and the main difference on the rows on which the policy wants the improvement."""
-    if policy.improvement == "held_out":
-        return evaluation.row_gains, evaluation.main_difference
+def _in_the_target_domain(evaluation: Evaluation) -> "tuple[RowGains | None, Difference | None]":
     seen = evaluation.target
     if seen is None or seen.comparison is None:
         return None, None

@@ -1,8 +1,8 @@
 """Step 4, evaluate_model: candidate, champion and baselines, scored on exactly the same held-out rows."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -20,6 +20,7 @@ from graftline.settings.words import with_partners
 from graftline.tasks.data.accepted_rows import (
     READING_LIBRARIES,
     ValidatedData,
+    places_with_target,
     raw_inputs,
     read_split,
     split_targets,
@@ -29,7 +30,7 @@ from graftline.tasks.step import step
 from graftline.tasks.step_folders import StepFolder, produce
 from graftline.tasks.steps.adapting import MODEL
 from graftline.tasks.steps.answer_costs import answer_costs
-from graftline.tasks.steps.baselines import FROZEN_HEAD, MAJORITY, Baselines, is_solved_head
+from graftline.tasks.steps.baselines import FROZEN_HEAD, MAJORITY, Baselines, is_solved_head, of_target
 from graftline.tasks.steps.behaviour import Examined, FrozenModel, behaviour_on
 from graftline.tasks.steps.champion import Champion, champions_predictions, chosen_beside
 from graftline.tasks.steps.evaluate_target import OnTarget, on_target_of, scored_on_target
@@ -96,6 +97,18 @@ class Evaluation:
     """What the answers cost, where the settings say what a wrong one does."""
     target: OnTarget | None = None
     """The word of the labelled rows of the target domain, where there are some."""
+    first: str | None = None
+    """The name of the first of several targets."""
+    further: "Mapping[str, Evaluation]" = field(default_factory=dict)
+    """The same of each target beside the first one; their numbers count in the digest."""
+
+    @property
+    def each(self) -> "dict[str | None, Evaluation]":
+        """Every target by its name; None is the first one."""
+        each: dict[str | None, Evaluation] = {None: self}
+        for name, one in self.further.items():
+            each[name] = one
+        return each
 
     @property
     def main_difference(self) -> "Difference | None":
@@ -121,7 +134,55 @@ def evaluate_model(
 
     With a `source` task, what was forgotten of it is asked, too; with `target` rows, how all do in the target domain,
     `plain` training among them. How far the rows are from home, the `distances`, is known before, and stands beside it.
+    Of several targets each is scored as if it were the only one, on the rows that have it.
     """
+    # It was chosen by what it gained on the first target.
+    unchosen = champion and replace(champion, choice=None)
+    further = {
+        name: _evaluated(
+            workspace, of_target(settings, name), own, checkpoint, baselines.further[name], unchosen, _Once()
+        )
+        for name, own in data.targets.items()
+    }
+    beside = _OfTarget(target, plain) if target else None
+    once = _Once(source, distances, further, beside)
+    folder = _evaluated(workspace, settings, data, checkpoint, baselines, champion, once)
+    evaluations = {name: _record(one, unchosen) for name, one in further.items()}
+    return replace(_record(folder, champion), further=evaluations)
+
+
+@dataclass(frozen=True)
+class _Once:
+    """What stands beside the first target only: it is about the version, or holds the other targets."""
+
+    source: SourceTask | None = None
+    distances: Sequence[Pair] = ()
+    further: Mapping[str, StepFolder] = field(default_factory=dict)
+    """The evaluations of the other targets."""
+    target: "_OfTarget | None" = None
+
+
+@dataclass(frozen=True)
+class _OfTarget:
+    """Labelled rows of the target domain, and the training that knew nothing of it."""
+
+    rows: TargetRows
+    plain: Checkpoint | None
+
+    def as_json(self) -> dict[str, JsonValue]:
+        return {"target_rows": self.rows.rows.sha256, "plain": self.plain.folder.key if self.plain else None}
+
+
+def _evaluated(
+    workspace: Workspace,
+    settings: Settings,
+    data: ValidatedData,
+    checkpoint: Checkpoint,
+    baselines: Baselines,
+    champion: Champion | None,
+    once: _Once,
+) -> StepFolder:
+    """The evaluation of one target; that of the first one holds those of all."""
     depends_on: dict[str, JsonValue] = {
         "checkpoint": checkpoint.folder.key,
         "test_rows": data.test_sha256,
@@ -133,29 +194,21 @@ def evaluate_model(
         "baselines": {name: rival.folder.key for name, rival in baselines.rivals.items()},
         "left_out": {**baselines.left_out},
         "champion": champion.uri if champion else None,
-        "chosen_by": asdict(champion.choice.look) if champion and champion.choice else None,
-        "source_task": source.folder.key if source else None,
-        **({"distances": as_json(distances)} if distances else {}),
-        **({"target_rows": target.rows.sha256, "plain": plain.folder.key if plain else None} if target else {}),
+        "chosen_by": champion.choice.look.plain() if champion and champion.choice else None,
+        "source_task": once.source.folder.key if once.source else None,
+        **({"distances": as_json(once.distances)} if once.distances else {}),
+        **(once.target.as_json() if once.target else {}),
+        **({"further": {name: one.key for name, one in once.further.items()}} if once.further else {}),
     }
-
-    def in_target_domain() -> JsonValue:
-        if target is None:
-            return None
-        return scored_on_target(workspace, settings, data, target, plain, checkpoint, baselines, champion)
-
-    folder = produce(
+    return produce(
         workspace,
         STEP,
         depends_on=depends_on,
         # Words that take each other's place are code in the settings' room.
         code=(__name__, with_partners.__module__, *TASKS[data.task].modules("outputs", "scores")),
         libraries=(*LIBRARIES, *READING_LIBRARIES[data.kind]),
-        build=lambda folder: _build(
-            folder, workspace, settings, data, checkpoint, baselines, champion, source, distances, in_target_domain
-        ),
+        build=lambda folder: _build(folder, workspace, settings, data, checkpoint, baselines, champion, once),
     )
-    return _record(folder, champion)
 
 
 @waiting("evaluation, with its intervals and changed inputs")
@@ -167,9 +220,7 @@ def _build(
     checkpoint: Checkpoint,
     baselines: Baselines,
     champion: Champion | None,
-    source: SourceTask | None,
-    distances: Sequence[Pair],
-    in_target_domain: Callable[[], JsonValue],
+    once: _Once,
 ) -> None:
     from graftline.evaluation.examples import Rows
 
@@ -194,11 +245,12 @@ def _build(
         "labels": list(data.labels),
         "test_sha256": data.test_sha256,
         "scores": scores.of(predictions),
-        **_by_class(seen, data, checkpoint, scores.of(asked.uncalibrated)),
+        **_by_class(seen, data, asked.candidate.predictor.outputs.temperature, scores.of(asked.uncalibrated)),
         "slices": slice_scores([*slices, *found], predictions, scores),
         **_against_baselines(baselines, predictions, scores),
         "behaviour": replace(
-            _behaviour(workspace, settings, data, asked.candidate, baselines, source, scores), distances=distances
+            _behaviour(workspace, settings, data, asked.candidate, baselines, once.source, scores),
+            distances=once.distances,
         ).as_json(),
         "predictions_sha256": predictions_sha256(rows["row_id"], predictions),
         "pictures": _write_pictures(folder, seen),
@@ -208,11 +260,19 @@ def _build(
         "obstacle": obstacle,
         **({"costs": answer_costs(scores, data.labels, predictions, theirs)} if settings.evaluation.costs else {}),
         "examples": _examples(settings, shown, predictions, (named, theirs), scores, baselines),
+        **(_beside(settings, once.further) if once.further else {}),
     }
-    if (target := in_target_domain()) is not None:
-        summary["target_domain"] = target
+    if (there := once.target) is not None:
+        summary["target_domain"] = scored_on_target(
+            workspace, settings, data, there.rows, there.plain, checkpoint, baselines, champion
+        )
     _write_predictions(folder, rows, data.labels, predictions)
     write_json(folder / SUMMARY, summary)
+
+
+def _beside(settings: Settings, further: Mapping[str, StepFolder]) -> dict[str, JsonValue]:
+    """The numbers of more targets, and the name of the first one."""
+    return {"target": settings.data.target, "further": {name: one.read_json(SUMMARY) for name, one in further.items()}}
 
 
 @dataclass(frozen=True)
@@ -229,8 +289,11 @@ class _Asked:
 def _asked(workspace: Workspace, data: ValidatedData, model: Path) -> _Asked:
     from graftline.answers.predicting import predictor_of
 
-    task, predictor, raws = TASKS[data.task], predictor_of(model), raw_inputs(workspace, data, "test")
-    features = predictor.features(raws, Wait("held-out rows").tell)
+    # Of several targets all rows are asked, as a registered model is: a row's last bits depend on those beside it.
+    task, predictor = TASKS[data.task], predictor_of(model).of_target(data.target)
+    every, places = raw_inputs(workspace, data.with_all_rows, "test"), places_with_target(data, "test")
+    features = predictor.features(every, Wait("held-out rows").tell).at(places)
+    raws = [every[place] for place in places]
     predictions, targets = predictor.answers(features.outputs), split_targets(data, "test").numpy()
     without_temperature = replace(predictor.outputs, temperature=1.0)
     return _Asked(
@@ -282,7 +345,7 @@ def _write_pictures(folder: Path, seen: Examination) -> dict[str, JsonValue]:
 
 
 def _by_class(
-    seen: Examination, data: ValidatedData, checkpoint: Checkpoint, scores_before: JsonValue
+    seen: Examination, data: ValidatedData, temperature: float, scores_before: JsonValue
 ) -> dict[str, JsonValue]:
     """The numbers class by class, and how sure the model is of itself, before and after its temperature was set."""
     return {
@@ -291,7 +354,7 @@ def _by_class(
         "classes": [{"label": label, **numbers} for label, numbers in zip(data.labels, seen.classes, strict=True)],
         "reliability": [dict(entry) for entry in seen.reliability],
         "calibration": {
-            "temperature": checkpoint.temperature,
+            "temperature": temperature,
             "scores_before": scores_before,
             "reliability_before": [dict(entry) for entry in seen.reliability_before],
         },
@@ -390,4 +453,5 @@ def _record(folder: StepFolder, champion: Champion | None) -> Evaluation:
         target=on_target_of(summary.get("target_domain")),
         sha256=json_sha256(summary),
         costs=cast("Mapping[str, JsonValue] | None", summary.get("costs")),
+        first=cast("str | None", summary.get("target")),
     )

@@ -10,7 +10,6 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count
 from graftline.digests import tensors_sha256
 from graftline.files import write_json
@@ -23,7 +22,16 @@ from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.progress import ProgressBar
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import StepFolder, produce
-from graftline.tasks.steps.adapting import CHECKPOINTS, MODEL, AdaptedModel, adapt_base, libraries_for, numbers_of
+from graftline.tasks.steps.adapting import (
+    CHECKPOINTS,
+    MODEL,
+    AdaptedModel,
+    adapt_base,
+    learning_modules,
+    libraries_for,
+    numbers_of,
+    score_of,
+)
 from graftline.tasks.steps.mended_rows import Mending
 from graftline.tasks.steps.pretraining import PretrainedBase, pretrained_base
 from graftline.tasks.steps.target_domain import TargetDomain
@@ -84,13 +92,13 @@ def fine_tune(
     A killed training goes on from its last checkpoint and ends with the same weights. Each epoch's numbers go to `run`.
     Raises: SettingsError for a freeze point that does not exist; GraftlineError if a frozen tensor changed.
     """
-    task, pretrained = TASKS[data.task], pretrained_base(workspace, settings, data, base, domain)
+    pretrained = pretrained_base(workspace, settings, data, base, domain)
     start = pretrained.model if pretrained else base
     way = domain if settings.domain != "none" else None
     settings = settings if way else settings.model_copy(update={"domain": "none"})
     depends_on: dict[str, JsonValue] = {
         "data": data.sha256,
-        "score": task.scores.scoring.primary,
+        "score": score_of(data),
         "base_model": start.digest,
         "settings": by_value(settings, "adaptation", without=["threads", "feature_gigabytes"]),
         "threads": thread_count(settings.threads),
@@ -107,12 +115,7 @@ def fine_tune(
         STEP,
         depends_on=depends_on,
         # Words that take each other's place are code in the settings' room.
-        code=(
-            __name__,
-            with_partners.__module__,
-            *task.modules("outputs", "objective_for"),
-            task.scores.temperature.__module__,
-        ),
+        code=(__name__, with_partners.__module__, *learning_modules(data)),
         libraries=(*LIBRARIES, *libraries_for(settings, data.kind)),
         build=lambda folder: _build(folder, workspace, settings, data, start, way, log, mending),
         resumable=True,
@@ -169,7 +172,7 @@ def _summary(made: AdaptedModel, weights_sha256: str, data: ValidatedData, secon
         "learning_rate": adapted.learning_rate,
         "head_penalty": adapted.head_penalty,
         **({"between": cast("JsonValue", [asdict(one) for one in adapted.between])} if adapted.between else {}),
-        "epochs": [cast("JsonValue", numbers_of(epoch, data.task)) for epoch in adapted.epochs],
+        "epochs": [cast("JsonValue", numbers_of(epoch, score_of(data))) for epoch in adapted.epochs],
         "seconds": seconds,
         **({} if made.mended is None else {"mended": made.mended}),
         **({"domain": adapted.domain} if adapted.domain else {}),

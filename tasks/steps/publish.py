@@ -4,9 +4,9 @@ import csv
 import io
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 from urllib.parse import quote
 
 import yaml
@@ -15,6 +15,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from pydantic import JsonValue
 
 from graftline.answers.tasks import TASKS
+from graftline.data.team_columns import fit_name
 from graftline.digests import json_sha256
 from graftline.evaluation.bootstrap import Score
 from graftline.evaluation.scoring import spelt
@@ -27,6 +28,7 @@ from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.progress import in_prefect
 from graftline.tasks.registry.binding import PAGES
 from graftline.tasks.step import step
+from graftline.tasks.steps.adapting import score_of
 from graftline.tasks.steps.data_version import pointer_of
 from graftline.tasks.steps.decide import Decision, Pages
 from graftline.tasks.steps.evaluate_model import PREDICTIONS, Evaluation
@@ -34,15 +36,13 @@ from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.outcome import RunOutcome
 from graftline.tasks.steps.report_examples import example_rows
 from graftline.tasks.steps.report_tables import choice_of, tables_of, tables_of_foresight, tables_of_training
+from graftline.tasks.steps.target_tables import further_tables, targets_table
 from graftline.tasks.steps.tracked_run import log_results
 from graftline.tasks.tracking.pages import FOR_TRAINING, describe_model, describe_version, note_run, title_run
 from graftline.tasks.tracking.provenance import NO_COMMIT
 from graftline.tasks.tracking.server import run_page
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import Policy
-
-if TYPE_CHECKING:
-    from graftline.behaviour.held_out import HeldOut
 
 TABLE, REPORT = PAGES
 CARD, METRICS = "model_card.md", "metrics.json"
@@ -72,9 +72,13 @@ def publish(workspace: Workspace, done: RunOutcome) -> Path:
         write_atomically(folder / CARD, render_card(report))
         write_atomically(folder / VALIDATION, done.inputs.data.page.read_bytes())
         write_json(folder / TABLE, _verdict_table(done.inputs.policy, done.decision))
-        _write_for_dvc(folder, report, done.checkpoint, evaluation.held_out)
+        _write_for_dvc(folder, report, done.checkpoint, evaluation)
     files = [evaluation.folder.path / name for name in (*evaluation.held_out.pictures.values(), PREDICTIONS)]
-    scores = {f"test/{name}": score["value"] for name, score in evaluation.scores.items()}
+    scores = {
+        f"test/{f'{fit_name(target)}/' if target else ''}{name}": score["value"]
+        for target, one in evaluation.each.items()
+        for name, score in one.scores.items()
+    }
     log_results(done.run, scores, [*_pages_to_log(done, folder), folder / CARD, *files])
     _describe(done, report)
     _show_in_prefect(workspace, report, done.inputs.data, folder)
@@ -115,6 +119,7 @@ def _report(workspace: Workspace, done: RunOutcome) -> RunReport:
     checkpoint, evaluation, candidate, decision = done.checkpoint, done.evaluation, done.candidate, done.decision
     held_out, task, domain = evaluation.held_out, TASKS[data.task], done.inputs.domain
     other = _other(evaluation, task.scores.scoring.primary)
+    loss = "loss" if evaluation.further else task.scores.scoring.loss
     return RunReport(
         model=candidate.model,
         version=candidate.version,
@@ -168,14 +173,16 @@ def _report(workspace: Workspace, done: RunOutcome) -> RunReport:
         baselines=_baseline_rows(evaluation, task.scores.scoring.primary),
         classes=held_out.classes,
         slices=held_out.slices,
+        targets=targets_table(evaluation),
         tables=[
             *choice_of(done.inputs),
             *tables_of_foresight(done.foreseen, evaluation),
             *tables_of(evaluation, candidate, decision.axes),
-            *tables_of_training(checkpoint, task.scores.scoring),
+            *further_tables(evaluation),
+            *tables_of_training(checkpoint, score_of(data), loss),
             *([Table("Wrong labels", done.inputs.labels.rstrip("."), (), ())] if done.inputs.labels else []),
         ],
-        pictures=_drawn(evaluation, checkpoint, task.scores.scoring.loss),
+        pictures=_drawn(evaluation, checkpoint, loss),
         other=other[0],
         examples=example_rows(workspace, data, held_out.examples, task.shown),
         links=_links(workspace, done),
@@ -220,14 +227,24 @@ def _drawn(evaluation: Evaluation, checkpoint: Checkpoint, loss: str) -> list[Pi
     """The pictures of the held-out rows, and how the `loss` went."""
     from graftline.evaluation.pictures import training_picture
 
-    held_out = evaluation.held_out
     train, validation = ([epoch[name] for epoch in checkpoint.epochs] for name in ("train_loss", "validation_loss"))
+    further = [
+        replace(picture, title=f"{name}: {picture.title}", seen=f"{name}: {picture.seen}")
+        for name, one in evaluation.further.items()
+        for picture in _of_held_out(one)
+    ]
     return [
-        *(
-            Picture(title, (evaluation.folder.path / name).read_bytes(), alt_text(title, held_out))
-            for title, name in held_out.pictures.items()
-        ),
+        *_of_held_out(evaluation),
+        *further,
         Picture("Training", training_picture(train, validation, loss), training_alt_text(train, validation, loss)),
+    ]
+
+
+def _of_held_out(evaluation: Evaluation) -> list[Picture]:
+    held_out = evaluation.held_out
+    return [
+        Picture(title, (evaluation.folder.path / name).read_bytes(), alt_text(title, held_out))
+        for title, name in held_out.pictures.items()
     ]
 
 
@@ -257,9 +274,11 @@ def _verdict_table(policy: Policy, decision: Decision) -> JsonValue:
     }
 
 
-def _write_for_dvc(folder: Path, report: RunReport, checkpoint: Checkpoint, held_out: "HeldOut") -> None:
+def _write_for_dvc(folder: Path, report: RunReport, checkpoint: Checkpoint, evaluation: Evaluation) -> None:
+    held_out = evaluation.held_out
     metrics = {name: dict(score) for name, score in report.scores.items()}
-    write_json(folder / METRICS, cast("JsonValue", {**metrics, "verdict": report.verdict}))
+    further = {"targets": {name: one.scores for name, one in evaluation.further.items()}} if evaluation.further else {}
+    write_json(folder / METRICS, cast("JsonValue", {**metrics, **further, "verdict": report.verdict}))
     _write_csv(folder / "training.csv", [dict(epoch) for epoch in checkpoint.epochs])
     _write_csv(folder / "reliability.csv", held_out.reliability)
     names = held_out.confusion_names
@@ -306,11 +325,16 @@ def _what_it_is(done: RunOutcome) -> str:
     """A registered model in a sentence: input, answer, origin."""
     settings, data = done.inputs.settings, done.inputs.data
     takes = {"text": "a text", "image": "an image", "audio": "a sound"}[data.kind]
-    answer = TASKS[data.task].shown.answer
-    labels = f" {', '.join(data.labels)}" if data.labels else ""
+    answers = [_answer(data), *(f"{_answer(own)} ({name})" for name, own in data.targets.items())]
     return as_markdown(
-        f"Takes {takes} and answers with {answer}{labels}; adapted from {done.inputs.base.uri} to {settings.data.path}."
+        f"Takes {takes} and answers with {' and '.join(answers)}; adapted from {done.inputs.base.uri} to"
+        f" {settings.data.path}."
     )
+
+
+def _answer(data: ValidatedData) -> str:
+    labels = f" {', '.join(data.labels)}" if data.labels else ""
+    return f"{TASKS[data.task].shown.answer}{labels}"
 
 
 def _show_in_prefect(workspace: Workspace, report: RunReport, data: ValidatedData, folder: Path) -> None:

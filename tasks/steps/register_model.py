@@ -8,7 +8,7 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,8 +18,16 @@ from filelock import FileLock, Timeout
 
 import graftline
 from graftline.errors import GraftlineError
+from graftline.models.outputs import column_of
 from graftline.settings import Kind, Task
-from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, questions, read_split
+from graftline.tasks.data.accepted_rows import (
+    READING_LIBRARIES,
+    FurtherRows,
+    ValidatedData,
+    places_with_target,
+    questions,
+    read_split,
+)
 from graftline.tasks.own_code import PACKAGE, is_in, modules_behind, path_of
 from graftline.tasks.registry.binding import GROUPS, PREDICTIONS_SHA256, SERVING, SPLIT_SHA256, TEST_SHA256
 from graftline.tasks.registry.history import read_history
@@ -45,7 +53,7 @@ from graftline.tasks.registry.versions import (
     judged_run,
     verdict_of,
 )
-from graftline.tasks.serving.trial import Trial, try_in_fresh_process
+from graftline.tasks.serving.trial import Scored, Trial, try_in_fresh_process
 from graftline.tasks.state.folders import RUNS, alone_everywhere
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import Outcome
@@ -58,6 +66,7 @@ from graftline.tasks.tracking.model_files import digests_of
 from graftline.tasks.tracking.requirements import public_version
 from graftline.tasks.tracking.server import TrackedRun, client, model_folder, patiently_asked
 from graftline.tasks.workspace import Workspace
+from graftline.wording import shown
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -212,7 +221,7 @@ def _register(
     ):
         # It would like annotations on `predict`, which would forbid some input forms (served_model.py).
         warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")
-        parts = served_parts(checkpoint.model, data.kind, data.task, column=data.input, scratch=scratch)
+        parts = served_parts(checkpoint.model, data.kind, data.task, data.further, column=data.input, scratch=scratch)
         logged = mlflow.pyfunc.log_model(name="model", **parts)
     try:
         server.create_registered_model(name)
@@ -230,14 +239,16 @@ def _register(
     return version
 
 
-def served_parts(model: Path, kind: Kind, task: Task, *, column: str, scratch: Path) -> ServedParts:
+def served_parts(
+    model: Path, kind: Kind, task: Task, further: Sequence[FurtherRows] = (), *, column: str, scratch: Path
+) -> ServedParts:
     """The registered model of the adapted one in a folder; in `scratch` its code is collected."""
     return {
         "python_model": str(path_of(SERVED_MODEL)),
         "artifacts": {"model": str(model)},
         "model_config": {**AS_EVALUATED, "column": column},
         "code_paths": [str(_library_for_prediction(scratch))],
-        "signature": _signature(task),
+        "signature": _signature({None: task, **{one.name: one.task for one in further}}),
         "input_example": [_example(kind)],
         "pip_requirements": requirements(kind),
     }
@@ -279,7 +290,8 @@ def _library_for_prediction(folder: Path) -> Path:
     return folder / graftline.__name__
 
 
-def _signature(task: Task) -> "ModelSignature":
+def _signature(tasks: Mapping[str | None, Task]) -> "ModelSignature":
+    """Of what is answered for each target; None is the first one."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
     from mlflow.types.schema import Array, Map
@@ -292,8 +304,11 @@ def _signature(task: Task) -> "ModelSignature":
         "number": DataType.double,
         "probabilities": Map(DataType.double),
     }
-    columns = TASKS[task].outputs.columns
-    answers: list[ColSpec | TensorSpec] = [ColSpec(types[column], name) for name, column in columns.items()]
+    answers: list[ColSpec | TensorSpec] = [
+        ColSpec(types[column], column_of(target, name))
+        for target, task in tasks.items()
+        for name, column in TASKS[task].outputs.columns.items()
+    ]
     # Nothing is declared of what it takes. MLflow would keep the first column of a table without a name and drop the
     # others, and with a name refuse a plain list; the model itself looks at what it is given (answers/requests.py).
     return ModelSignature(outputs=Schema(answers))
@@ -327,19 +342,28 @@ def _check_answers(
     workspace: Workspace, version: "ModelVersion", data: ValidatedData, evaluation: Evaluation, *, threads: int
 ) -> tuple[Trial, dict[str, str]]:
     """Raises: GraftlineError if it answers otherwise than it was evaluated. Returns: also the files that it is."""
-    row_ids, asked = read_split(data, "test", ["row_id"])["row_id"], questions(workspace, data, "test")
+    asked = questions(workspace, data.with_all_rows, "test")
     uri = f"models:/{version.name}/{version.version}"
     logger.info("asking %s for all %d held-out rows in a fresh process", uri, len(asked))
     with model_folder(workspace, uri) as folder:
         files = digests_of(f"{version.name} version {version.version}", folder)
     scored, trial = try_in_fresh_process(workspace, uri, asked, threads=threads, files=files)
-    got = predictions_sha256(row_ids, scored.predictions)
+    _require_as_evaluated(uri, scored, data, evaluation)
+    for name, own in data.targets.items():
+        answered, evaluated = scored.of_target(name), evaluation.further[name]
+        _require_as_evaluated(f"{uri}, target {shown(name)}", answered or scored, own, evaluated)
+    return trial, files
+
+
+def _require_as_evaluated(what: str, scored: Scored, data: ValidatedData, evaluation: Evaluation) -> None:
+    """`scored` are the answers for all held-out rows, also for those that lack the target."""
+    row_ids = read_split(data, "test", ["row_id"])["row_id"]
+    got = predictions_sha256(row_ids, scored.predictions[places_with_target(data, "test")])
     if (scored.task, scored.labels) != (data.task, list(data.labels)) or got != evaluation.predictions_sha256:
         raise GraftlineError(
-            f"{uri}: its predictions in a fresh process have digest {got[:12]}, expected"
+            f"{what}: its predictions in a fresh process have digest {got[:12]}, expected"
             f" {evaluation.predictions_sha256[:12]} as evaluated; it was not made challenger; please report this"
         )
-    return trial, files
 
 
 def _note(version: "ModelVersion", data: ValidatedData, evaluation: Evaluation, trial: Trial) -> None:

@@ -9,7 +9,7 @@ from graftline.behaviour.findings import Counted
 from graftline.behaviour.group_thresholds import ThresholdsOfGroups
 from graftline.behaviour.retention import Retention
 from graftline.evaluation.bootstrap import Difference, Score
-from graftline.evaluation.scoring import Scoring, spelt
+from graftline.evaluation.scoring import spelt
 from graftline.pages.report import Table
 from graftline.tasks.serving.trial import Trial
 from graftline.tasks.steps.answer_costs import costs_table
@@ -67,8 +67,11 @@ def _came(one: Foreseen, lead: Difference) -> tuple[str, ...]:
     return (one.against, f"{one.expected}: {_gain(one.lead)}", f"{came}: {_gain(lead)}", word)
 
 
-def tables_of_training(checkpoint: Checkpoint, scoring: Scoring) -> list[Table]:
-    """What of the training the facts do not hold in a line: how the means with the first weights did."""
+def tables_of_training(checkpoint: Checkpoint, score: str, loss: str) -> list[Table]:
+    """What of the training the facts do not hold in a line: how the means with the first weights did.
+
+    `score` and `loss` are the names of those that the validation rows were judged by.
+    """
     if not checkpoint.between:
         return []
     lead = (
@@ -79,7 +82,7 @@ def tables_of_training(checkpoint: Checkpoint, scoring: Scoring) -> list[Table]:
         (f"{one['share']:g}", f"{one['validation_score']:.4f}", f"{one['validation_loss']:.4f}")
         for one in sorted(checkpoint.between, key=itemgetter("share"))
     ]
-    head = ("share of the fine-tuned weights", f"validation {spelt(scoring.primary)}", f"validation {scoring.loss}")
+    head = ("share of the fine-tuned weights", f"validation {spelt(score)}", f"validation {loss}")
     return [Table(f"Between base model and fine-tuned: {checkpoint.between[0]['share']:g} taken", lead, head, rows)]
 
 

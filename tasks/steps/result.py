@@ -8,6 +8,7 @@ from pydantic import JsonValue
 from graftline.answers.tasks import TASKS
 from graftline.evaluation.scoring import spelt
 from graftline.pages.report import kept
+from graftline.tasks.steps.evaluate_model import Evaluation
 from graftline.tasks.steps.outcome import RunOutcome
 from graftline.verdict.axis import against_the_champion
 
@@ -58,6 +59,8 @@ def result_of(done: RunOutcome, report: Path, seconds: float, *, again: bool = F
         "steps": {**steps},
         "seconds": round(seconds, 1),
     }
+    if done.evaluation.further:
+        result["targets"] = {name: cast("JsonValue", one.scores) for name, one in done.evaluation.further.items()}
     return {**result, "summary": _summary(done, report, primary, unchanged=set(steps.values()) == {"reused"})}
 
 
@@ -97,6 +100,7 @@ def _summary(done: RunOutcome, report: Path, primary: str, *, unchanged: bool) -
         "training": f"{len(checkpoint.epochs)} epochs, {kept_epochs}, {checkpoint.seconds:.0f} s",
         spelt(primary): f"{score['value']:.4f} on {data.split_rows['test']:,} held-out rows{of_groups}"
         f" (95 % interval {score['low']:.4f} to {score['high']:.4f})",
+        **{f"target {name}": _of_target(one) for name, one in done.evaluation.further.items()},
         "verdict": f"{done.decision.verdict}: {'; '.join(done.decision.reasons)}",
         "registered": f"{done.candidate.model} version {done.candidate.version}"
         + (" (nothing changed since: no step ran again)" if unchanged else ""),
@@ -106,3 +110,13 @@ def _summary(done: RunOutcome, report: Path, primary: str, *, unchanged: bool) -
     if done.run.unrepeatable:
         lines["reproduce"] = f"not possible: {done.run.unrepeatable}"
     return "\n".join(f"{name:<11} {value}" for name, value in lines.items())
+
+
+def _of_target(evaluation: Evaluation) -> str:
+    """The main score of a target beside the first one."""
+    primary = TASKS[evaluation.task].scores.scoring.primary
+    score = evaluation.scores[primary]
+    return (
+        f"{spelt(primary)} {score['value']:.4f} on {evaluation.held_out.rows:,} held-out rows"
+        f" (95 % interval {score['low']:.4f} to {score['high']:.4f})"
+    )

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 from pydantic import JsonValue
 
-from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count
 from graftline.digests import json_sha256
 from graftline.errors import SettingsError
@@ -24,7 +23,7 @@ from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.progress import ProgressBar
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import produce
-from graftline.tasks.steps.adapting import CHECKPOINTS, adapt_base, libraries_for
+from graftline.tasks.steps.adapting import CHECKPOINTS, adapt_base, learning_modules, libraries_for, score_of
 from graftline.tasks.steps.fine_tune import LIBRARIES
 from graftline.tasks.steps.mended_rows import Mending
 from graftline.tasks.workspace import Workspace
@@ -56,10 +55,10 @@ def run_trial(
     this model or machine has not, or that diverges, has failed; but the first one are the settings as they are.
     Raises: SettingsError for these.
     """
-    settings, task = proposal.settings, TASKS[data.task]
+    settings = proposal.settings
     depends_on: dict[str, JsonValue] = {
         "data": data.sha256,
-        "score": task.scores.scoring.primary,
+        "score": score_of(data),
         "base_model": base.digest,
         "settings": by_value(settings, "adaptation", without=["threads", "feature_gigabytes"]),
         "threads": thread_count(settings.threads),
@@ -72,12 +71,7 @@ def run_trial(
         STEP,
         depends_on=depends_on,
         # Words that take each other's place are code in the settings' room.
-        code=(
-            __name__,
-            with_partners.__module__,
-            *task.modules("outputs", "objective_for"),
-            task.scores.temperature.__module__,
-        ),
+        code=(__name__, with_partners.__module__, *learning_modules(data)),
         libraries=(*LIBRARIES, *libraries_for(settings, data.kind), "optuna"),
         build=lambda folder: _build(folder, workspace, data, base, space, proposal, before, mending),
         resumable=True,
@@ -103,7 +97,7 @@ def _build(
 
     began = time.monotonic()
     scores, losses = _of_interrupted(folder)
-    primary = f"validation_{TASKS[data.task].scores.scoring.primary}"
+    primary = f"validation_{score_of(data)}"
 
     def finished_epoch(epoch: Mapping[str, float]) -> None:
         number = int(epoch["number"])

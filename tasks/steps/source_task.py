@@ -97,6 +97,7 @@ def probe_settings(settings: Settings) -> DataSettings | None:
         "input": evaluation.probe_input or data.input,
         "target": evaluation.probe_target or data.target,
         "labels": [],
+        "targets": [],
         "id": None,
         "group": None,
         "slices": [],

@@ -1,11 +1,12 @@
 """After step 1, target_domain: rows of where the model will work, whose labels nobody needs to know."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from graftline.data.splitting import TWIN
+from graftline.data.splitting import TWIN, Side
 from graftline.digests import file_sha256, json_sha256
 from graftline.errors import DataRefusedError
 from graftline.files import write_json
@@ -67,7 +68,9 @@ def target_domain(
     if settings.target_domain is None:
         return None
     rows = _validated(workspace, settings, data)
-    others: Others = [(data, ("validation", "test")), *([(scored, ("test",))] if scored else [])]
+    others: list[tuple[ValidatedData, Sequence[Side]]] = [(data, ("validation", "test"))]
+    if scored:
+        others.append((scored, ("test",)))
     folder = produce(
         workspace,
         STEP,
@@ -99,7 +102,8 @@ def target_domain(
 
 def _validated(workspace: Workspace, settings: DataSettings, data: ValidatedData) -> ValidatedData:
     """All that is asked of targets is not asked of these rows."""
-    plain: dict[str, object] = {"task": "single_label", "labels": [], "label_aliases": {}, "id": None, "slices": []}
+    plain: dict[str, object] = {"task": "single_label", "labels": [], "label_aliases": {}, "targets": []}
+    plain |= {"id": None, "slices": []}
     if settings.target_domain_column:
         # Twins of its own held-out rows may be as many as they are: who judges by these looks at that.
         unlabelled = settings.model_copy(update={**plain, "max_twins": 1.0})
@@ -117,4 +121,4 @@ def _validated(workspace: Workspace, settings: DataSettings, data: ValidatedData
 def _build(folder: Path, workspace: Workspace, settings: DataSettings, rows: ValidatedData, others: Others) -> None:
     # Twins among its own rows may be learned from: they are on no held-out side.
     sides = keep_apart(folder, workspace, settings, rows, others, chosen=lambda was: was != "test", side="train")
-    write_json(folder / SUMMARY, {**sides})
+    write_json(folder / SUMMARY, {str(side): count for side, count in sides.items()})

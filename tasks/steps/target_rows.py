@@ -122,4 +122,4 @@ def _columns(settings: DataSettings) -> dict[str, str | None]:
 
 def _build(folder: Path, workspace: Workspace, settings: DataSettings, rows: ValidatedData, others: Others) -> None:
     sides = keep_apart(folder, workspace, settings, rows, others, chosen=lambda was: was == "test", side="test")
-    write_json(folder / SUMMARY, {**sides})
+    write_json(folder / SUMMARY, {str(side): count for side, count in sides.items()})

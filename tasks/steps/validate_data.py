@@ -10,11 +10,11 @@ from typing import Literal, cast
 
 from pydantic import JsonValue
 
-from graftline.answers.tasks import TASKS
+from graftline.answers.tasks import TASKS, targets_in
 from graftline.data.domains import Domain
 from graftline.data.expectation import Check
 from graftline.data.media_files import MOST_SAMPLE_BITS
-from graftline.data.row_facts import RowFacts
+from graftline.data.row_facts import RowFacts, further_role
 from graftline.data.row_names import printable
 from graftline.data.splitting import SPLITS, Side
 from graftline.data.target_kind import row_by_row
@@ -27,11 +27,11 @@ from graftline.pages.text import visible
 from graftline.pages.validation_page import QuarantinedRow, ValidationPage, render
 from graftline.settings import DataSettings, Kind
 from graftline.settings.by_value import by_value
-from graftline.tasks.data.accepted_rows import ACCEPTED, GROUP, ValidatedData
+from graftline.tasks.data.accepted_rows import ACCEPTED, GROUP, FurtherRows, ValidatedData
 from graftline.tasks.data.dvc_folder import objects_folder
 from graftline.tasks.data.expectation_files import expectation_files_sha256, read_expectation_files
 from graftline.tasks.data.files import DataVersion, rows_sha256
-from graftline.tasks.data.findings import Findings, look_into
+from graftline.tasks.data.findings import Classes, Findings, look_into
 from graftline.tasks.data.gx_checks import checkpoint_of, suite_of
 from graftline.tasks.progress import waiting
 from graftline.tasks.step import step
@@ -90,9 +90,9 @@ def validated(
         **({} if domain == "source" else {"domain": domain}),
         **({} if role == "learned" else {"role": role}),
     }
-    answers = TASKS[settings.task]
-    code = (*answers.modules("targets"), TARGETS_OF) if role == "unlabelled" else answers.modules("targets")
-    targets = {"learned": answers.targets, "unlabelled": TARGETS, "scored": row_by_row(answers.targets)}[role]
+    every = targets_in(settings)
+    code = [*_target_modules(settings), *([TARGETS_OF] if role == "unlabelled" else [])]
+    targets = {"learned": every, "unlabelled": TARGETS, "scored": row_by_row(every)}[role]
 
     def look(cache: Path) -> Iterator[Findings]:
         team = read_expectation_files(workspace) if role == "learned" else ()
@@ -113,6 +113,11 @@ def validated(
         ),
     )
     return _record(folder, settings, version)
+
+
+def _target_modules(settings: DataSettings) -> list[str]:
+    tasks = {settings.task, *(target.task for target in settings.further)}
+    return sorted({module for task in tasks for module in TASKS[task].modules("targets")})
 
 
 def _noting(refused: Path, depends_on: Mapping[str, JsonValue], build: Callable[[], None]) -> None:
@@ -252,6 +257,8 @@ def _write_accepted(folder: Path, findings: Findings, settings: DataSettings) ->
     for name in settings.slices:
         values = facts.columns[f"slice.{name}"]
         columns[f"slice.{name}"] = pa.array([values[index] or "" for index in accepted], pa.string())
+    for role in map(further_role, findings.further_classes):
+        columns[role] = pa.array([facts.columns[role][index] for index in accepted], pa.string())
     parquet.write_table(pa.table(columns), folder / ACCEPTED)
     summary = _summary(facts, accepted, findings)
     write_json(folder / SUMMARY, {**summary, "accepted_sha256": file_sha256(folder / ACCEPTED)})
@@ -259,26 +266,41 @@ def _write_accepted(folder: Path, findings: Findings, settings: DataSettings) ->
 
 def _summary(facts: RowFacts, accepted: Sequence[int], findings: Findings) -> dict[str, JsonValue]:
     sides = sorted((str(facts.ids[index]), facts.splits[index]) for index in accepted)
-    # A file under another name is the same input.
-    inputs = facts.columns.get("input.sha256", facts.columns["input"])
-    test = sorted(
-        (str(facts.ids[index]), str(inputs[index]), str(facts.columns["target"][index]))
-        for index in accepted
-        if side_of(index, facts.splits, findings.twins) == "test"
-    )
-    counts: Counter[Side] = Counter(side_of(index, facts.splits, findings.twins) for index in accepted)
     reasons = Counter(reason.partition(":")[0] for reasons in findings.reasons.values() for reason in reasons)
-    return {
+    summary: dict[str, JsonValue] = {
         "read": len(findings.rows),
         "accepted": len(accepted),
         "quarantined": len(findings.reasons),
         "twins": len(findings.twins),
         "reasons": dict(reasons),
-        "labels": [str(row["label"]) for row in findings.classes],
         "sample_bits": findings.sample_bits,
-        "split_rows": {split: counts[split] for split in SPLITS},
         "split_from": findings.split_from,
         "split_sha256": lines_sha256(part for row in sides for part in row),
+        **_of_target(facts, accepted, findings, "target", findings.classes),
+    }
+    further: dict[str, JsonValue] = {
+        name: _of_target(facts, accepted, findings, further_role(name), classes)
+        for name, classes in findings.further_classes.items()
+    }
+    return {**summary, "further": further} if further else summary
+
+
+def _of_target(
+    facts: RowFacts, accepted: Sequence[int], findings: Findings, role: str, classes: Classes
+) -> dict[str, JsonValue]:
+    """The labels of a target, and the rows that have it, if it is one of several: otherwise all."""
+    column, is_partial = facts.columns[role], bool(findings.further_classes)
+    # A file under another name is the same input.
+    inputs = facts.columns.get("input.sha256", facts.columns["input"])
+    there = [index for index in accepted if column[index] is not None or not is_partial]
+    side = {index: side_of(index, facts.splits, findings.twins) for index in there}
+    test = sorted(
+        (str(facts.ids[index]), str(inputs[index]), str(column[index])) for index in side if side[index] == "test"
+    )
+    counts: Counter[Side] = Counter(side.values())
+    return {
+        "labels": [str(row["label"]) for row in classes],
+        "split_rows": {split: counts[split] for split in SPLITS},
         "test_sha256": lines_sha256(part for row in test for part in row),
     }
 
@@ -286,7 +308,9 @@ def _summary(facts: RowFacts, accepted: Sequence[int], findings: Findings) -> di
 def _meaning(settings: DataSettings, sample_bits: int) -> list[JsonValue]:
     """How the columns of the accepted rows are to be understood."""
     deep: list[JsonValue] = [] if sample_bits == MOST_SAMPLE_BITS else [sample_bits]
-    return [settings.kind, settings.task, settings.label_separator, *deep]
+    meant: list[JsonValue] = [settings.kind, settings.task, settings.label_separator, *deep]
+    further: list[JsonValue] = [[target.name, target.task] for target in settings.further]
+    return [*meant, further] if further else meant
 
 
 def _record(folder: StepFolder, settings: DataSettings, version: DataVersion) -> ValidatedData:
@@ -319,4 +343,19 @@ def _record(folder: StepFolder, settings: DataSettings, version: DataVersion) ->
         sha256=json_sha256([summary["accepted_sha256"], summary["labels"], *_meaning(settings, sample_bits)]),
         page=folder.path / PAGE,
         sample_bits=sample_bits,
+        is_partial="further" in summary,
+        further=tuple(_further(summary, settings)),
     )
+
+
+def _further(summary: Mapping[str, JsonValue], settings: DataSettings) -> Iterator[FurtherRows]:
+    told = cast(dict[str, dict[str, JsonValue]], summary.get("further", {}))
+    for target in settings.further if told else ():
+        found = told[target.name]
+        yield FurtherRows(
+            target.name,
+            target.task,
+            tuple(cast(list[str], found["labels"])),
+            cast(dict[str, int], found["split_rows"]),
+            cast(str, found["test_sha256"]),
+        )

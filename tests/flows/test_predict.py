@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from graftline.answers.predicting import predictor_of
 from graftline.errors import DataRefusedError, RegistryRefusedError, SettingsError
 from graftline.flows.cli import app
+from graftline.models.outputs import Outputs
 from graftline.tasks.serving.answering import ADAPTED, RegisteredModel, open_registered
 from graftline.tasks.serving.predicting import Trained, predict_table
 from graftline.tasks.tracking.server import model_folder
@@ -46,7 +47,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def refused(source: Path, target: Path, kind: Any = "text") -> None:
     """A prediction that ends before any model is asked."""
-    model = RegisteredModel("tiny version 1", Path("/nowhere"), kind, "single_label", LABELS)
+    model = RegisteredModel("tiny version 1", Path("/nowhere"), kind, Outputs("single_label", LABELS))
     predict_table(model, TRAINED, source, target, data=source.parent)
 
 
@@ -129,7 +130,7 @@ def test_weights_that_were_changed_since_answer_nothing(adapted: Line, tmp_path:
     with model_folder(adapted.workspace, f"models:/{MODEL}/1") as registered:
         shutil.copytree(registered, folder)
     digest = adapted.checkpoint.weights_sha256
-    assert open_registered("tiny version 1", folder, digest).labels == LABELS
+    assert open_registered("tiny version 1", folder, digest).outputs.labels == LABELS
     flip_byte(folder / ADAPTED / "head.safetensors", -1)
     with pytest.raises(RegistryRefusedError, match=r"its weights have digest .* as registered: they were changed"):
         open_registered("tiny version 1", folder, digest)

@@ -103,8 +103,10 @@ def test_tokens_are_predicted_hidden_and_replaced_as_often_as_by_transformers_co
         hidden = read[predicted] == tokenizer.mask_token_id
         return [predicted[words].mean(), hidden.mean(), (~hidden & (read[predicted] != plain[predicted])).mean()]
 
-    flat = [np.concatenate(part) for part in ([row["input_ids"] for row in rows.read], rows.labels)]
-    ours = shares(flat[0], flat[1], np.concatenate([row["input_ids"] for row in encoded]))
+    flat = [np.concatenate(part).astype(np.int64) for part in ([row["input_ids"] for row in rows.read], rows.labels)]
+    ours = shares(
+        flat[0].astype(np.int64), flat[1].astype(np.int64), np.concatenate([row["input_ids"] for row in encoded])
+    )
     # About 24,000 words, of which 3,600 are predicted: four standard errors of their shares.
     assert ours == pytest.approx(shares(theirs["input_ids"].numpy(), theirs["labels"].numpy(), padded), abs=0.04)
     assert ours == pytest.approx([PREDICTED_SHARE, HIDDEN_SHARE, REPLACED_SHARE], abs=0.03)

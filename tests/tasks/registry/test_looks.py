@@ -9,8 +9,8 @@ from graftline.evaluation.bootstrap import Difference
 from graftline.evaluation.row_gains import RowGains, row_gains
 from graftline.tasks.registry.carrying_out import entry_of
 from graftline.tasks.registry.history import next_record
-from graftline.tasks.registry.looks import allowance_of, choice_of, look_of, looks_before
-from graftline.tasks.registry.records import Entry, Record
+from graftline.tasks.registry.looks import allowance_of, choice_of, look_of, looks_before, past_looks, together
+from graftline.tasks.registry.records import Entry, Record, parse_record
 from graftline.verdict.policy import Policy
 
 ROWS = 200
@@ -76,3 +76,31 @@ def test_a_candidate_that_differs_only_on_rows_that_are_not_kept_has_looked_too(
     allowed = allowance_of(Policy(), alike, [])
     assert look_of([], alike, allowed, SHOWN) is not None
     assert look_of([], alike, allowed, Difference(0.0, 0.0, 0.0, 1.0)) is None
+
+
+def test_each_target_has_a_life_of_its_own_and_a_share_of_the_chance() -> None:
+    seen = {None: gains(0), "rating": gains(1)}
+    allowed = {name: allowance_of(Policy(), one, [], name, among=2) for name, one in seen.items()}
+    looks = [look_of([], one, allowed[name], SHOWN, name) for name, one in seen.items()]
+    look = together(looks)
+    assert look is not None
+    assert [one.target for one in (look, *look.further)] == [None, "rating"]
+    entry = Entry(action="verdict", version=2, champion_before=1, champion_after=1, why="", look=look)
+    (record,) = records = [next_record([], entry)]
+    assert parse_record(record.content) == record
+    assert [len(past_looks(records, name)) for name in (None, "rating", "other")] == [1, 1, 0]
+    after = allowance_of(Policy(), gains(2), records, "rating", among=2)
+    whole = allowance_of(Policy(), gains(2), [])
+    assert after is not None
+    assert whole is not None
+    assert after.looks == 1.0
+    assert after.level < whole.level
+
+
+def test_a_look_at_one_target_is_written_as_before_there_were_several() -> None:
+    (record,) = judged([], 2)
+    look = record.plain()["look"]
+    assert isinstance(look, dict)
+    assert set(look) == {
+        "level", "spent", "looks_before", "rows", "names", "names_in", "gains", "gain", "error", "of_groups",
+    }  # fmt: skip

@@ -136,7 +136,7 @@ def test_whoever_predicts_with_it_is_told_what_it_would_misread(
     earlier: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder, digest = earlier.root / "mlflow" / "artifacts" / "earlier", REGISTERED["version_tags"][WEIGHTS]
-    assert open_registered("tiny version 1", folder, digest).labels == LABELS
+    assert open_registered("tiny version 1", folder, digest).outputs.labels == LABELS
     assert "tiny version 1 was registered by an earlier release" in caplog.text
 
 

@@ -171,7 +171,7 @@ def test_a_model_that_a_hostile_request_ends_has_answered_before_and_is_told_fro
     )
     (tmp_path / "fragile.py").write_text(program)
     mlflow.pyfunc.save_model(
-        tmp_path / "model", python_model=str(tmp_path / "fragile.py"), signature=_signature("regression"),
+        tmp_path / "model", python_model=str(tmp_path / "fragile.py"), signature=_signature({None: "regression"}),
         pip_requirements=["mlflow"],
     )  # fmt: skip
     scored, trial = try_in_fresh_process(adapted.workspace, str(tmp_path / "model"), ["a", "bcd"], threads=1)

@@ -10,7 +10,6 @@ from typing import cast
 from mlflow import MlflowClient
 from pydantic import JsonValue
 
-from graftline.answers.tasks import TASKS
 from graftline.tasks.data.accepted_rows import read_split
 from graftline.tasks.steps.fine_tune import SUMMARY, fine_tune
 from graftline.tasks.steps.publish import REPORT, bound_pages, publish
@@ -51,12 +50,12 @@ def test_a_mean_of_weights_before_and_after_is_recorded_with_every_share_that_wa
     assert written["between"] == list(done.between)
     assert "between" not in cast("dict[str, JsonValue]", adapted.checkpoint.folder.read_json(SUMMARY))
 
-    (table,) = tables_of_training(done, TASKS["single_label"].scores.scoring)
+    (table,) = tables_of_training(done, "accuracy", "log loss")
     assert [row[0] for row in table.rows] == ["0", *(f"0.{tenth}" for tenth in range(1, 10)), "1"]
     taken = next(row for row in table.rows if row[0] == f"{done.between[0]['share']:g}")
     assert table.title == f"Between base model and fine-tuned: {taken[0]} taken"
     assert taken[1:] == (f"{done.between[0]['validation_score']:.4f}", f"{done.between[0]['validation_loss']:.4f}")
-    assert tables_of_training(adapted.checkpoint, TASKS["single_label"].scores.scoring) == []
+    assert tables_of_training(adapted.checkpoint, "accuracy", "log loss") == []
 
 
 def test_the_report_says_what_was_found_of_the_held_out_labels(adapted: Line) -> None:
