@@ -117,7 +117,7 @@ def write_fashion(folder: Path, packages: Path) -> None:
     for number, (raw, label) in enumerate(fashion.read(packages)[:FASHION]):
         path = folder / label / f"{number:05}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(bytes(raw))  # type: ignore[arg-type]  # pictures are read as bytes
+        path.write_bytes(bytes(raw))
 
 
 def start(root: Path, tree: dict[str, Any], uris: Sequence[str]) -> None:

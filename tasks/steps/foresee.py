@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count
+from graftline.data.splitting import Side
 from graftline.files import write_json
 from graftline.settings import Settings
 from graftline.settings.by_value import by_value
@@ -33,7 +34,7 @@ STEP, SUMMARY, WORDS = "foresee", "foreseen.json", "tfidf"
 # The tag of a run.
 FORESEEN = "graftline.foreseen"
 # What the head reads and what words say, before anything is trained: no held-out row.
-SIDES = ("train", "validation")
+SIDES: tuple[Side, ...] = ("train", "validation")
 
 logger = logging.getLogger("graftline.foresee")
 
@@ -86,9 +87,11 @@ def _foreseen(workspace: Workspace, settings: Settings, data: ValidatedData, bas
     task, frozen = TASKS[data.task], frozen_head_settings(settings)
     targets = {side: split_targets(data, side) for side in SIDES}
     outputs = task.outputs.outputs_for(data.labels, targets["train"])
-    learned = {side: task.outputs.as_learned(outputs, of_side) for side, of_side in targets.items()}
+    learned = {str(side): task.outputs.as_learned(outputs, of_side) for side, of_side in targets.items()}
     vectors = head_features(workspace, frozen, data, base, SIDES)
-    head = answers_of_solved_head(settings, data, outputs, {**vectors}, learned)
+    head = answers_of_solved_head(
+        settings, data, outputs, {str(side): of_side for side, of_side in vectors.items()}, learned
+    )
     held = targets["validation"].numpy()
     found = differences(head, _on_words(settings, data), held, **resampling(settings, data, held))
     return (Foreseen(WORDS, task.scores.scoring.on_words, found[task.scores.scoring.primary]),)
@@ -98,7 +101,7 @@ def _on_words(settings: Settings, data: ValidatedData) -> "Floats":
     """For the validation rows, which choose its penalty, as they choose that of the head."""
     from graftline.evaluation.baselines import bag_of_words
 
-    texts = {side: read_split(data, side, ["input"])["input"] for side in SIDES}
+    texts = {str(side): read_split(data, side, ["input"])["input"] for side in SIDES}
     targets: dict[str, NDArray[Any]] = {side: split_targets(data, side).numpy() for side in SIDES}
     balanced = settings.adaptation.class_weights == "balanced"
     asked = {**texts, "test": texts["validation"]}

@@ -39,7 +39,9 @@ def test_the_lead_is_that_of_the_solved_head_over_the_words(adapted: Line, fores
     vectors = head_features(
         adapted.workspace, frozen_head_settings(adapted.settings), data, adapted.base, ("train", "validation")
     )
-    head = answers_of_solved_head(adapted.settings, data, outputs, {**vectors}, targets)
+    head = answers_of_solved_head(
+        adapted.settings, data, outputs, {str(side): of_side for side, of_side in vectors.items()}, targets
+    )
     right = float((head.argmax(1) == targets["validation"].numpy()).mean())
     assert foreseen.rival == "tfidf"
     assert 0.9 <= right - foreseen.lead.value <= 1
