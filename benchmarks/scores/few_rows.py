@@ -21,6 +21,7 @@ import transformers
 from benchmarks.problems.digits import digit_task, write_efficientnet
 from benchmarks.problems.long_reviews import long_review_task, read_snippets
 from benchmarks.problems.problem import Task
+from benchmarks.scores import few_per_label
 from benchmarks.scores.kept_page import KeptPage, page_options, use_threads, with_range
 from benchmarks.scores.seeds import SEEDS, paired, trained_as
 from benchmarks.sides.ours import VALIDATION_SHARE, adapted_outcome
@@ -104,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     task = task or _task(table.name, Path(scratch))
                     known[name] = train(task, seed)
                     kept.keep(Kept(known), f"{name}: {known[name]:.4f}")
-    kept.write(page(known, chosen.seeds))
+    kept.write("\n".join([page(known, chosen.seeds), few_per_label.section(few_per_label.known_so_far())]))
     return 0
 
 
