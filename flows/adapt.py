@@ -45,6 +45,7 @@ from graftline.tasks.steps.result import result_of
 from graftline.tasks.steps.source_task import source_task
 from graftline.tasks.steps.target_domain import target_domain
 from graftline.tasks.steps.target_rows import plain_training, target_rows
+from graftline.tasks.steps.teacher import fetch_teacher
 from graftline.tasks.steps.tracked_run import RunInputs, reopened_run, tracked_run
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
@@ -83,17 +84,18 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
         target = target_rows(workspace, settings, data)
         domain = target_domain(workspace, settings.data, data, target.rows if target else None)
         base = fetch_model(workspace, settings.base_model.uri)
+        teacher = fetch_teacher(workspace, settings.adaptation, data)
         source = source_task(workspace, settings, base)
         settings, choice = with_chosen_strategy(workspace, settings, data, base, domain)
         apart = distances(workspace, settings, data, base, source, domain)
         labels = held_out_in_words(workspace, settings, data, base)
-        inputs = RunInputs(settings, policy, data, base, source, domain, target, note, choice, labels)
+        inputs = RunInputs(settings, policy, data, base, source, domain, target, note, choice, labels, teacher)
         with tracked_run(workspace, inputs) as run:
             foreseen = foresee(workspace, settings, policy.baselines, data, base, run)
             mending = mending_of(settings)
             checkpoint = fine_tune(workspace, settings.adaptation, data, base, run, mending, domain)
             plain = plain_training(workspace, settings, data, base, target, domain)
-            rivals = baselines(workspace, settings, policy.baselines, data, base)
+            rivals = baselines(workspace, settings, policy.baselines, data, base, teacher)
             question = question_of(inputs, checkpoint)
             champion = champion_to_beat(workspace, settings.registry.model, run, question)
             beside = source, apart, target, plain

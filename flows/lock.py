@@ -13,13 +13,17 @@ from graftline.tasks.workspace import Workspace
 
 @plain_progress()
 def lock(settings: Settings, root: Path) -> dict[str, JsonValue]:
-    """Write the base model that the settings name into `base_models.lock`, and say what was locked.
+    """Write the base model, and the teacher, that the settings name into `base_models.lock`, and say what was locked.
 
     A plain function, not a Prefect flow: it is one step, run by hand and reviewed in git, and starting Prefect's
     temporary server would take longer than the step.
     """
-    uri = settings.base_model.uri
+    uri, teacher = settings.base_model.uri, settings.adaptation.teacher
     locked = lock_model(Workspace(root), uri)
+    said = f"locked {uri} at {locked.revision}: {described(locked)}"
+    if teacher is not None:
+        taught_by = lock_model(Workspace(root), teacher)
+        said += f"\nlocked {teacher} at {taught_by.revision}: {described(taught_by)}"
     return {
         "uri": uri,
         "revision": locked.revision,
@@ -27,7 +31,8 @@ def lock(settings: Settings, root: Path) -> dict[str, JsonValue]:
         "base_model_sha256": locked.digest,
         "files": len(locked.files),
         "bytes": locked.bytes,
-        "summary": f"locked {uri} at {locked.revision}: {described(locked)}",
+        **({"teacher": teacher, "teacher_sha256": taught_by.digest} if teacher is not None else {}),
+        "summary": said,
     }
 
 

@@ -30,12 +30,14 @@ from graftline.tasks.searching.outcome import Search, as_json, keep_search, trie
 from graftline.tasks.searching.page import write_page
 from graftline.tasks.step import require_servers
 from graftline.tasks.step_uses import noting_uses
+from graftline.tasks.steps.choose_strategy import with_chosen_strategy
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.mended_rows import mending_of
 from graftline.tasks.steps.pretraining import starting_base
 from graftline.tasks.steps.run_trial import run_trial
-from graftline.tasks.steps.target_domain import target_domain
+from graftline.tasks.steps.target_domain import TargetDomain, target_domain
+from graftline.tasks.steps.target_rows import target_rows
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
 
@@ -78,16 +80,19 @@ def search(
     settings = with_ranked(workspace, settings_of_commit(workspace, settings))
     require_all(workspace.root, settings)
     require_servers(workspace)
-    space = space_of(settings.adaptation, strategies)
+    space_of(settings.adaptation, strategies)  # refuses what does not fit, before anything runs
     noted = noting_uses(workspace, settings.registry.model)
     with show_progress(), patient(settings.registry.wait_for_servers), noted, data_in_use(workspace):
         version = data_version(workspace, settings.data)
         name_run(f"{settings.registry.model} search {version.version[:6]}", settings.registry.model)
         data = validate_data(workspace, settings.data, version)
-        domain = target_domain(workspace, settings.data, data)
+        target = target_rows(workspace, settings, data)
+        domain = target_domain(workspace, settings.data, data, target.rows if target else None)
         base = fetch_model(workspace, settings.base_model.uri)
+        settings, _ = with_chosen_strategy(workspace, settings, data, base, domain)
+        space = space_of(settings.adaptation, strategies)
         start = starting_base(workspace, settings.adaptation, data, base, domain)
-        done = Search(settings, data, space, _trials(workspace, settings, data, start, space, trials, hours))
+        done = Search(settings, data, space, _trials(workspace, settings, data, start, domain, space, trials, hours))
         keep_search(workspace, done)
         page = write_page(workspace, done)
     found: Result = {**as_json(done), "page": str(page), "summary": _summary(done, page)}
@@ -101,6 +106,7 @@ def _trials(
     settings: Settings,
     data: ValidatedData,
     base: BaseModel,
+    domain: TargetDomain | None,
     space: Space,
     most: int,
     hours: float,
@@ -112,7 +118,7 @@ def _trials(
             logger.info("search: no further trial would end within %g hours", hours)
             break
         proposal = proposed(space, trials, seed=settings.adaptation.seed)
-        trials.append(run_trial(workspace, data, base, space, proposal, trials, mending_of(settings)))
+        trials.append(run_trial(workspace, data, base, space, proposal, trials, mending_of(settings), domain))
         _tell(Search(settings, data, space, trials), most)
     return trials
 

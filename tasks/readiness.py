@@ -79,6 +79,7 @@ def missing_things(root: Path, settings: Settings) -> list[Missing]:
         *_missing_of_policy(workspace),
         *_missing_of_data(workspace, settings),
         *_missing_of_base_model(workspace, settings.base_model.uri),
+        *_missing_of_teacher(workspace, settings.adaptation.teacher),
     ]
 
 
@@ -198,6 +199,15 @@ def _missing_of_base_model(workspace: Workspace, uri: str) -> Iterator[Missing]:
         yield from _missing_of_source(workspace, uri)
     if not locked:
         yield not_locked
+
+
+def _missing_of_teacher(workspace: Workspace, uri: str | None) -> Iterator[Missing]:
+    """What it is comes from the registry, which is asked where the lock does not say it."""
+    try:
+        if uri is not None:
+            locked_model(workspace, uri, setting="adaptation.teacher")
+    except GraftlineError as error:
+        yield Missing("base model", error.sentence)
 
 
 def _missing_of_source(workspace: Workspace, uri: str) -> Iterator[Missing]:

@@ -61,7 +61,7 @@ def settings(
 def lock(
     params: Params = Path("params.yaml"), assignments: Assignments = None, as_json: AsJson = False, debug: Debug = False
 ) -> None:
-    """Pin the base model: write its files, sizes and digests into base_models.lock."""
+    """Pin the base model, and the teacher if there is one: write files, sizes and digests into base_models.lock."""
 
     def call() -> dict[str, JsonValue]:
         from graftline.settings import read_settings

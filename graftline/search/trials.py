@@ -80,7 +80,7 @@ def is_given_up(space: Space, before: Sequence[Trial], strategy: Strategy, score
     Optuna's median rule: its best score so far is below the median of theirs at that epoch. Not of all trials: where a
     head begins solved, the first epoch is far ahead of one that begins at random, and says nothing of the last.
     """
-    alike = [trial for trial in before if trial.settings.strategy == strategy]
+    alike = [trial for trial in before if trial.settings.named_strategy == strategy]
     trial = _study(space, alike, seed=0).ask()
     for epoch, score in sorted(scores.items()):
         trial.report(score, epoch)

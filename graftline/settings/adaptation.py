@@ -15,6 +15,7 @@ from pydantic import (
 
 from graftline.compute.machine import has_bfloat16, may_have_gpu
 from graftline.errors import SettingsError
+from graftline.settings.addresses import address_of
 from graftline.settings.sections import OptionalText, Section, Share
 
 Strategy = Literal[
@@ -225,6 +226,10 @@ class AdaptationSettings(Section, title="Adaptation"):
     """With data.targets: how the losses of the targets are added up while something is trained. equal: each counts the
     same. uncertainty: each by how sure the model is of its target, which is learned along (arXiv 1705.07115). Heads
     that are solved need no balance, for each is solved by itself."""
+    teacher: OptionalText = None
+    """A registered model, as models:/NAME@champion, whose answers are learned beside the labels (distillation, arXiv
+    1503.02531): with a smaller base model it keeps more of the teacher's quality than the labels alone. Which version
+    it is stands in base_models.lock (`graftline lock`). The verdict then asks whether it is no worse. Empty: none."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """Processor threads. 0: one per core. The last bits of the weights depend on it."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
@@ -247,6 +252,13 @@ class AdaptationSettings(Section, title="Adaptation"):
             re.compile(value or "")
         except re.error as error:
             raise ValueError(f"{value!r} is no regular expression ({error}); expected one for module names") from None
+        return value
+
+    @field_validator("teacher")
+    @classmethod
+    def _is_a_registered_model(cls, value: str | None) -> str | None:
+        if value is not None and address_of(value)[0] != "models":
+            raise ValueError(f"{value!r} is no registered model; expected one such as models:/reviews@champion")
         return value
 
     @field_validator("freeze_until", mode="before")
@@ -279,6 +291,23 @@ class AdaptationSettings(Section, title="Adaptation"):
     def _openvino_computes_on_processors(self) -> "AdaptationSettings":
         if self.runtime == "openvino" and self.device == "cuda":
             raise ValueError("runtime openvino with device cuda: it runs on processors only; set device to cpu")
+        return self
+
+    @model_validator(mode="after")
+    def _a_teacher_answers_the_rows_as_they_are(self) -> "AdaptationSettings":
+        if self.teacher is None:
+            return self
+        unfit = {
+            f"strategy {self.strategy}": self.strategy in ("contrastive", AUTO),
+            f"domain {self.domain}": self.domain != "none",
+            f"fairness {self.fairness}": self.fairness == "counterfactual",
+            f"class_weights {self.class_weights}": self.class_weights == "logit_adjusted",
+        }
+        if misfits := [setting for setting, is_unfit in unfit.items() if is_unfit]:
+            raise ValueError(
+                f"teacher {self.teacher} with {' and '.join(misfits)}: a teacher's answers are learned row by row, for"
+                " the rows as they are, by a strategy that is named; change that, or leave teacher empty"
+            )
         return self
 
     @model_validator(mode="after")

@@ -94,6 +94,7 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
         "class_weights": "none",
         "fairness": "none",
         "task_balance": "equal",
+        "teacher": None,
         "threads": 0,
         "seed": 0,
     },

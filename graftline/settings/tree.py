@@ -150,6 +150,8 @@ class Settings(Section):
         alone = {
             f"strategy {adaptation.strategy}": adaptation.strategy in ("contrastive", "auto"),
             f"pretraining_epochs {adaptation.pretraining_epochs}": adaptation.pretraining_epochs > 0,
+            f"domain {adaptation.domain}": adaptation.domain != "none",
+            f"teacher {adaptation.teacher}": adaptation.teacher is not None,
         }
         for chosen in (name for name, is_set in alone.items() if is_set):
             raise ValueError(

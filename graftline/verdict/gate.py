@@ -23,6 +23,8 @@ VerdictName = Literal["PROMOTE", "HOLD", "REJECT"]
 MANY_GROUPS = 30
 # The worth of the base model: baselines that learn from the same rows, without transfer or without adaptation.
 WITHOUT_TRANSFER = ("scratch", "frozen_head")
+# The model whose answers the candidate learned beside the labels: to be no worse is all that is asked.
+TEACHER = "teacher"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Evaluated:
     """How many groups the held-out rows are of, where rows of one group are not independent."""
     target: InTargetDomain | None = None
     """What the labelled rows of the target domain say of it, where there are some."""
+    beside_teacher: Mapping[str, float] | None = None
+    """The share of answers that are its teacher's, and how many times as fast and as small it is."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ def axes_of(
     """Every side of a candidate for one target."""
     scoring, effects = candidate.scoring, policy.effects
     learned = {name: rival for name, rival in baselines.items() if name in WITHOUT_TRANSFER}
-    free = {name: rival for name, rival in baselines.items() if name not in WITHOUT_TRANSFER}
+    free = {name: rival for name, rival in baselines.items() if name not in (*WITHOUT_TRANSFER, TEACHER)}
     if policy.improvement == "target_domain" and candidate.target:  # transfer has to be worth it there
         learned = {name: rival for name, rival in candidate.target.rivals.items() if name in WITHOUT_TRANSFER}
     unlearned = {name: why for name, why in candidate.left_out.items() if name in WITHOUT_TRANSFER}
@@ -149,6 +153,7 @@ def axes_of(
             left_out=unlearned,
             nothing="not compared with training from scratch nor with a frozen base model",
         ),
+        *_beside_the_teacher(candidate, baselines, policy),
         score_axes.serving(candidate.serving, policy),
         behaviour_axes.hostile_requests(candidate.hostile),
         behaviour_axes.robustness(candidate.behaviour, policy),
@@ -178,6 +183,12 @@ def _against_the_champion(
         score_axes.other_scores(champion, candidate.scoring, policy, tests=tests),
         score_axes.slices(champion, policy, tests=tests),
     ]
+
+
+def _beside_the_teacher(candidate: Evaluated, baselines: Mapping[str, Comparison], policy: Policy) -> list[Axis]:
+    """An axis of those only that had one."""
+    rival, beside = baselines.get(TEACHER), candidate.beside_teacher or {}
+    return [] if rival is None else [score_axes.teacher(rival, beside, candidate.scoring, policy)]
 
 
 def _held_back(name: str, why: Sequence[str], well: str) -> Axis:

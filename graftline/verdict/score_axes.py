@@ -216,6 +216,29 @@ def better_than(
     return Axis(name, worst([*parts, *missing]), sentence, consequence, parts=[*parts, *missing])
 
 
+def teacher(rival: Comparison, beside: Mapping[str, float], scoring: Scoring, policy: Policy) -> Axis:
+    """Whether the main score is no worse than the teacher's by the difference that is worth finding.
+
+    How often both answer alike, and how much faster and smaller the candidate is, is told beside it.
+    """
+    seen, margin = rival.differences[scoring.primary], policy.wanted_difference
+    outcome: Outcome = (
+        "win" if seen.low > 0 else "tie" if seen.low >= -margin else "loss" if seen.high < -margin else "unknown"
+    )
+    said = {"win": "better than", "tie": f"no worse by {margin:g} than", "loss": f"worse by more than {margin:g} than"}
+    words = said.get(outcome, f"may be worse by more than {margin:g} than")
+    enough = rows_for_interval(seen, rival.gains.rows, distance=margin, level=policy.significance, power=1 - RISK)
+    numbers: Numbers = {**numbers_of(seen), "margin": margin, "rows_enough": enough, **beside}
+    sentence = f"{words} {rival.against}: {with_interval(scoring.primary, seen)}"
+    if beside:
+        sentence += (
+            f"; the same answer to {100 * beside['same']:.1f} % of the rows, {beside['times_as_fast']:.2f} times as"
+            f" fast, {beside['times_as_small']:.2f} times as small"
+        )
+    consequence: Consequence | None = {"loss": "REJECT", "unknown": "HOLD"}.get(outcome)  # type: ignore[assignment]
+    return Axis("teacher", outcome, sentence, consequence, numbers=numbers)
+
+
 def serving(measured: Mapping[str, float] | None, policy: Policy) -> Axis:
     """Whether answering stays within the policy's limits; what has a limit and was not measured is not promoted."""
     limits = {name: limit for name, limit in policy.limits.model_dump().items() if limit is not None}

@@ -37,14 +37,15 @@ def lock_model(workspace: Workspace, uri: str) -> LockedModel:
     return locked
 
 
-def locked_model(workspace: Workspace, uri: str) -> LockedModel:
+def locked_model(workspace: Workspace, uri: str, *, setting: str = "base_model.uri") -> LockedModel:
+    """What the lock says of a model. Raises: BaseModelRefusedError, naming the setting, if it says nothing."""
     path = workspace.root / LOCK_FILE
     models = _read_lock(path)
     if uri in models:
         return models[uri]
     parse_uri(uri)  # a mistyped uri is a fault of the settings, which locking would not mend
     raise BaseModelRefusedError(
-        f"{path}: has no entry for base_model.uri {uri}, only for {', '.join(sorted(models)) or 'none'};"
+        f"{path}: has no entry for {setting} {uri}, only for {', '.join(sorted(models)) or 'none'};"
         " run `graftline lock` and commit the file, so that every run starts from the same bytes"
     )
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -36,6 +36,7 @@ from graftline.tasks.state.folders import bring_store, keep_unfinished, send_sto
 from graftline.tasks.state.shared import shared_state
 from graftline.tasks.steps.mended_rows import Mending, mended
 from graftline.tasks.steps.target_domain import TargetDomain
+from graftline.tasks.steps.taught_rows import taught_rows
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -147,6 +148,7 @@ def adapt_base(
     finds some there goes on from them. Beside it is written which stores hold the frozen part's output.
     Raises: SettingsError where the settings ask for a mending that the caller does not know.
     """
+    from graftline.training.distillation import taught
     from graftline.training.domain.adaptation import TARGET, adapt
     from graftline.training.progress import Listener
     from graftline.training.strategies import Adaptation
@@ -157,15 +159,19 @@ def adapt_base(
             " mended so, and this does not; set it to none here"
         )
     there = base_on_rows(workspace, settings, data, base, scratch=scratch, mending=mending)
-    model, rows, outputs = there.model, there.rows, there.model.outputs
-    if domain is not None:
+    model, outputs, objective_for = there.model, there.model.outputs, _objective_for()
+    rows: Mapping[str, InputRows] = there.rows
+    if settings.teacher is not None:
+        rows = taught_rows(workspace, settings, data, there.preprocessor, outputs, rows, domain)
+        objective_for = taught(objective_for)
+    elif domain is not None:
         rows = {**rows, TARGET: _unlabelled(workspace, domain, there)}
     teller = _Teller(settings, bar, rows=sum(len(split.encoded) for split in rows.values()))
     adaptation = Adaptation(
         model=model,
         rows=rows,
         settings=settings,
-        objective_for=_objective_for(),
+        objective_for=objective_for,
         stores=there.stores,
         folder=folder,
         listener=Listener(

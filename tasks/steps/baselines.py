@@ -23,7 +23,9 @@ from graftline.tasks.step import step
 from graftline.tasks.step_folders import Outcome, StepFolder, produce
 from graftline.tasks.steps.adapting import CHECKPOINTS, MODEL, adapt_base
 from graftline.tasks.steps.fine_tune import LIBRARIES
+from graftline.tasks.steps.teacher import taught_predictions
 from graftline.tasks.workspace import Workspace
+from graftline.verdict.gate import TEACHER
 from graftline.verdict.policy import BASELINES, USUAL_BASELINES, Baseline
 
 if TYPE_CHECKING:
@@ -96,14 +98,19 @@ class _Recipe:
 
 @step("baselines")
 def baselines(
-    workspace: Workspace, settings: Settings, wanted: Sequence[Baseline], data: ValidatedData, base: BaseModel
+    workspace: Workspace,
+    settings: Settings,
+    wanted: Sequence[Baseline],
+    data: ValidatedData,
+    base: BaseModel,
+    teacher: BaseModel | None = None,
 ) -> Baselines:
     """The answers for the held-out rows of those `wanted` that the data allow, and of what needs no model.
 
-    Of several targets the same of each, as if it were the only one, and of a model that learns it alone. A killed one
-    goes on from its last checkpoint.
+    Of several targets the same of each, as if it were the only one, and of a model that learns it alone. Those of a
+    `teacher` are there, too: its pupil has to do no worse. A killed one goes on from its last checkpoint.
     """
-    first = _of_target(workspace, settings, wanted, data.alone, base)
+    first = _of_target(workspace, settings, wanted, data.alone, base, teacher)
     further = {
         name: _of_target(workspace, of_target(settings, name), wanted, own, base) for name, own in data.targets.items()
     }
@@ -120,9 +127,16 @@ def of_target(settings: Settings, name: str) -> Settings:
 
 
 def _of_target(
-    workspace: Workspace, settings: Settings, wanted: Sequence[Baseline], data: ValidatedData, base: BaseModel
+    workspace: Workspace,
+    settings: Settings,
+    wanted: Sequence[Baseline],
+    data: ValidatedData,
+    base: BaseModel,
+    teacher: BaseModel | None = None,
 ) -> Baselines:
     recipes, left_out = _recipes(workspace, settings, data, base), dict[str, str]()
+    if teacher is not None:
+        recipes[TEACHER] = _of_teacher(workspace, teacher, data)
     for name in BASELINES:
         if name in recipes and name not in wanted:
             del recipes[name]
@@ -220,6 +234,16 @@ def _recipes(workspace: Workspace, settings: Settings, data: ValidatedData, base
             "the same training for this target alone", adapted(alone), learned, libraries, learn(alone)
         )
     return found
+
+
+def _of_teacher(workspace: Workspace, teacher: BaseModel, data: ValidatedData) -> _Recipe:
+    return _Recipe(
+        f"its teacher {teacher.uri} at {teacher.revision}",
+        {"teacher": teacher.digest},
+        (taught_predictions.__module__, *TASKS[data.task].modules("outputs")),
+        (*LIBRARIES, *READING_LIBRARIES[data.kind]),
+        lambda _: taught_predictions(workspace, teacher, data),
+    )
 
 
 def _rival(workspace: Workspace, name: str, recipe: _Recipe, data: ValidatedData) -> Rival:

@@ -216,6 +216,7 @@ def _evaluated(
         costs=cost_differences(evaluation.costs),
         groups=evaluation.held_out.groups,
         target=_in_target_domain(evaluation),
+        beside_teacher=evaluation.beside_teacher,
     )
 
 

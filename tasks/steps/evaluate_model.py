@@ -32,6 +32,7 @@ from graftline.tasks.steps.adapting import MODEL
 from graftline.tasks.steps.answer_costs import answer_costs
 from graftline.tasks.steps.baselines import FROZEN_HEAD, MAJORITY, Baselines, is_solved_head, of_target
 from graftline.tasks.steps.behaviour import Examined, FrozenModel, behaviour_on
+from graftline.tasks.steps.beside_teacher import beside_teacher
 from graftline.tasks.steps.champion import Champion, champions_predictions, chosen_beside
 from graftline.tasks.steps.evaluate_target import OnTarget, on_target_of, scored_on_target
 from graftline.tasks.steps.fine_tune import Checkpoint
@@ -48,6 +49,7 @@ from graftline.tasks.steps.source_task import SourceTask, retention_of
 from graftline.tasks.steps.target_rows import TargetRows
 from graftline.tasks.workspace import Workspace
 from graftline.transfer.pairs import Pair, as_json
+from graftline.verdict.gate import TEACHER
 
 if TYPE_CHECKING:
     from graftline.behaviour.findings import Behaviour
@@ -97,6 +99,8 @@ class Evaluation:
     """What the answers cost, where the settings say what a wrong one does."""
     target: OnTarget | None = None
     """The word of the labelled rows of the target domain, where there are some."""
+    beside_teacher: Mapping[str, float] | None = None
+    """The share of answers that are its teacher's, and how many times as fast and as small it is, if it had one."""
     first: str | None = None
     """The name of the first of several targets."""
     further: "Mapping[str, Evaluation]" = field(default_factory=dict)
@@ -259,6 +263,7 @@ def _build(
         "chosen": chosen_beside(champion, rows["row_id"], theirs, scores),
         "obstacle": obstacle,
         **({"costs": answer_costs(scores, data.labels, predictions, theirs)} if settings.evaluation.costs else {}),
+        **_beside_teacher(workspace, settings, data, checkpoint, asked.candidate, baselines),
         "examples": _examples(settings, shown, predictions, (named, theirs), scores, baselines),
         **(_beside(settings, once.further) if once.further else {}),
     }
@@ -385,6 +390,22 @@ def _against_baselines(baselines: Baselines, predictions: "Floats", scores: Scor
     }
 
 
+def _beside_teacher(
+    workspace: Workspace,
+    settings: Settings,
+    data: ValidatedData,
+    checkpoint: Checkpoint,
+    candidate: Examined,
+    baselines: Baselines,
+) -> dict[str, JsonValue]:
+    """Of those only that had one."""
+    rival = baselines.rivals.get(TEACHER)
+    if rival is None:
+        return {}
+    beside = beside_teacher(workspace, settings.adaptation, data, checkpoint, candidate, rival.predictions())
+    return {"beside_teacher": {**beside}}
+
+
 def _examples(
     settings: Settings,
     rows: "Rows",
@@ -454,4 +475,5 @@ def _record(folder: StepFolder, champion: Champion | None) -> Evaluation:
         sha256=json_sha256(summary),
         costs=cast("Mapping[str, JsonValue] | None", summary.get("costs")),
         first=cast("str | None", summary.get("target")),
+        beside_teacher=cast("dict[str, float] | None", summary.get("beside_teacher")),
     )

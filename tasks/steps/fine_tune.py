@@ -35,6 +35,7 @@ from graftline.tasks.steps.adapting import (
 from graftline.tasks.steps.mended_rows import Mending
 from graftline.tasks.steps.pretraining import PretrainedBase, pretrained_base
 from graftline.tasks.steps.target_domain import TargetDomain
+from graftline.tasks.steps.teacher import taught_by
 from graftline.tasks.tracking.server import TrackedRun, log_epoch
 from graftline.tasks.workspace import Workspace
 
@@ -87,15 +88,14 @@ def fine_tune(
 
     A head that is solved and nothing else learns from both, once the validation rows have chosen its penalty. Where the
     settings ask for it, the base model's pre-training goes on first, on the texts of the target `domain`, too. Its rows
-    are learned from in the way that the settings name, if any are given.
+    are learned from in the way that the settings name, or as a teacher answers them, if any are given.
 
     A killed training goes on from its last checkpoint and ends with the same weights. Each epoch's numbers go to `run`.
     Raises: SettingsError for a freeze point that does not exist; GraftlineError if a frozen tensor changed.
     """
     pretrained = pretrained_base(workspace, settings, data, base, domain)
     start = pretrained.model if pretrained else base
-    way = domain if settings.domain != "none" else None
-    settings = settings if way else settings.model_copy(update={"domain": "none"})
+    settings, way = into_domain(settings, domain)
     depends_on: dict[str, JsonValue] = {
         "data": data.sha256,
         "score": score_of(data),
@@ -104,6 +104,7 @@ def fine_tune(
         "threads": thread_count(settings.threads),
         **({} if mending is None else {"mending": mending.as_json()}),
         **({"target_domain": way.rows.sha256} if way else {}),
+        **taught_by(workspace, settings),
     }
 
     def log(epoch: dict[str, float]) -> None:
@@ -125,6 +126,14 @@ def fine_tune(
         for epoch in checkpoint.epochs:
             log(epoch)
     return checkpoint
+
+
+def into_domain(
+    settings: AdaptationSettings, domain: TargetDomain | None
+) -> tuple[AdaptationSettings, TargetDomain | None]:
+    """The settings, and the rows of a target domain, as a training takes them; None where it makes nothing of these."""
+    way = domain if settings.domain != "none" or settings.teacher is not None else None
+    return settings if way else settings.model_copy(update={"domain": "none"}), way
 
 
 def _build(

@@ -5,6 +5,7 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,8 +25,10 @@ from graftline.tasks.progress import ProgressBar
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import produce
 from graftline.tasks.steps.adapting import CHECKPOINTS, adapt_base, learning_modules, libraries_for, score_of
-from graftline.tasks.steps.fine_tune import LIBRARIES
+from graftline.tasks.steps.fine_tune import LIBRARIES, into_domain
 from graftline.tasks.steps.mended_rows import Mending
+from graftline.tasks.steps.target_domain import TargetDomain
+from graftline.tasks.steps.teacher import taught_by
 from graftline.tasks.workspace import Workspace
 
 STEP, RECORD = "trial", "trial.json"
@@ -48,6 +51,7 @@ def run_trial(
     proposal: Proposal,
     before: Sequence[Trial],
     mending: Mending | None = None,
+    domain: TargetDomain | None = None,
 ) -> Trial:
     """Adapt the base model as proposed and keep what each epoch came to on the validation rows; the model is not kept.
 
@@ -55,7 +59,8 @@ def run_trial(
     this model or machine has not, or that diverges, has failed; but the first one are the settings as they are.
     Raises: SettingsError for these.
     """
-    settings = proposal.settings
+    settings, way = into_domain(proposal.settings, domain)
+    as_trained = replace(proposal, settings=settings)
     depends_on: dict[str, JsonValue] = {
         "data": data.sha256,
         "score": score_of(data),
@@ -63,6 +68,8 @@ def run_trial(
         "settings": by_value(settings, "adaptation", without=["threads", "feature_gigabytes"]),
         "threads": thread_count(settings.threads),
         "values": {**proposal.values},
+        **taught_by(workspace, settings),
+        **({"target_domain": way.rows.sha256} if way else {}),
         "before": json_sha256([_came_to(trial) for trial in before]),
         **({} if mending is None else {"mending": mending.as_json()}),
     }
@@ -73,14 +80,14 @@ def run_trial(
         # Words that take each other's place are code in the settings' room.
         code=(__name__, with_partners.__module__, *learning_modules(data)),
         libraries=(*LIBRARIES, *libraries_for(settings, data.kind), "optuna"),
-        build=lambda folder: _build(folder, workspace, data, base, space, proposal, before, mending),
+        build=lambda folder: _build(folder, workspace, data, base, space, as_trained, before, mending, way),
         resumable=True,
     )
     written = cast("dict[str, Any]", folder.read_json(RECORD))
+    scores, losses = _by_epoch(written["scores"]), _by_epoch(written["losses"])
     return Trial(
-        proposal.values, settings, written["state"], _by_epoch(written["scores"]), _by_epoch(written["losses"]),
-        written["why"], written["seconds"],
-    )  # fmt: skip
+        proposal.values, proposal.settings, written["state"], scores, losses, written["why"], written["seconds"]
+    )
 
 
 def _build(
@@ -92,10 +99,11 @@ def _build(
     proposal: Proposal,
     before: Sequence[Trial],
     mending: Mending | None,
+    domain: TargetDomain | None,
 ) -> None:
     from graftline.training.progress import DivergedError
 
-    began = time.monotonic()
+    began, strategy = time.monotonic(), proposal.settings.named_strategy
     scores, losses = _of_interrupted(folder)
     primary = f"validation_{score_of(data)}"
 
@@ -103,13 +111,13 @@ def _build(
         number = int(epoch["number"])
         scores[number], losses[number] = epoch[primary], epoch["validation_loss"]
         write_json(folder / EPOCHS, {"scores": _as_json(scores), "losses": _as_json(losses)})
-        if is_given_up(space, before, proposal.settings.named_strategy, scores):
+        if is_given_up(space, before, strategy, scores):
             raise _GivenUpError
 
     state: State = "finished"
     why = ""
     try:
-        if scores and is_given_up(space, before, proposal.settings.named_strategy, scores):  # killed before
+        if scores and is_given_up(space, before, strategy, scores):  # the kill came before it was
             raise _GivenUpError
         bar = ProgressBar("trial", "search: share of this trial's steps that are done")
         adapt_base(
@@ -121,6 +129,7 @@ def _build(
             bar=bar,
             finished_epoch=finished_epoch,
             mending=mending,
+            domain=domain,
         )
     except _GivenUpError:
         state = "pruned"

@@ -88,6 +88,7 @@ class RunInputs:
     """How the strategy of the settings came about, if they left it open; changes nothing either."""
     labels: str | None = None
     """What was found of the held-out labels, where somebody has looked; changes nothing."""
+    teacher: BaseModel | None = None
 
     def __post_init__(self) -> None:
         """Raises: SettingsError for costs of labels that the data have not, before anything learns."""
@@ -103,6 +104,7 @@ class RunInputs:
             "base_model": self.base.digest,
             "adaptation": by_value(settings.adaptation, "adaptation", without=["threads", "feature_gigabytes"]),
             "base_model_uri": settings.base_model.uri,
+            **({"teacher": self.teacher.digest} if self.teacher else {}),
             "code": code_sha256(*JUDGED_BY, *TASKS[self.data.task].modules("outputs", "objective_for", "scores")),
         }
         return json_sha256(parts)[:32]
@@ -217,6 +219,8 @@ def _describe(workspace: Workspace, inputs: RunInputs, run_id: str) -> str | Non
         made |= {"target_domain_sha256": domain.rows.data.sha256, "target_domain_rows_sha256": domain.rows.sha256}
     if target := inputs.target:
         made |= {"target_rows_sha256": target.rows.data.sha256}
+    if (teacher := inputs.teacher) is not None:
+        made |= {"teacher": teacher.uri, "teacher_revision": teacher.revision, "teacher_sha256": teacher.digest}
     made |= {"base_model": base.uri, "base_model_revision": base.revision, "base_model_sha256": base.digest}
     made |= {"policy": policy.model_dump(mode="json"), "policy_sha256": policy.sha256}
     made |= {"split_from": data.split_from, "split_sha256": data.split_sha256, "test_sha256": data.test_sha256}

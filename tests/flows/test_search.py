@@ -41,7 +41,7 @@ class Project:
     space: Space
 
     def searched(self, count: int = TRIALS) -> list[Trial]:
-        return flow_module._trials(self.workspace, self.settings, self.data, self.base, self.space, count, 0)
+        return flow_module._trials(self.workspace, self.settings, self.data, self.base, None, self.space, count, 0)
 
     def in_folder(self, root: Path) -> "Project":
         """The same without the trials."""

@@ -39,6 +39,7 @@ from graftline.tasks.steps.register_model import Candidate, champion_to_beat, re
 from graftline.tasks.steps.source_task import source_task
 from graftline.tasks.steps.target_domain import target_domain
 from graftline.tasks.steps.target_rows import plain_training, target_rows
+from graftline.tasks.steps.teacher import fetch_teacher
 from graftline.tasks.steps.tracked_run import RunInputs, tracked_run
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.tracking.server import TrackedRun, connect
@@ -91,15 +92,16 @@ def run_line(root: Path, assignments: list[str] | None = None) -> Line:
     target = target_rows.fn(workspace, settings, data)
     domain = target_domain.fn(workspace, settings.data, data, target.rows if target else None)
     base = fetch_model.fn(workspace, settings.base_model.uri)
+    teacher = fetch_teacher.fn(workspace, settings.adaptation, data)
     source = source_task.fn(workspace, settings, base)
     apart = distances.fn(workspace, settings, data, base, source, domain)
-    inputs = RunInputs(settings, policy, data, base, source, domain, target)
+    inputs = RunInputs(settings, policy, data, base, source, domain, target, teacher=teacher)
     with tracked_run(workspace, inputs) as run:
         foreseen = foresee.fn(workspace, settings, policy.baselines, data, base, run)
         mending = mending_of(settings)
         checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run, mending, domain)
         plain = plain_training(workspace, settings, data, base, target, domain)
-        rivals = baselines.fn(workspace, settings, policy.baselines, data, base)
+        rivals = baselines.fn(workspace, settings, policy.baselines, data, base, teacher)
         question = question_of(inputs, checkpoint)
         champion = champion_to_beat.fn(workspace, settings.registry.model, run, question)
         beside = source, apart, target, plain
