@@ -119,8 +119,14 @@ def section(known: Kept) -> str:
     for name, what in WHAT.items():
         table = [line for rows in PER_LABEL for line in _lines(known, name, rows)]
         if table:
-            heads = ("rows of each label", "draws", "how", "accuracy, mean (lowest to highest)")
-            heads += (f"difference to {REFERENCE} (95 % interval)", "processor time, ratio to it")
+            heads = [
+                "rows of each label",
+                "draws",
+                "how",
+                "accuracy, mean (lowest to highest)",
+                f"difference to {REFERENCE} (95 % interval)",
+                "processor time, ratio to it",
+            ]
             lines += [
                 f"### {what[0].upper()}{what[1:]}",
                 f"| {' | '.join(heads)} |",
