@@ -144,8 +144,9 @@ def adapt_base(
 ) -> AdaptedModel:
     """Adapt the base model, or its architecture with random weights, to the accepted training rows.
 
-    The rows of a target `domain` are learned from in the way that the settings name. Checkpoints go to `folder`; who
-    finds some there goes on from them. Beside it is written which stores hold the frozen part's output.
+    The rows of a target `domain` are learned from in the way that the settings name, if any are given. Checkpoints go
+    to `folder`; who finds some there goes on from them. Beside it is written which stores hold the frozen part's
+    output.
     Raises: SettingsError where the settings ask for a mending that the caller does not know.
     """
     from graftline.training.distillation import taught
@@ -166,6 +167,8 @@ def adapt_base(
         objective_for = taught(objective_for)
     elif domain is not None:
         rows = {**rows, TARGET: _unlabelled(workspace, domain, there)}
+    if domain is None:
+        settings = settings.model_copy(update={"domain": "none"})
     teller = _Teller(settings, bar, rows=sum(len(split.encoded) for split in rows.values()))
     adaptation = Adaptation(
         model=model,

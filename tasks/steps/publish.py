@@ -79,6 +79,8 @@ def publish(workspace: Workspace, done: RunOutcome) -> Path:
         for target, one in evaluation.each.items()
         for name, score in one.scores.items()
     }
+    if evaluation.target:
+        scores |= {f"target_domain/{name}": score["value"] for name, score in evaluation.target.scores.items()}
     log_results(done.run, scores, [*_pages_to_log(done, folder), folder / CARD, *files])
     _describe(done, report)
     _show_in_prefect(workspace, report, done.inputs.data, folder)

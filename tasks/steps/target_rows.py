@@ -101,7 +101,7 @@ def _validated(workspace: Workspace, settings: Settings, data: ValidatedData) ->
     """With the labels that the data have; few rows are enough."""
     given = settings.data
     few: dict[str, object] = {
-        "labels": list(data.labels), "slices": [], "max_twins": 1.0, "allow_modified": False,
+        "labels": list(data.labels), "targets": [], "slices": [], "max_twins": 1.0, "allow_modified": False,
     }  # fmt: skip
     try:
         if given.target_domain_column and settings.evaluation.target_rows == given.target_domain:

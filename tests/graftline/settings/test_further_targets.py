@@ -70,7 +70,10 @@ def test_one_loss_is_not_balanced() -> None:
     assert settings_of({"targets": ["a: regression"]}, task_balance="uncertainty")
 
 
-@pytest.mark.parametrize("chosen", [{"strategy": "contrastive"}, {"strategy": "auto"}, {"pretraining_epochs": 1}])
+@pytest.mark.parametrize(
+    "chosen",
+    [{"strategy": "contrastive"}, {"strategy": "auto"}, {"pretraining_epochs": 1}, {"domain": "self_training"}],
+)
 def test_what_is_for_one_target_is_refused_for_several(chosen: dict[str, JsonValue]) -> None:
     (named,) = (f"{name} {value}" for name, value in chosen.items())
     with pytest.raises(SettingsError, match=rf"{named} is for one target, and data\.targets names more"):

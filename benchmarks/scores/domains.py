@@ -1,0 +1,204 @@
+"""Ways into a target domain without its labels, on real pairs of domains: solved heads on stored features.
+
+Usage: python -m benchmarks.scores.domains --packages FOLDER [--only NAME] [--seeds N ...]
+
+Each seed draws the sides of the source, and which half of the target is seen without labels; the other half judges.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import t
+from torch import Tensor
+
+from benchmarks.problems.domain_shifts import SHIFTS, Labelled, Shift
+from benchmarks.scores.kept_page import KeptPage, page_options
+from graftline.frozen.rows import FeatureRows
+from graftline.models.batching import sorted_batches
+from graftline.models.folders import load_base, load_preprocessor
+from graftline.models.outputs import Outputs
+from graftline.training.domain.choice import Way, chosen_way, learned_from
+from graftline.training.domain.self_training import Solve, probabilities_of
+from graftline.training.linear_head import SolvedHead, solve_head
+from graftline.training.single_label import OneLabel
+
+PAGE = Path(__file__).parents[2] / "docs" / "measurements" / "domains.md"
+SEEDS = (0, 1, 2, 3, 4)
+WAYS: tuple[Way, ...] = ("none", "coral", "self_training")
+TRAIN_SHARE, VALIDATION_SHARE, UPPER_VALIDATION = 0.7, 0.15, 0.2
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Found:
+    """One seed: accuracies on the rows that judge in the target domain."""
+
+    source: float
+    """Of the plain head on the source's validation rows."""
+    ways: Mapping[str, float]
+    upper: float
+    """Of a head that learns from the labels of the target's half."""
+    auto: str
+    circular: Mapping[str, float]
+    """The scores without labels by which `auto` chooses."""
+
+
+def features_of(shift: Shift, packages: Path, kept: Path) -> dict[str, Tensor]:
+    """What the base model gives to a head of the rows of both domains, and their labels; computed once."""
+    file = kept / f"{shift.name.replace(' ', '_')}.npz"
+    if not file.exists():
+        base = shift.base(kept)
+        source, target = shift.read(packages)
+        arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = {}
+        for name, rows in (("source", source), ("target", target)):
+            arrays[name] = _vectors(shift, base, rows).numpy()
+            arrays[f"{name}_labels"] = np.array(rows[1], dtype=np.float32)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the names for options
+    with np.load(file, allow_pickle=False) as held:
+        return {name: torch.from_numpy(held[name].astype(np.float32)) for name in held.files}
+
+
+def _vectors(shift: Shift, base: Path, rows: Labelled) -> Tensor:
+    preprocessor = load_preprocessor(base, shift.reading)
+    model = load_base(base, Outputs("single_label", ("a", "b")), reading=shift.reading, seed=0).eval()
+    encoded = preprocessor.encode(rows[0])
+    lengths = [preprocessor.length(row) for row in encoded]
+    vectors = torch.empty(0)
+    with torch.inference_mode():
+        for batch in sorted_batches(lengths, BATCH):
+            part = model.features(**preprocessor.collate([encoded[row] for row in batch]))
+            vectors = vectors if len(vectors) else torch.empty(len(encoded), part.shape[1])
+            vectors[batch] = part
+    return vectors
+
+
+def found(features: Mapping[str, Tensor], seed: int) -> Found:
+    """All ways of one seed."""
+    drawn = torch.Generator().manual_seed(seed)
+    source, target = (_shuffled(features, name, drawn) for name in ("source", "target"))
+    count, half = len(source.targets), len(target.targets) // 2
+    first, last = round(TRAIN_SHARE * count), round((TRAIN_SHARE + VALIDATION_SHARE) * count)
+    rows = {
+        "train": _part(source, 0, first),
+        "validation": _part(source, first, last),
+        "target": _part(target, 0, half),
+    }
+    judging, classes = _part(target, half, 2 * half), int(source.targets.max()) + 1
+    plain = _solver(rows["validation"], classes, None)(rows["train"])
+    solve = _solver(rows["validation"], classes, plain.penalty)
+    heads = {way: solve(learned_from(way, rows, solve)) for way in WAYS}
+    choice = chosen_way(rows, solve, WAYS)
+    held = round(UPPER_VALIDATION * half)
+    upper = _solver(_part(target, 0, held), classes, None)(_part(target, held, half))
+    return Found(
+        source=_accuracy(plain, rows["validation"]),
+        ways={way: _accuracy(head, judging) for way, head in heads.items()},
+        upper=_accuracy(upper, judging),
+        auto=choice.way,
+        circular={str(way): score for way, score in choice.scores.items()},
+    )
+
+
+def _shuffled(features: Mapping[str, Tensor], name: str, drawn: torch.Generator) -> FeatureRows:
+    order = torch.randperm(len(features[name]), generator=drawn)
+    return FeatureRows(features[name][order], features[f"{name}_labels"][order].long())
+
+
+def _part(rows: FeatureRows, first: int, last: int) -> FeatureRows:
+    return FeatureRows(rows.features[first:last], rows.targets[first:last])
+
+
+def _solver(held: FeatureRows, classes: int, penalty: float | None) -> Solve:
+    def solve(rows: FeatureRows) -> SolvedHead:
+        return solve_head(
+            rows.features,
+            rows.targets,
+            validation=(held.features, held.targets),
+            outputs=classes,
+            objective=OneLabel(),
+            penalty=penalty,
+        )
+
+    return solve
+
+
+def _accuracy(head: SolvedHead, rows: FeatureRows) -> float:
+    return float((probabilities_of(head, rows.features).argmax(1) == rows.targets).double().mean())
+
+
+def page(known: Mapping[str, Sequence[Found]]) -> str:
+    """The tables, one line for each shift."""
+    lines = [
+        "| from and to | seeds | at home | plain training there | coral | self_training | auto | with its labels |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    chosen = [
+        "| from and to | auto chose | circular score less that of plain training, and what the way gained there |"
+    ]
+    chosen.append("| --- | --- | --- |")
+    for name, seen in known.items():
+        plain = [one.ways["none"] for one in seen]
+        cells = [name, str(len(seen)), _mean([one.source for one in seen]), _mean(plain)]
+        cells += [_gain([one.ways[way] for one in seen], plain) for way in WAYS[1:]]
+        cells += [_gain([one.ways[one.auto] for one in seen], plain), _mean([one.upper for one in seen])]
+        lines.append(f"| {' | '.join(cells)} |")
+        counts = ", ".join(f"{way} {sum(one.auto == way for one in seen)}" for way in WAYS)
+        pairs = "; ".join(f"{way} {', '.join(_beside_plain(one, way) for one in seen)}" for way in WAYS[1:])
+        chosen.append(f"| {name} | {counts} | {pairs} |")
+    what = [f"- *{shift.name}*: {shift.what}." for shift in SHIFTS if shift.name in known]
+    return "\n".join([*lines, "", *what, "", *chosen, ""])
+
+
+def _beside_plain(one: Found, way: Way) -> str:
+    """By how many points the way is better than plain training: by the circular score, and in truth."""
+    said, true = (100 * (scores[way] - scores["none"]) for scores in (one.circular, one.ways))
+    return f"{said:+.1f} / {true:+.1f}"
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{100 * statistics.mean(values):.1f} %"
+
+
+def _gain(values: Sequence[float], plain: Sequence[float]) -> str:
+    """The mean gain in points, paired by seed, with its 95 % interval by Student's t."""
+    gains = [100 * (ours - theirs) for ours, theirs in zip(values, plain, strict=True)]
+    if len(gains) < 2:
+        return f"{gains[0]:+.1f}"
+    reach = t.ppf(0.975, len(gains) - 1) * statistics.stdev(gains) / len(gains) ** 0.5
+    return f"{statistics.mean(gains):+.1f} ± {reach:.1f}"
+
+
+BEGIN, END = "<!-- written by benchmarks.scores.domains -->", "<!-- until here -->"
+
+
+def main() -> None:
+    parser = page_options(__doc__, PAGE)
+    parser.add_argument("--packages", type=Path, required=True, help="the folder with the unpacked packages")
+    parser.add_argument("--kept", type=Path, required=True, help="a folder for features")
+    parser.add_argument("--only", help="the name of one shift")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.kept.mkdir(parents=True, exist_ok=True)
+    kept = KeptPage(options.output, dict[str, dict[str, Found]])
+    known = kept.read({})
+    for shift in SHIFTS:
+        features = None
+        for seed in options.seeds if options.only in (None, shift.name) else ():
+            of_shift = known.setdefault(shift.name, {})
+            if str(seed) not in of_shift:
+                features = features or features_of(shift, options.packages, options.kept)
+                of_shift[str(seed)] = found(features, seed)
+                kept.keep(known, f"{shift.name}, seed {seed}: {of_shift[str(seed)]}")
+    written = options.output.read_text(encoding="utf-8") if options.output.exists() else f"{BEGIN}\n{END}\n"
+    before, after = written.split(BEGIN)[0], written.split(END)[-1]
+    seen = {name: list(seeds.values()) for name, seeds in known.items() if seeds}
+    kept.write(f"{before}{BEGIN}\n\n{page(seen)}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()
