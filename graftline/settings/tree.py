@@ -158,6 +158,10 @@ class Settings(Section):
                 f"adaptation.{chosen} is for one target, and data.targets names more; set it to its default, or leave"
                 " data.targets empty"
             )
+        if self.evaluation.target_rows:
+            raise ValueError(
+                "evaluation.target_rows have labels of one target, and data.targets names more; leave one of them empty"
+            )
 
     def _require_words_that_can_be_changed(self) -> None:
         data, evaluation = self.data, self.evaluation

@@ -72,12 +72,29 @@ def test_one_loss_is_not_balanced() -> None:
 
 @pytest.mark.parametrize(
     "chosen",
-    [{"strategy": "contrastive"}, {"strategy": "auto"}, {"pretraining_epochs": 1}, {"domain": "self_training"}],
+    [
+        {"strategy": "contrastive"},
+        {"strategy": "auto"},
+        {"pretraining_epochs": 1},
+        {"domain": "coral"},
+        {"teacher": "models:/m@champion"},
+    ],
 )
 def test_what_is_for_one_target_is_refused_for_several(chosen: dict[str, JsonValue]) -> None:
     (named,) = (f"{name} {value}" for name, value in chosen.items())
     with pytest.raises(SettingsError, match=rf"{named} is for one target, and data\.targets names more"):
-        settings_of({"targets": ["a: regression"]}, **chosen)
+        settings_of({"targets": ["a: regression"], "target_domain": "data/there.csv"}, **chosen)
+
+
+def test_labelled_rows_of_another_domain_have_one_target() -> None:
+    tree: dict[str, Any] = {
+        "data": {"path": "data/rows.csv", "targets": ["a: regression"], "target_domain": "data/there.csv"},
+        "base_model": {"uri": "path:base"},
+        "evaluation": {"target_rows": "data/labelled.csv"},
+        "registry": {"model": "m"},
+    }
+    with pytest.raises(SettingsError, match=r"target_rows have labels of one target, and data\.targets names more"):
+        parse_settings(tree, "params.yaml")
 
 
 def test_rows_are_mended_for_one_target_only() -> None:
