@@ -12,7 +12,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ PAIRS: Mapping[Kind, Sequence[tuple[str, str]]] = {
         ("tweets", "NYT editorials"),
     ],
     "image": [("digits", place) for place in PLACES if place.startswith("digits, ")],
-    "audio": list(permutations(("voice of Carlo", "voice of Menardi"))),
+    "audio": [("voice of Carlo", "voice of Menardi"), ("voice of Menardi", "voice of Carlo")],
 }
 # Splits into halves of so many rows; with 39 divisions a p-value of 5 % is met as exactly as with 199.
 SPLITS, SPLIT_ROWS, DIVISIONS = 200, 200, 39

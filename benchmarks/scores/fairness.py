@@ -34,7 +34,7 @@ from graftline.frozen.store import FeatureStore
 from graftline.models.classifier import Classifier
 from graftline.models.folders import load_base, load_preprocessor
 from graftline.models.preprocessing import Preprocessor, Reading
-from graftline.settings.adaptation import AdaptationSettings
+from graftline.settings.adaptation import AdaptationSettings, Strategy
 from graftline.settings.words import swap_of, with_partners
 from graftline.training.preparation import Preparation
 from graftline.training.progress import Listener
@@ -255,7 +255,7 @@ def answered(
 ) -> dict[str, Floats]:
     """The probabilities of the labels for the rows of each part, from what the frozen part gave once."""
     rows = {name: bench.rows(part) for name, part in parts.items()}
-    frozen = "partial" if chosen.freeze_until else "feature_extraction"
+    frozen: Strategy = "partial" if chosen.freeze_until else "feature_extraction"
     point = freeze(model, frozen, chosen.freeze_until, example=rows["train"].batch([0, 1]))
     preparation = Preparation(model, rows, chosen, bench.store, Listener(), solves_head=False)
     with preparation.prepared(point) as ready:

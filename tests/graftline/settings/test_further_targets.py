@@ -76,7 +76,7 @@ def test_one_loss_is_not_balanced() -> None:
         {"strategy": "contrastive"},
         {"strategy": "auto"},
         {"pretraining_epochs": 1},
-        {"domain": "coral"},
+        {"domain": "self_training"},
         {"teacher": "models:/m@champion"},
     ],
 )
