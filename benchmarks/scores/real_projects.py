@@ -107,6 +107,7 @@ def _strategies(*, new_head_rate: float, scratch_rate: float) -> dict[str, Mappi
         "partial": {"freeze_until": 0.5},
         "fine_tuning": {},
         "probe_then_fine_tune": {},
+        "contrastive": {},
         "gradual_unfreezing": {},
         "lora": {"lora_rank": 8, "learning_rate": LORA_RATE, "head_learning_rate": new_head_rate},
         "bias_only": few,

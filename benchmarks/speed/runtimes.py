@@ -49,7 +49,8 @@ def main() -> None:
     options.add_argument("--texts", type=int, default=200)
     asked = options.parse_args()
     torch.set_num_threads(1)
-    texts = [row.values[0] for row in read_rows(asked.table, [asked.column])][-asked.texts :]
+    read = [row.values[0] for row in read_rows(asked.table, [asked.column])]
+    texts = [text for text in read if text is not None][-asked.texts :]
     with TemporaryDirectory() as scratch:
         sides = _sides(asked.folder, texts, Path(scratch))
         taken, said = _in_turns(sides, texts)
@@ -78,7 +79,8 @@ def _sides(folder: Path, texts: Sequence[str], scratch: Path) -> dict[str, Answe
         def answer(text: str) -> "np.ndarray[Any, Any]":
             batch = preprocessor.collate(preprocessor.encode([text]))
             (outputs,) = session.run(None, {name: tensor.numpy() for name, tensor in batch.items()})
-            return np.asarray(outputs)[0]
+            first: np.ndarray[Any, Any] = np.asarray(outputs)[0]
+            return first
 
         return answer
 
