@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import FailedRun, MissingResult, ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Completed, Failed
 from pydantic import JsonValue
@@ -43,6 +44,9 @@ WAITS = "waits for approval"
 PASSING_TAGS = {"PROMOTE", "HOLD", "REJECT", WAITS}
 # Prefect's server answers 500 where two of its own writers met in its SQLite file; nothing is changed then.
 ATTEMPTS = 3
+
+# What the flows that were called here gave, or why they failed.
+_ENDS: ContextVar[list[Result | GraftlineError]] = ContextVar("ends")
 
 logger = logging.getLogger("graftline.run_page")
 
@@ -89,18 +93,43 @@ def told(tell: Callable[[Result], Told]) -> Callable[[Callable[P, Result]], Call
             except GraftlineError as error:
                 if _is_tried_again():
                     raise  # Prefect starts none again that gives a state, and would have it wait for ever
-                return cast("Result", Failed(message=" ".join(str(error).split()), data=error))
+                return _ended(Failed, " ".join(str(error).split()), error)
             end = tell(result)
             name_run(end.name, *end.tags)
             if tell is of_verdict:
                 notify("verdict", end.name, end.sentence)
             _ask_server(lambda client: _offer_versions(client, str(result["model"])), "the forms' versions")
-            # Who calls the flow gets `data`, or the error above raised.
-            return cast("Result", Completed(message=end.sentence, data=result))
+            return _ended(Completed, end.sentence, result)
 
         return flow_function
 
     return telling
+
+
+def call_flow(call: Callable[[], Result]) -> Result:
+    """What a flow gives that is `told`. Raises: what it raises.
+
+    A server that answers too late is told of the end twice, and the second time Prefect takes its copy for it, which
+    has neither the result nor the error.
+    """
+    ends: list[Result | GraftlineError] = []
+    token = _ENDS.set(ends)
+    try:
+        return call()
+    except (FailedRun, MissingResult):
+        if not ends:
+            raise
+        if isinstance(ends[-1], GraftlineError):
+            raise ends[-1] from None
+        return ends[-1]
+    finally:
+        _ENDS.reset(token)
+
+
+def _ended(state: Callable[..., State], message: str, end: Result | GraftlineError) -> Result:
+    """The end of a flow as Prefect takes it from a flow's function. Whoever calls the flow gets or catches `end`."""
+    _ENDS.get([]).append(end)
+    return cast("Result", state(message=message, data=end))
 
 
 def of_verdict(result: Result) -> Told:

@@ -39,8 +39,9 @@ def adapt(
         settings = ready_settings(workspace.root, params, assignments)
         with _in_prefect(workspace, debug=debug):
             from graftline.flows.adapt import adapt
+            from graftline.flows.run_page import call_flow
 
-            return adapt(settings)
+            return call_flow(lambda: adapt(settings))
 
     run_verb(call, as_json=as_json, debug=debug)
 
@@ -72,9 +73,10 @@ def search(
         settings = ready_settings(Path.cwd(), params, assignments)
         space_of(settings.adaptation, named)  # what is wrong need not wait for what is heavy
         with _in_prefect(Workspace(Path.cwd()), debug=debug):
+            from graftline.flows.run_page import call_flow
             from graftline.flows.search import search
 
-            return search(trials, hours, named, adapts, settings=settings)
+            return call_flow(lambda: search(trials, hours, named, adapts, settings=settings))
 
     run_verb(call, as_json=as_json, debug=debug)
 

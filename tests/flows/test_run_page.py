@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from prefect import Flow, flow
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.context import FlowRunContext
+from prefect.exceptions import FailedRun, MissingResult
 from prefect.states import Running
 from prefect.utilities.callables import parameter_schema
 from pydantic import JsonValue
@@ -16,7 +18,7 @@ from pydantic import JsonValue
 from graftline.errors import DataRefusedError
 from graftline.flows.override import override as override_page
 from graftline.flows.promote import promote as promote_page
-from graftline.flows.run_page import Told, _end_lost, name_run, name_waiting_run, of_verdict, told
+from graftline.flows.run_page import Told, _end_lost, call_flow, name_run, name_waiting_run, of_verdict, told
 from graftline.flows.servers.rules import ENDED
 from graftline.tasks.registry.promotion import promote
 from graftline.tasks.step import step
@@ -69,6 +71,14 @@ def handed_on() -> dict[str, JsonValue]:
 @told(of_verdict)
 def judged_as(model: str) -> dict[str, JsonValue]:
     return {**JUDGED, "model": model}
+
+
+@flow(name="told twice", persist_result=False)
+@told(of_verdict)
+def told_twice(refused: str) -> dict[str, JsonValue]:
+    if refused:
+        raise DataRefusedError(refused)
+    return JUDGED
 
 
 def this_run() -> str:
@@ -190,3 +200,22 @@ def deployed(flow: "Flow[..., Any]") -> UUID:
 def test_as_a_plain_function_it_returns_and_raises_as_ever() -> None:
     with pytest.raises(AssertionError):
         judged.fn()  # there is no run whose page could be told, so nothing is caught or named
+
+
+def test_what_a_flow_gives_or_raises_is_had_where_the_server_keeps_neither(monkeypatch: pytest.MonkeyPatch) -> None:
+    send = SyncPrefectClient.request
+
+    def send_twice(client: SyncPrefectClient, method: Any, path: Any, **named: Any) -> httpx.Response:
+        """As Prefect's client does where the server's first answer comes too late."""
+        if path.endswith("/set_state"):
+            send(client, method, path, **named)
+        return send(client, method, path, **named)
+
+    monkeypatch.setattr(SyncPrefectClient, "request", send_twice)
+    with pytest.raises(FailedRun):
+        told_twice("data/rows.csv: no rows")
+    with pytest.raises(DataRefusedError, match="no rows"):
+        call_flow(lambda: told_twice("data/rows.csv: no rows"))
+    with pytest.raises(MissingResult):
+        told_twice("")
+    assert call_flow(lambda: told_twice("")) == JUDGED
