@@ -7,6 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.context import TagsContext
 from prefect.utilities.annotations import quote
 
 from graftline.tasks.outside_faults import require_database
@@ -35,7 +36,9 @@ class Step(Task[P, R]):
         look()
         require_prefect()
         quoted = {name: quote(value) for name, value in named.items()}
-        return super().__call__(*map(quote, arguments), **quoted)  # type: ignore[arg-type]  # the function gets them bare
+        # Without the run's tags: for each of a task Prefect asks its server for room before and after, in vain.
+        with TagsContext(current_tags=set()):
+            return super().__call__(*map(quote, arguments), **quoted)  # type: ignore[arg-type]  # bare in the function
 
 
 def require_servers(workspace: Workspace) -> None:

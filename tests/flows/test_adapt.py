@@ -32,8 +32,8 @@ STEPS = ("validate_data", "fetch_model", "fine_tune", "baselines", "evaluate_mod
 pytestmark = pytest.mark.full
 
 SECRET = "s3cr3t/of+a=test"
-# Enough that a training can be killed half-way.
-EPOCHS = 40
+# Of the tiny project's settings: enough that a training can be killed half-way.
+EPOCHS = 12
 
 Result = dict[str, Any]
 
@@ -52,7 +52,7 @@ class Project:
 
 def adapt(*arguments: str) -> Result:
     """`graftline adapt` in the folder that this process is in."""
-    done = CliRunner().invoke(app, ["adapt", "--json", "--set", f"adaptation.epochs={EPOCHS}", *arguments])
+    done = CliRunner().invoke(app, ["adapt", "--json", *arguments])
     assert done.exit_code == 0, done.output
     result: Result = json.loads(done.stdout.splitlines()[-1])
     return result
@@ -251,7 +251,7 @@ def test_a_run_without_a_deployment_that_needs_approval_names_the_command_and_en
 def start(root: Path) -> "subprocess.Popen[str]":
     """`graftline adapt` in a process group of its own; the temporary server of a run alone has its test elsewhere."""
     return subprocess.Popen(
-        [sys.executable, "-m", "graftline.flows", "adapt", "--json", "--set", f"adaptation.epochs={EPOCHS}"],
+        [sys.executable, "-m", "graftline.flows", "adapt", "--json"],
         cwd=root, env=surroundings(PREFECT_API_URL=str(PREFECT_API_URL.value())),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip

@@ -6,10 +6,10 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from prefect import Flow, flow
+from prefect import Flow, flow, tags
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.context import FlowRunContext
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import FailedRun, MissingResult
 from prefect.states import Running
 from prefect.utilities.callables import parameter_schema
@@ -112,6 +112,21 @@ def test_the_graph_of_a_run_has_its_steps_by_name_and_no_arrows() -> None:
     nodes = [node for _, node in graph["nodes"]]
     assert sorted(node["label"] for node in nodes) == ["1 first", "2 second"]
     assert [node["parents"] for node in nodes] == [[], []]
+
+
+def test_a_step_bears_no_tag_of_its_run_for_which_prefect_would_ask_its_server() -> None:
+    @step("1 alone")
+    def tags_of_step() -> list[str]:
+        context = TaskRunContext.get()
+        assert context is not None
+        return list(context.task_run.tags)
+
+    @flow(name="tagged", persist_result=False)
+    def tagged() -> list[str]:
+        return tags_of_step()
+
+    with tags("graftline"):
+        assert tagged() == []
 
 
 def test_a_run_that_was_killed_and_is_started_again_is_not_ended_by_its_own_note() -> None:
