@@ -1,7 +1,8 @@
 """The whole line: raw data to a model that is promoted, held or rejected."""
 
 import time
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,6 @@ from pathlib import Path
 from prefect import flow
 from pydantic import JsonValue
 
-from graftline.answers.tasks import TASKS
 from graftline.flows.console import show_progress
 from graftline.flows.form_fields import Note
 from graftline.flows.notifying import tell_failure
@@ -21,12 +21,13 @@ from graftline.tasks.base_models.ranked import with_ranked
 from graftline.tasks.cache import cache_limit, trim_cache
 from graftline.tasks.data.in_use import data_in_use
 from graftline.tasks.patience import patient
-from graftline.tasks.readiness import require_all
+from graftline.tasks.readiness import policy_for, require_all
 from graftline.tasks.registry.ownership import require_own_history
 from graftline.tasks.rows.labels_page import held_out_in_words
 from graftline.tasks.step import require_prefect, require_servers
 from graftline.tasks.step_uses import noting_uses
 from graftline.tasks.steps.baselines import baselines
+from graftline.tasks.steps.beside_held_out import beside_held_out
 from graftline.tasks.steps.choose_strategy import with_chosen_strategy
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.decide import decide
@@ -39,17 +40,17 @@ from graftline.tasks.steps.mended_rows import mending_of
 from graftline.tasks.steps.outcome import RunOutcome
 from graftline.tasks.steps.publish import bound_pages, publish
 from graftline.tasks.steps.question import question_of
-from graftline.tasks.steps.receipt import beginning_of_run, keep_receipt
+from graftline.tasks.steps.receipt import Beginning, beginning_of_run, keep_receipt
 from graftline.tasks.steps.register_model import champion_to_beat, register_model
 from graftline.tasks.steps.result import result_of
 from graftline.tasks.steps.source_task import source_task
 from graftline.tasks.steps.target_domain import target_domain
-from graftline.tasks.steps.target_rows import plain_training, target_rows
+from graftline.tasks.steps.target_rows import target_rows
 from graftline.tasks.steps.teacher import fetch_teacher
 from graftline.tasks.steps.tracked_run import RunInputs, reopened_run, tracked_run
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
-from graftline.verdict.policy import read_policy
+from graftline.verdict.policy import Policy
 
 
 @flow(name="adapt", persist_result=False, on_failure=[tell_failure], on_crashed=[tell_failure])
@@ -66,17 +67,8 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
     began = time.monotonic()
     workspace = Workspace(Path.cwd())
     settings = with_ranked(workspace, settings_of_commit(workspace, settings))
-    require_all(workspace.root, settings)
-    require_servers(workspace)
-    cache_limit()  # refuses what is none, before anything runs
-    require_own_history(workspace, settings.registry.model)
-    beginning = beginning_of_run(workspace, settings)
-    policy = read_policy(workspace.policy)
-    policy.require_fit(settings.data.task, TASKS[settings.data.task].scores.scoring)
-    policy.require_target(settings.data.target_names)
-    patience = patient(settings.registry.wait_for_servers)
-    noted = noting_uses(workspace, settings.registry.model)
-    with show_progress(), patience, noted as ended_with, ExitStack() as reading:
+    policy, beginning = _ready(workspace, settings)
+    with _under_way(workspace, settings) as ended_with, ExitStack() as reading:
         reading.enter_context(data_in_use(workspace))
         version = data_version(workspace, settings.data)
         name_run_under_way(settings, version)
@@ -92,14 +84,12 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
         inputs = RunInputs(settings, policy, data, base, source, domain, target, note, choice, labels, teacher)
         with tracked_run(workspace, inputs) as run:
             foreseen = foresee(workspace, settings, policy.baselines, data, base, run)
-            mending = mending_of(settings)
-            checkpoint = fine_tune(workspace, settings.adaptation, data, base, run, mending, domain)
-            plain = plain_training(workspace, settings, data, base, target, domain)
+            checkpoint = fine_tune(workspace, settings.adaptation, data, base, run, mending_of(settings), domain)
+            beside = beside_held_out(workspace, inputs, apart)
             rivals = baselines(workspace, settings, policy.baselines, data, base, teacher)
             question = question_of(inputs, checkpoint)
             champion = champion_to_beat(workspace, settings.registry.model, run, question)
-            beside = source, apart, target, plain
-            evaluation = evaluate_model(workspace, settings, data, checkpoint, rivals, champion, *beside)
+            evaluation = evaluate_model(workspace, settings, data, checkpoint, rivals, champion, beside)
             candidate = register_model(workspace, settings.registry.model, run, data, checkpoint, evaluation, question)
             outcome = partial(RunOutcome, inputs, run, checkpoint, rivals, evaluation, candidate, foreseen=foreseen)
             decision = decide(workspace, policy, candidate, evaluation, bound_pages(workspace, outcome))
@@ -108,11 +98,35 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
         ended_with(candidate.version)
         reading.close()
         if decision.due:  # after the run's lock was given back: it may take days
-            decision = wait_for_approval(workspace, candidate, evaluation, decision)
-            with reopened_run(run) as again:  # what a person decides changes its pages
-                done = replace(done, run=again, decision=decision)
-                report = publish(workspace, done)
+            done, report = _answered(workspace, done)
         require_prefect()  # which is told next how the run ended
     keep_receipt(workspace, done, report, beginning)
     trim_cache(workspace)
     return result_of(done, report, time.monotonic() - began)
+
+
+def _ready(workspace: Workspace, settings: Settings) -> tuple[Policy, Beginning | None]:
+    """Refuse what can be refused before anything runs. Returns: the policy, and what there was when the run began."""
+    require_all(workspace.root, settings)
+    require_servers(workspace)
+    cache_limit()  # refuses what is none
+    require_own_history(workspace, settings.registry.model)
+    beginning = beginning_of_run(workspace, settings)
+    return policy_for(workspace, settings), beginning
+
+
+@contextmanager
+def _under_way(workspace: Workspace, settings: Settings) -> Iterator[Callable[[int], None]]:
+    """Shows how far the run is, waits for servers, and notes what it uses for the version that it ended with."""
+    registry = settings.registry
+    noted = noting_uses(workspace, registry.model)
+    with show_progress(), patient(registry.wait_for_servers), noted as ended_with:
+        yield ended_with
+
+
+def _answered(workspace: Workspace, done: RunOutcome) -> tuple[RunOutcome, Path]:
+    """The outcome after a person's answer, or without one in time, and its report."""
+    decision = wait_for_approval(workspace, done.candidate, done.evaluation, done.decision)
+    with reopened_run(done.run) as again:  # what a person decides changes its pages
+        done = replace(done, run=again, decision=decision)
+        return done, publish(workspace, done)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from graftline.answers.tasks import TASKS, targets_in
+from graftline.answers.tasks import targets_in
 from graftline.errors import DataRefusedError, GraftlineError, ServerAwayError
 from graftline.settings import Settings
 from graftline.settings.adaptation import AUTO
@@ -16,7 +16,7 @@ from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.dvc_folder import objects_folder
 from graftline.tasks.data.findings import Findings, look_into
 from graftline.tasks.progress import duration, waiting
-from graftline.tasks.readiness import missing_things
+from graftline.tasks.readiness import missing_things, policy_for
 from graftline.tasks.room import free_room, needed_room, require_room
 from graftline.tasks.state.shared import PROBE, STATE, shared_state
 from graftline.tasks.steps.adapting import frozen_rate
@@ -25,7 +25,6 @@ from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.tracking.addresses import without_password
 from graftline.tasks.tracking.server import no_answer
 from graftline.tasks.workspace import Workspace
-from graftline.verdict.policy import read_policy
 
 # The variables that name servers.
 SERVERS = ("MLFLOW_TRACKING_URI", "PREFECT_API_URL")
@@ -85,9 +84,7 @@ def _finding(what: str, look: Callable[[], str]) -> Finding:
 
 
 def _policy(workspace: Workspace, settings: Settings) -> str:
-    policy = read_policy(workspace.policy)
-    policy.require_fit(settings.data.task, TASKS[settings.data.task].scores.scoring)
-    policy.require_target(settings.data.target_names)
+    policy_for(workspace, settings)
     return (
         "of the project" if workspace.policy.is_file() else "the default one; `graftline settings policy` explains it"
     )

@@ -9,6 +9,7 @@ from typing import Literal
 
 import yaml
 
+from graftline.answers.tasks import TASKS
 from graftline.data.tables import read_header, read_rows
 from graftline.errors import BaseModelRefusedError, DataRefusedError, GraftlineError, SettingsError
 from graftline.settings import PARAMS, Settings, read_settings
@@ -20,7 +21,7 @@ from graftline.tasks.data.dvc_folder import dvc_folder, objects_folder
 from graftline.tasks.data.dvc_pointers import how_to_version
 from graftline.tasks.room import require_room
 from graftline.tasks.workspace import Workspace
-from graftline.verdict.policy import POLICY, read_policy
+from graftline.verdict.policy import POLICY, Policy, read_policy
 from graftline.wording import did_you_mean, shown
 
 # In the order in which they are told, and in which their exit codes count.
@@ -51,6 +52,14 @@ def ready_settings(root: Path, params: Path, assignments: list[str] | None = Non
     settings = with_ranked(Workspace(root), settings_or_init(root, params, assignments))
     require_all(root, settings)
     return settings
+
+
+def policy_for(workspace: Workspace, settings: Settings) -> Policy:
+    """The policy of a project. Raises: SettingsError if it is wrong, or not for these data."""
+    policy = read_policy(workspace.policy)
+    policy.require_fit(settings.data.task, TASKS[settings.data.task].scores.scoring)
+    policy.require_target(settings.data.target_names)
+    return policy
 
 
 def settings_or_init(root: Path, params: Path, assignments: list[str] | None = None) -> Settings:

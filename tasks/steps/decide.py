@@ -14,6 +14,7 @@ from graftline.tasks.registry.approval import required_approval
 from graftline.tasks.registry.binding import AXES, POLICY_SHA256, bound_files, bound_tags, names_of_files
 from graftline.tasks.registry.looks import allowance_of, look_of, looks_before, together
 from graftline.tasks.registry.promotion import record_verdict, repair
+from graftline.tasks.registry.records import Look, Record
 from graftline.tasks.registry.versions import BARRED, VERDICT, get_version, note_verdict, verdict_of
 from graftline.tasks.scratch import scratch_folder
 from graftline.tasks.serving.trial import Trial
@@ -80,17 +81,15 @@ def decide(
     records = repair(workspace, candidate.model)
     version = get_version(candidate.model, candidate.version)
     record = verdict_of(records, version)
-    deciding = _deciding(policy, evaluation)
-    before, among = looks_before(records, record), len(deciding)
-    allowed = {name: allowance_of(policy, gains, before, name, among=among) for name, (gains, _) in deciding.items()}
     outcome: Outcome = "reused" if record is not None and VERDICT in version.tags else "ran"
+    evidence = _evidence(policy, evaluation, looks_before(records, record))
     verdict = judge(
         policy,
         evaluation,
         barred=version.tags.get(BARRED),
         unfair=_unfair(candidate, evaluation),
         trial=candidate.trial,
-        allowed=allowed,
+        allowed=evidence.allowed,
     )
     if record is None:
 
@@ -99,38 +98,65 @@ def decide(
             tags = bound_tags({**version.tags, **_tags(policy, verdict)})
             return tags | _stored(workspace, policy, candidate, evaluation, drawn)
 
-        record = record_verdict(
-            workspace,
-            candidate.model,
-            version=candidate.version,
-            verdict=verdict.verdict,
-            reasons=verdict.reasons,
-            rival=evaluation.champion.version if evaluation.champion else None,
-            approval=required_approval(policy),
-            evaluation_sha256=evaluation.sha256,
-            policy_sha256=policy.sha256,
-            look=together(
-                [
-                    look_of(records, gains, allowed[name], difference, name)
-                    for name, (gains, difference) in deciding.items()
-                ]
-            ),
-            files=candidate.files,
-            bind=bind,
-        )
-        logger.info("%s: %s", record.verdict, record.why)
+        record = _recorded(workspace, policy, candidate, evaluation, verdict, evidence.look(records), bind)
     if AXES not in version.tags:  # also where a kill came after the verdict
         _tag(candidate, policy, verdict)
     note_verdict(candidate.model, record)
-    return Decision(
-        str(record.verdict),
-        record.reasons,
-        verdict.axes,
-        verdict.rows_enough,
-        outcome,
-        record.due,
-        names_of_files(record.bound),
+    axes, enough, kept = verdict.axes, verdict.rows_enough, names_of_files(record.bound)
+    return Decision(str(record.verdict), record.reasons, axes, enough, outcome, record.due, kept)
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What the held-out rows say against the champion, by target; None is the first one."""
+
+    deciding: "Mapping[str | None, tuple[RowGains | None, Difference | None]]"
+    """The gains and main differences of which one has to be better."""
+    allowed: Mapping[str | None, Allowance | None]
+    """What earlier looks at these rows have left."""
+
+    def look(self, records: list[Record]) -> Look | None:
+        """This look at them, as the history keeps it."""
+        return together(
+            [
+                look_of(records, gains, self.allowed[name], difference, name)
+                for name, (gains, difference) in self.deciding.items()
+            ]
+        )
+
+
+def _evidence(policy: Policy, evaluation: Evaluation, before: list[Record]) -> _Evidence:
+    deciding = _deciding(policy, evaluation)
+    among = len(deciding)
+    allowed = {name: allowance_of(policy, gains, before, name, among=among) for name, (gains, _) in deciding.items()}
+    return _Evidence(deciding, allowed)
+
+
+def _recorded(
+    workspace: Workspace,
+    policy: Policy,
+    candidate: Candidate,
+    evaluation: Evaluation,
+    verdict: gate.Verdict,
+    look: Look | None,
+    bind: Callable[[str, tuple[str, ...], str | None], dict[str, str]],
+) -> Record:
+    record = record_verdict(
+        workspace,
+        candidate.model,
+        version=candidate.version,
+        verdict=verdict.verdict,
+        reasons=verdict.reasons,
+        rival=evaluation.champion.version if evaluation.champion else None,
+        approval=required_approval(policy),
+        evaluation_sha256=evaluation.sha256,
+        policy_sha256=policy.sha256,
+        look=look,
+        files=candidate.files,
+        bind=bind,
     )
+    logger.info("%s: %s", record.verdict, record.why)
+    return record
 
 
 def _stored(

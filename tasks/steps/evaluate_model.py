@@ -1,9 +1,10 @@
 """Step 4, evaluate_model: candidate, champion and baselines, scored on exactly the same held-out rows."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from pydantic import JsonValue
@@ -32,6 +33,7 @@ from graftline.tasks.steps.adapting import MODEL
 from graftline.tasks.steps.answer_costs import answer_costs
 from graftline.tasks.steps.baselines import FROZEN_HEAD, MAJORITY, Baselines, is_solved_head, of_target
 from graftline.tasks.steps.behaviour import Examined, FrozenModel, behaviour_on
+from graftline.tasks.steps.beside_held_out import NOTHING_BESIDE, BesideHeldOut
 from graftline.tasks.steps.beside_teacher import beside_teacher
 from graftline.tasks.steps.champion import Champion, champions_predictions, chosen_beside
 from graftline.tasks.steps.evaluate_target import OnTarget, on_target_of, scored_on_target
@@ -46,9 +48,7 @@ from graftline.tasks.steps.held_out import (
     slice_scores,
 )
 from graftline.tasks.steps.source_task import SourceTask, retention_of
-from graftline.tasks.steps.target_rows import TargetRows
 from graftline.tasks.workspace import Workspace
-from graftline.transfer.pairs import Pair, as_json
 from graftline.verdict.gate import TEACHER
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ if TYPE_CHECKING:
 STEP = "evaluate_model"
 LIBRARIES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "fairlearn", "matplotlib")
 SUMMARY, PREDICTIONS = "evaluation.json", "predictions.parquet"
+# Of a target that is the only one, or not the first.
+NO_FURTHER: Mapping[str, StepFolder] = MappingProxyType({})
 
 Scores = dict[str, dict[str, float]]
 
@@ -129,52 +131,22 @@ def evaluate_model(
     checkpoint: Checkpoint,
     baselines: Baselines,
     champion: Champion | None,
-    source: SourceTask | None = None,
-    distances: Sequence[Pair] = (),
-    target: TargetRows | None = None,
-    plain: Checkpoint | None = None,
+    beside: BesideHeldOut = NOTHING_BESIDE,
 ) -> Evaluation:
     """Score the candidate on the held-out rows, and the champion, through its own preprocessing, on the same ones.
 
-    With a `source` task, what was forgotten of it is asked, too; with `target` rows, how all do in the target domain,
-    `plain` training among them. How far the rows are from home, the `distances`, is known before, and stands beside it.
-    Of several targets each is scored as if it were the only one, on the rows that have it.
+    What stands `beside` them is asked, too: with a source task, what was forgotten of it; with rows of the target
+    domain, how all do there. Of several targets each is scored as if it were the only one, on the rows that have it.
     """
     # It was chosen by what it gained on the first target.
     unchosen = champion and replace(champion, choice=None)
     further = {
-        name: _evaluated(
-            workspace, of_target(settings, name), own, checkpoint, baselines.further[name], unchosen, _Once()
-        )
+        name: _evaluated(workspace, of_target(settings, name), own, checkpoint, baselines.further[name], unchosen)
         for name, own in data.targets.items()
     }
-    beside = _OfTarget(target, plain) if target else None
-    once = _Once(source, distances, further, beside)
-    folder = _evaluated(workspace, settings, data, checkpoint, baselines, champion, once)
+    folder = _evaluated(workspace, settings, data, checkpoint, baselines, champion, beside, further)
     evaluations = {name: _record(one, unchosen) for name, one in further.items()}
     return replace(_record(folder, champion), further=evaluations)
-
-
-@dataclass(frozen=True)
-class _Once:
-    """What stands beside the first target only: it is about the version, or holds the other targets."""
-
-    source: SourceTask | None = None
-    distances: Sequence[Pair] = ()
-    further: Mapping[str, StepFolder] = field(default_factory=dict)
-    """The evaluations of the other targets."""
-    target: "_OfTarget | None" = None
-
-
-@dataclass(frozen=True)
-class _OfTarget:
-    """Labelled rows of the target domain, and the training that knew nothing of it."""
-
-    rows: TargetRows
-    plain: Checkpoint | None
-
-    def as_json(self) -> dict[str, JsonValue]:
-        return {"target_rows": self.rows.rows.sha256, "plain": self.plain.folder.key if self.plain else None}
 
 
 def _evaluated(
@@ -184,9 +156,10 @@ def _evaluated(
     checkpoint: Checkpoint,
     baselines: Baselines,
     champion: Champion | None,
-    once: _Once,
+    beside: BesideHeldOut = NOTHING_BESIDE,
+    further: Mapping[str, StepFolder] = NO_FURTHER,
 ) -> StepFolder:
-    """The evaluation of one target; that of the first one holds those of all."""
+    """The evaluation of one target; that of the first one holds the `further` ones, and what stands `beside` all."""
     depends_on: dict[str, JsonValue] = {
         "checkpoint": checkpoint.folder.key,
         "test_rows": data.test_sha256,
@@ -199,10 +172,8 @@ def _evaluated(
         "left_out": {**baselines.left_out},
         "champion": champion.uri if champion else None,
         "chosen_by": champion.choice.look.plain() if champion and champion.choice else None,
-        "source_task": once.source.folder.key if once.source else None,
-        **({"distances": as_json(once.distances)} if once.distances else {}),
-        **(once.target.as_json() if once.target else {}),
-        **({"further": {name: one.key for name, one in once.further.items()}} if once.further else {}),
+        **beside.keys,
+        **({"further": {name: one.key for name, one in further.items()}} if further else {}),
     }
     return produce(
         workspace,
@@ -211,7 +182,9 @@ def _evaluated(
         # Words that take each other's place are code in the settings' room.
         code=(__name__, with_partners.__module__, *TASKS[data.task].modules("outputs", "scores")),
         libraries=(*LIBRARIES, *READING_LIBRARIES[data.kind]),
-        build=lambda folder: _build(folder, workspace, settings, data, checkpoint, baselines, champion, once),
+        build=lambda folder: _build(
+            folder, workspace, settings, data, checkpoint, baselines, champion, beside, further
+        ),
     )
 
 
@@ -224,7 +197,8 @@ def _build(
     checkpoint: Checkpoint,
     baselines: Baselines,
     champion: Champion | None,
-    once: _Once,
+    beside: BesideHeldOut,
+    further: Mapping[str, StepFolder],
 ) -> None:
     from graftline.evaluation.examples import Rows
 
@@ -253,8 +227,8 @@ def _build(
         "slices": slice_scores([*slices, *found], predictions, scores),
         **_against_baselines(baselines, predictions, scores),
         "behaviour": replace(
-            _behaviour(workspace, settings, data, asked.candidate, baselines, once.source, scores),
-            distances=once.distances,
+            _behaviour(workspace, settings, data, asked.candidate, baselines, beside.source, scores),
+            distances=beside.distances,
         ).as_json(),
         "predictions_sha256": predictions_sha256(rows["row_id"], predictions),
         "pictures": _write_pictures(folder, seen),
@@ -265,17 +239,17 @@ def _build(
         **({"costs": answer_costs(scores, data.labels, predictions, theirs)} if settings.evaluation.costs else {}),
         **_beside_teacher(workspace, settings, data, checkpoint, asked.candidate, baselines),
         "examples": _examples(settings, shown, predictions, (named, theirs), scores, baselines),
-        **(_beside(settings, once.further) if once.further else {}),
+        **(_further(settings, further) if further else {}),
     }
-    if (there := once.target) is not None:
+    if beside.target is not None:
         summary["target_domain"] = scored_on_target(
-            workspace, settings, data, there.rows, there.plain, checkpoint, baselines, champion
+            workspace, settings, data, beside.target, beside.plain, checkpoint, baselines, champion
         )
     _write_predictions(folder, rows, data.labels, predictions)
     write_json(folder / SUMMARY, summary)
 
 
-def _beside(settings: Settings, further: Mapping[str, StepFolder]) -> dict[str, JsonValue]:
+def _further(settings: Settings, further: Mapping[str, StepFolder]) -> dict[str, JsonValue]:
     """The numbers of more targets, and the name of the first one."""
     return {"target": settings.data.target, "further": {name: one.read_json(SUMMARY) for name, one in further.items()}}
 

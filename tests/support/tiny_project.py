@@ -22,6 +22,7 @@ from graftline.tasks.base_models.locking import lock_model
 from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.steps.baselines import Baselines, baselines
+from graftline.tasks.steps.beside_held_out import beside_held_out
 from graftline.tasks.steps.champion import Champion
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.decide import Decision, decide
@@ -38,7 +39,7 @@ from graftline.tasks.steps.receipt import beginning_of_run, keep_receipt
 from graftline.tasks.steps.register_model import Candidate, champion_to_beat, register_model
 from graftline.tasks.steps.source_task import source_task
 from graftline.tasks.steps.target_domain import target_domain
-from graftline.tasks.steps.target_rows import plain_training, target_rows
+from graftline.tasks.steps.target_rows import target_rows
 from graftline.tasks.steps.teacher import fetch_teacher
 from graftline.tasks.steps.tracked_run import RunInputs, tracked_run
 from graftline.tasks.steps.validate_data import validate_data
@@ -98,14 +99,12 @@ def run_line(root: Path, assignments: list[str] | None = None) -> Line:
     inputs = RunInputs(settings, policy, data, base, source, domain, target, teacher=teacher)
     with tracked_run(workspace, inputs) as run:
         foreseen = foresee.fn(workspace, settings, policy.baselines, data, base, run)
-        mending = mending_of(settings)
-        checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run, mending, domain)
-        plain = plain_training(workspace, settings, data, base, target, domain)
+        checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run, mending_of(settings), domain)
+        beside = beside_held_out(workspace, inputs, apart)
         rivals = baselines.fn(workspace, settings, policy.baselines, data, base, teacher)
         question = question_of(inputs, checkpoint)
         champion = champion_to_beat.fn(workspace, settings.registry.model, run, question)
-        beside = source, apart, target, plain
-        evaluation = evaluate_model.fn(workspace, settings, data, checkpoint, rivals, champion, *beside)
+        evaluation = evaluate_model.fn(workspace, settings, data, checkpoint, rivals, champion, beside)
         candidate = register_model.fn(workspace, settings.registry.model, run, data, checkpoint, evaluation, question)
         outcome = partial(RunOutcome, inputs, run, checkpoint, rivals, evaluation, candidate, foreseen=foreseen)
         decision = decide.fn(workspace, policy, candidate, evaluation, bound_pages(workspace, outcome))

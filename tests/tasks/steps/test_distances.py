@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from graftline.settings import Settings
+from graftline.tasks.steps.beside_held_out import BesideHeldOut
 from graftline.tasks.steps.decide import judge
 from graftline.tasks.steps.distances import distances
 from graftline.tasks.steps.evaluate_model import SUMMARY, Evaluation, evaluate_model
@@ -28,7 +29,9 @@ def probed(adapted_once: Line) -> Iterator[tuple[Settings, Evaluation]]:
     pairs = distances.fn(line.workspace, settings, line.data, line.base, source)
     yield (
         settings,
-        evaluate_model.fn(line.workspace, settings, line.data, line.checkpoint, line.baselines, None, source, pairs),
+        evaluate_model.fn(
+            line.workspace, settings, line.data, line.checkpoint, line.baselines, None, BesideHeldOut(source, pairs)
+        ),
     )
     path.unlink()
 

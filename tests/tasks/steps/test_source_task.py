@@ -15,6 +15,7 @@ from graftline.digests import file_sha256
 from graftline.errors import DataRefusedError, SettingsError
 from graftline.settings import Settings, parse_settings
 from graftline.tasks.data.accepted_rows import split_targets
+from graftline.tasks.steps.beside_held_out import BesideHeldOut
 from graftline.tasks.steps.decide import judge
 from graftline.tasks.steps.evaluate_model import Evaluation, evaluate_model
 from graftline.tasks.steps.fine_tune import fine_tune
@@ -55,8 +56,8 @@ def sourced(line: Line, settings: Settings) -> SourceTask:
 
 def evaluated(line: Line, settings: Settings, source: SourceTask | None) -> tuple[Evaluation, Retention | None]:
     evaluation = evaluate_model.fn(
-        line.workspace, settings, line.data, line.checkpoint, line.baselines, None, source
-    )  # fmt: skip
+        line.workspace, settings, line.data, line.checkpoint, line.baselines, None, BesideHeldOut(source)
+    )
     return evaluation, evaluation.held_out.behaviour.retention
 
 

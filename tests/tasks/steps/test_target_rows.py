@@ -10,6 +10,7 @@ from graftline.answers.predicting import predictor_of
 from graftline.errors import SettingsError
 from graftline.settings import Settings, parse_settings
 from graftline.tasks.data.accepted_rows import raw_inputs, read_split, split_targets
+from graftline.tasks.steps.beside_held_out import BesideHeldOut
 from graftline.tasks.steps.decide import judge
 from graftline.tasks.steps.evaluate_model import evaluate_model
 from graftline.tasks.steps.fine_tune import fine_tune
@@ -62,9 +63,8 @@ def test_all_models_are_scored_on_the_rows_that_none_of_them_learned_from(adapte
     assert plain is not None
     assert checkpoint.domain.startswith("self_training; ")
     assert (plain.domain, plain.weights_sha256 != checkpoint.weights_sha256) == ("", True)
-    evaluation = evaluate_model.fn(
-        workspace, settings, adapted.data, checkpoint, adapted.baselines, None, target=target, plain=plain
-    )
+    beside = BesideHeldOut(target=target, plain=plain)
+    evaluation = evaluate_model.fn(workspace, settings, adapted.data, checkpoint, adapted.baselines, None, beside)
     seen = evaluation.target
     assert seen is not None
     truth = split_targets(target.rows, "test").numpy()
