@@ -16,7 +16,7 @@ KNOWN := -W "ignore:Editable installation"
 # Which tests stay together says tests/conftest.py.
 TWO_WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: run team test test-fast check docs bench lock chromium postgres clean
+.PHONY: run team test test-fast test-long check docs bench lock chromium postgres clean
 
 run: $(STAMP)
 	@$(BIN)/graftline adapt $(RUN_OPTIONS)
@@ -26,10 +26,14 @@ team: $(STAMP) postgres
 	@$(BIN)/graftline team $(TEAM_OPTIONS)
 
 test: $(STAMP) chromium postgres
-	@$(BIN)/python -m pytest $(TWO_WORKERS)
+	@$(BIN)/python -m pytest $(TWO_WORKERS) -m "not long"
+
+# What a change to processes, releases or kinds of data is worth waiting for.
+test-long: $(STAMP) chromium postgres
+	@$(BIN)/python -m pytest $(TWO_WORKERS) -m long
 
 test-fast: $(STAMP)
-	@$(BIN)/python -m pytest $(TWO_WORKERS) -m "not full"
+	@$(BIN)/python -m pytest $(TWO_WORKERS) -m "not full and not long"
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""A person starts runs from Prefect's page, reads verdicts and the history there, and rejects and approves models.
+"""A person starts runs from Prefect's page, reads verdicts and the history there, and rejects or approves models.
 
 At the end one of the servers of `graftline up` dies; tests/flows/test_up.py has its other ends.
 """
@@ -53,7 +53,7 @@ ATTEMPTS = 3
 BROKEN = ("Failed", "Crashed", "Cancelled")
 HOSTILE = "<img src=x onerror=alert(1)> {{ 7 * 7 }}"
 
-# Two runs, each of them started twice: minutes on a busy machine.
+# Runs that are started twice: minutes on a busy machine.
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1200)]
 
 
@@ -74,9 +74,7 @@ def page(page: Page, servers: Running) -> Page:
     return page
 
 
-def test_a_person_changes_settings_reads_the_verdict_rejects_one_model_and_approves_the_next(
-    servers: Running, page: Page
-) -> None:
+def test_a_person_changes_settings_reads_the_verdict_and_rejects_the_model(servers: Running, page: Page) -> None:
     outside = asked_of_other_hosts(page)
     open_form(page, servers)
     choose(page, "Strategy", "probe_then_fine_tune")
@@ -92,7 +90,7 @@ def test_a_person_changes_settings_reads_the_verdict_rejects_one_model_and_appro
     page.get_by_text("Parameters", exact=True).click()
     expect(page.get_by_text('"strategy": "probe_then_fine_tune"')).to_be_visible()
     expect(page.get_by_text(re.compile('"learning_rate": 0.004'))).to_be_visible()
-    answer(page, "reject", "it was trained on last year's rows", "Grace", "4_reject")
+    answer(page, "reject", f"it was trained on last year's rows {HOSTILE}", "Grace", "4_reject")
     wait_for(page, servers, "Completed")
     assert decided(servers) == (None, [("verdict", "HOLD"), ("approval", "REJECT")])
     page.get_by_text("Artifacts", exact=True).first.click()
@@ -106,24 +104,6 @@ def test_a_person_changes_settings_reads_the_verdict_rejects_one_model_and_appro
     page.get_by_role("button", name="Submit").click()
     expect(page.get_by_text("'reason' is a required property")).to_be_visible()
 
-    open_form(page, servers, "retrain")
-    whole_page_screenshot(page, "run_form")
-    fill(page, "Epochs", "13")  # another setting: another version
-    fill(page, "Note", "one more epoch")
-    submit(page, servers)
-    wait_for(page, servers, "Suspended")
-    answer(page, "approve", HOSTILE, "Ada", "7_approve")
-    wait_for(page, servers, "Completed")
-    expect(page.locator(".page-heading-flow-run")).to_contain_text("reviews v2 PROMOTE")
-    screenshot(page, "8_completed")
-    shown = history(servers)
-    newest = shown["records"][-1]
-    assert (shown["champion"], newest["action"], newest["verdict"], newest["version"]) == (2, "approval", "PROMOTE", 2)
-    assert newest["answer"]["decision"] == "approve"
-    assert (newest["answer"]["name"], newest["answer"]["reason"]) == ("Ada", HOSTILE)
-    assert newest["answer"]["when"] <= newest["when"]
-    assert history(servers, "--verify")["records"] == 4
-
     open_form(page, servers, "history", "Name")
     submit(page, servers)  # with the project's model, which stands there already
     wait_for(page, servers, "Completed")
@@ -131,8 +111,29 @@ def test_a_person_changes_settings_reads_the_verdict_rejects_one_model_and_appro
     page.locator("a[href*='/artifacts/']", has_text="history").first.click()
     expect(page.get_by_text(HOSTILE).first).to_be_visible()
     assert page.locator("img[src='x']").count() == 0
-    screenshot(page, "9_history")
+    screenshot(page, "7_history")
     assert outside == []
+
+
+@pytest.mark.long
+def test_a_person_retrains_and_approves_the_model(servers: Running, page: Page) -> None:
+    open_form(page, servers, "retrain")
+    whole_page_screenshot(page, "run_form")
+    fill(page, "Epochs", "13")  # another setting: another version
+    fill(page, "Note", "one more epoch")
+    submit(page, servers)
+    wait_for(page, servers, "Suspended")
+    answer(page, "approve", HOSTILE, "Ada", "8_approve")
+    wait_for(page, servers, "Completed")
+    shown = history(servers)
+    newest = shown["records"][-1]
+    assert (newest["action"], newest["verdict"], newest["version"]) == ("approval", "PROMOTE", shown["champion"])
+    expect(page.locator(".page-heading-flow-run")).to_contain_text(f"reviews v{shown['champion']} PROMOTE")
+    screenshot(page, "9_completed")
+    assert newest["answer"]["decision"] == "approve"
+    assert (newest["answer"]["name"], newest["answer"]["reason"]) == ("Ada", HOSTILE)
+    assert newest["answer"]["when"] <= newest["when"]
+    assert history(servers, "--verify")["records"] == len(shown["records"])
 
 
 def test_the_form_is_made_of_dropdowns_numbers_and_explained_short_texts(servers: Running, page: Page) -> None:

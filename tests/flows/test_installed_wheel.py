@@ -74,6 +74,7 @@ def test_the_wheel_holds_one_package_with_all_that_it_needs(wheel: Path) -> None
         assert f"graftline/{name}" in names
 
 
+@pytest.mark.long
 def test_adapt_runs_beside_a_users_own_modules(python: Path, project: Path) -> None:
     done = subprocess.run(
         [str(python.with_name("graftline")), "adapt", "--json"],

@@ -29,7 +29,7 @@ from graftline.tasks.workspace import Workspace
 from tests.support.tiny_media import write_tiny_image_model
 from tests.support.tiny_media_files import write_tiny_images
 from tests.support.tiny_models import BAD, FILLERS, GOOD, write_tiny_model
-from tests.support.tiny_project import connected, graftline, run_line
+from tests.support.tiny_project import connected, run_line
 from tests.support.tiny_project import write_project as write_tiny_project
 
 YES, DRY_RUN = Consent("yes"), Consent("dry run")
@@ -302,8 +302,9 @@ def test_the_next_run_learns_from_the_corrected_labels(
     connected(root, empty_store, monkeypatch)
     first = run_line(root)
     row, other = next((row, OTHER[label]) for row, label in labels_of(root).items() if label in OTHER)
-    told = graftline(root, "labels", "accept", row, "--label", other, "--yes", "--json")
-    assert told.returncode == 0, told.stderr
+    monkeypatch.chdir(root)
+    told = CliRunner().invoke(app, ["labels", "accept", row, "--label", other, "--yes", "--json"])
+    assert told.exit_code == 0, told.output
     done = json.loads(told.stdout.splitlines()[-1])
     second = run_line(root)
     assert second.data.data.version == done["version"] != first.data.data.version
@@ -311,8 +312,8 @@ def test_the_next_run_learns_from_the_corrected_labels(
     assert {one.row: one.side for one in labelled_rows(first.data)} == {
         one.row: one.side for one in labelled_rows(second.data)
     }
-    checked = graftline(root, "check", "--json")
-    assert checked.returncode == 0, checked.stdout
+    checked = CliRunner().invoke(app, ["check", "--json"])
+    assert checked.exit_code == 0, checked.output
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def test_some_are_fine_tuned_to_see_what_the_scores_foretell_and_none_is_registe
     _, before = once
     assert before["fine_tunings"] == []
     assert (
-        "of these 2 base models were fine-tuned on these rows, expected 5; name 3 more in base_models"
+        "0 of these 3 base models were fine-tuned on these rows, expected 5; name 2 more in base_models"
         in before["advice"]
     )
     heads = {model["uri"]: model["depths"][-1]["head"]["value"] for model in verified["models"]}
@@ -170,7 +170,7 @@ def test_some_are_fine_tuned_to_see_what_the_scores_foretell_and_none_is_registe
     assert [one["strategy"] for one in verified["fine_tunings"]] == ["fine_tuning"] * 2
     assert {name: one["bases"] for name, one in verified["agreement"].items()} == dict.fromkeys(SCORES, 2)
     assert not any(one["means_something"] for one in verified["agreement"].values())
-    assert "2 of these 2 base models were fine-tuned" in verified["advice"]
+    assert "2 of these 3 base models were fine-tuned" in verified["advice"]
     root = Path(verified["page"]).parents[1]
     assert not list((root / "artifacts").glob("register_model/*"))
     page = Path(verified["page"]).read_text()

@@ -14,7 +14,7 @@ from tests.support.running_project import copy_project
 from tests.support.tiny_models import write_tiny_model
 from tests.support.tiny_project import rows_as_csv, surroundings
 
-pytestmark = pytest.mark.full
+pytestmark = pytest.mark.long
 
 OLD, NEW = "0.1.0", "0.1.1.dev0"
 QUICK = """

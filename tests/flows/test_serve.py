@@ -202,6 +202,7 @@ def asked_in_a_browser(address: str, *paths: str) -> list[int]:
 
 
 @pytest.mark.full
+@pytest.mark.long
 def test_what_the_registry_of_a_server_names_is_followed(registry: Registry) -> None:
     with tracking_server_of(registry.root) as address, serving(registry.root, MLFLOW_TRACKING_URI=address) as server:
         before = server.predict(*TEXTS)["predictions"]

@@ -136,7 +136,7 @@ def answers_of(workspace: Workspace, promoters: int) -> dict[int, str]:
     return answers
 
 
-@pytest.mark.parametrize("promoters", [4, pytest.param(50, marks=pytest.mark.full)])
+@pytest.mark.parametrize("promoters", [4, pytest.param(50, marks=pytest.mark.long)])
 def test_promotions_at_once_end_in_one_champion_and_refusals_that_say_why(workspace: Workspace, promoters: int) -> None:
     passed: list[Verdict] = ["PROMOTE"] * (promoters + 1)
     register(workspace, *passed)

@@ -60,8 +60,8 @@ def inputs(kind: Kind) -> list[Any]:
     return list(media_of(contents, kind))
 
 
-@pytest.mark.parametrize("kind", ["text", pytest.param("image", marks=pytest.mark.full),
-                                  pytest.param("audio", marks=pytest.mark.full)])  # fmt: skip
+@pytest.mark.parametrize("kind", ["text", pytest.param("image", marks=pytest.mark.long),
+                                  pytest.param("audio", marks=pytest.mark.long)])  # fmt: skip
 def test_each_input_gets_its_own_answer_and_the_vector_that_its_head_read(kind: Kind, tmp_path: Path) -> None:
     folder, raws = write_registered(tmp_path, kind, column="review"), inputs(kind)
     with running(folder) as socket:

@@ -111,7 +111,7 @@ def test_whoever_loads_it_gets_the_library_that_it_brings(earlier: Workspace) ->
     check(answers)
 
 
-@pytest.mark.full
+@pytest.mark.long
 def test_whoever_has_imported_this_release_can_load_it(earlier: Workspace) -> None:
     """MLflow imports anew only what the process has not imported: there, this release answers for the earlier one."""
     library, answers = answers_of_a_process(earlier, imported="graftline.models.predictor")

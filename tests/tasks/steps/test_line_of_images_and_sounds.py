@@ -85,7 +85,7 @@ def write_media_project(root: Path, kind: Kind, base: MediaArchitecture, **adapt
     return root
 
 
-@pytest.fixture(params=["image", "audio"])
+@pytest.fixture(params=["image", pytest.param("audio", marks=pytest.mark.long)])
 def registered(request: pytest.FixtureRequest, workspace: Workspace) -> Registered:
     kind: Kind = request.param
     root = write_media_project(workspace.root, kind, BASES[kind])
