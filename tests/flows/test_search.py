@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.settings import PREFECT_API_URL
 from typer.testing import CliRunner
 
 from graftline.errors import SettingsError, Stopped
@@ -176,10 +177,12 @@ def test_faulty_options_are_refused_in_a_sentence(
 
 
 @pytest.mark.full
-def test_a_search_ends_with_the_best_settings_judged_by_the_line(project: Project, tmp_path: Path) -> None:
+def test_a_search_ends_with_the_best_settings_judged_by_the_line(
+    project: Project, tmp_path: Path, prefect_server: None
+) -> None:
     elsewhere = project.in_folder(tmp_path / "project")
     arguments = ("search", "--trials", "3", "--strategies", "fine_tuning", "--json", "--set", *SET)
-    done = graftline(elsewhere.workspace.root, *arguments)
+    done = graftline(elsewhere.workspace.root, *arguments, PREFECT_API_URL=str(PREFECT_API_URL.value()))
     assert done.returncode == 0, done.stderr
     judged = json.loads(done.stdout.splitlines()[-1])
     assert judged["verdict"] in ("PROMOTE", "HOLD", "REJECT")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.settings import PREFECT_API_URL
 
 from graftline.tasks.state.shared import STATE
 from tests.support.running_project import wait_until
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.full
 
 BUCKET, WAIT_SECONDS = "team", 240
 # Long enough to be killed in.
-LONG = ("--set", "adaptation.epochs=60")
+LONG = ("--set", "adaptation.epochs=30")
 SHORT = ("--set", "adaptation.epochs=12")
 
 
@@ -33,11 +34,11 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="module")
-def team(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+def team(s3: S3Server, tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Iterator[Mapping[str, str]]:
     """What a machine is told of the team's servers."""
     folder = tmp_path_factory.mktemp("mlflow")
     with running_mlflow(folder, artifacts=f"s3://{BUCKET}/mlflow", environment=s3.environment) as address:
-        yield {**s3.environment, "MLFLOW_TRACKING_URI": address, STATE: f"s3://{BUCKET}/state"}
+        yield {**s3.environment, "MLFLOW_TRACKING_URI": address, STATE: f"s3://{BUCKET}/state", **prefect_address()}
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,11 @@ def clones(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     folder = tmp_path_factory.mktemp("clones")
     first = write_project(folder / "first")
     return first, shutil.copytree(first, folder / "second"), shutil.copytree(first, folder / "third")
+
+
+def prefect_address() -> dict[str, str]:
+    """The server of the tests: one for each run takes seconds to start."""
+    return {"PREFECT_API_URL": str(PREFECT_API_URL.value())}
 
 
 def adapt(root: Path, *options: str, **environment: str) -> dict[str, Any]:
@@ -88,7 +94,7 @@ def test_a_run_that_was_killed_on_one_machine_is_finished_by_the_other_with_equa
     assert finished["steps"]["validate_data"] == "reused"
     assert finished["steps"]["fine_tune"] == "ran"
     assert unfinished(s3) == []
-    undisturbed = adapt(alone, *LONG)
+    undisturbed = adapt(alone, *LONG, **prefect_address())
     equal = ("weights_sha256", "predictions_sha256", "verdict", "scores", "version")
     assert [finished[name] for name in equal] == [undisturbed[name] for name in equal]
     # The first machine, back again, has nothing left to do, and there is one version.
@@ -99,12 +105,13 @@ def test_a_run_that_was_killed_on_one_machine_is_finished_by_the_other_with_equa
     assert verified.returncode == 0, verified.stderr
 
 
+@pytest.mark.long  # tests/tasks/registry/test_moving.py moves one without servers
 def test_a_local_history_is_moved_to_the_team_whole_and_goes_on_there(
     tmp_path: Path, s3: S3Server, team: Mapping[str, str]
 ) -> None:
     project = write_project(tmp_path / "project", model="moved")
-    alone = adapt(project, *SHORT)
-    adapt(project, *SHORT, "--set", "adaptation.seed=1")
+    alone = adapt(project, *SHORT, **prefect_address())
+    adapt(project, *SHORT, "--set", "adaptation.seed=1", **prefect_address())
     kept = {path.name: path.read_bytes() for path in (project / "mlflow" / "history" / "moved").glob("0*")}
     moved = graftline(project, "move-history", "moved", "--json", **team)
     assert moved.returncode == 0, moved.stderr
