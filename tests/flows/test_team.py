@@ -107,6 +107,7 @@ def test_who_only_reads_moves_no_alias_until_an_administrator_lets_them(
     assert servers.mlflow("registered-models/alias", reader, **alias).is_success
 
 
+@pytest.mark.long
 def test_a_scheduled_run_trains_on_the_pushed_version_elsewhere_and_is_cancelled_and_started_again(
     servers: Servers, place: Path
 ) -> None:

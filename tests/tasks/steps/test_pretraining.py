@@ -142,7 +142,7 @@ def test_a_version_tells_that_and_how_its_base_model_went_on(
     version = MlflowClient().get_model_version("pretrained", str(line.candidate.version))
     assert version.tags[PRETRAINED] == made.model.digest
     page = line.report.read_text(encoding="utf-8")
-    assert "<dt>continued pre-training</dt>" in page
+    assert ">continued pre-training</th>" in page
     assert made.in_words in page
     assert f"{made.texts:,} texts without their labels" in made.in_words
     assert [name for name in line.done.steps if name in (STEP, "fine_tune")] == [STEP, "fine_tune"]
