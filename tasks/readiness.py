@@ -9,7 +9,6 @@ from typing import Literal
 
 import yaml
 
-from graftline.answers.tasks import TASKS
 from graftline.data.tables import read_header, read_rows
 from graftline.errors import BaseModelRefusedError, DataRefusedError, GraftlineError, SettingsError
 from graftline.settings import PARAMS, Settings, read_settings
@@ -56,6 +55,8 @@ def ready_settings(root: Path, params: Path, assignments: list[str] | None = Non
 
 def policy_for(workspace: Workspace, settings: Settings) -> Policy:
     """The policy of a project. Raises: SettingsError if it is wrong, or not for these data."""
+    from graftline.answers.tasks import TASKS  # and torch
+
     policy = read_policy(workspace.policy)
     policy.require_fit(settings.data.task, TASKS[settings.data.task].scores.scoring)
     policy.require_target(settings.data.target_names)
