@@ -20,7 +20,7 @@ from graftline.pages.text import as_markdown
 from graftline.tasks.registry.promotion import NAME_CHARACTERS, answer_approval
 from graftline.tasks.registry.records import Answer
 from graftline.tasks.steps.decide import Decision
-from graftline.tasks.steps.evaluate_model import Evaluation
+from graftline.tasks.steps.evaluation import Evaluation
 from graftline.tasks.steps.register_model import Candidate
 from graftline.tasks.workspace import Workspace
 

@@ -14,14 +14,15 @@ from graftline.settings.adaptation import AUTO
 from graftline.tasks.base_models.locking import locked_model
 from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.dvc_folder import objects_folder
-from graftline.tasks.data.findings import Findings, look_into
+from graftline.tasks.data.findings import Findings
+from graftline.tasks.data.validation import look_into
 from graftline.tasks.progress import duration, waiting
 from graftline.tasks.readiness import missing_things, policy_for
 from graftline.tasks.room import free_room, needed_room, require_room
 from graftline.tasks.state.shared import PROBE, STATE, shared_state
-from graftline.tasks.steps.adapting import frozen_rate
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.fetch_model import fetch_model
+from graftline.tasks.steps.untouched_base import frozen_rate
 from graftline.tasks.tracking.addresses import without_password
 from graftline.tasks.tracking.server import no_answer
 from graftline.tasks.workspace import Workspace

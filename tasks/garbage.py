@@ -213,7 +213,7 @@ def _remove_base_model(workspace: Workspace, digest: str, versions: dict[str, se
 
 
 def _unfinished_registrations(workspace: Workspace) -> Iterator[Garbage]:
-    from graftline.tasks.steps.register_model import REGISTERING
+    from graftline.tasks.steps.registering import REGISTERING
 
     for folder in sorted((workspace.artifacts / "runs").glob(f"*{REGISTERING}")):
         lock = folder.with_name(f".{folder.name.removesuffix(REGISTERING)}.lock")

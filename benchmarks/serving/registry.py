@@ -10,7 +10,7 @@ from graftline.tasks.registry.carrying_out import append, settled
 from graftline.tasks.registry.history import deciding
 from graftline.tasks.registry.records import Entry
 from graftline.tasks.registry.versions import CHAMPION
-from graftline.tasks.steps.register_model import served_parts
+from graftline.tasks.steps.served_parts import served_parts
 from graftline.tasks.tracking.model_files import digests_of
 from graftline.tasks.tracking.server import experiment_of
 from graftline.tasks.workspace import Workspace

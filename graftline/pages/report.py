@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from graftline.evaluation.scoring import Scoring, spelt
 from graftline.pages.answers_shown import AnswersShown
+from graftline.pages.making import BaseUsed, DataRead, Trained
 from graftline.pages.text import spelt_out, visible
 from graftline.settings import Kind
 from graftline.verdict.axis import Axis, worst
@@ -113,28 +114,9 @@ class RunReport:
     shown: AnswersShown
     max_tokens: int
     max_seconds: float
-    base_model: str
-    base_model_revision: str
-    base_model_sha256: str
-    base_model_licence: str
-    data_path: str
-    data_version: str
-    data_modified: bool
-    data_licence: str
-    rows_read: int
-    rows_accepted: int
-    rows_quarantined: int
-    rows_twins: int
-    split_rows: Mapping[str, int]
-    strategy: str
-    frozen: str
-    frozen_sha256: str
-    weights_sha256: str
-    kept_epochs: Sequence[int]
-    """Whose weights the model has: of one epoch, or the mean of several."""
-    epochs: int
-    training_seconds: float
-    temperature: float
+    base: BaseUsed
+    data: DataRead
+    training: Trained
     scores: Scores
     uncalibrated_scores: Scores
     """Without the temperature."""
@@ -156,20 +138,10 @@ class RunReport:
     settings: str
     unrepeatable: str | None = None
     """Why the run cannot be reproduced, if it cannot."""
-    between: Sequence[Mapping[str, float]] = ()
-    """The means of the weights before and after fine-tuning that were tried, the one that was taken first."""
-    mended: str | None = None
-    """What was done against differences between groups, in words."""
-    pretraining: str | None = None
-    """How the base model's pre-training went on before the training, in words, if it did."""
     targets: Table | None = None
     """Where there are several targets all of them; every other score of the page is the first one's."""
     groups: int | None = None
     """How many groups the held-out rows are of, with `data.group`: then every interval and test is by group."""
-    target_domain: str | None = None
-    """The rows of the target domain, in words, if there are any."""
-    domain: str = ""
-    """The way into it, in words, if there is one."""
 
 
 def render_report(run: RunReport) -> str:
@@ -182,34 +154,12 @@ def render_card(run: RunReport) -> str:
     return _render("model_card.md", run, autoescape=False)
 
 
-def kept(epochs: Sequence[int], between: Sequence[Mapping[str, float]] = ()) -> str:
-    """Which epochs' weights the model has, in words; first of `between` is the mean with those before all epochs."""
-    said = f"weights the mean of {', '.join(map(str, sorted(epochs)))}" if len(epochs) > 1 else f"best {epochs[0]}"
-    share = between[0]["share"] if between else 0
-    return f"{said}, {share:g} of it and {1 - share:g} of what it began with" if share else said
-
-
 def facts(run: RunReport) -> list[tuple[str, str]]:
     """How the model was made, as names and values."""
-    modified = ", modified (bars promotion)" if run.data_modified else ""
-    sides = ", ".join(f"{rows:,} {split}" for split, rows in run.split_rows.items())
-    if run.rows_twins:
-        sides += f", {run.rows_twins:,} twins (held-out rows that nearly are a row to learn from) on no side"
     return [
-        ("base model", f"{run.base_model}, revision {run.base_model_revision}, sha256 {run.base_model_sha256}"),
-        ("licence of the base model", run.base_model_licence),
-        ("data", f"{run.data_path}, version {run.data_version}{modified}"),
-        ("licence of the data", run.data_licence),
-        ("rows", f"{run.rows_read:,} read, {run.rows_accepted:,} accepted, {run.rows_quarantined:,} quarantined"),
-        ("split", sides),
-        *([("target domain", run.target_domain)] if run.target_domain else []),
-        *([("continued pre-training", run.pretraining)] if run.pretraining else []),
-        ("strategy", run.strategy),
-        *([("into the target domain", run.domain)] if run.domain else []),
-        ("frozen", f"{run.frozen}; digest before and after training {run.frozen_sha256}"),
-        ("training", f"{run.epochs} epochs, {kept(run.kept_epochs, run.between)}, {run.training_seconds:.0f} s"),
-        *([("fairness", run.mended)] if run.mended else []),
-        ("weights", f"sha256 {run.weights_sha256}"),
+        *run.base.facts,
+        *run.data.facts,
+        *run.training.facts,
         *([("calibration", calibrated(run))] if CALIBRATION in run.scores else []),
         ("promotion policy", f"sha256 {run.policy_sha256}"),
         ("MLflow run", run.run_id),
@@ -220,8 +170,8 @@ def calibrated(run: RunReport) -> str:
     """The effect of the temperature, in words."""
     before, after = run.uncalibrated_scores[CALIBRATION], run.scores[CALIBRATION]
     return (
-        f"temperature {run.temperature:.3f}, fitted on the {run.split_rows['validation']:,} validation rows; it changes"
-        f" no label; {spelt(CALIBRATION)} on the held-out rows {_interval(before)} without it,"
+        f"temperature {run.training.temperature:.3f}, fitted on the {run.data.split['validation']:,} validation rows;"
+        f" it changes no label; {spelt(CALIBRATION)} on the held-out rows {_interval(before)} without it,"
         f" {_interval(after)} with it"
     )
 

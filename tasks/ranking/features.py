@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from graftline.settings import Settings
 from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import ValidatedData, read_split
-from graftline.tasks.steps.adapting import BaseOnRows, base_on_rows, frozen_rate
+from graftline.tasks.steps.adapting import BaseOnRows, base_on_rows
+from graftline.tasks.steps.untouched_base import frozen_rate
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from graftline.settings import Settings
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.ranking.scores import SCORES, ScoredBase, ScoreName
 from graftline.tasks.step_folders import MANIFEST
-from graftline.tasks.steps.adapting import FASTEST
 from graftline.tasks.steps.fine_tune import STEP, SUMMARY, fine_tune
 from graftline.tasks.steps.mended_rows import mending_of
+from graftline.tasks.steps.untouched_base import FASTEST
 from graftline.tasks.tracking.server import client, connect, experiments_with_runs_of, has_registry
 from graftline.tasks.workspace import Workspace
 from graftline.transfer.agreement import Agreement, agreement

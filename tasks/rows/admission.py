@@ -15,7 +15,8 @@ from graftline.data.twins import likenesses, side_of
 from graftline.errors import DataRefusedError
 from graftline.tasks.data.dvc_folder import objects_folder
 from graftline.tasks.data.expectation_files import read_expectation_files
-from graftline.tasks.data.findings import Findings, look_into
+from graftline.tasks.data.findings import Findings
+from graftline.tasks.data.validation import look_into
 from graftline.tasks.rows.changes import Key, Proposal, apply, faults_of_names, keys_of
 from graftline.tasks.rows.draft import Draft
 

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from graftline.data.edited_tables import Edits
 from graftline.data.tables import Row
-from graftline.tasks.data.findings import CLASS_FOLDER_NAMES
+from graftline.tasks.data.validation import CLASS_FOLDER_NAMES
 from graftline.tasks.rows.draft import Draft, fault_of_name
 
 FILE, CLASS_FOLDER = CLASS_FOLDER_NAMES

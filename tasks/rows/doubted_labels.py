@@ -31,10 +31,10 @@ from graftline.tasks.data.accepted_rows import (
 from graftline.tasks.progress import Wait
 from graftline.tasks.rows.standing_labels import LookedAt, input_digest
 from graftline.tasks.step_folders import StepFolder, finished, produce
-from graftline.tasks.steps.adapting import head_features
 from graftline.tasks.steps.baselines import frozen_head_settings
 from graftline.tasks.steps.fine_tune import LIBRARIES
-from graftline.tasks.steps.validate_data import TWINS
+from graftline.tasks.steps.untouched_base import head_features
+from graftline.tasks.steps.validation_files import TWINS
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from graftline.pages.validation_page import QuarantinedRow
 from graftline.settings import DataSettings
 from graftline.tasks.step_folders import MANIFEST
 from graftline.tasks.steps.data_version import named_version, pointer_of
-from graftline.tasks.steps.validate_data import INPUTS, QUARANTINE, STEP
+from graftline.tasks.steps.validate_data import INPUTS, STEP
+from graftline.tasks.steps.validation_files import QUARANTINE
 from graftline.tasks.workspace import Workspace
 
 REFUSED = "refused"

@@ -13,7 +13,7 @@ from graftline.data.written_tables import written_table
 from graftline.errors import DataRefusedError, SettingsError
 from graftline.settings import DataSettings
 from graftline.tasks.data.files import DataVersion
-from graftline.tasks.data.findings import CLASS_FOLDER_NAMES
+from graftline.tasks.data.validation import CLASS_FOLDER_NAMES
 from graftline.tasks.rows.changes import Change
 from graftline.tasks.workspace import Workspace
 from graftline.wording import shown

@@ -14,7 +14,7 @@ from graftline.search.space import Space, changed
 from graftline.search.trials import Trial, best_trial, importances
 from graftline.settings import AdaptationSettings, Settings
 from graftline.tasks.data.accepted_rows import ValidatedData
-from graftline.tasks.steps.adapting import score_of
+from graftline.tasks.steps.learned_targets import score_of
 from graftline.tasks.workspace import Workspace
 
 RECORD = "search.json"

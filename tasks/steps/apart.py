@@ -14,7 +14,7 @@ from graftline.settings import DataSettings
 from graftline.tasks.data.accepted_rows import ACCEPTED, ValidatedData, read_split
 from graftline.tasks.data.dvc_folder import objects_folder
 from graftline.tasks.progress import waiting
-from graftline.tasks.steps.validate_data import TWINS
+from graftline.tasks.steps.validation_files import TWINS
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:

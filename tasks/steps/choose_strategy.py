@@ -20,7 +20,8 @@ from graftline.tasks.data.accepted_rows import GROUP, ValidatedData, read_split
 from graftline.tasks.progress import ProgressBar, Wait
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import Outcome, produce
-from graftline.tasks.steps.adapting import base_on_rows, libraries_for
+from graftline.tasks.steps.adapting import base_on_rows
+from graftline.tasks.steps.feature_stores import libraries_for
 from graftline.tasks.steps.fine_tune import LIBRARIES
 from graftline.tasks.steps.pretraining import starting_base
 from graftline.tasks.steps.target_domain import TargetDomain

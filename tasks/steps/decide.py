@@ -21,7 +21,7 @@ from graftline.tasks.serving.trial import Trial
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import Outcome
 from graftline.tasks.steps.answer_costs import cost_differences
-from graftline.tasks.steps.evaluate_model import SUMMARY, Evaluation
+from graftline.tasks.steps.evaluation import SUMMARY, Evaluation
 from graftline.tasks.steps.held_out import split_changes
 from graftline.tasks.steps.register_model import Candidate
 from graftline.tasks.tracking.server import client, logged_settings

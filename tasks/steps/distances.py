@@ -24,13 +24,13 @@ from graftline.tasks.data.accepted_rows import (
 )
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import produce
-from graftline.tasks.steps.adapting import head_vectors
 from graftline.tasks.steps.baselines import frozen_head_settings
 from graftline.tasks.steps.fine_tune import LIBRARIES
 from graftline.tasks.steps.source_task import NAME as PROBE
 from graftline.tasks.steps.source_task import SourceTask
 from graftline.tasks.steps.target_domain import NAME as THERE
 from graftline.tasks.steps.target_domain import TargetDomain
+from graftline.tasks.steps.untouched_base import head_vectors
 from graftline.tasks.workspace import Workspace
 from graftline.transfer.distances import LEAST_ROWS
 from graftline.transfer.pairs import About, Pair, as_json, pairs_of

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from graftline.compute.threads import thread_count
 from graftline.digests import tensors_sha256
 from graftline.files import write_json
-from graftline.pages.report import kept
+from graftline.pages.making import kept
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.settings.by_value import by_value
 from graftline.settings.words import with_partners
@@ -22,20 +22,14 @@ from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.progress import ProgressBar
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import StepFolder, produce
-from graftline.tasks.steps.adapting import (
-    CHECKPOINTS,
-    MODEL,
-    AdaptedModel,
-    adapt_base,
-    learning_modules,
-    libraries_for,
-    numbers_of,
-    score_of,
-)
+from graftline.tasks.steps.adapting import CHECKPOINTS, MODEL, AdaptedModel, adapt_base
+from graftline.tasks.steps.feature_stores import libraries_for
+from graftline.tasks.steps.learned_targets import learning_modules, score_of
 from graftline.tasks.steps.mended_rows import Mending
 from graftline.tasks.steps.pretraining import PretrainedBase, pretrained_base
 from graftline.tasks.steps.target_domain import TargetDomain
 from graftline.tasks.steps.teacher import taught_by
+from graftline.tasks.steps.training_progress import numbers_of
 from graftline.tasks.tracking.server import TrackedRun, log_epoch
 from graftline.tasks.workspace import Workspace
 

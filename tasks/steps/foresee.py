@@ -16,10 +16,10 @@ from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, read_split, split_targets
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import produce
-from graftline.tasks.steps.adapting import head_features
 from graftline.tasks.steps.baselines import FROZEN_HEAD, frozen_head_settings
 from graftline.tasks.steps.fine_tune import LIBRARIES
 from graftline.tasks.steps.solved_head import answers_of_solved_head, resampling
+from graftline.tasks.steps.untouched_base import head_features
 from graftline.tasks.tracking.server import TrackedRun, client
 from graftline.tasks.workspace import Workspace
 from graftline.transfer.foresight import Foreseen, as_json, foreseen_of

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from graftline.tasks.step_folders import Outcome
 from graftline.tasks.steps.baselines import Baselines
 from graftline.tasks.steps.decide import Decision
-from graftline.tasks.steps.evaluate_model import Evaluation
+from graftline.tasks.steps.evaluation import Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.register_model import Candidate
 from graftline.tasks.steps.tracked_run import RunInputs

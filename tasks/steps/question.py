@@ -7,7 +7,7 @@ from graftline.tasks.own_code import code_sha256
 from graftline.tasks.step_folders import MANIFEST
 from graftline.tasks.steps.adapting import MODEL
 from graftline.tasks.steps.fine_tune import Checkpoint
-from graftline.tasks.steps.register_model import SERVED_MODEL
+from graftline.tasks.steps.served_parts import SERVED_MODEL
 from graftline.tasks.steps.tracked_run import RunInputs
 
 # In the names of files of tensors, and of their index.

@@ -1,41 +1,23 @@
 """Step 5, register_model: a version in MLflow that takes raw inputs, proven to answer as the training process did."""
 
-import base64
-import importlib.metadata
-import io
 import json
 import logging
-import shutil
-import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-import graftline
 from graftline.errors import GraftlineError
-from graftline.models.outputs import column_of
-from graftline.settings import Kind, Task
-from graftline.tasks.data.accepted_rows import (
-    READING_LIBRARIES,
-    FurtherRows,
-    ValidatedData,
-    places_with_target,
-    questions,
-    read_split,
-)
-from graftline.tasks.own_code import PACKAGE, is_in, modules_behind, path_of
+from graftline.tasks.data.accepted_rows import ValidatedData, places_with_target, questions, read_split
 from graftline.tasks.registry.binding import GROUPS, PREDICTIONS_SHA256, SERVING, SPLIT_SHA256, TEST_SHA256
 from graftline.tasks.registry.history import read_history
 from graftline.tasks.registry.looks import choice_of
 from graftline.tasks.registry.manifest import require_as_judged
 from graftline.tasks.registry.promotion import repair
 from graftline.tasks.registry.records import Record
-from graftline.tasks.registry.removal import remove_unregistered
 from graftline.tasks.registry.versions import (
     BARRED,
     CHALLENGER,
@@ -59,44 +41,22 @@ from graftline.tasks.step import step
 from graftline.tasks.step_folders import Outcome
 from graftline.tasks.steps.champion import Champion
 from graftline.tasks.steps.data_version import pointer_of
-from graftline.tasks.steps.evaluate_model import Evaluation
+from graftline.tasks.steps.evaluation import Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.held_out import predictions_sha256
+from graftline.tasks.steps.registering import remove_leftovers, temporary_files_of
+from graftline.tasks.steps.served_parts import served_parts
 from graftline.tasks.tracking.model_files import digests_of
-from graftline.tasks.tracking.requirements import public_version
 from graftline.tasks.tracking.server import TrackedRun, client, model_folder, patiently_asked
 from graftline.tasks.workspace import Workspace
 from graftline.wording import shown
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
-    from mlflow.models import ModelSignature
 
-    from graftline.models.output_kind import Column
-
-# The libraries of the registered model's code, beside those that inputs of its kind go through.
-REQUIRED = ("mlflow", "torch", "transformers", "safetensors", "numpy", "pandas", "pydantic", "pyyaml")
-REQUIRED_OF: dict[Kind, tuple[str, ...]] = {**READING_LIBRARIES, "image": (*READING_LIBRARIES["image"], "imagehash")}
 NO_RIVAL = "none"
-# How a registered model computes unless whoever loads it says otherwise.
-AS_EVALUATED = {"precision": "float32", "runtime": "torch", "device": "cpu"}
-SERVED_MODEL = "graftline.tasks.serving.served_model"
-# A folder of this ending beside the run's lock holds what is being registered, so that a kill leaves nothing elsewhere.
-REGISTERING = ".registering"
 
 logger = logging.getLogger("graftline.register_model")
-
-
-class ServedParts(TypedDict):
-    """What MLflow is given to make a registered model of."""
-
-    python_model: str
-    artifacts: dict[str, str]
-    model_config: dict[str, str]
-    code_paths: list[str]
-    signature: "ModelSignature"
-    input_example: list[str]
-    pip_requirements: list[str]
 
 
 @dataclass(frozen=True)
@@ -155,7 +115,7 @@ def register_model(
     """
     asked = f"{question or run.run_key}.asked"
     with FileLock(workspace.artifacts / "runs" / f".{asked}.lock"), alone_everywhere(RUNS, asked):
-        _remove_leftovers(workspace, run)
+        remove_leftovers(workspace, run)
         version = patiently_asked(
             workspace,
             lambda: _registered(model, run, question) or _register(workspace, model, run, data, checkpoint, question),
@@ -189,15 +149,6 @@ def _judged(workspace: Workspace, model: str, version: "ModelVersion", run_id: s
     return Candidate(model, int(version.version), run_id, "reused", trial)
 
 
-def _remove_leftovers(workspace: Workspace, run: TrackedRun) -> None:
-    """Remove the copies of models that killed registrations left, those of this run, whose lock we hold, too."""
-    for folder in (workspace.artifacts / "runs").glob(f"*{REGISTERING}"):
-        lock = folder.with_name(f".{folder.name.removesuffix(REGISTERING)}.lock")
-        with suppress(Timeout), FileLock(lock, timeout=0):
-            shutil.rmtree(folder, ignore_errors=True)
-    remove_unregistered(workspace, run.run_key)
-
-
 def _registered(model: str, run: TrackedRun, question: str | None) -> "ModelVersion | None":
     return find_version(model, run.run_key) or (find_equal(model, question) if question else None)
 
@@ -216,7 +167,7 @@ def _register(
     server = client()
     with (
         _written_to(run),
-        _temporary_files_in(workspace.artifacts / "runs" / f"{run.run_key}{REGISTERING}") as scratch,
+        temporary_files_of(workspace, run) as scratch,
         warnings.catch_warnings(),
     ):
         # It would like annotations on `predict`, which would forbid some input forms (served_model.py).
@@ -239,21 +190,6 @@ def _register(
     return version
 
 
-def served_parts(
-    model: Path, kind: Kind, task: Task, further: Sequence[FurtherRows] = (), *, column: str, scratch: Path
-) -> ServedParts:
-    """The registered model of the adapted one in a folder; in `scratch` its code is collected."""
-    return {
-        "python_model": str(path_of(SERVED_MODEL)),
-        "artifacts": {"model": str(model)},
-        "model_config": {**AS_EVALUATED, "column": column},
-        "code_paths": [str(_library_for_prediction(scratch))],
-        "signature": _signature({None: task, **{one.name: one.task for one in further}}),
-        "input_example": [_example(kind)],
-        "pip_requirements": requirements(kind),
-    }
-
-
 @contextmanager
 def _written_to(run: TrackedRun) -> Iterator[None]:
     """Log to the run, which goes on afterwards: MLflow's own block would say that it is finished."""
@@ -264,78 +200,6 @@ def _written_to(run: TrackedRun) -> Iterator[None]:
         yield
     finally:
         mlflow.end_run("FINISHED" if run.finished else "RUNNING")
-
-
-@contextmanager
-def _temporary_files_in(folder: Path) -> Iterator[Path]:
-    """Also those of libraries: MLflow copies a whole model before it stores it. The caller has the run's lock."""
-    shutil.rmtree(folder, ignore_errors=True)  # a killed start may have left it
-    folder.mkdir(parents=True)
-    before, tempfile.tempdir = tempfile.tempdir, str(folder)
-    try:
-        yield folder
-    finally:
-        tempfile.tempdir = before
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _library_for_prediction(folder: Path) -> Path:
-    """A copy of those modules of ours that answering needs, as a package in `folder`."""
-    for module in modules_behind(SERVED_MODEL):
-        if not is_in(module, ["graftline.tasks"]):
-            original = cast("Path", path_of(module))
-            copied = folder / graftline.__name__ / original.relative_to(PACKAGE)
-            copied.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(original, copied)
-    return folder / graftline.__name__
-
-
-def _signature(tasks: Mapping[str | None, Task]) -> "ModelSignature":
-    """Of what is answered for each target; None is the first one."""
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
-    from mlflow.types.schema import Array, Map
-
-    from graftline.answers.tasks import TASKS
-
-    types: dict[Column, DataType | Array | Map] = {
-        "label": DataType.string,
-        "labels": Array(DataType.string),
-        "number": DataType.double,
-        "probabilities": Map(DataType.double),
-    }
-    answers: list[ColSpec | TensorSpec] = [
-        ColSpec(types[column], column_of(target, name))
-        for target, task in tasks.items()
-        for name, column in TASKS[task].outputs.columns.items()
-    ]
-    # Nothing is declared of what it takes. MLflow would keep the first column of a table without a name and drop the
-    # others, and with a name refuse a plain list; the model itself looks at what it is given (answers/requests.py).
-    return ModelSignature(outputs=Schema(answers))
-
-
-def _example(kind: Kind) -> str:
-    """An input as a client sends it: a text, or the base64 text of a small grey PNG or of half a second of a tone."""
-    if kind == "text":
-        return "An example text."
-    content = io.BytesIO()
-    if kind == "image":
-        from PIL import Image
-
-        Image.linear_gradient("L").resize((32, 32)).save(content, "PNG")
-    else:
-        import numpy as np
-        import soundfile
-
-        tone = np.sin(np.linspace(0, 440 * np.pi, 8_000))
-        soundfile.write(content, tone, 16_000, format="WAV")
-    return base64.b64encode(content.getvalue()).decode()
-
-
-def requirements(kind: Kind) -> list[str]:
-    """The exact versions that the registered model runs with here."""
-    versions = {name: importlib.metadata.version(name) for name in (*REQUIRED, *REQUIRED_OF[kind])}
-    return [f"{name}=={public_version(version)}" for name, version in versions.items()]
 
 
 def _check_answers(

@@ -13,8 +13,8 @@ from graftline.evaluation.scoring import spelt
 from graftline.pages.report import Table
 from graftline.tasks.serving.trial import Trial
 from graftline.tasks.steps.answer_costs import costs_table
-from graftline.tasks.steps.evaluate_model import Evaluation
 from graftline.tasks.steps.evaluate_target import OnTarget
+from graftline.tasks.steps.evaluation import Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.register_model import Candidate
 from graftline.tasks.steps.tracked_run import RunInputs

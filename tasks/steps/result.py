@@ -7,8 +7,8 @@ from pydantic import JsonValue
 
 from graftline.answers.tasks import TASKS
 from graftline.evaluation.scoring import spelt
-from graftline.pages.report import kept
-from graftline.tasks.steps.evaluate_model import Evaluation
+from graftline.pages.making import kept
+from graftline.tasks.steps.evaluation import Evaluation
 from graftline.tasks.steps.outcome import RunOutcome
 from graftline.verdict.axis import against_the_champion
 

@@ -24,8 +24,10 @@ from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.progress import ProgressBar
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import produce
-from graftline.tasks.steps.adapting import CHECKPOINTS, adapt_base, learning_modules, libraries_for, score_of
+from graftline.tasks.steps.adapting import CHECKPOINTS, adapt_base
+from graftline.tasks.steps.feature_stores import libraries_for
 from graftline.tasks.steps.fine_tune import LIBRARIES, into_domain
+from graftline.tasks.steps.learned_targets import learning_modules, score_of
 from graftline.tasks.steps.mended_rows import Mending
 from graftline.tasks.steps.target_domain import TargetDomain
 from graftline.tasks.steps.teacher import taught_by

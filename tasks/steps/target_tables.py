@@ -7,7 +7,7 @@ from graftline.evaluation.bootstrap import Difference
 from graftline.evaluation.scoring import spelt
 from graftline.pages.report import SCORES_OF_SLICES, Table
 from graftline.tasks.steps.baselines import MAJORITY, SINGLE_TASK
-from graftline.tasks.steps.evaluate_model import Evaluation
+from graftline.tasks.steps.evaluation import Evaluation
 
 NOT_COMPARED = "not compared"
 

@@ -1,10 +1,7 @@
 """Step 1, validate_data: accept what is fit to be learned from, quarantine faulty rows, refuse faulty data."""
 
-import json
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, cast
 
@@ -14,28 +11,26 @@ from graftline.answers.tasks import TASKS, targets_in
 from graftline.data.domains import Domain
 from graftline.data.expectation import Check
 from graftline.data.media_files import MOST_SAMPLE_BITS
-from graftline.data.row_facts import RowFacts, further_role
-from graftline.data.row_names import printable
-from graftline.data.splitting import SPLITS, Side
 from graftline.data.target_kind import row_by_row
-from graftline.data.twins import side_of
 from graftline.data.unlabelled import TARGETS
-from graftline.digests import file_sha256, json_sha256, lines_sha256
+from graftline.digests import json_sha256
 from graftline.errors import DataRefusedError
-from graftline.files import write_atomically, write_json
+from graftline.files import write_json
 from graftline.pages.text import visible
-from graftline.pages.validation_page import QuarantinedRow, ValidationPage, render
+from graftline.pages.validation_page import render
 from graftline.settings import DataSettings, Kind
 from graftline.settings.by_value import by_value
-from graftline.tasks.data.accepted_rows import ACCEPTED, GROUP, FurtherRows, ValidatedData
+from graftline.tasks.data.accepted_rows import FurtherRows, ValidatedData
 from graftline.tasks.data.dvc_folder import objects_folder
 from graftline.tasks.data.expectation_files import expectation_files_sha256, read_expectation_files
 from graftline.tasks.data.files import DataVersion, rows_sha256
-from graftline.tasks.data.findings import Classes, Findings, look_into
-from graftline.tasks.data.gx_checks import checkpoint_of, suite_of
+from graftline.tasks.data.findings import Findings
+from graftline.tasks.data.validation import look_into
 from graftline.tasks.progress import waiting
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import StepFolder, produce
+from graftline.tasks.steps.accepted_table import SUMMARY, write_accepted
+from graftline.tasks.steps.validation_files import PAGE, write_findings
 from graftline.tasks.workspace import Workspace
 
 STEP = "validate_data"
@@ -46,9 +41,6 @@ CHECKING_LIBRARIES: dict[Kind, tuple[str, ...]] = {
     "audio": ("soundfile",),
 }
 
-SUITE, CHECKPOINT = "suite.json", "checkpoint.json"
-QUARANTINE, TWINS, PAGE = "quarantine.jsonl", "twins.jsonl", "validation.html"
-CHECKS, SUMMARY = "validation.json", "summary.json"
 # What rows are for.
 Role = Literal["learned", "unlabelled", "scored"]
 # The module of the targets that rows without labels have.
@@ -145,15 +137,15 @@ def _build(
         for findings in look(cache):  # noqa: B007 - the newest
             pass
     except DataRefusedError as error:
-        _write_findings(refused, findings, settings, version, verdict="refused")
+        write_findings(refused, findings, settings, version, verdict="refused")
         raise DataRefusedError(f"{error.sentence}; the page: {refused / PAGE}", error.causes) from None
     if rows_sha256(data, version.table, settings.kind) != version.sha256:
         raise DataRefusedError(f"{version.table}: the files changed while they were read; run again")
     if findings.refused:
-        _write_findings(refused, findings, settings, version, verdict="refused")
+        write_findings(refused, findings, settings, version, verdict="refused")
         raise _refusal(version.table, findings.checks, refused / PAGE)
-    _write_findings(folder, findings, settings, version, verdict="accepted")
-    _write_accepted(folder, findings, settings)
+    write_findings(folder, findings, settings, version, verdict="accepted")
+    write_accepted(folder, findings, settings)
 
 
 def _refusal(table: Path, checks: Sequence[Check], page: Path) -> DataRefusedError:
@@ -166,143 +158,6 @@ def _refusal(table: Path, checks: Sequence[Check], page: Path) -> DataRefusedErr
     return DataRefusedError(
         f"{table}: the data was refused; mend the data or the data settings; the page: {page}", faults
     )
-
-
-def _write_findings(
-    folder: Path,
-    findings: Findings,
-    settings: DataSettings,
-    version: DataVersion,
-    *,
-    verdict: Literal["accepted", "refused"],
-) -> None:
-    rows = _quarantined_rows(findings)
-    accepted = len(findings.rows) - len(rows)
-    page = ValidationPage(
-        verdict,
-        settings.path,
-        version.version,
-        version.modified,
-        len(findings.rows),
-        accepted,
-        len(rows),
-        findings.checks,
-        findings.classes,
-        rows,
-        QUARANTINE,
-        sample_bits=findings.sample_bits,
-        split_from=findings.split_from,
-        twins=tuple(findings.twins.values()),
-        twins_file=TWINS,
-    )
-    write_atomically(folder / QUARANTINE, "".join(_json_line(asdict(row)) for row in rows))
-    write_atomically(folder / TWINS, "".join(_json_line(asdict(row)) for row in findings.twins.values()))
-    if findings.expectations:
-        write_json(folder / SUITE, suite_of(findings.expectations))
-        write_json(folder / CHECKPOINT, checkpoint_of(findings.expectations))
-    write_json(folder / CHECKS, [check.as_json() for check in findings.checks])
-    write_atomically(folder / PAGE, render(page))
-
-
-def _json_line(value: Mapping[str, JsonValue]) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True) + "\n"
-
-
-def _quarantined_rows(findings: Findings) -> list[QuarantinedRow]:
-    facts = findings.facts
-    ids = {row.line: row_id for row, row_id in zip(facts.rows, facts.ids, strict=True)} if facts else {}
-    return [
-        QuarantinedRow(
-            row.line,
-            _safe(ids.get(row.line)),
-            findings.reasons[row.line],
-            {printable(name): _safe(value) for name, value in zip(findings.names, row.values, strict=True)}
-            if row.fault is None
-            else {"raw": printable(row.raw)},
-        )
-        for row in findings.rows
-        if row.line in findings.reasons
-    ]
-
-
-def _safe(text: str | None) -> str | None:
-    return None if text is None else printable(text)
-
-
-def _write_accepted(folder: Path, findings: Findings, settings: DataSettings) -> None:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    assert findings.facts is not None
-    facts, accepted = findings.facts, findings.accepted
-    if len(accepted) + len(findings.reasons) != len(findings.rows):
-        raise RuntimeError(
-            f"{len(findings.rows)} rows read, but {len(accepted)} accepted and {len(findings.reasons)} quarantined"
-        )
-    columns = {
-        "row_id": pa.array([facts.ids[index] for index in accepted], pa.string()),
-        "line": pa.array([facts.rows[index].line for index in accepted], pa.int64()),
-        "input": pa.array([facts.columns["input"][index] for index in accepted], pa.string()),
-        "target": pa.array([facts.columns["target"][index] for index in accepted], pa.string()),
-        "split": pa.array([side_of(index, facts.splits, findings.twins) for index in accepted], pa.string()),
-    }
-    if settings.kind != "text":
-        digests = facts.columns["input.sha256"]
-        columns["input_sha256"] = pa.array([digests[index] for index in accepted], pa.string())
-    if settings.kind == "audio":
-        columns["seconds"] = pa.array([facts.columns["input.seconds"][index] for index in accepted], pa.float64())
-    if settings.group:
-        groups = facts.columns[GROUP]
-        columns[GROUP] = pa.array([groups[index] for index in accepted], pa.string())
-    for name in settings.slices:
-        values = facts.columns[f"slice.{name}"]
-        columns[f"slice.{name}"] = pa.array([values[index] or "" for index in accepted], pa.string())
-    for role in map(further_role, findings.further_classes):
-        columns[role] = pa.array([facts.columns[role][index] for index in accepted], pa.string())
-    parquet.write_table(pa.table(columns), folder / ACCEPTED)
-    summary = _summary(facts, accepted, findings)
-    write_json(folder / SUMMARY, {**summary, "accepted_sha256": file_sha256(folder / ACCEPTED)})
-
-
-def _summary(facts: RowFacts, accepted: Sequence[int], findings: Findings) -> dict[str, JsonValue]:
-    sides = sorted((str(facts.ids[index]), facts.splits[index]) for index in accepted)
-    reasons = Counter(reason.partition(":")[0] for reasons in findings.reasons.values() for reason in reasons)
-    summary: dict[str, JsonValue] = {
-        "read": len(findings.rows),
-        "accepted": len(accepted),
-        "quarantined": len(findings.reasons),
-        "twins": len(findings.twins),
-        "reasons": dict(reasons),
-        "sample_bits": findings.sample_bits,
-        "split_from": findings.split_from,
-        "split_sha256": lines_sha256(part for row in sides for part in row),
-        **_of_target(facts, accepted, findings, "target", findings.classes),
-    }
-    further: dict[str, JsonValue] = {
-        name: _of_target(facts, accepted, findings, further_role(name), classes)
-        for name, classes in findings.further_classes.items()
-    }
-    return {**summary, "further": further} if further else summary
-
-
-def _of_target(
-    facts: RowFacts, accepted: Sequence[int], findings: Findings, role: str, classes: Classes
-) -> dict[str, JsonValue]:
-    """The labels of a target, and the rows that have it, if it is one of several: otherwise all."""
-    column, is_partial = facts.columns[role], bool(findings.further_classes)
-    # A file under another name is the same input.
-    inputs = facts.columns.get("input.sha256", facts.columns["input"])
-    there = [index for index in accepted if column[index] is not None or not is_partial]
-    side = {index: side_of(index, facts.splits, findings.twins) for index in there}
-    test = sorted(
-        (str(facts.ids[index]), str(inputs[index]), str(column[index])) for index in side if side[index] == "test"
-    )
-    counts: Counter[Side] = Counter(side.values())
-    return {
-        "labels": [str(row["label"]) for row in classes],
-        "split_rows": {split: counts[split] for split in SPLITS},
-        "test_sha256": lines_sha256(part for row in test for part in row),
-    }
 
 
 def _meaning(settings: DataSettings, sample_bits: int) -> list[JsonValue]:

@@ -50,6 +50,7 @@ class Terminal:
             self.said.setdefault(line.partition("  #")[0].strip(), []).append(done.stdout)
 
 
+@pytest.mark.long  # test_pages.py has every command parsed; `.ci/run` runs the line on real rows
 def test_the_tutorial_goes_from_a_table_to_a_served_champion(tmp_path: Path, prefect_server: None) -> None:
     terminal = Terminal(tmp_path, str(free_port()), shell_environment() | own_code())
     try:

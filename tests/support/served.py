@@ -14,7 +14,7 @@ import graftline
 from graftline.models.folders import load_preprocessor, save_classifier
 from graftline.models.preprocessing import Reading
 from graftline.settings import Kind
-from graftline.tasks.steps.register_model import served_parts
+from graftline.tasks.steps.served_parts import served_parts
 from tests.support.running_project import free_port, wait_until
 from tests.support.tiny_media import MediaArchitecture, tiny_media_classifier, write_tiny_media_model
 from tests.support.tiny_models import tiny_classifier, tiny_preprocessor, write_tiny_model

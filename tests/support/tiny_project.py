@@ -27,7 +27,8 @@ from graftline.tasks.steps.champion import Champion
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.decide import Decision, decide
 from graftline.tasks.steps.distances import distances
-from graftline.tasks.steps.evaluate_model import Evaluation, evaluate_model
+from graftline.tasks.steps.evaluate_model import evaluate_model
+from graftline.tasks.steps.evaluation import Evaluation
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.fine_tune import Checkpoint, fine_tune
 from graftline.tasks.steps.foresee import foresee

@@ -8,7 +8,7 @@ from graftline.settings.adaptation import AdaptationSettings
 from graftline.tasks import progress
 from graftline.tasks.base_models.store import Fetched
 from graftline.tasks.progress import ProgressBar, RecentRate, Wait, duration, waiting
-from graftline.tasks.steps import adapting
+from graftline.tasks.steps.training_progress import Teller
 from graftline.training.progress import Progress
 
 
@@ -106,7 +106,7 @@ def test_the_beginning_of_a_training_says_its_time_and_that_of_the_faster_choice
     caplog.set_level(logging.INFO, "graftline.fine_tune")
     clock = Clock(monkeypatch)
     settings = AdaptationSettings.model_validate({"strategy": strategy, "device": "cpu", "batch_size": 16})
-    teller = adapting._Teller(settings, ProgressBar("a", "b"), rows=1000)
+    teller = Teller(settings, ProgressBar("a", "b"), rows=1000)
     for done in range(100, 1001, 100) if frozen_first else ():
         teller.passed(done, 1000)
         clock.now += 1

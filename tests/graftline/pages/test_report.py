@@ -9,6 +9,7 @@ import pytest
 
 from graftline.answers.tasks import TASKS
 from graftline.behaviour.held_out import SliceScores
+from graftline.pages.making import BaseUsed, DataRead, Trained, kept
 from graftline.pages.report import (
     BaselineRow,
     ExampleRow,
@@ -17,7 +18,6 @@ from graftline.pages.report import (
     Picture,
     RunReport,
     Table,
-    kept,
     render_card,
     render_report,
 )
@@ -43,12 +43,16 @@ def report_of(text: str) -> RunReport:
         ],
         policy_sha256="p" * 64, labels=[text, "good"],
         kind="text", scoring=task.scores.scoring, shown=task.shown, max_tokens=32, max_seconds=30.0,
-        base_model=text, base_model_revision=text, base_model_sha256="b" * 64, base_model_licence=text,
-        data_path=text, data_version="v" * 32, data_modified=True, data_licence=text, rows_read=1201,
-        rows_accepted=1200, rows_quarantined=1, rows_twins=0,
-        split_rows={"train": 1000, "validation": 100, "test": 100},
-        strategy="partial", frozen=text, frozen_sha256="f" * 64, weights_sha256="w" * 64, kept_epochs=(2,), epochs=3,
-        training_seconds=12.3, temperature=0.7, scores=SCORES,
+        base=BaseUsed(text, text, sha256="b" * 64, licence=text),
+        data=DataRead(
+            text, "v" * 32, modified=True, licence=text, read=1201, accepted=1200, quarantined=1, twins=0,
+            split={"train": 1000, "validation": 100, "test": 100}, target_domain=f"40 rows of {text}",
+        ),
+        training=Trained(
+            "partial", text, frozen_sha256="f" * 64, weights_sha256="w" * 64, epochs=3, kept_epochs=(2,), seconds=12.3,
+            temperature=0.7,
+        ),
+        scores=SCORES,
         uncalibrated_scores=dict.fromkeys(SCORES, BEFORE), champion="version 2", champion_scores=SCORES,
         difference=SCORES,
         majority_label=text, majority_scores=SCORES,
@@ -61,13 +65,14 @@ def report_of(text: str) -> RunReport:
         ],
         links=[Link("MLflow run", text, "http://127.0.0.1:5000/#/runs/r1"), Link("history", text)],
         tables=[Table(text, text, [text, "n"], [[text, "7"], [text, "8"]])],
-        settings=f"data:\n  licence: {text}\n", target_domain=f"40 rows of {text}",
+        settings=f"data:\n  licence: {text}\n",
     )  # fmt: skip
 
 
 def test_a_mean_with_the_first_weights_is_told_with_its_share() -> None:
     between = ({"share": 0.7, "validation_loss": 0.4, "validation_score": 0.9},)
-    mixed, plain = dataclasses.replace(report_of("text"), between=between), report_of("text")
+    plain = report_of("text")
+    mixed = dataclasses.replace(plain, training=dataclasses.replace(plain.training, between=between))
     assert "best 2, 0.7 of it and 0.3 of what it began with, 12 s" in render_report(mixed)
     assert "best 2, 12 s" in render_report(plain)
 
@@ -81,8 +86,9 @@ def test_groups_are_told_where_there_are_some() -> None:
 
 
 def test_the_rows_of_a_target_domain_are_told_where_there_are_some() -> None:
-    there, none = (dataclasses.replace(report_of("shops"), domain=way) for way in ("coral", ""))
-    none = dataclasses.replace(none, target_domain=None)
+    plain = report_of("shops")
+    there = dataclasses.replace(plain, training=dataclasses.replace(plain.training, domain="coral"))
+    none = dataclasses.replace(plain, data=dataclasses.replace(plain.data, target_domain=None))
     for render in (render_report, render_card):
         assert "40 rows of shops" in render(there)
         assert "coral" in render(there)

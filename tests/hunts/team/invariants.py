@@ -34,7 +34,8 @@ from graftline.tasks.registry.versions import RUN_KEY, champion_of, versions_of
 from graftline.tasks.state.folders import files_in
 from graftline.tasks.state.shared import STATE
 from graftline.tasks.step_folders import MANIFEST, is_intact
-from graftline.tasks.steps.validate_data import QUARANTINE, STEP
+from graftline.tasks.steps.validate_data import STEP
+from graftline.tasks.steps.validation_files import QUARANTINE
 from graftline.tasks.workspace import Workspace
 from tests.support.shell import own_code
 from tests.support.tiny_project import QUARANTINED, ROWS, graftline

@@ -18,7 +18,7 @@ from graftline.errors import RegistryRefusedError
 from graftline.tasks.serving.fresh_process import AFTERWARDS, OUTCOMES, TIMED
 from graftline.tasks.serving.hostile_requests import HostileRequest
 from graftline.tasks.serving.trial import score_in_fresh_process, trial_of, try_in_fresh_process
-from graftline.tasks.steps.register_model import _signature
+from graftline.tasks.steps.served_parts import _signature
 from graftline.tasks.tracking.server import tracking_uri
 from tests.support.tiny_project import LABELS, MODEL, Line, files_of, surroundings
 

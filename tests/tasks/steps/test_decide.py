@@ -25,7 +25,7 @@ from graftline.tasks.step_folders import StepFolder
 from graftline.tasks.steps import decide as step
 from graftline.tasks.steps.champion import Champion
 from graftline.tasks.steps.decide import Decision
-from graftline.tasks.steps.evaluate_model import Evaluation, Scores
+from graftline.tasks.steps.evaluation import Evaluation, Scores
 from graftline.tasks.steps.register_model import Candidate
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import Floors, Policy

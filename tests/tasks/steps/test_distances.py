@@ -8,7 +8,8 @@ from graftline.settings import Settings
 from graftline.tasks.steps.beside_held_out import BesideHeldOut
 from graftline.tasks.steps.decide import judge
 from graftline.tasks.steps.distances import distances
-from graftline.tasks.steps.evaluate_model import SUMMARY, Evaluation, evaluate_model
+from graftline.tasks.steps.evaluate_model import evaluate_model
+from graftline.tasks.steps.evaluation import SUMMARY, Evaluation
 from graftline.tasks.steps.report_tables import tables_of
 from graftline.tasks.steps.source_task import source_task
 from graftline.verdict.axis import Axis

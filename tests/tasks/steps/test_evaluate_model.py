@@ -22,7 +22,8 @@ from graftline.tasks.serving.trial import Scored
 from graftline.tasks.step_folders import StepFolder
 from graftline.tasks.steps.baselines import Baselines, baselines
 from graftline.tasks.steps.champion import Champion
-from graftline.tasks.steps.evaluate_model import Evaluation, evaluate_model
+from graftline.tasks.steps.evaluate_model import evaluate_model
+from graftline.tasks.steps.evaluation import Evaluation
 from graftline.tasks.steps.held_out import predictions_sha256
 from graftline.tasks.steps.report_tables import tables_of
 from tests.support.tiny_project import LABELS, MODEL, Line

@@ -7,11 +7,11 @@ from mlflow import MlflowClient
 
 from graftline.answers.tasks import TASKS
 from graftline.tasks.data.accepted_rows import split_targets
-from graftline.tasks.steps.adapting import head_features
 from graftline.tasks.steps.baselines import MAJORITY, frozen_head_settings
 from graftline.tasks.steps.foresee import FORESEEN, foresee
 from graftline.tasks.steps.report_tables import tables_of_foresight
 from graftline.tasks.steps.solved_head import answers_of_solved_head
+from graftline.tasks.steps.untouched_base import head_features
 from graftline.transfer.foresight import Foreseen
 from graftline.verdict.policy import Baseline
 from tests.support.tiny_project import Line

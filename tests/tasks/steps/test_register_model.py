@@ -22,9 +22,10 @@ from graftline.tasks.registry.versions import BARRED, CHALLENGER, CHAMPION, CHEC
 from graftline.tasks.serving.trial import Scored, Trial
 from graftline.tasks.steps import register_model as step
 from graftline.tasks.steps.decide import decide
-from graftline.tasks.steps.evaluate_model import Evaluation
+from graftline.tasks.steps.evaluation import Evaluation
 from graftline.tasks.steps.question import question_of
-from graftline.tasks.steps.register_model import champion_to_beat, register_model, requirements
+from graftline.tasks.steps.register_model import champion_to_beat, register_model
+from graftline.tasks.steps.served_parts import requirements
 from graftline.tasks.steps.tracked_run import RunInputs, tracked_run
 from graftline.tasks.tracking.server import TrackedRun
 from graftline.verdict.policy import Policy

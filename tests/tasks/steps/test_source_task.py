@@ -17,7 +17,8 @@ from graftline.settings import Settings, parse_settings
 from graftline.tasks.data.accepted_rows import split_targets
 from graftline.tasks.steps.beside_held_out import BesideHeldOut
 from graftline.tasks.steps.decide import judge
-from graftline.tasks.steps.evaluate_model import Evaluation, evaluate_model
+from graftline.tasks.steps.evaluate_model import evaluate_model
+from graftline.tasks.steps.evaluation import Evaluation
 from graftline.tasks.steps.fine_tune import fine_tune
 from graftline.tasks.steps.report_tables import tables_of
 from graftline.tasks.steps.source_task import SourceTask, source_task

@@ -94,7 +94,7 @@ def test_a_second_run_reuses_the_folder_without_great_expectations(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = run(tmp_path, Table(fit_rows()).csv())
-    monkeypatch.setattr("graftline.tasks.data.findings.Validator", None)
+    monkeypatch.setattr("graftline.tasks.data.validation.Validator", None)
     second = run(tmp_path, Table(fit_rows()).csv())
     assert (first.folder.outcome, second.folder.outcome) == ("ran", "reused")
     assert (second.split_sha256, second.test_sha256, second.page) == (first.split_sha256, first.test_sha256, first.page)

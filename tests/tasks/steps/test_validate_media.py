@@ -470,7 +470,7 @@ def test_a_picture_that_changes_while_it_is_read_stops_the_run(photos: Path, mon
 
     from graftline.data.media_files import look_at
 
-    monkeypatch.setattr("graftline.tasks.data.findings.look_at", look_at_and_change)
+    monkeypatch.setattr("graftline.tasks.data.media_findings.look_at", look_at_and_change)
     with pytest.raises(DataRefusedError, match="the files changed while they were read; run again"):
         run(photos, "image")
 
