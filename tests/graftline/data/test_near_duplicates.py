@@ -1,5 +1,6 @@
 """Near duplicates across the split, against comparing every pair."""
 
+import functools
 import itertools
 import random
 
@@ -23,6 +24,7 @@ def pieces(text: str) -> dict[tuple[str, int], int]:
     return {(piece, cut[:place].count(piece)): place for place, piece in enumerate(cut)}
 
 
+@functools.cache  # the same pairs for each similarity
 def share(one: str, other: str) -> float:
     ours, theirs = pieces(one), pieces(other)
     in_one_order = longest_rise([theirs[piece] for piece in ours if piece in theirs])
