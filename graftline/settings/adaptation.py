@@ -153,12 +153,12 @@ class AdaptationSettings(Section, title="Adaptation"):
     """For gradual_unfreezing: epochs before more blocks are unfrozen. With the last stage everything is."""
     domain: Literal["none", "coral", "self_training", "auto"] = "none"
     """How the model is made fit for the rows of data.target_domain, whose labels are not known. coral: a head learns
-    from features with the means and covariances of the target domain (arXiv 1511.05547); for feature_extraction.
-    self_training: those rows that a solved head is surest of, of each label a share, are learned from with its answers
-    (arXiv 1810.07911); for single_label. auto: what would be best for a solved head, by a score that needs no labels of
-    the target domain, plain training among them (docs/how-to/new-domain.md). Neither is safe by itself: coral lost 19
-    points from editorials to tweets, and auto took it once in five (docs/measurements/domains.md). Let
-    evaluation.target_rows judge."""
+    from features with the means and covariances of the target domain (arXiv 1511.05547); for feature_extraction, and
+    only where labels have about the same shares in both domains: from editorials to tweets, where they have not, it
+    lost 19 points (docs/measurements/domains.md). self_training: those rows that a solved head is surest of, of each
+    label a share, are learned from with its answers (arXiv 1810.07911); for single_label. auto: self_training or plain
+    training, whichever is better for a solved head by a score that needs no labels of the target domain
+    (docs/how-to/new-domain.md). Let evaluation.target_rows judge."""
     average: Literal["none", "greedy", "wise"] = "none"
     """greedy: the weights are the mean of those epochs that do better together on the validation rows than the best
     one alone (arXiv 2203.05482). wise, for probe_then_fine_tune: a mean of the weights before and after fine-tuning, in

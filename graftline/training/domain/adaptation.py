@@ -12,10 +12,9 @@ from graftline.training.strategies import Adaptation, Adapted
 
 # The side of the rows whose labels are not known, and those of the others.
 TARGET, LABELLED = "target", ("train", "validation")
-# What `auto` chooses from; features that learn are aligned with nothing.
-ON_FEATURES = "feature_extraction"
-WAYS: tuple[Way, ...] = ("none", "coral", "self_training")
-WAYS_OF_TRAINING: tuple[Way, ...] = ("none", "self_training")
+# What `auto` chooses from. Not CORAL: it takes other shares of the labels for another domain, and nothing that is known
+# without labels of the target domain tells the two apart (docs/measurements/domains.md).
+WAYS: tuple[Way, ...] = ("none", "self_training")
 
 
 def adapt(adaptation: Adaptation) -> Adapted:
@@ -43,11 +42,8 @@ def _on_features(adaptation: Adaptation, features: Features, solve: Solve) -> tu
     way: Way = "self_training"
     words, labelled = "", {side: adaptation.rows[side] for side in LABELLED}
     if adaptation.settings.domain == "auto":
-        fixed = adaptation.settings.strategy == ON_FEATURES
-        choice = chosen_way(features, solve, WAYS if fixed else WAYS_OF_TRAINING)
+        choice = chosen_way(features, solve, WAYS)
         way, words = choice.way, f"; chosen by {choice.said}"
-    if way == "coral":
-        return way, words, replace(adaptation, aligned=aligned)
     if way == "self_training":
         chosen, labels = pseudo_labels(features, solve)
         words = f"; {len(chosen):,} of {len(features[TARGET].targets):,} rows learned from as if they had labels{words}"

@@ -142,11 +142,11 @@ class ThinkingHandler(QuietHandler):
         super().do_GET()
 
 
-@pytest.mark.full
+@pytest.mark.long  # the window has to be longer than a process takes to start, on a busy machine, too
 def test_a_remote_of_many_tiny_files_is_not_taken_for_one_that_sends_next_to_nothing(
     tiny_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("graftline.tasks.pace.WINDOW_SECONDS", 6.0)
+    monkeypatch.setattr("graftline.tasks.pace.WINDOW_SECONDS", 12.0)
     assert version(tiny_files) == (False, ())
 
 

@@ -24,7 +24,7 @@ from graftline.data.media_files import MediaFile, look_at
 from graftline.digests import file_sha256
 from graftline.errors import DataRefusedError, SettingsError, Stopped
 from graftline.settings import DataSettings
-from graftline.tasks.data import findings
+from graftline.tasks.data import media_findings
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.data.files import DataVersion, rows_sha256, table_path
 from graftline.tasks.steps.validate_data import validate_data
@@ -393,7 +393,7 @@ def test_a_request_to_stop_is_heard_between_two_files(photos: Path, monkeypatch:
         signal.raise_signal(signal.SIGTERM)
         return look_at(data, name, settings, **options)
 
-    monkeypatch.setattr(findings, "look_at", look_at_and_be_stopped)
+    monkeypatch.setattr(media_findings, "look_at", look_at_and_be_stopped)
     with pytest.raises(Stopped), stoppable(), looking():
         run(photos, "image")
     assert len(looked) == 1

@@ -1,5 +1,6 @@
 """Into a target domain on real parts: the rows' labels are never read, and plain training stays what it is."""
 
+import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,6 +70,8 @@ def test_auto_that_finds_nothing_better_is_plain_training_to_the_bit_and_says_so
     chosen = ran(base, tmp_path / "auto", domain="auto")
     # Rows of the same words as those that it learns from: there is no other domain.
     assert chosen.adapted.domain.startswith("none; chosen by circular validation on 24 validation rows")
+    # Nobody knows the shares of the labels there, and CORAL would stand on them.
+    assert re.search(r"\(none \d\.\d+, self_training \d\.\d+\)$", chosen.adapted.domain)
     assert chosen.sha256 == plain.sha256
     assert any("ran once for 112 rows" in line for line in chosen.said)
     assert any("ran once for 0 rows, 72 were kept" in line for line in chosen.said)

@@ -46,3 +46,12 @@ def test_a_domain_that_lies_elsewhere_is_met_by_coral_and_chosen_without_its_lab
 def test_where_nothing_moved_plain_training_is_kept() -> None:
     seen, _ = choice(*moons(0, 4))
     assert seen.way == "none"
+
+
+def test_labels_of_other_shares_in_one_and_the_same_domain_are_what_ruins_coral() -> None:
+    target, truth = moons(0, 5, 1000)
+    # Nine in ten are of one label; at home as many are of either.
+    some = torch.cat([torch.nonzero(truth == 1).flatten()[:450], torch.nonzero(truth == 0).flatten()[:50]])
+    _, right = choice(target[some], truth[some])
+    assert right["none"] > 0.95
+    assert right["coral"] < right["none"] - 0.1
