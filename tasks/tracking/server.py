@@ -87,7 +87,21 @@ def _open_store(workspace: Workspace) -> None:
     folder = workspace.root / "mlflow"
     folder.mkdir(exist_ok=True)
     with FileLock(folder / "mlflow.db.lock"):
+        if is_own_store(workspace) and not _own_store(workspace).exists():
+            _make_tables(_own_store(workspace))
         client()
+
+
+def _make_tables(database: Path) -> None:
+    """Beside it first, then all at once: with half of its tables, as a kill would leave it, MLflow never opens it."""
+    from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    unfinished = database.with_name(f"{database.name}.unfinished")
+    for left in database.parent.glob(f"{unfinished.name}*"):
+        left.unlink()
+    SqlAlchemyStore(f"sqlite:///{unfinished}", DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()
+    unfinished.rename(database)
 
 
 def require_tracking_server(workspace: Workspace) -> None:

@@ -6,6 +6,7 @@ from threading import Thread
 import mlflow
 import pytest
 from filelock import FileLock
+from mlflow import MlflowClient
 
 from graftline.errors import RegistryRefusedError, ServerAwayError
 from graftline.tasks.registry.versions import versions_of
@@ -100,3 +101,12 @@ def test_of_two_that_open_a_new_store_at_once_one_waits(tmp_path: Path, monkeypa
         assert not (tmp_path / "mlflow" / "mlflow.db").exists(), "whoever opens it makes its tables"
     other.join()
     assert (tmp_path / "mlflow" / "mlflow.db").exists()
+
+
+def test_tables_that_a_kill_left_half_made_are_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "mlflow").mkdir()
+    (tmp_path / "mlflow" / "mlflow.db.unfinished").write_bytes(b"half of a database")
+    connect(Workspace(tmp_path))
+    assert MlflowClient().search_registered_models() == []
+    assert sorted(path.name for path in (tmp_path / "mlflow").glob("mlflow.db*")) == ["mlflow.db", "mlflow.db.lock"]
