@@ -94,13 +94,14 @@ def _open_store(workspace: Workspace) -> None:
 
 def _make_tables(database: Path) -> None:
     """Beside it first, then all at once: with half of its tables, as a kill would leave it, MLflow never opens it."""
-    from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
+    from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH as ARTIFACTS
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     unfinished = database.with_name(f"{database.name}.unfinished")
     for left in database.parent.glob(f"{unfinished.name}*"):
         left.unlink()
-    SqlAlchemyStore(f"sqlite:///{unfinished}", DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()
+    store = SqlAlchemyStore(f"sqlite:///{unfinished}", ARTIFACTS)  # type: ignore[no-untyped-call]
+    store.engine.dispose()
     unfinished.rename(database)
 
 

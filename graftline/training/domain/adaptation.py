@@ -12,8 +12,8 @@ from graftline.training.strategies import Adaptation, Adapted
 
 # The side of the rows whose labels are not known, and those of the others.
 TARGET, LABELLED = "target", ("train", "validation")
-# What `auto` chooses from. Not CORAL: it takes other shares of the labels for another domain, and nothing that is known
-# without labels of the target domain tells the two apart (docs/measurements/domains.md).
+# What `auto` chooses from. Not CORAL: it takes other shares of the labels for another domain, and circular validation
+# does not tell the two apart (docs/measurements/domains.md).
 WAYS: tuple[Way, ...] = ("none", "self_training")
 
 
