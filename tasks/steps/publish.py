@@ -34,6 +34,9 @@ from graftline.verdict.policy import Policy
 
 TABLE, REPORT = PAGES
 CARD, METRICS = "model_card.md", "metrics.json"
+CURVES = TRAINING, RELIABILITY, CONFUSION = "training.csv", "reliability.csv", "confusion.csv"
+# Beside them lie the pages of other commands, such as `graftline compare`.
+WRITTEN = (*PAGES, CARD, VALIDATION, METRICS, *CURVES)
 
 logger = logging.getLogger("graftline.publish")
 
@@ -121,8 +124,8 @@ def _write_for_dvc(folder: Path, report: RunReport, checkpoint: Checkpoint, eval
     metrics = {name: dict(score) for name, score in report.scores.items()}
     further = {"targets": {name: one.scores for name, one in evaluation.further.items()}} if evaluation.further else {}
     write_json(folder / METRICS, cast("JsonValue", {**metrics, **further, "verdict": report.verdict}))
-    _write_csv(folder / "training.csv", [dict(epoch) for epoch in checkpoint.epochs])
-    _write_csv(folder / "reliability.csv", held_out.reliability)
+    _write_csv(folder / TRAINING, [dict(epoch) for epoch in checkpoint.epochs])
+    _write_csv(folder / RELIABILITY, held_out.reliability)
     names = held_out.confusion_names
     cells = [
         {"actual": actual, "predicted": predicted}
@@ -130,7 +133,7 @@ def _write_for_dvc(folder: Path, report: RunReport, checkpoint: Checkpoint, eval
         for predicted, count in zip(names, counts, strict=True)
         for _ in range(count)
     ]
-    _write_csv(folder / "confusion.csv", cells)
+    _write_csv(folder / CONFUSION, cells)
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:

@@ -23,7 +23,7 @@ from graftline.tasks.registry.versions import champion_of, verdict_of
 from graftline.tasks.step_folders import MANIFEST, StepFolder
 from graftline.tasks.steps.data_version import pointer_of
 from graftline.tasks.steps.outcome import RunOutcome
-from graftline.tasks.steps.publish import alone_in_reports, pages_of, whose_pages
+from graftline.tasks.steps.publish import WRITTEN, alone_in_reports, pages_of, whose_pages
 from graftline.tasks.steps.result import result_of
 from graftline.tasks.tracking.server import tracking_uri
 from graftline.tasks.tracking.stored_model import stored_model
@@ -191,12 +191,12 @@ def _base_model(workspace: Workspace, done: RunOutcome) -> dict[Place, dict[str,
 
 def _reports(workspace: Workspace, done: RunOutcome) -> dict[Place, dict[str, Noted] | None]:
     """The pages, if they are of this run: another one may have written its own since."""
-    place = _place(workspace, workspace.reports)
     with alone_in_reports(workspace):
-        found = _steady(workspace.root, place)
+        places = [_place(workspace, workspace.reports / name) for name in WRITTEN]
+        found = {place: _steady(workspace.root, place) for place in places}
         if whose_pages(workspace) != pages_of(done):
             raise UnsureError(f"{workspace.reports}: holds the pages of another run")
-    return {place: found}
+    return found
 
 
 def _registered_models(

@@ -147,13 +147,19 @@ def test_a_missing_file_is_seen(line: Line, pattern: str) -> None:
 
 @pytest.mark.parametrize(
     "new",
-    ["expectations.yaml", "gx_suite.json", "data/more.csv", "reports/other.html", "mlflow/history/tiny/.1.a.draft"],
+    ["expectations.yaml", "gx_suite.json", "data/more.csv", "mlflow/history/tiny/.1.a.draft"],
 )
 def test_a_file_that_was_not_there_is_seen(line: Line, new: str) -> None:
     with put_back(line.workspace.root / new) as path:
         path.write_text("")
         assert known(line) is None
     assert known(line) is not None
+
+
+def test_the_page_of_another_command_beside_the_report_changes_nothing(line: Line) -> None:
+    with put_back(line.workspace.root / "reports" / "comparison.html") as path:
+        path.write_text("")
+        assert known(line) is not None
 
 
 def test_a_link_to_a_folder_in_the_data_is_left_to_a_run(line: Line, tmp_path: Path) -> None:
