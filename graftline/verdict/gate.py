@@ -35,6 +35,8 @@ class Evaluated:
     scores: Mapping[str, Score]
     unfair: Sequence[str] = ()
     """Why the held-out rows are no fair test, such as a changed split."""
+    dropped: Sequence[str] = ()
+    """The champion's targets that it does not answer."""
     barred: str | None = None
     """Why the candidate may not be promoted whatever its numbers, such as modified data."""
     serving: Mapping[str, float] | None = None
@@ -161,6 +163,7 @@ def axes_of(
         behaviour_axes.retention(candidate.behaviour, policy),
         *distance_axis.distance(candidate.behaviour, policy),
         *cost_axis.costs(candidate.costs, policy, has_champion=isinstance(champion, Comparison)),
+        *_dropped(candidate.dropped),
         _held_back("test rows", [*candidate.unfair, *_too_few(candidate.groups)], _well(candidate.groups)),
         _held_back("data version", [candidate.barred] if candidate.barred else [], "the data are as versioned"),
     ]
@@ -193,6 +196,17 @@ def _beside_the_teacher(candidate: Evaluated, baselines: Mapping[str, Comparison
 
 def _held_back(name: str, why: Sequence[str], well: str) -> Axis:
     return Axis(name, "loss", "; ".join(why), "HOLD") if why else Axis(name, "win", well)
+
+
+def _dropped(targets: Sequence[str]) -> list[Axis]:
+    """Whoever asks the alias for these would get none any more."""
+    if not targets:
+        return []
+    why = (
+        f"the champion answers {', '.join(targets)}, too, which this version does not: name what is missing in"
+        " data.targets, or have a person override this verdict"
+    )
+    return [Axis("dropped targets", "loss", why, "HOLD")]
 
 
 def _too_few(groups: int | None) -> list[str]:

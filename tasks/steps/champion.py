@@ -1,5 +1,7 @@
 """A part of step 4: the champion, asked about the rows that the candidate is scored on."""
 
+import ast
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -8,6 +10,7 @@ from pydantic import JsonValue
 from graftline.compute.threads import thread_count
 from graftline.errors import RegistryRefusedError
 from graftline.settings import Settings
+from graftline.settings.further_targets import further_target_of
 from graftline.tasks.data.accepted_rows import ValidatedData, places_with_target, questions
 from graftline.tasks.registry.looks import Choice
 from graftline.tasks.registry.manifest import judged_files
@@ -18,6 +21,10 @@ from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from graftline.evaluation.metrics import Floats
+
+
+# The settings that name a model's targets, as those of a run are logged.
+FIRST_TARGET, FURTHER_TARGETS = "data.target", "data.targets"
 
 
 @dataclass(frozen=True)
@@ -80,3 +87,17 @@ def chosen_beside(
         "others": int(others.sum()),
         "scores": scores.on(others).of(predictions[others]) if enough else None,
     }
+
+
+def dropped_targets(now: Mapping[str, str], then: Mapping[str, str]) -> list[str]:
+    """The further targets that a model with the logged settings `then` answers, and one with those of `now` does not.
+
+    A first target of another name may be the same one in a column that was renamed.
+    """
+    answered = {now.get(FIRST_TARGET), *_further(now)}
+    return [name for name in _further(then) if name not in answered]
+
+
+def _further(logged: Mapping[str, str]) -> list[str]:
+    """MLflow keeps a list as Python writes it; releases before and models from elsewhere have none."""
+    return [further_target_of(line).name for line in ast.literal_eval(logged.get(FURTHER_TARGETS, "[]"))]

@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from graftline.tasks.serving.trial import Trial
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import Outcome
 from graftline.tasks.steps.answer_costs import cost_differences
+from graftline.tasks.steps.champion import dropped_targets
 from graftline.tasks.steps.evaluation import SUMMARY, Evaluation
 from graftline.tasks.steps.held_out import split_changes
 from graftline.tasks.steps.register_model import Candidate
@@ -88,6 +89,7 @@ def decide(
         evaluation,
         barred=version.tags.get(BARRED),
         unfair=_unfair(candidate, evaluation),
+        dropped=_dropped(candidate, evaluation),
         trial=candidate.trial,
         allowed=evidence.allowed,
     )
@@ -198,10 +200,11 @@ def judge(
     barred: str | None,
     unfair: str | None,
     trial: Trial | None,
+    dropped: Sequence[str] = (),
     allowed: Mapping[str | None, Allowance | None] = MappingProxyType({}),
 ) -> gate.Verdict:
     """The gate's verdict on these numbers; `allowed` is what is left of the evidence, by target, None the first."""
-    first = _evaluated(evaluation, barred=barred, unfair=unfair, trial=trial)
+    first = replace(_evaluated(evaluation, barred=barred, unfair=unfair, trial=trial), dropped=dropped)
     if not evaluation.further:
         return gate.decide(
             first,
@@ -260,16 +263,25 @@ def _in_the_target_domain(evaluation: Evaluation) -> "tuple[RowGains | None, Dif
 
 def _unfair(candidate: Candidate, evaluation: Evaluation) -> str | None:
     """Why the champion may have learned from rows that are held out now, if so."""
-    if evaluation.champion is None:
-        return None
-    champion = get_version(evaluation.champion.model, evaluation.champion.version)
-    changed = split_changes(logged_settings(candidate.run_id), logged_settings(str(champion.run_id)))
-    if not changed:
+    changed = split_changes(*_settings_now_and_then(candidate, evaluation))
+    if not changed or evaluation.champion is None:
         return None
     return (
         f"the split changed since champion version {evaluation.champion.version} was made ({changed}), so held-out rows"
         " may be rows that it learned from: go back to its split, or train it again on this one"
     )
+
+
+def _dropped(candidate: Candidate, evaluation: Evaluation) -> list[str]:
+    return dropped_targets(*_settings_now_and_then(candidate, evaluation))
+
+
+def _settings_now_and_then(candidate: Candidate, evaluation: Evaluation) -> tuple[dict[str, str], dict[str, str]]:
+    """Those that the candidate was made with, and the champion; none where there is none."""
+    if evaluation.champion is None:
+        return {}, {}
+    champion = get_version(evaluation.champion.model, evaluation.champion.version)
+    return logged_settings(candidate.run_id), logged_settings(str(champion.run_id))
 
 
 def _tags(policy: Policy, verdict: gate.Verdict) -> dict[str, str]:

@@ -116,6 +116,13 @@ def test_a_target_that_the_champion_has_not_is_compared_with_nothing() -> None:
     assert "the champion does not answer rating" in held.reasons[0]
 
 
+def test_a_target_of_the_champion_that_is_answered_no_more_holds_the_candidate_whatever_is_better() -> None:
+    better = seen("label", BETTER)
+    held = judged(replace(better, candidate=replace(better.candidate, dropped=["rating"])), seen("tone", BETTER))
+    assert held.verdict == "HOLD"
+    assert held.reasons[0].startswith("the champion answers rating, too, which this version does not")
+
+
 def test_a_champion_that_could_not_be_asked_holds_the_candidate() -> None:
     unscored = Unscored("champion version 3 could not be scored")
     assert judged(seen("label", unscored), seen("rating", unscored)).verdict == "HOLD"

@@ -116,3 +116,13 @@ def test_a_champion_is_asked_for_all_targets_and_its_equal_ties_in_each(line: Li
     assert [part.name for part in champion.parts] == ["label", "rating", "words"]
     assert {axis.name for axis in verdict.axes} >= {"targets", "interference", "rating: slices", "words: other scores"}
     assert [record.look for record in read_history(line.workspace, MODEL)] == [None]
+
+
+def test_a_version_that_answers_a_target_less_is_held_and_says_which(line: Line) -> None:
+    fewer = run_line(line.workspace.root, ["data.targets=['words: multi_label: bad|good']", "adaptation.epochs=2"])
+    assert fewer.decision.verdict != "PROMOTE"
+    (dropped,) = (axis for axis in fewer.decision.axes if axis.name == "dropped targets")
+    assert (dropped.consequence, dropped.sentence.split(": ")[0]) == (
+        "HOLD",
+        "the champion answers rating, too, which this version does not",
+    )
