@@ -13,8 +13,9 @@ TEAM_OPTIONS ?=
 BENCH_OPTIONS ?=
 # setuptools advises at each editable installation not to name a folder like the package. Ours is the package.
 KNOWN := -W "ignore:Editable installation"
-# Which tests stay together says tests/conftest.py.
-TWO_WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# One more than CI's machine has cores: tests wait for servers and processes to start. Which tests
+# stay together says tests/conftest.py.
+WORKERS := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: run team test test-fast test-long check docs bench lock chromium postgres clean
 
@@ -26,14 +27,14 @@ team: $(STAMP) postgres
 	@$(BIN)/graftline team $(TEAM_OPTIONS)
 
 test: $(STAMP) chromium postgres
-	@$(BIN)/python -m pytest $(TWO_WORKERS) -m "not long"
+	@$(BIN)/python -m pytest $(WORKERS) -m "not long"
 
 # What a change to processes, releases or kinds of data is worth waiting for.
 test-long: $(STAMP) chromium postgres
-	@$(BIN)/python -m pytest $(TWO_WORKERS) -m long
+	@$(BIN)/python -m pytest $(WORKERS) -m long
 
 test-fast: $(STAMP)
-	@$(BIN)/python -m pytest $(TWO_WORKERS) -m "not full and not long"
+	@$(BIN)/python -m pytest $(WORKERS) -m "not full and not long"
 
 check: $(STAMP)
 	$(BIN)/ruff check .
