@@ -122,11 +122,15 @@ def _luck(evaluation: Evaluation) -> list[Table]:
     if seen is None or compared is None or champion is None:
         return []
     primary = TASKS[evaluation.task].scores.scoring.primary
-    lead = f"version {champion.version} became champion because it was better on rows that are held out here, by"
+    # In the target domain where the policy wants the improvement there, or in an earlier version of the data.
+    elsewhere = seen.others == evaluation.held_out.rows
+    where = "other rows than those held out here" if elsewhere else "rows that are held out here"
+    lead = f"version {champion.version} became champion because it was better on {where}, by"
     lead += f" {seen.gain:.4f}; a model that was chosen by its score looks better there than it is"
     cells = [("these held-out rows", f"{evaluation.held_out.rows:,}", _valued(compared.scores[primary]))]
     if seen.luck is not None:
-        lead += f"; without that luck its gain is about {seen.corrected:.4f}, and its score here {seen.luck:.4f} lower"
+        lead += f"; without that luck its gain is about {seen.corrected:.4f}"
+        lead += "" if elsewhere else f", and its score here {seen.luck:.4f} lower"
     few = "too few to tell" if seen.others else "none has come since"
     others = few if seen.scores is None else _valued(seen.scores[primary])
     cells.append(("those of them that it was not chosen by", f"{seen.others:,}", others))

@@ -153,8 +153,25 @@ def test_a_champion_is_scored_on_the_rows_that_it_was_not_chosen_by_too(
     assert 0 < chosen.corrected < 0.02 < chosen.gain == 0.026
     table = next(one for one in tables_of(evaluation, adapted.candidate, ()) if one.title == "The champion's luck")
     assert table.rows[1][1:] == (f"{len(targets) - some:,}", "0.0000 (0.0000 – 0.0000)")
-    assert "version 905 became champion" in table.lead
+    assert "version 905 became champion because it was better on rows that are held out here" in table.lead
     assert evaluate(adapted, Champion(MODEL, 905)).chosen is None  # it was no one's rival
+
+
+def test_a_champion_that_other_rows_chose_has_no_luck_with_these(
+    adapted: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets, predictions = predicted(adapted.evaluation)
+    champion_answers(monkeypatch, Scored("single_label", ["bad", "good"], predictions))
+    seen = row_gains([f"elsewhere {number}" for number in range(40)], np.ones(40))
+    look = Look(
+        level=0.05, spent=0.1, looks_before=1, rows=40, names=seen.names_text, names_in=None, gains=seen.gains_text,
+        gain=0.026, error=0.01,
+    )  # fmt: skip
+    evaluation = evaluate(adapted, Champion(MODEL, 906, Choice(look, seen, by_verdict=True)))
+    table = next(one for one in tables_of(evaluation, adapted.candidate, ()) if one.title == "The champion's luck")
+    assert "because it was better on other rows than those held out here" in table.lead
+    assert "its score here" not in table.lead
+    assert table.rows[1][1] == f"{len(targets):,}"
 
 
 def test_the_parts_of_the_rows_are_compared_one_by_one(adapted: Line, monkeypatch: pytest.MonkeyPatch) -> None:
