@@ -18,7 +18,7 @@ VERBS: Mapping[str, Sequence[Callable[..., None]]] = {
     "Adapt": (line.adapt, line.search, line.reproduce),
     "New rows": (rows.quarantine, rows.feedback, rows.labels),
     "Set up": (project.lock, project.convert, project.up, project.gc, registry.move_history),
-    "Use": (registry.serve, registry.predict, registry.compare, registry.models),
+    "Use": (registry.serve, registry.predict, registry.compare, registry.export, registry.models),
     "Watch": (loop.watch, loop.react),
     "Registered models": (
         registry.promote,

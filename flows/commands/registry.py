@@ -1,7 +1,7 @@
 """The verbs that read and decide about registered models."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from pydantic import JsonValue
@@ -175,6 +175,39 @@ def compare(
         from graftline.settings import read_settings
 
         return compare(Path.cwd(), read_settings(params, assignments), first, second, say=say)
+
+    run_verb(call, as_json=as_json, debug=debug)
+
+
+def export(
+    version: Annotated[
+        str, typer.Argument(metavar="VERSION", help="3, champion, NAME/3 or NAME@champion.")
+    ] = "champion",
+    int8: Annotated[bool, typer.Option("--int8", help="Weights of 8 bits: faster, and often not the same.")] = False,
+    least_equal: Annotated[
+        float, typer.Option("--least-equal", min=0, max=1, help="The share of held-out rows with the same answer.")
+    ] = 0.995,
+    margin: Annotated[
+        float, typer.Option("--margin", min=0, max=0.5, help="By how much a main score may be worse at most.")
+    ] = 0.01,
+    least_faster: Annotated[
+        float, typer.Option("--least-faster", min=0, max=1000, help="How many times as fast a single row is answered.")
+    ] = 1.1,
+    params: Params = Path("params.yaml"),
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Export a version to ONNX; registered as NAME-onnx if it answers as the version does, and faster."""
+
+    def call() -> dict[str, JsonValue]:
+        from graftline.flows.export import export
+        from graftline.settings import read_settings
+        from graftline.tasks.steps.onnx_variant import Limits
+
+        limits = Limits(least_equal, margin, least_faster)
+        weights: Literal["float32", "int8"] = "int8" if int8 else "float32"
+        return export(Path.cwd(), read_settings(params, assignments), version, weights=weights, limits=limits, say=say)
 
     run_verb(call, as_json=as_json, debug=debug)
 

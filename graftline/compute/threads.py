@@ -1,6 +1,8 @@
 """How many processor threads compute, and in which order they add."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def thread_count(threads: int) -> int:
@@ -14,3 +16,16 @@ def use_threads(threads: int) -> None:
 
     torch.set_num_threads(thread_count(threads))
     torch.use_deterministic_algorithms(True)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread meanwhile, so that seconds of the processor can be compared."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from graftline.compute.device import Batch, without_tf32
+from graftline.compute.onnx_graph import GRAPH, read_graph
 from graftline.compute.openvino_runtime import Network, compiled
 from graftline.compute.precision import Precision, autocast
 from graftline.models.folders import load_classifier, load_preprocessor
@@ -20,6 +21,8 @@ from graftline.settings import Task
 from graftline.settings.adaptation import Runtime
 
 Device = Literal["cpu", "cuda"]
+# `onnx` computes with the graph that lies beside the weights, where the version was exported.
+Computes = Runtime | Literal["onnx"]
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,13 @@ class Predictor:
         kinds: Mapping[Task, OutputKind],
         *,
         precision: Precision = "float32",
-        runtime: Runtime = "torch",
+        runtime: Computes = "torch",
         device: Device = "cpu",
     ) -> None:
         """Raises: ValueError for what there is not: MLflow hands on whatever it is given."""
         for what, value, known in (
             ("precision", precision, get_args(Precision)),
-            ("runtime", runtime, get_args(Runtime)),
+            ("runtime", runtime, (*get_args(Runtime), "onnx")),
             ("device", device, get_args(Device)),
         ):
             if value not in known:
@@ -70,6 +73,8 @@ class Predictor:
         self._preprocessor = load_preprocessor(folder)
         self._precision, self._runtime = precision, runtime
         self._network: Network | None = None
+        if runtime == "onnx":
+            self._network = read_graph(folder / GRAPH, threads=torch.get_num_threads())
         self.kind = self._preprocessor.reading.kind
         self.outputs = self._model.outputs
         self._kinds = kinds
@@ -130,9 +135,9 @@ class Predictor:
         """The places of some inputs, and what the head reads of them, until all had their turn."""
         rows = self._preprocessor.encode(raws)
         batches = self._preprocessor.batches([self._preprocessor.length(row) for row in rows])
-        if self._runtime == "openvino" and rows:
+        if self._runtime != "torch" and rows:
             in_order = [row for batch in batches for row in batch]
-            yield in_order, torch.cat(self._by_openvino([rows[row] for row in in_order]))
+            yield in_order, torch.cat(self._one_by_one([rows[row] for row in in_order]))
             return
         for batch in batches:
             with autocast(self._precision, self._model.device):
@@ -143,7 +148,7 @@ class Predictor:
         """The vectors that the head reads of a batch: (batch, width)."""
         return self._model.features(**batch).float()
 
-    def _by_openvino(self, rows: Sequence[Encoded]) -> list[Tensor]:
+    def _one_by_one(self, rows: Sequence[Encoded]) -> list[Tensor]:
         if self._network is None:
             examples = [self._preprocessor.collate([row]) for row in (rows[0], rows[-1])]
             self._network = compiled(

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -45,7 +44,7 @@ from graftline.tasks.steps.evaluation import Evaluation
 from graftline.tasks.steps.fine_tune import Checkpoint
 from graftline.tasks.steps.held_out import predictions_sha256
 from graftline.tasks.steps.registering import remove_leftovers, temporary_files_of
-from graftline.tasks.steps.served_parts import served_parts
+from graftline.tasks.steps.served_parts import as_logged, served_parts
 from graftline.tasks.tracking.model_files import digests_of
 from graftline.tasks.tracking.server import TrackedRun, client, model_folder, patiently_asked
 from graftline.tasks.workspace import Workspace
@@ -165,13 +164,7 @@ def _register(
     from mlflow.exceptions import MlflowException
 
     server = client()
-    with (
-        _written_to(run),
-        temporary_files_of(workspace, run) as scratch,
-        warnings.catch_warnings(),
-    ):
-        # It would like annotations on `predict`, which would forbid some input forms (served_model.py).
-        warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")
+    with _written_to(run), temporary_files_of(workspace, run) as scratch, as_logged():
         parts = served_parts(checkpoint.model, data.kind, data.task, data.further, column=data.input, scratch=scratch)
         logged = mlflow.pyfunc.log_model(name="model", **parts)
     try:

@@ -4,7 +4,9 @@ import base64
 import importlib.metadata
 import io
 import shutil
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
@@ -53,6 +55,14 @@ def served_parts(
         "input_example": [_example(kind)],
         "pip_requirements": requirements(kind),
     }
+
+
+@contextmanager
+def as_logged() -> Iterator[None]:
+    """While MLflow stores one: it would like annotations on `predict`, which would forbid some forms of input."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")
+        yield
 
 
 def _library_for_prediction(folder: Path) -> Path:
