@@ -16,10 +16,12 @@ from graftline.tasks.base_models.ranked import keep_ranking
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.data.in_use import data_in_use
 from graftline.tasks.ranking.advice import Advice, advise
+from graftline.tasks.ranking.depths import DepthCheck, check_depths, require_depths, train_at_depths
 from graftline.tasks.ranking.features import see
 from graftline.tasks.ranking.page import write_page
 from graftline.tasks.ranking.points import Point, agreements, points_of, verify
 from graftline.tasks.ranking.scores import NOT_OF, SCORES, DepthScores, ScoredBase, ScoreName, score_base
+from graftline.tasks.ranking.tuning import Tuning, setting_of, tune_from
 from graftline.tasks.step_uses import noting_uses
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.fetch_model import fetch_model
@@ -28,30 +30,42 @@ from graftline.tasks.workspace import Workspace
 from graftline.transfer.agreement import Agreement
 
 COLUMNS = ("base model", "depth", "licence", "parameters", "rows/s")
+BLOCK_COLUMNS = ("block", "relative gradient norm", "advice", "tuned from here on")
 
 
 @plain_progress()
-def rank(root: Path, settings: Settings, *, verified: int = 0, say: Callable[[str], None]) -> dict[str, JsonValue]:
+def rank(
+    root: Path, settings: Settings, *, verified: int = 0, depths: bool = False, say: Callable[[str], None]
+) -> dict[str, JsonValue]:
     """Compare the base models that the settings name on the training and validation rows.
 
     A plain function: it registers nothing, and a flow would start a server for it. It locks and fetches what is
     missing, and keeps what frozen parts give where later runs find it. So many base models as are to be `verified` are
-    fine-tuned as the settings say, to see whether the scores foretell anything.
-    Raises: SettingsError if there is nothing to compare; what `lock`, `fetch_model` and `validate_data` raise.
+    fine-tuned as the settings say, to see whether the scores foretell anything; the advised one at several `depths`, to
+    see whether the block from which on to tune it is the right one.
+    Raises: SettingsError if there is nothing to compare, or the strategy has no depth; what `lock`, `fetch_model` and
+    `validate_data` raise.
     """
+    if depths:
+        require_depths(settings)
     workspace, uris = Workspace(root), _named(settings)
     with noting_uses(workspace, settings.registry.model), data_in_use(workspace):
         data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data)).alone
         scored = [_scored(workspace, settings, data, uri, say) for uri in uris]
         if verified:
             verify(workspace, settings, data, scored, verified, say=say)
-        points = points_of(workspace, settings, data, scored)
-        checked = agreements(scored, points)
-        advice = advise(settings, data, scored, checked)
-    found = _result(data, scored, advice, points, checked)
+        if depths:
+            advised = _judged(workspace, settings, data, scored)[2].advised
+            train_at_depths(workspace, settings, data, tune_from(workspace, settings, data, advised), say=say)
+        points, checked, advice = _judged(workspace, settings, data, scored)
+        say(f"looking for the block from which on to tune {advice.advised.uri}")
+        tuning = tune_from(workspace, settings, data, advice.advised)
+        at_depths = check_depths(tuning, points)
+    found = {**_result(data, scored, advice, points, checked), "tuning": _tuning(settings, tuning, at_depths)}
     keep_ranking(workspace, settings, data.data.version, found)
-    page = write_page(workspace, data, scored, advice, points, checked)
-    return {**found, "page": str(page), "summary": f"{_summary(data, scored, advice)}\n\npage: {page}"}
+    page = write_page(workspace, data, scored, advice, points, checked, tuning, at_depths)
+    said = [_summary(data, scored, advice), _summary_of_blocks(tuning, at_depths), f"page: {page}"]
+    return {**found, "page": str(page), "summary": "\n\n".join(said)}
 
 
 def _named(settings: Settings) -> list[str]:
@@ -76,6 +90,15 @@ def _scored(
     return score_base(settings, data, see(workspace, settings, data, fetch_model.fn(workspace, uri)))
 
 
+def _judged(
+    workspace: Workspace, settings: Settings, data: ValidatedData, scored: Sequence[ScoredBase]
+) -> tuple[list[Point], dict[ScoreName, Agreement], Advice]:
+    """What fine-tunings there are by now, what they say of the scores, and the advice that follows."""
+    points = points_of(workspace, settings, data, scored)
+    checked = agreements(scored, points)
+    return points, checked, advise(settings, data, scored, checked)
+
+
 def _result(
     data: ValidatedData,
     scored: Sequence[ScoredBase],
@@ -88,7 +111,10 @@ def _result(
         "score": advice.score,
         "models": [_model(one) for one in scored],
         "not_asked": {str(name): why for name, why in NOT_OF.get(data.task, {}).items()},
-        "fine_tunings": [{"uri": one.uri, "strategy": one.strategy, "value": one.value} for one in points],
+        "fine_tunings": [
+            {"uri": one.uri, "strategy": one.strategy, "freeze_until": one.freeze_until, "value": one.value}
+            for one in points
+        ],
         "agreement": {
             str(name): {**asdict(one), "means_something": one.means_something} for name, one in checked.items()
         },
@@ -115,6 +141,43 @@ def _model(one: ScoredBase) -> JsonValue:
 def _depth(one: DepthScores) -> JsonValue:
     others: dict[str, JsonValue] = {str(name): value for name, value in one.others.items()}
     return {"depth": one.depth, "block": one.block, "head": {**one.head.as_json()}, **others}
+
+
+def _tuning(settings: Settings, tuning: Tuning, depths: DepthCheck) -> JsonValue:
+    """What is advised, why, and what fine-tunings say of it."""
+    setting = {} if tuning.first is None else setting_of(settings.adaptation, tuning.first)
+    return {
+        "uri": tuning.base.uri,
+        "blocks": [
+            {
+                "block": one.block,
+                "relative_gradient_norm": {"value": one.value, "low": one.low, "high": one.high},
+                "tuned": tuning.tunes(place),
+                "came_to": depths.came.get(place),
+            }
+            for place, one in enumerate(tuning.gradients)
+        ],
+        "first": tuning.first,
+        **setting,
+        "advice": tuning.sentence,
+        "verdict": depths.verdict,
+        "checked": depths.sentence,
+    }
+
+
+def _summary_of_blocks(tuning: Tuning, depths: DepthCheck) -> str:
+    if not tuning.gradients:
+        return tuning.sentence
+    lines = [
+        (
+            one.block,
+            f"{one.value:.2g} ({one.low:.2g} to {one.high:.2g})",
+            "tune" if tuning.tunes(place) else "freeze",
+            f"{depths.came[place]:.4f}" if place in depths.came else "-",
+        )
+        for place, one in enumerate(tuning.gradients)
+    ]
+    return "\n".join([in_columns(BLOCK_COLUMNS, lines), "", f"{tuning.sentence}; {depths.sentence}"])
 
 
 def _summary(data: ValidatedData, scored: Sequence[ScoredBase], advice: Advice) -> str:

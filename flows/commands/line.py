@@ -146,6 +146,10 @@ def rank(
         int,
         typer.Option("--verify", min=0, help="Fine-tune so many of them, to see whether the scores mean anything."),
     ] = 0,
+    depths: Annotated[
+        bool,
+        typer.Option("--depths", help="Tune the advised one from several blocks on, to see which is the best."),
+    ] = False,
     params: Params = Path("params.yaml"),
     assignments: Assignments = None,
     as_json: AsJson = False,
@@ -159,7 +163,7 @@ def rank(
         settings = settings_or_init(Path.cwd(), params, assignments)
         from graftline.flows.rank import rank
 
-        return rank(Path.cwd(), settings, verified=verified, say=say)
+        return rank(Path.cwd(), settings, verified=verified, depths=depths, say=say)
 
     run_verb(call, as_json=as_json, debug=debug)
 

@@ -142,10 +142,11 @@ def frozen_sha256(model: nn.Module, point: FreezePoint) -> str:
 def _first_trainable(strategy: Strategy, freeze_until: str | None, blocks: tuple[str, ...]) -> str | None:
     if FREEZES[strategy].begins == "head":
         return HEAD
-    return _named_block(freeze_until, blocks) if freeze_until is not None else None
+    return named_block(freeze_until, blocks) if freeze_until is not None else None
 
 
-def _named_block(freeze_until: str, blocks: tuple[str, ...]) -> str:
+def named_block(freeze_until: str, blocks: tuple[str, ...]) -> str:
+    """Of these, in the order in which they run. Raises: SettingsError if `freeze_until` names none, or several."""
     if len(blocks) < 2:
         raise no_blocks("adaptation.freeze_until")
     matches = [block for block in blocks if block == freeze_until or block.endswith(f".{freeze_until}")]

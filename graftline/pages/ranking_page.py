@@ -46,6 +46,33 @@ class AgreementShown:
 
 
 @dataclass(frozen=True)
+class BlockShown:
+    """A block of the advised base model in a line."""
+
+    name: str
+    gradient: tuple[float, float, float]
+    """Its relative gradient norm, and the extremes over batches."""
+    tuned: bool
+    """Whether it lies behind the advised freeze point."""
+    came: float | None
+    """What a fine-tuning came to that tuned it and all behind it."""
+
+
+@dataclass(frozen=True)
+class TuningShown:
+    """From which block on to tune the advised base model."""
+
+    advice: str
+    blocks: Sequence[BlockShown]
+    """In the order in which they run; none where that could not be asked."""
+    head: float
+    """The score of the solved head, with no block tuned."""
+    checked: str
+    """What fine-tunings say of that advice."""
+    picture: bytes | None
+
+
+@dataclass(frozen=True)
 class RankingPage:
     """All that the page tells."""
 
@@ -61,6 +88,7 @@ class RankingPage:
     checked: str
     """On what the check of the scores stands, in words."""
     picture: bytes
+    tuning: TuningShown
 
 
 def render(page: RankingPage) -> str:

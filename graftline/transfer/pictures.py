@@ -1,4 +1,4 @@
-"""Pictures of a ranking and of distances, as PNG bytes that are equal for equal numbers."""
+"""Pictures of a ranking, of gradients and of distances, as PNG bytes that are equal for equal numbers."""
 
 import io
 from collections.abc import Sequence
@@ -14,6 +14,8 @@ INK, ACCENT, FAINT, BAND = "#1f2933", "#0b7285", "#868e96", "#dee2e6"
 NAME_CHARACTERS = 28
 # Of names above and below their spots, in points: those of neighbours in cost stand on two lines.
 OFFSETS = (4, -12)
+# Of more blocks not each has its number.
+TICKED_BLOCKS = 24
 # Names are set where the axis still shows them.
 MARGIN = 0.25
 
@@ -84,6 +86,36 @@ def gap_picture(gaps: Sequence[Gap]) -> bytes:
     axes.set_yticks(range(len(gaps)), names, fontsize=8)
     axes.invert_yaxis()
     axes.set(xlabel="proxy A-distance", xlim=(min(-0.5, *(gap.usual[0] for gap in gaps)), 2.05))
+    return _png(figure)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A block in the picture of gradients."""
+
+    value: float
+    low: float
+    high: float
+    """Its relative gradient norm, and the extremes over batches."""
+    tuned: bool
+    """Whether it lies behind the advised freeze point."""
+
+
+def gradient_picture(bars: Sequence[Bar], *, enough: float) -> bytes:
+    """The relative gradient norm of each block in the order in which they run, and the line of what is `enough`."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    places = range(1, len(bars) + 1)
+    errors = [[max(bar.value - bar.low, 0) for bar in bars], [max(bar.high - bar.value, 0) for bar in bars]]
+    colours = [ACCENT if bar.tuned else BAND for bar in bars]
+    axes.bar(places, [bar.value for bar in bars], yerr=errors, color=colours, ecolor=FAINT, width=0.7)
+    axes.axhline(enough, color=INK, linewidth=1, linestyle="--")
+    if len(bars) <= TICKED_BLOCKS:
+        axes.set_xticks(list(places))
+    axes.set(xlabel="block, from the input on", ylabel="relative gradient norm")
     return _png(figure)
 
 

@@ -5,14 +5,24 @@ from pathlib import Path
 
 from graftline.evaluation.scoring import spelt
 from graftline.files import write_atomically
-from graftline.pages.ranking_page import AgreementShown, BaseShown, DepthShown, RankingPage, render
+from graftline.pages.ranking_page import (
+    AgreementShown,
+    BaseShown,
+    BlockShown,
+    DepthShown,
+    RankingPage,
+    TuningShown,
+    render,
+)
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.ranking.advice import Advice, check_in_words
+from graftline.tasks.ranking.depths import DepthCheck
 from graftline.tasks.ranking.points import Point
 from graftline.tasks.ranking.scores import NOT_OF, SCORES, DepthScores, ScoredBase, ScoreName
+from graftline.tasks.ranking.tuning import Tuning
 from graftline.tasks.workspace import Workspace
 from graftline.transfer.agreement import Agreement
-from graftline.transfer.pictures import Spot, cost_picture
+from graftline.transfer.pictures import Bar, Spot, cost_picture, gradient_picture
 
 PAGE = "ranking.html"
 
@@ -24,6 +34,8 @@ def write_page(
     advice: Advice,
     points: Sequence[Point],
     checked: Mapping[ScoreName, Agreement],
+    tuning: Tuning,
+    depths: DepthCheck,
 ) -> Path:
     """Write it. Returns: where it lies."""
     left_out = NOT_OF.get(data.task, {})
@@ -39,6 +51,7 @@ def write_page(
         agreements=[_agreement(name, one) for name, one in checked.items() if points],
         checked=f"{SCORES[advice.decided_by]}: {check_in_words(checked, advice.decided_by, candidates=len(scored))}",
         picture=cost_picture([_spot(one, advice, points) for one in scored], spelt(advice.score)),
+        tuning=_tuning(tuning, depths),
     )
     path = workspace.reports / PAGE
     workspace.reports.mkdir(exist_ok=True)
@@ -55,7 +68,7 @@ def _base(one: ScoredBase, advice: Advice, points: Sequence[Point], others: Sequ
         parameters=one.seen.parameters,
         rows_per_second=one.seen.rows_per_second,
         depths=[_depth(depth, others) for depth in reversed(one.depths)],
-        trained=[(point.strategy, point.value) for point in points if point.uri == one.uri],
+        trained=[(point.name, point.value) for point in points if point.uri == one.uri],
         advised=one is advice.advised,
     )
 
@@ -68,6 +81,17 @@ def _depth(depth: DepthScores, others: Sequence[ScoreName]) -> DepthShown:
 def _agreement(name: ScoreName, one: Agreement) -> AgreementShown:
     known = None if one.tau is None or one.low is None or one.high is None else (one.tau, one.low, one.high)
     return AgreementShown(SCORES[name], known, one.means_something)
+
+
+def _tuning(tuning: Tuning, depths: DepthCheck) -> TuningShown:
+    gradients = tuning.gradients
+    bars = [Bar(one.value, one.low, one.high, tuning.tunes(place)) for place, one in enumerate(gradients)]
+    blocks = [
+        BlockShown(one.block, (one.value, one.low, one.high), tuning.tunes(place), depths.came.get(place))
+        for place, one in enumerate(gradients)
+    ]
+    picture = gradient_picture(bars, enough=tuning.enough) if gradients else None
+    return TuningShown(tuning.sentence, blocks, tuning.base.last.head.value, depths.sentence, picture)
 
 
 def _spot(one: ScoredBase, advice: Advice, points: Sequence[Point]) -> Spot:

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,11 @@ from graftline.transfer.agreement import Agreement, agreement
 
 # As tracked_run.py writes them.
 BASE_TAG, DATA_TAG = "graftline.base_model_sha256", "graftline.data_version"
-PRETRAINING = "pretraining_epochs"
+SECTION, PRETRAINING = "adaptation.", "pretraining_epochs"
 PAGE_RUNS = 1_000
+# Settings that decide nothing, as the key of a step leaves them out.
+IDLE = ("threads", "feature_gigabytes")
+NO_SETTING = str(None)
 # Two values of one run, from its folder and from MLflow, differ by no more.
 DIGITS = 6
 
@@ -39,6 +42,25 @@ class Point:
     strategy: str
     value: float
     """The primary score on the validation rows, of its best epoch."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Those of its adaptation that decide something, as texts."""
+
+    @property
+    def freeze_until(self) -> str | None:
+        named = self.settings.get("freeze_until", NO_SETTING)
+        return None if named == NO_SETTING else named
+
+    @property
+    def name(self) -> str:
+        """For a reader."""
+        return self.strategy if self.freeze_until is None else f"{self.strategy} with freeze_until {self.freeze_until}"
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """Equal for two that differ in nothing but how many blocks they tuned."""
+        way = "partial" if self.strategy == "fine_tuning" else self.strategy
+        rest = {name: value for name, value in self.settings.items() if name not in ("strategy", "freeze_until")}
+        return (self.base_digest, way, *(f"{name}={value}" for name, value in sorted(rest.items())))
 
 
 def points_of(
@@ -50,8 +72,10 @@ def points_of(
     """
     uris = {one.seen.base.digest: one.uri for one in scored}
     found = [*_in_folders(workspace, data, uris), *_in_mlflow(workspace, settings, data, uris)]
-    known = {(one.base_digest, one.strategy, round(one.value, DIGITS)): one for one in reversed(found)}
-    return sorted(known.values(), key=lambda one: (one.uri, one.strategy, -one.value))
+    known = {
+        (one.base_digest, one.strategy, one.freeze_until, round(one.value, DIGITS)): one for one in reversed(found)
+    }
+    return sorted(known.values(), key=lambda one: (one.uri, one.strategy, one.freeze_until or "", -one.value))
 
 
 def verify(
@@ -83,7 +107,13 @@ def verify(
 
 
 def agreements(scored: Sequence[ScoredBase], points: Sequence[Point]) -> dict[ScoreName, Agreement]:
-    """How well each score orders what the points came to, by what it says of the vectors that a head reads."""
+    """How well each score orders what the points came to, by what it says of the vectors that a head reads.
+
+    A fine-tuning behind a freeze point is left out where one that differs in nothing else tuned everything: how deep
+    one base model is tuned says nothing about the order of several.
+    """
+    whole = {one.series for one in points if one.freeze_until is None}
+    points = [one for one in points if one.freeze_until is None or one.series not in whole]
     of_uri = {one.uri: one.last for one in scored}
     bases = [one.base_digest for one in points]
     came = [one.value for one in points]
@@ -102,12 +132,12 @@ def _in_folders(workspace: Workspace, data: ValidatedData, uris: Mapping[str, st
         try:
             inputs = _json(manifest)["inputs"]["depends_on"]
             epochs = _json(manifest.with_name(SUMMARY))["epochs"]
-            digest, rows, strategy = inputs["base_model"], inputs["data"], _strategy(inputs["settings"])
+            digest, rows, chosen = inputs["base_model"], inputs["data"], _settings(inputs["settings"])
             value = max(float(epoch[primary]) for epoch in epochs)
         except (OSError, ValueError, KeyError, TypeError):
             continue  # damaged, which the step itself mends, or of an earlier release
-        if rows == data.sha256 and digest in uris and strategy != FASTEST:
-            yield Point(uris[digest], digest, strategy, value)
+        if rows == data.sha256 and digest in uris and chosen["strategy"] != FASTEST:
+            yield Point(uris[digest], digest, chosen["strategy"], value, chosen)
 
 
 def _in_mlflow(
@@ -126,20 +156,22 @@ def _in_mlflow(
     )
     for run in runs:
         digest, given = run.data.tags.get(BASE_TAG, ""), run.data.params
-        strategy = given.get("adaptation.strategy", "")
+        strategy = given.get(f"{SECTION}strategy", "")
         if digest not in uris or strategy in ("", FASTEST) or any(given.get(k) != v for k, v in wanted.items()):
             continue
-        if given.get(f"adaptation.{PRETRAINING}", "0") != "0":
+        if given.get(f"{SECTION}{PRETRAINING}", "0") != "0":
             continue  # of another base model, made of this one
         if history := server.get_metric_history(run.info.run_id, metric):
-            yield Point(uris[digest], digest, strategy, max(one.value for one in history))
+            own = {name.removeprefix(SECTION): value for name, value in given.items() if name.startswith(SECTION)}
+            yield Point(uris[digest], digest, strategy, max(one.value for one in history), _settings(own))
 
 
-def _strategy(settings: Mapping[str, Any]) -> str:
-    """As the key of a step names it: not where it is the first default."""
+def _settings(given: Mapping[str, Any]) -> dict[str, str]:
+    """With those that the key of a step does not name, where they are the first default."""
     from graftline.settings.by_value import FIRST_DEFAULTS
 
-    return str(settings.get("strategy", FIRST_DEFAULTS["adaptation"]["strategy"]))
+    every = {**FIRST_DEFAULTS["adaptation"], **given}
+    return {name: str(value) for name, value in every.items() if name not in IDLE}
 
 
 def _json(path: Path) -> Any:

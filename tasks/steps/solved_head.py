@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from graftline.evaluation.metrics import Floats, Integers
     from graftline.models.outputs import Outputs
+    from graftline.training.linear_head import SolvedHead
+    from graftline.training.objective import Objective
 
 
 def answers_of_solved_head(
@@ -27,25 +29,40 @@ def answers_of_solved_head(
 
     `vectors` and the targets as they are `learned`, by split.
     """
+    solved = solved_head(settings, data, outputs, vectors, learned)
+    return TASKS[data.task].outputs.answers(outputs, solved.validation_outputs).numpy()
+
+
+def solved_head(
+    settings: Settings,
+    data: ValidatedData,
+    outputs: "Outputs",
+    vectors: "Mapping[str, Tensor]",
+    learned: "Mapping[str, Tensor]",
+) -> "SolvedHead":
+    """That head itself."""
     from graftline.training.linear_head import solve_head
 
-    task, chosen = TASKS[data.task], settings.adaptation
-    objective = task.objective_for(
-        outputs,
-        learned["train"],
-        balanced=chosen.class_weights == "balanced",
-        adjusted=chosen.class_weights == "logit_adjusted",
-        label_smoothing=chosen.label_smoothing,
-    )
-    solved = solve_head(
+    return solve_head(
         vectors["train"],
         learned["train"],
         validation=(vectors["validation"], learned["validation"]),
         outputs=outputs.width,
-        objective=objective,
-        penalty=chosen.head_penalty or None,
+        objective=training_objective(settings, data, outputs, learned["train"]),
+        penalty=settings.adaptation.head_penalty or None,
     )
-    return task.outputs.answers(outputs, solved.validation_outputs).numpy()
+
+
+def training_objective(settings: Settings, data: ValidatedData, outputs: "Outputs", targets: "Tensor") -> "Objective":
+    """The loss of the task, for training rows with these targets as they are learned."""
+    chosen = settings.adaptation
+    return TASKS[data.task].objective_for(
+        outputs,
+        targets,
+        balanced=chosen.class_weights == "balanced",
+        adjusted=chosen.class_weights == "logit_adjusted",
+        label_smoothing=chosen.label_smoothing,
+    )
 
 
 def resampling(settings: Settings, data: ValidatedData, targets: "NDArray[Any]") -> dict[str, Any]:

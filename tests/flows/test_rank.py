@@ -184,6 +184,57 @@ def test_a_head_alone_is_nothing_to_verify(project: Path) -> None:
     assert "adaptation.strategy is feature_extraction, whose score is that of the solved head" in error
 
 
+def test_the_block_from_which_on_to_tune_the_advised_one_is_named_and_means_nothing_yet(
+    once: tuple[Path, dict[str, Any]],
+) -> None:
+    _, found = once
+    tuning, blocks = found["tuning"], found["tuning"]["blocks"]
+    norms = [one["relative_gradient_norm"]["value"] for one in blocks]
+    enough = [place for place, norm in enumerate(norms) if norm >= max(norms) / 2]
+    assert tuning["uri"] == found["advised"]
+    assert tuning["first"] == enough[0]
+    assert [one["tuned"] for one in blocks] == [place >= tuning["first"] for place in range(len(blocks))]
+    assert tuning["freeze_until"] == (str(tuning["first"]) if tuning["first"] else None)
+    assert tuning["verdict"] == "unknown"
+    page = Path(found["page"]).read_text()
+    assert "the advice means nothing shown here yet" in page
+    assert all(one["block"] in page for one in blocks)
+
+
+@pytest.mark.full
+def test_trained_at_several_depths_it_is_known_what_the_advice_is_worth_and_no_held_out_row_is_read(
+    project: Path, once: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pyarrow import parquet
+
+    asked: list[str] = []
+    read_table = parquet.read_table
+
+    def noted(*given: Any, **options: Any) -> Any:
+        asked.append(str(options["filters"]))
+        return read_table(*given, **options)
+
+    monkeypatch.setattr(parquet, "read_table", noted)
+    found = ranked("--depths", "--set", "adaptation.epochs=1")
+    assert any("train" in one for one in asked)
+    assert not any("test" in one for one in asked)
+    tuning, before = found["tuning"], once[1]["tuning"]
+    assert [one["relative_gradient_norm"] for one in tuning["blocks"]] == [
+        one["relative_gradient_norm"] for one in before["blocks"]
+    ]
+    came = {one["came_to"] for one in tuning["blocks"]} - {None}
+    assert {one["value"] for one in found["fine_tunings"]} == came
+    assert tuning["blocks"][0]["came_to"] is not None
+    assert tuning["verdict"] != "unknown"
+    assert tuning["checked"] in Path(found["page"]).read_text().replace("&#39;", "'")
+    assert not list((project / "artifacts").glob("register_model/*"))
+
+
+def test_depths_of_another_kind_of_strategy_are_refused(project: Path) -> None:
+    error = ranked("--depths", "--set", "adaptation.strategy=lora", code=2)["error"]
+    assert "--depths: adaptation.strategy is lora, expected one of partial, fine_tuning, probe_then_fine_tune" in error
+
+
 @pytest.mark.full
 def test_ranked_is_adapted_end_to_end_and_its_run_becomes_a_point_wherever_it_ran(project: Path) -> None:
     line = run_line(project, ["base_model.uri=" + json.loads((project / "reports" / RANKING).read_text())["advised"]])

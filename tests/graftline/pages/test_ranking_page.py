@@ -2,8 +2,16 @@
 
 from dataclasses import replace
 
-from graftline.pages.ranking_page import AgreementShown, BaseShown, DepthShown, RankingPage, render
-from graftline.transfer.pictures import Spot, cost_picture
+from graftline.pages.ranking_page import (
+    AgreementShown,
+    BaseShown,
+    BlockShown,
+    DepthShown,
+    RankingPage,
+    TuningShown,
+    render,
+)
+from graftline.transfer.pictures import Bar, Spot, cost_picture, gradient_picture
 
 PAGE = RankingPage(
     data_version="abc",
@@ -21,6 +29,11 @@ PAGE = RankingPage(
     agreements=[AgreementShown("LogME", None, means_something=False)],
     checked="LogME: nothing is known",
     picture=b"png",
+    tuning=TuningShown(
+        "tune path:<b> from block 2 of 2 on",
+        [BlockShown("h.0", (0.1, 0.05, 0.2), False, 0.61), BlockShown("h.1", (0.3, 0.2, 0.4), True, None)],
+        head=0.5, checked="nothing is shown yet", picture=b"bars",
+    ),
 )  # fmt: skip
 
 
@@ -46,3 +59,19 @@ def test_the_picture_is_the_same_for_the_same_numbers() -> None:
     spots = [Spot("a" * 60, 10.0, 0.8, 0.7, 0.9, [0.85], True), Spot("b", 2.0, 0.7, 0.6, 0.8, [], False)]
     assert cost_picture(spots, "accuracy") == cost_picture(spots, "accuracy")
     assert cost_picture(spots, "accuracy") != cost_picture(spots[:1], "accuracy")
+
+
+def test_the_page_tells_each_block_what_tuning_from_it_came_to_and_where_blocks_are_not_asked() -> None:
+    page = render(PAGE)
+    for said in ("0.1 (0.05 to 0.2)", "0.6100", "freeze", "tune", "the head alone", "nothing is shown yet"):
+        assert said in page
+    not_asked = TuningShown("it cannot be said", [], head=0.5, checked="nothing is shown yet", picture=None)
+    page = render(replace(PAGE, tuning=not_asked))
+    assert "it cannot be said" in page
+    assert "the head alone" not in page
+
+
+def test_the_picture_of_gradients_is_the_same_for_the_same_numbers_and_shows_what_is_tuned() -> None:
+    bars = [Bar(0.1, 0.05, 0.2, False), Bar(0.3, 0.2, 0.4, True)]
+    assert gradient_picture(bars, enough=0.15) == gradient_picture(bars, enough=0.15)
+    assert gradient_picture(bars, enough=0.15) != gradient_picture([replace(bars[0], tuned=True), bars[1]], enough=0.15)

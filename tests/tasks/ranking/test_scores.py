@@ -105,6 +105,9 @@ def test_pictures_and_sounds_are_ranked_at_the_depths_of_their_models(
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(tree))
     monkeypatch.chdir(tmp_path)
     found = rank(tmp_path, read_settings(tmp_path / "params.yaml"), say=lambda _: None)
+    assert isinstance(found["tuning"], dict)
+    assert isinstance(found["tuning"]["blocks"], list)
+    assert len(found["tuning"]["blocks"]) > 1
     assert isinstance(found["models"], list)
     assert len(found["models"]) == 2
     for model in found["models"]:
