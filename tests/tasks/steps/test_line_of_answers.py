@@ -35,7 +35,7 @@ from tests.support.tiny_project import (
 pytestmark = pytest.mark.full
 
 ROWS = 600
-COSTS = "evaluation.costs=['good > bad: 4']"
+COSTS = "evaluation.costs=['good > bad: 8']"
 CHEAP = ["data.test_share=0.45", "evaluation.changed_rows=0", "evaluation.bootstrap=400", COSTS]
 
 
@@ -75,7 +75,12 @@ def lines_once(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> I
         priced = [*CHEAP, "adaptation.answers=least_cost"]
         likeliest, by_score = run_line(root, CHEAP), run_line(root, priced)
         write_policy(
-            root, baselines=[], main_score="costs", false_promotions=0.2, margins={"accuracy": 0.1, "macro_f1": 0.1}
+            root,
+            baselines=[],
+            main_score="costs",
+            false_promotions=0.2,
+            planned_looks=2,
+            margins={"accuracy": 0.1, "macro_f1": 0.1},
         )
         yield Lines(likeliest, by_score, run_line(root, priced))
 
@@ -106,7 +111,7 @@ def test_the_version_answers_as_it_was_scored_and_not_by_the_likeliest_label(lin
 
 def test_the_answers_are_told_where_the_model_is_described(lines: Lines) -> None:
     assert lines.likeliest.checkpoint.answers is None
-    words = "the label of the least expected cost, by good &gt; bad: 4"
+    words = "the label of the least expected cost, by good &gt; bad: 8"
     assert words in lines.by_costs.report.read_text(encoding="utf-8")
 
 
