@@ -84,7 +84,8 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
         inputs = RunInputs(settings, policy, data, base, source, domain, target, note, choice, labels, teacher)
         with tracked_run(workspace, inputs) as run:
             foreseen = foresee(workspace, settings, policy.baselines, data, base, run)
-            checkpoint = fine_tune(workspace, settings.adaptation, data, base, run, mending_of(settings), domain)
+            costs = settings.evaluation.costs
+            checkpoint = fine_tune(workspace, settings.adaptation, data, base, run, mending_of(settings), domain, costs)
             beside = beside_held_out(workspace, inputs, apart)
             rivals = baselines(workspace, settings, policy.baselines, data, base, teacher)
             question = question_of(inputs, checkpoint)

@@ -56,10 +56,12 @@ def ready_settings(root: Path, params: Path, assignments: list[str] | None = Non
 def policy_for(workspace: Workspace, settings: Settings) -> Policy:
     """The policy of a project. Raises: SettingsError if it is wrong, or not for these data."""
     from graftline.answers.tasks import TASKS  # and torch
+    from graftline.verdict.by_costs import require_costs
 
     policy = read_policy(workspace.policy)
     policy.require_fit(settings.data.task, TASKS[settings.data.task].scores.scoring)
     policy.require_target(settings.data.target_names)
+    require_costs(policy, settings)
     return policy
 
 

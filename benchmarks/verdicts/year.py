@@ -7,7 +7,7 @@ known is kept beside the page: a killed run goes on where it stopped.
 import multiprocessing
 import os
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -100,30 +100,31 @@ class Models:
 class Spending:
     """What `allowance` says where every look saw all rows, look by look instead of from the beginning."""
 
-    def __init__(self, rows: Rows, *, among: int = 1) -> None:
-        """For one of so many targets that share the chance to err."""
-        self._among = among
+    def __init__(
+        self, rows: Rows, *, among: int = 1, gained: Callable[[Rows, Floats, Floats], Floats] = gained
+    ) -> None:
+        """For one of so many targets that share the chance to err; `gained` says what a candidate gains on the rows."""
+        self._among, self._gained = among, gained
         units = len(rows.targets) if rows.judged_groups is None else len(np.unique(rows.judged_groups))
         self._life, self._seen, self._rows = Life(), np.empty((0, units)), rows
 
     def allowance(self, candidate: Floats, champion: Floats, policy: Policy) -> Allowance:
         looks = len(self._seen)
         free = room(looks, chance=policy.false_promotions / self._among, planned=policy.planned_looks)
-        level = self._life.level(self._seen @ _unit(self._rows, candidate, champion), free)
+        level = self._life.level(self._seen @ self._unit(candidate, champion), free)
         return Allowance(
             min(policy.significance / self._among, 2 * level), spent_share(looks, policy.planned_looks), looks
         )
 
     def add(self, candidate: Floats, champion: Floats, allowed: Allowance) -> None:
-        unit = _unit(self._rows, candidate, champion)
+        unit = self._unit(candidate, champion)
         self._life.add(self._seen @ unit, allowed.level / 2)
         self._seen = np.concatenate([self._seen, unit[None]])
 
-
-def _unit(rows: Rows, candidate: Floats, champion: Floats) -> Floats:
-    """The gains on the rows, or on their groups, as a vector of length 1."""
-    each = gained(rows, candidate, champion)
-    return np.asarray(each / (np.linalg.norm(each) or 1.0))
+    def _unit(self, candidate: Floats, champion: Floats) -> Floats:
+        """The gains on the rows, or on their groups, as a vector of length 1."""
+        each = self._gained(self._rows, candidate, champion)
+        return np.asarray(each / (np.linalg.norm(each) or 1.0))
 
 
 def _verdict(

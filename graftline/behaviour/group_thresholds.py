@@ -8,6 +8,7 @@ import numpy as np
 
 from graftline.behaviour.bias import SMALLEST_GROUP, Disparity
 from graftline.evaluation.bootstrap import Difference
+from graftline.evaluation.given import label_given
 from graftline.evaluation.metrics import Floats, Integers
 
 Constraint = Literal["demographic_parity", "equalized_odds"]
@@ -49,7 +50,7 @@ def answers_by_group(
     from fairlearn.postprocessing import ThresholdOptimizer
     from sklearn.linear_model import LinearRegression
 
-    plain = np.eye(2)[held_out.probabilities.argmax(1)]
+    plain = np.eye(2)[label_given(held_out.probabilities)]
     known, unknown = np.array(validation.groups), np.array(held_out.groups)
     names = [name for name in np.unique(known) if _is_enough(targets[known == name])]
     if len(names) < 2:

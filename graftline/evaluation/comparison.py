@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue, TypeAdapter
 
 from graftline.evaluation.bootstrap import Difference, Score, differences, scores
+from graftline.evaluation.given import answers_in, with_answers
 from graftline.evaluation.groups import Likeness
 from graftline.evaluation.metrics import Floats, Integers
 from graftline.evaluation.paired_tests import Gains, gains
@@ -98,10 +99,11 @@ def compare(
 
 
 def aligned(probabilities: Floats, labels: Sequence[str], wanted: Sequence[str]) -> Floats:
-    """Columns in the order of `wanted`; a label that the model does not know has probability 0."""
+    """Columns in the order of `wanted`; a label that the model does not know has probability 0, and is never given."""
     known = {label: place for place, label in enumerate(labels)}
-    columns = [probabilities[:, known[label]] if label in known else np.zeros(len(probabilities)) for label in wanted]
-    return np.stack(columns, axis=1)
+    places, unknown = [known.get(label, 0) for label in wanted], [label not in known for label in wanted]
+    found, given = np.where(unknown, 0.0, probabilities[:, places]), answers_in(probabilities)
+    return found if given is None else with_answers(found, given[:, places] & ~np.array(unknown))
 
 
 def length_slices(lengths: Sequence[float], training: Sequence[float], *, column: str, unit: str) -> list[Slice]:

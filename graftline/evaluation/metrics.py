@@ -34,6 +34,11 @@ def mean_of(values: Floats) -> Metric:
     return lambda counts: np.asarray(counts @ values / counts.sum(1))
 
 
+def f1_of(right: Floats, either: "Floats | Integers") -> Floats:
+    """F1 of each label, from how often it is rightly given, and its rows and answers together; 0 without any."""
+    return np.asarray(np.divide(2 * right, either, out=np.zeros_like(right), where=either > 0))
+
+
 def calibration_bins(probabilities: Floats) -> Integers:
     """The bin of each probability."""
     return np.minimum((probabilities * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from graftline.evaluation.calibration import temperature_of_several_labels
 from graftline.evaluation.examination import Answers, Examination
+from graftline.evaluation.given import THRESHOLD, labels_given
 from graftline.evaluation.group_rates import Rate, rates_of_labels
 from graftline.evaluation.linear_models import Answer, Matrix, logistic
 from graftline.evaluation.metrics import (
@@ -16,6 +17,7 @@ from graftline.evaluation.metrics import (
     Integers,
     Metric,
     calibration_bins,
+    f1_of,
     mean_of,
     reliability_of,
     require_probabilities,
@@ -23,9 +25,7 @@ from graftline.evaluation.metrics import (
 from graftline.evaluation.pictures import label_picture, reliability_picture
 from graftline.evaluation.scoring import HIGHER, LOWER, Scoring
 from graftline.evaluation.task_scores import Said, TaskScores
-
-# From this probability on a row has a label.
-THRESHOLD = 0.5
+from graftline.evaluation.thresholds import thresholds_of_several_labels
 
 
 def metrics_of_labels(probabilities: Floats, targets: Integers) -> dict[str, Metric]:
@@ -36,7 +36,7 @@ def metrics_of_labels(probabilities: Floats, targets: Integers) -> dict[str, Met
     Raises: GraftlineError for no rows, and for what is no probability.
     """
     require_probabilities(probabilities)
-    predicted, true = probabilities >= THRESHOLD, targets > 0
+    predicted, true = labels_given(probabilities), targets > 0
     right, either = (predicted & true).astype(float), predicted.astype(float) + true
     of_truth = np.clip(np.where(true, probabilities, 1 - probabilities), EPSILON, 1.0)
     # Per row and bin: how many more labels there are than the probabilities say.
@@ -44,10 +44,10 @@ def metrics_of_labels(probabilities: Floats, targets: Integers) -> dict[str, Met
     np.add.at(surplus, (np.arange(len(targets))[:, None], calibration_bins(probabilities)), true - probabilities)
 
     def macro_f1(counts: Floats) -> Floats:
-        return np.asarray(_f1(counts @ right, counts @ either).mean(1))
+        return np.asarray(f1_of(counts @ right, counts @ either).mean(1))
 
     def micro_f1(counts: Floats) -> Floats:
-        return _f1(counts @ right.sum(1), counts @ either.sum(1))
+        return f1_of(counts @ right.sum(1), counts @ either.sum(1))
 
     def calibration_error(counts: Floats) -> Floats:
         return np.asarray(np.abs(counts @ surplus).sum(1) / (counts.sum(1) * targets.shape[1]))
@@ -63,9 +63,9 @@ def metrics_of_labels(probabilities: Floats, targets: Integers) -> dict[str, Met
 
 def per_label(probabilities: Floats, targets: Integers) -> list[dict[str, float]]:
     """Precision, recall, F1 and rows of each label; 0 where nothing was there to divide by."""
-    predicted, true = probabilities >= THRESHOLD, targets > 0
+    predicted, true = labels_given(probabilities), targets > 0
     right, given, there = (predicted & true).sum(0), predicted.sum(0), true.sum(0)
-    f1 = _f1(right.astype(float), (given + there).astype(float))
+    f1 = f1_of(right.astype(float), (given + there).astype(float))
     return [
         {"precision": float(r / max(1, g)), "recall": float(r / max(1, t)), "f1": float(f), "rows": int(t)}
         for r, g, t, f in zip(right, given, there, f1, strict=True)
@@ -77,7 +77,7 @@ def label_confusion(probabilities: Floats, targets: Integers) -> Integers:
 
     Labels are not confused with one another: of each there is one table of two by two along the diagonal.
     """
-    predicted, true = probabilities >= THRESHOLD, targets > 0
+    predicted, true = labels_given(probabilities), targets > 0
     table = np.zeros((2 * targets.shape[1],) * 2, dtype=np.int64)
     for label, (given, there) in enumerate(zip(predicted.T, true.T, strict=True)):
         cells = np.bincount(2 * ~there + ~given, minlength=4)
@@ -107,7 +107,7 @@ def examine(answers: Answers) -> Examination:
 
 def share_right(probabilities: Floats, targets: Integers) -> Floats:
     """The share of the labels that are rightly given or not given: (rows,)."""
-    return np.asarray(((probabilities >= THRESHOLD) == (targets > 0)).mean(1))
+    return np.asarray((labels_given(probabilities) == (targets > 0)).mean(1))
 
 
 def frequencies(train: Integers, rows: int, labels: Sequence[str]) -> tuple[str, Floats]:
@@ -130,29 +130,26 @@ def moves(before: Floats, after: Floats, _spread: float) -> Floats:
 
 def is_same(before: Floats, after: Floats, _spread: float) -> NDArray[np.bool_]:
     """Whether all labels are the same."""
-    return np.asarray(((after >= THRESHOLD) == (before >= THRESHOLD)).all(1))
+    return np.asarray((labels_given(after) == labels_given(before)).all(1))
 
 
 def rates(probabilities: Floats, targets: Integers) -> dict[str, Rate]:
     """Those of each label."""
-    return rates_of_labels(share_right(probabilities, targets), probabilities >= THRESHOLD, targets > 0)
+    return rates_of_labels(share_right(probabilities, targets), labels_given(probabilities), targets > 0)
 
 
 def wrongness(probabilities: Floats, targets: Integers) -> Floats:
     """How sure the surest wrong label is; where all are right, how sure the least sure one is, as a negative number."""
-    sure = np.maximum(probabilities, 1 - probabilities)
-    wrong = (probabilities >= THRESHOLD) != (targets > 0)
+    given = labels_given(probabilities)
+    sure, wrong = np.where(given, probabilities, 1 - probabilities), given != (targets > 0)
     return np.asarray(np.where(wrong.any(1), (sure * wrong).max(1), -sure.min(1)))
 
 
 def said(probabilities: Floats, labels: Sequence[str]) -> Said:
     """All labels that are given, each with its probability."""
-    given = [f"{label} ({one:.0%})" for label, one in zip(labels, probabilities, strict=True) if one >= THRESHOLD]
+    each = zip(labels, probabilities, labels_given(probabilities), strict=True)
+    given = [f"{label} ({one:.0%})" for label, one, is_given in each if is_given]
     return ", ".join(given) or "no label", None
-
-
-def _f1(right: Floats, either: Floats) -> Floats:
-    return np.asarray(np.divide(2 * right, either, out=np.zeros_like(right), where=either > 0))
 
 
 SCORES = TaskScores(
@@ -173,6 +170,7 @@ SCORES = TaskScores(
     metrics=metrics_of_labels,
     quality=share_right,
     temperature=temperature_of_several_labels,
+    thresholds=thresholds_of_several_labels,
     examine=examine,
     without_model=frequencies,
     learn=learn,

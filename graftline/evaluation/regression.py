@@ -14,6 +14,7 @@ from graftline.evaluation.metrics import Floats, Integers, Metric, mean_of, requ
 from graftline.evaluation.pictures import confusion_picture, number_picture
 from graftline.evaluation.scoring import HIGHER, LOWER, Scoring
 from graftline.evaluation.task_scores import Said, TaskScores
+from graftline.evaluation.thresholds import no_thresholds
 
 # A smaller variance than this share of the mean square is the rounding error of equal numbers; and so is a smaller
 # distance from the mean than this share of it.
@@ -146,6 +147,7 @@ SCORES = TaskScores(
     metrics=metrics_of_numbers,
     quality=unexplained,
     temperature=no_temperature,
+    thresholds=no_thresholds,
     examine=examine,
     without_model=mean,
     learn=learn,

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from graftline.evaluation.calibration import temperature_of_one_label
 from graftline.evaluation.examination import Answers, Examination
+from graftline.evaluation.given import label_given
 from graftline.evaluation.group_rates import Rate, rates_of_labels
 from graftline.evaluation.linear_models import Answer, Matrix, logistic
 from graftline.evaluation.metrics import (
@@ -17,6 +18,7 @@ from graftline.evaluation.metrics import (
     Integers,
     Metric,
     calibration_bins,
+    f1_of,
     mean_of,
     reliability_of,
     require_probabilities,
@@ -24,6 +26,7 @@ from graftline.evaluation.metrics import (
 from graftline.evaluation.pictures import confusion_picture, reliability_picture
 from graftline.evaluation.scoring import HIGHER, LOWER, Scoring
 from graftline.evaluation.task_scores import Said, TaskScores
+from graftline.evaluation.thresholds import thresholds_of_one_label
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -36,23 +39,23 @@ def metrics_of(probabilities: Floats, targets: Integers) -> dict[str, Metric]:
     """
     require_probabilities(probabilities)
     rows, classes = probabilities.shape
-    predicted = probabilities.argmax(1)
-    hit = (predicted == targets).astype(float)
+    predicted, likeliest = label_given(probabilities), probabilities.argmax(1)
+    right_row, sure_row = ((places == targets).astype(float) for places in (predicted, likeliest))
     loss = -np.log(np.clip(probabilities[np.arange(rows), targets], EPSILON, 1.0))
     of_target, of_answer = _one_hot(targets, classes), _one_hot(predicted, classes)
-    right, either = of_target.multiply(hit[:, None]).tocsr(), of_target + of_answer
+    right, either = of_target.multiply(right_row[:, None]).tocsr(), of_target + of_answer
     confidence = probabilities.max(1)
     bins = np.eye(CALIBRATION_BINS)[calibration_bins(confidence)]
 
     def macro_f1(counts: Floats) -> Floats:
-        return np.asarray(_f1(counts @ right, counts @ either).mean(1))
+        return np.asarray(f1_of(counts @ right, counts @ either).mean(1))
 
     def calibration_error(counts: Floats) -> Floats:
         # Per bin |hits - confidence| summed over its rows; the mean over all rows is the expected error.
-        return np.asarray(np.abs(counts @ (bins * (hit - confidence)[:, None])).sum(1) / counts.sum(1))
+        return np.asarray(np.abs(counts @ (bins * (sure_row - confidence)[:, None])).sum(1) / counts.sum(1))
 
     return {
-        "accuracy": mean_of(hit),
+        "accuracy": mean_of(right_row),
         "macro_f1": macro_f1,
         "log_loss": mean_of(loss),
         "calibration_error": calibration_error,
@@ -60,9 +63,9 @@ def metrics_of(probabilities: Floats, targets: Integers) -> dict[str, Metric]:
 
 
 def confusion(probabilities: Floats, targets: Integers) -> Integers:
-    """How often each label (row) was predicted as each label (column): (classes, classes)."""
+    """How often each label (row) was answered by each label (column): (classes, classes)."""
     classes = probabilities.shape[1]
-    cells = targets * classes + probabilities.argmax(1)
+    cells = targets * classes + label_given(probabilities)
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
 
 
@@ -73,7 +76,7 @@ def per_class(table: Integers) -> list[dict[str, float]]:
     recall = right / np.maximum(table.sum(1), 1)
     return [
         {"precision": float(p), "recall": float(r), "f1": float(f), "rows": int(n)}
-        for p, r, f, n in zip(precision, recall, _f1(right, table.sum(0) + table.sum(1)), table.sum(1), strict=True)
+        for p, r, f, n in zip(precision, recall, f1_of(right, table.sum(0) + table.sum(1)), table.sum(1), strict=True)
     ]
 
 
@@ -83,7 +86,7 @@ def reliability(probabilities: Floats, targets: Integers) -> list[dict[str, floa
 
 
 def examine(answers: Answers) -> Examination:
-    """The confusion of the classes, and how often the likeliest one is right."""
+    """The confusion of the classes in the answers, and how often the likeliest one is right."""
     table = confusion(answers.predictions, answers.targets)
     bins, before = (reliability(each, answers.targets) for each in (answers.predictions, answers.uncalibrated))
     pictures = {
@@ -95,7 +98,7 @@ def examine(answers: Answers) -> Examination:
 
 def hit(probabilities: Floats, targets: Integers) -> Floats:
     """Whether each row's label is right: (rows,)."""
-    return np.asarray(probabilities.argmax(1) == targets, dtype=float)
+    return np.asarray(label_given(probabilities) == targets, dtype=float)
 
 
 def classes_of(targets: Integers) -> Integers:
@@ -121,24 +124,26 @@ def moves(before: Floats, after: Floats, _spread: float) -> Floats:
 
 def is_same(before: Floats, after: Floats, _spread: float) -> NDArray[np.bool_]:
     """Whether the label is the same."""
-    return np.asarray(after.argmax(1) == before.argmax(1))
+    return np.asarray(label_given(after) == label_given(before))
 
 
 def rates(probabilities: Floats, targets: Integers) -> dict[str, Rate]:
     """Those of each class."""
     places = np.arange(probabilities.shape[1])
-    given, there = probabilities.argmax(1)[:, None] == places, targets[:, None] == places
+    given, there = label_given(probabilities)[:, None] == places, targets[:, None] == places
     return rates_of_labels(hit(probabilities, targets), given, there)
 
 
 def wrongness(probabilities: Floats, targets: Integers) -> Floats:
     """The probability of the label that was given, as a negative number where that is right."""
-    return np.asarray(probabilities.max(1) * np.where(probabilities.argmax(1) == targets, -1, 1))
+    given = label_given(probabilities)
+    of_given = np.asarray(probabilities)[np.arange(len(given)), given]
+    return np.asarray(of_given * np.where(given == targets, -1, 1))
 
 
 def said(probabilities: Floats, labels: Sequence[str]) -> Said:
-    """The likeliest label."""
-    place = int(probabilities.argmax())
+    """The label that was given."""
+    place = int(label_given(probabilities))
     return labels[place], float(probabilities[place])
 
 
@@ -147,11 +152,6 @@ def _one_hot(values: NDArray[Any], size: int) -> "csr_matrix":
     from scipy.sparse import csr_matrix
 
     return csr_matrix((np.ones(len(values)), (np.arange(len(values)), values)), shape=(len(values), size))
-
-
-def _f1(right: Floats, either: "Floats | Integers") -> Floats:
-    """F1 of each class, from its rows that are right, and its rows and answers together."""
-    return np.asarray(np.divide(2 * right, either, out=np.zeros_like(right), where=either > 0))
 
 
 SCORES = TaskScores(
@@ -166,6 +166,7 @@ SCORES = TaskScores(
     metrics=metrics_of,
     quality=hit,
     temperature=temperature_of_one_label,
+    thresholds=thresholds_of_one_label,
     examine=examine,
     without_model=frequencies,
     learn=learn,

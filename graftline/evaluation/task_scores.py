@@ -34,6 +34,8 @@ class TaskScores:
     """How good each row's prediction is: (rows,), higher is better, the mean near the primary score."""
     temperature: Callable[[Floats, Targets], float]
     """The divisor of raw outputs (rows, outputs) with the lowest log loss, fitted on rows not learned from."""
+    thresholds: Callable[[Floats, Targets], tuple[float, ...]]
+    """The thresholds of the labels that give rare ones where that pays, from rows not learned from; none of numbers."""
     examine: Callable[[Answers], Examination]
     """A look at predictions beside the truth."""
     without_model: Callable[[Targets, int, Sequence[str]], tuple[str, Floats]]

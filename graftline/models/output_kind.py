@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from graftline.evaluation.given import Given
 from graftline.models.outputs import Outputs
 
 Predictions = NDArray[np.float64]
-"""Probabilities (rows, labels), or numbers (rows, 1)."""
+"""Probabilities (rows, labels), of a model with a rule beside its answers, or numbers (rows, 1)."""
 Column = Literal["label", "labels", "number", "probabilities"]
 
 
@@ -33,6 +34,8 @@ class OutputKind:
     """
     answers: Callable[[Outputs, Tensor], Tensor]
     """The answers in outputs (rows, outputs), in float64: probabilities, or numbers in the unit of the targets."""
+    given: Callable[[Outputs, Predictions], Given]
+    """Which labels the outputs' rule gives from these probabilities: (rows, labels)."""
     columns: Mapping[str, Column]
     """The columns of what a registered model answers."""
     answered: Callable[[Predictions, Sequence[str]], dict[str, list[Any]]]

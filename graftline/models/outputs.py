@@ -10,6 +10,10 @@ from graftline.settings import Task
 TARGET_AND_COLUMN = "."
 
 
+# The fields that say which answers are given from probabilities.
+RULES = ("thresholds", "costs")
+
+
 @dataclass(frozen=True)
 class Outputs:
     """The meaning of a model's outputs for a row; written down beside the model, which would be mute without it."""
@@ -23,6 +27,11 @@ class Outputs:
     """Standard deviation of the training rows' numbers."""
     temperature: float = 1.0
     """Divides the outputs in front of the probabilities, so that these are as often right as they say."""
+    thresholds: tuple[float, ...] = ()
+    """Of each label the probability from which on it is given; where a row has one label, that for which its
+    probability is the largest multiple of its threshold. None: 0.5, or the likeliest label."""
+    costs: tuple[tuple[float, ...], ...] = ()
+    """Of each truth what each answer costs (labels, labels), where the label of the least expected cost is given."""
     further: "tuple[FurtherOutputs, ...]" = ()
     """Those of more targets, which stand behind these."""
 
@@ -32,14 +41,24 @@ class Outputs:
         return (len(self.labels) or 1) + sum(one.outputs.width for one in self.further)
 
     @property
+    def has_rule(self) -> bool:
+        """Whether the first target's answers are others than the usual ones: the probabilities say nothing of it."""
+        return bool(self.thresholds or self.costs)
+
+    @property
     def alone(self) -> "Outputs":
         """Those of the first target."""
         return replace(self, further=())
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, as `outputs_of` reads them. What only models of several targets have is not there else."""
-        plain = asdict(self)
-        return plain if self.further else {name: value for name, value in plain.items() if name != "further"}
+        """Plain values, as `outputs_of` reads them. What only models of several targets or with a rule have is not
+        there else."""
+        plain = {name: value for name, value in asdict(self.alone).items() if name != "further"}
+        plain = {name: value for name, value in plain.items() if value or name not in RULES}
+        if not self.further:
+            return plain
+        further = [{"name": one.name, "outputs": {**one.outputs.as_json(), "further": ()}} for one in self.further]
+        return {**plain, "further": further}
 
 
 @dataclass(frozen=True)
@@ -53,7 +72,11 @@ class FurtherOutputs:
 def outputs_of(plain: Mapping[str, Any]) -> Outputs:
     """Outputs from plain values."""
     further = tuple(FurtherOutputs(one["name"], outputs_of(one["outputs"])) for one in plain.get("further", ()))
-    return Outputs(**{**plain, "labels": tuple(plain["labels"]), "further": further})
+    rule = {
+        "thresholds": tuple(plain.get("thresholds", ())),
+        "costs": tuple(tuple(row) for row in plain.get("costs", ())),
+    }
+    return Outputs(**{**plain, **rule, "labels": tuple(plain["labels"]), "further": further})
 
 
 @dataclass(frozen=True)

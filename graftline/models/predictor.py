@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from graftline.compute.device import Batch, without_tf32
 from graftline.compute.onnx_graph import GRAPH, read_graph
 from graftline.compute.openvino_runtime import Network, compiled
 from graftline.compute.precision import Precision, autocast
+from graftline.evaluation.given import with_answers
 from graftline.models.folders import load_classifier, load_preprocessor
 from graftline.models.output_kind import OutputKind, Predictions
 from graftline.models.outputs import column_of, parts_of
@@ -90,7 +92,8 @@ class Predictor:
     def predict(self, raws: Sequence[Raw]) -> Predictions:
         """Probability of each label for each input: (inputs, labels); of a regression the numbers: (inputs, 1).
 
-        Of several targets the same of each, beside one another.
+        Of several targets the same of each, beside one another. A model with a rule says beside the probabilities
+        which labels it gives.
         """
         outputs = torch.zeros(len(raws), self.outputs.width)
         with torch.inference_mode():
@@ -112,12 +115,13 @@ class Predictor:
 
     def answers(self, outputs: Tensor) -> Predictions:
         """The answers of `predict` where the head gave these outputs (inputs, outputs)."""
-        answered = [
-            self._kinds[part.outputs.task].answers(part.outputs, outputs[:, part.columns])
-            for part in parts_of(self.outputs)
-        ]
+        parts = [(part, self._kinds[part.outputs.task]) for part in parts_of(self.outputs)]
+        answered = [kind.answers(part.outputs, outputs[:, part.columns]) for part, kind in parts]
         predictions: Predictions = torch.cat(answered, dim=1).numpy()
-        return predictions
+        if not any(part.outputs.has_rule for part, _ in parts):
+            return predictions
+        given = [kind.given(part.outputs, predictions[:, part.columns]) for part, kind in parts]
+        return with_answers(predictions, np.concatenate(given, axis=1))
 
     def columns(self, predictions: Predictions) -> dict[str, list[Any]]:
         """The answers of a registered model to these predictions, by the names of its columns."""

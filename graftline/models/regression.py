@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from graftline.errors import DataRefusedError
+from graftline.evaluation.given import Given
 from graftline.models.output_kind import OutputKind, Predictions
 from graftline.models.outputs import Outputs
 
@@ -50,6 +51,11 @@ def answers(outputs: Outputs, raw: Tensor) -> Tensor:
     return raw.double() * outputs.spread + outputs.mean
 
 
+def given(outputs: Outputs, numbers: Predictions) -> Given:  # noqa: ARG001
+    """There are no labels to give."""
+    return np.zeros(numbers.shape, dtype=bool)
+
+
 def answered(predictions: Predictions, labels: Sequence[str]) -> dict[str, list[Any]]:  # noqa: ARG001
     return {"value": predictions[:, 0].tolist()}
 
@@ -64,6 +70,7 @@ OUTPUTS = OutputKind(
     outputs_for=outputs_for,
     as_learned=as_learned,
     answers=answers,
+    given=given,
     columns={"value": "number"},
     answered=answered,
     understood=understood,

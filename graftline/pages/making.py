@@ -75,6 +75,8 @@ class Trained:
     """How the base model's pre-training went on before the training, in words, if it did."""
     domain: str = ""
     """The way into the target domain, in words, if there is one."""
+    answers: str | None = None
+    """Which answers it gives from its probabilities, in words, if not the usual ones."""
 
     @property
     def facts(self) -> list[tuple[str, str]]:
@@ -86,6 +88,7 @@ class Trained:
             ("frozen", f"{self.frozen}; digest before and after training {self.frozen_sha256}"),
             ("training", f"{self.epochs} epochs, {kept(self.kept_epochs, self.between)}, {self.seconds:.0f} s"),
             *([("fairness", self.mended)] if self.mended else []),
+            *([("answers", self.answers)] if self.answers else []),
             ("weights", f"sha256 {self.weights_sha256}"),
         ]
 

@@ -45,6 +45,7 @@ FREEZE_UNTIL: dict[Strategy, Literal["needed", "possible", "refused"]] = {
     "norm_only": "possible",
 }
 
+Answers = Literal["likeliest", "thresholds", "least_cost"]
 Fairness = Literal["none", "reweigh", "counterfactual"]
 Augmentation = Literal["none", "light"]
 Runtime = Literal["torch", "openvino"]
@@ -220,6 +221,12 @@ class AdaptationSettings(Section, title="Adaptation"):
     alike, and adds the log of its class's frequency to each output while it is learned (arXiv 2007.07314), so that the
     model answers as if all classes were equally frequent. Both find more rare rows at the price of some frequent ones,
     and name probabilities for rows that are balanced."""
+    answers: Answers = "likeliest"
+    """Which answers the model gives from its probabilities, which stay as they are. likeliest: the likeliest label, or
+    each label from 0.5 on. thresholds: for rare labels; each label has a threshold with the highest F1 that the
+    probabilities expect, where the validation rows confirm it. least_cost: for one label per row, the label of the
+    least expected cost by evaluation.costs (Elkan 2001). Scores, verdict and the registered model are about the answers
+    that are given."""
     fairness: Fairness = "none"
     """Against differences between groups. reweigh: rows learned from count so much that each label is as frequent in
     every group of evaluation.groups as in all (Kamiran and Calders 2012). counterfactual: texts learned from are there
@@ -309,6 +316,16 @@ class AdaptationSettings(Section, title="Adaptation"):
             raise ValueError(
                 f"teacher {self.teacher} with {' and '.join(misfits)}: a teacher's answers are learned row by row, for"
                 " the rows as they are, by a strategy that is named; change that, or leave teacher empty"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _costs_are_expected_of_the_rows_as_they_are(self) -> "AdaptationSettings":
+        if self.answers == "least_cost" and self.class_weights == "logit_adjusted":
+            raise ValueError(
+                "answers least_cost with class_weights logit_adjusted: its probabilities are for rows whose labels are"
+                " equally frequent, so that other costs are expected than come (docs/measurements/imbalance.md); set"
+                " class_weights to none or balanced"
             )
         return self
 

@@ -35,6 +35,7 @@ TASKS: Mapping[str, tuple[Task, ...]] = {
     "data.min_class_share": ("single_label", "multi_label"),
     "evaluation.costs": ("single_label",),
     "adaptation.class_weights": ("single_label", "multi_label"),
+    "adaptation.answers": ("single_label", "multi_label"),
     "adaptation.label_smoothing": ("single_label", "multi_label"),
     "evaluation.group_thresholds": ("single_label",),
 }

@@ -9,6 +9,7 @@ from graftline.settings.addresses import address_of
 from graftline.settings.by_kind import with_defaults_of_the_kind
 from graftline.settings.data import STANDS_IN, DataSettings
 from graftline.settings.evaluation import EvaluationSettings
+from graftline.settings.further_targets import Task
 from graftline.settings.mending import require_groups_to_mend
 from graftline.settings.sections import Section
 from graftline.settings.words import direction_of
@@ -94,6 +95,7 @@ class Settings(Section):
                 f"evaluation.costs are about the one label of a row, which data.task {self.data.task} has not; leave"
                 " them empty"
             )
+        self._require_answers_that_can_be_given(tasks)
         self._require_what_is_for_several_targets()
         self._require_words_that_can_be_changed()
         require_groups_to_mend(self.data, self.adaptation, self.evaluation)
@@ -114,6 +116,23 @@ class Settings(Section):
                 f" language of texts, which data.kind {self.data.kind} has not; set it to 0"
             )
         return self
+
+    def _require_answers_that_can_be_given(self, tasks: set[Task]) -> None:
+        answers = self.adaptation.answers
+        if tasks == {"regression"} and answers != "likeliest":
+            raise ValueError(
+                f"adaptation.answers {answers} is about labels, which data.task regression has not; set it to likeliest"
+            )
+        if answers == "least_cost" and self.data.task != "single_label":
+            raise ValueError(
+                f"adaptation.answers {answers} is about the one label of a row, which data.task {self.data.task} has"
+                " not; set it to likeliest"
+            )
+        if answers == "least_cost" and not self.evaluation.costs:
+            raise ValueError(
+                f"adaptation.answers {answers} without evaluation.costs: name there what a wrong answer costs, as in"
+                " spam > ham: 5, or set it to likeliest"
+            )
 
     def _require_a_domain_to_go_to(self) -> None:
         data, domain, scored = self.data, self.adaptation.domain, self.evaluation.target_rows

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from graftline.evaluation.bootstrap import Difference
-from graftline.evaluation.costs import LIKELIEST
+from graftline.evaluation.costs import GIVEN
 from graftline.verdict.axis import Axis, Outcome, Part, numbers_of, of_parts
 from graftline.verdict.policy import Policy
 
@@ -21,7 +21,7 @@ def costs(differences: Mapping[str, Difference] | None, policy: Policy, *, has_c
     if differences is None:
         nothing = "the policy limits what answers cost, but nothing says what a wrong one does; set evaluation.costs"
         return [Axis(NAME, "unknown", nothing, "HOLD")]
-    seen = differences[LIKELIEST]
+    seen = differences[GIVEN]
     outcome: Outcome = "unknown"
     if seen.high <= margin:
         outcome = "win" if seen.high < 0 else "tie"

@@ -41,6 +41,8 @@ class Floors(Section):
 class Margins(Section):
     """By how much a score beside the main one may be worse than the champion's and still count as no worse."""
 
+    accuracy: Margin = 0.03
+    """Accuracy, where costs are the main score."""
     macro_f1: Margin = 0.03
     """Macro-F1, where accuracy is the main score."""
     micro_f1: Margin = 0.03
@@ -114,7 +116,7 @@ class CostLimits(Section):
 
     worse: Annotated[float, Field(ge=0)] | None = None
     """By how much an answer may cost more on average than the champion's on the same rows, by evaluation.costs. It has
-    to be shown. Cheaper answers alone promote nothing."""
+    to be shown. Cheaper answers alone promote nothing, unless main_score says so."""
 
 
 class Effects(Section):
@@ -166,6 +168,10 @@ class Policy(Section):
     planned_looks: Annotated[int, Field(ge=1, le=10_000)] = 365
     """For how many candidates on the same rows that chance is to last. Afterwards hardly anything can be shown on
     them."""
+    main_score: Literal["task", "costs"] = "task"
+    """What has to be better than the champion's, and than that of the baselines. task: the task's main score. costs:
+    what answers cost by evaluation.costs; wanted_difference is then in costs, the task's main score must be no worse by
+    its margin like every other score, and baselines answer what they can expect to cost least."""
     improvement: Literal["held_out", "target_domain"] = "held_out"
     """Where the main score has to be shown better than the champion's. target_domain: on the rows of
     evaluation.target_rows, for a model that is to work there; on the held-out rows of the data it must then be no worse
@@ -206,6 +212,15 @@ class Policy(Section):
             raise ValueError(
                 f"negative_transfer.scratch {self.negative_transfer.scratch:g} without scratch among the baselines, so"
                 " that it would be compared with nothing; add it there, or set the margin to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _costs_are_those_of_held_out_rows(self) -> "Policy":
+        if self.main_score == "costs" and self.improvement != "held_out":
+            raise ValueError(
+                f"main_score costs with improvement {self.improvement}: costs are compared on the held-out rows of the"
+                " data; set improvement to held_out, or main_score to task"
             )
         return self
 

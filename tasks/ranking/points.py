@@ -102,7 +102,7 @@ def verify(
     for place in sorted({round(step * (len(order) - 1) / (many - 1)) for step in range(many)}):
         say(f"verifying {order[place].uri}: {settings.adaptation.strategy}, {settings.adaptation.epochs} epochs")
         # The scores are about base models as they are locked.
-        chosen = settings.adaptation.model_copy(update={PRETRAINING: 0})
+        chosen = settings.adaptation.model_copy(update={PRETRAINING: 0, "answers": "likeliest"})
         fine_tune.fn(workspace, chosen, data, order[place].seen.base, mending=mending_of(settings))
 
 

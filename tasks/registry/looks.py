@@ -94,11 +94,11 @@ def _gains_of(look: Look, looks: Mapping[int, Look]) -> "RowGains":
 def choice_of(records: Sequence[Record], version: int, run_id: str | None) -> Choice | None:
     """By which look the version of this run was judged; none of one that had no champion to beat.
 
-    Of several targets it is the look at the first one.
+    Of several targets it is the look at the first one; none where costs decided, for it says nothing of a score.
     """
     before = looks_before(records, None)
     judged, looks = _look_at(before, version, run_id), _looks_at(before, None)
-    if judged is None or judged.number not in looks:
+    if judged is None or judged.number not in looks or looks[judged.number].by_costs:
         return None
     chosen, look = judged.verdict == "PROMOTE" or judged.due is not None, looks[judged.number]
     return Choice(look, _gains_of(look, looks), chosen)
@@ -110,10 +110,13 @@ def look_of(
     allowed: "life.Allowance | None",
     difference: "Difference | None",
     target: str | None = None,
+    *,
+    by_costs: bool = False,
 ) -> Look | None:
     """The look as the next record holds it. A candidate that answers like the champion showed nothing of the rows.
 
-    `target`: at which one, None is the first. `difference`: of the main scores. Of many rows the gains are those of a
+    `target`: at which one, None is the first. `difference`: of the main scores, `by_costs` of what answers
+    cost. Of many rows the gains are those of a
     part, on which nothing may differ.
     """
     if gains is None or allowed is None or difference is None:
@@ -136,6 +139,7 @@ def look_of(
         error=difference.error,
         of_groups=None if gains.of_groups is None else _at_groups(gains.of_groups, looks),
         target=target,
+        by_costs=by_costs,
     )
 
 

@@ -74,13 +74,16 @@ class Look:
     """With `data.group`."""
     target: str | None = None
     """The target beside the first one that was looked at; None: the first, or only one."""
+    by_costs: bool = False
+    """Whether what answers cost was compared, instead of the main score: `gain` is what was saved."""
     further: "tuple[Look, ...]" = ()
     """The same comparison for more targets, where any of them decides."""
 
     def plain(self) -> dict[str, JsonValue]:
-        """Its names and values. What only several targets have is not there without them."""
+        """Its names and values. What only several targets or costs have is not there without
+        them."""
         values: dict[str, JsonValue] = {**asdict(self), "further": [one.plain() for one in self.further]}
-        return {name: value for name, value in values.items() if value or name not in ("target", "further")}
+        return {name: value for name, value in values.items() if value or name not in ("target", "by_costs", "further")}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Adapting a base model to the accepted training rows: for the candidate, and for baselines."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,13 @@ from graftline.settings.adaptation import AdaptationSettings
 from graftline.tasks.base_models.store import BaseModel, verify_base_model
 from graftline.tasks.data.accepted_rows import ValidatedData, split_targets
 from graftline.tasks.progress import ProgressBar
+from graftline.tasks.steps.answer_rule import as_usual, rule_of
 from graftline.tasks.steps.feature_stores import share_unfinished, stores_of
 from graftline.tasks.steps.learned_targets import (
+    calibrated,
     objective_for_targets,
     outputs_for_targets,
     rows_to_learn,
-    with_temperatures,
 )
 from graftline.tasks.steps.mended_rows import Mending, mended
 from graftline.tasks.steps.target_domain import TargetDomain
@@ -115,12 +116,14 @@ def adapt_base(
     scratch: bool = False,
     mending: Mending | None = None,
     domain: TargetDomain | None = None,
+    costs: Sequence[str] | None = None,
 ) -> AdaptedModel:
     """Adapt the base model, or its architecture with random weights, to the accepted training rows.
 
     The rows of a target `domain` are learned from in the way that the settings name, if any are given. Checkpoints go
     to `folder`; who finds some there goes on from them. Beside it is written which stores hold the frozen part's
-    output.
+    output. With `costs`, those of `evaluation.costs`, it answers by the rule that the settings name; without them as
+    usual.
     Raises: SettingsError where the settings ask for a mending that the caller does not know.
     """
     from graftline.training.domain.adaptation import adapt
@@ -146,7 +149,8 @@ def adapt_base(
     adapted = adapt(adaptation)
     write_json(folder.parent / FEATURES, list[JsonValue](sorted(set(there.opened))))
     model.to("cpu")
-    model.outputs = with_temperatures(outputs, model, adapted, rows["validation"], data, settings.batch_size)
+    rule = as_usual if costs is None else rule_of(settings, costs)
+    model.outputs = calibrated(outputs, model, adapted, rows["validation"], data, settings.batch_size, rule)
     return AdaptedModel(model, there.preprocessor, adapted, there.mended)
 
 

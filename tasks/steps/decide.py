@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from graftline.answers.tasks import TASKS
 from graftline.digests import canonical_json
+from graftline.errors import GraftlineError
 from graftline.evaluation.bootstrap import Score
 from graftline.tasks.registry.approval import required_approval
 from graftline.tasks.registry.binding import AXES, POLICY_SHA256, bound_files, bound_tags, names_of_files
@@ -20,14 +21,14 @@ from graftline.tasks.scratch import scratch_folder
 from graftline.tasks.serving.trial import Trial
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import Outcome
-from graftline.tasks.steps.answer_costs import cost_differences
+from graftline.tasks.steps.answer_costs import Costs, cost_differences, costs_compared
 from graftline.tasks.steps.champion import dropped_targets
 from graftline.tasks.steps.evaluation import SUMMARY, Evaluation
 from graftline.tasks.steps.held_out import split_changes
 from graftline.tasks.steps.register_model import Candidate
 from graftline.tasks.tracking.server import client, logged_settings
 from graftline.tasks.workspace import Workspace
-from graftline.verdict import gate
+from graftline.verdict import by_costs, gate
 from graftline.verdict.axis import Axis
 from graftline.verdict.domain_axes import InTargetDomain
 from graftline.verdict.life import Allowance
@@ -116,12 +117,13 @@ class _Evidence:
     """The gains and main differences of which one has to be better."""
     allowed: Mapping[str | None, Allowance | None]
     """What earlier looks at these rows have left."""
+    by_costs: bool
 
     def look(self, records: list[Record]) -> Look | None:
         """This look at them, as the history keeps it."""
         return together(
             [
-                look_of(records, gains, self.allowed[name], difference, name)
+                look_of(records, gains, self.allowed[name], difference, name, by_costs=self.by_costs)
                 for name, (gains, difference) in self.deciding.items()
             ]
         )
@@ -131,7 +133,7 @@ def _evidence(policy: Policy, evaluation: Evaluation, before: list[Record]) -> _
     deciding = _deciding(policy, evaluation)
     among = len(deciding)
     allowed = {name: allowance_of(policy, gains, before, name, among=among) for name, (gains, _) in deciding.items()}
-    return _Evidence(deciding, allowed)
+    return _Evidence(deciding, allowed, policy.main_score == "costs")
 
 
 def _recorded(
@@ -184,6 +186,9 @@ def _deciding(policy: Policy, evaluation: Evaluation) -> "dict[str | None, tuple
 
     On the rows on which the policy wants the improvement.
     """
+    if policy.main_score == "costs":
+        costs = _costs(evaluation)
+        return {None: (costs.row_gains, costs.main_difference)}
     if policy.improvement != "held_out":
         return {None: _in_the_target_domain(evaluation)}
     each = evaluation.each
@@ -205,6 +210,16 @@ def judge(
 ) -> gate.Verdict:
     """The gate's verdict on these numbers; `allowed` is what is left of the evidence, by target, None the first."""
     first = replace(_evaluated(evaluation, barred=barred, unfair=unfair, trial=trial), dropped=dropped)
+    if policy.main_score == "costs":
+        costs = _costs(evaluation)
+        return by_costs.decide(
+            first,
+            _rival(evaluation),
+            costs.comparison,
+            baselines={name: (one, costs.baselines[name]) for name, one in evaluation.baselines.items()},
+            policy=policy,
+            allowed=allowed.get(None),
+        )
     if not evaluation.further:
         return gate.decide(
             first,
@@ -224,6 +239,12 @@ def judge(
         for name, one in evaluation.each.items()
     ]
     return decide_several(seen, policy)
+
+
+def _costs(evaluation: Evaluation) -> Costs:
+    if evaluation.costs is None:
+        raise GraftlineError("the policy's main_score is costs, and this evaluation has none; set evaluation.costs")
+    return costs_compared(evaluation.costs)
 
 
 def _rival(evaluation: Evaluation) -> "Comparison | gate.Unscored | None":

@@ -157,7 +157,7 @@ def _build(folder: Path, workspace: Workspace, there: _AtTarget) -> None:
         "slices": slice_scores([*slices, *found], predictions, scores),
         **against_baselines(there.baselines, predictions, scores),
         "behaviour": _behaviour(workspace, there, candidate, scores).as_json(),
-        "predictions_sha256": predictions_sha256(rows["row_id"], predictions),
+        "predictions_sha256": predictions_sha256(rows["row_id"], predictions, scores.task_scores.is_same),
         "pictures": write_pictures(folder, seen),
         **_beside_champion(there, rows, scores, predictions, theirs),
         "obstacle": obstacle,
@@ -192,11 +192,16 @@ def _beside_champion(
     settings, data, champion, names = there.settings, there.data, there.champion, rows["row_id"]
     named = f"champion version {champion.version}" if champion else ""
     shown = Rows(names, rows["target"], scores.targets, data.labels)
+
+    def costs() -> dict[str, JsonValue]:
+        rivals = {name: (rival.against, rival.predictions()) for name, rival in there.baselines.rivals.items()}
+        return answer_costs(scores, data.labels, names, predictions, (named, theirs), rivals)
+
     return {
         "comparison": None if theirs is None else scores.compare(predictions, theirs, named),
         "row_gains": None if theirs is None else scores.row_gains(names, predictions, theirs),
         "chosen": chosen_beside(champion, names, theirs, scores),
-        **({"costs": answer_costs(scores, data.labels, predictions, theirs)} if settings.evaluation.costs else {}),
+        **({"costs": costs()} if settings.evaluation.costs else {}),
         "examples": examples_beside(settings, shown, predictions, (named, theirs), scores, there.baselines),
     }
 

@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
@@ -23,6 +23,7 @@ from graftline.tasks.progress import ProgressBar
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import StepFolder, produce
 from graftline.tasks.steps.adapting import CHECKPOINTS, MODEL, AdaptedModel, adapt_base
+from graftline.tasks.steps.answer_rule import rule_in_words
 from graftline.tasks.steps.feature_stores import libraries_for
 from graftline.tasks.steps.learned_targets import learning_modules, score_of
 from graftline.tasks.steps.mended_rows import Mending
@@ -66,6 +67,8 @@ class Checkpoint:
     """The base model that it came from, if that is not the locked one but what continued pre-training made of it."""
     domain: str = ""
     """The way into the target domain, in words, if there is one."""
+    answers: str | None = None
+    """Which answers it gives from its probabilities, in words, if not the usual ones."""
 
 
 @step("3 fine_tune")
@@ -77,12 +80,15 @@ def fine_tune(
     run: TrackedRun | None = None,
     mending: Mending | None = None,
     domain: TargetDomain | None = None,
+    costs: Sequence[str] = (),
 ) -> Checkpoint:
     """Train on the accepted training rows and keep the epoch that does best on the validation rows.
 
     A head that is solved and nothing else learns from both, once the validation rows have chosen its penalty. Where the
     settings ask for it, the base model's pre-training goes on first, on the texts of the target `domain`, too. Its rows
     are learned from in the way that the settings name, or as a teacher answers them, if any are given.
+
+    It answers by the rule that the settings name, with the `costs` of `evaluation.costs`.
 
     A killed training goes on from its last checkpoint and ends with the same weights. Each epoch's numbers go to `run`.
     Raises: SettingsError for a freeze point that does not exist; GraftlineError if a frozen tensor changed.
@@ -99,6 +105,7 @@ def fine_tune(
         **({} if mending is None else {"mending": mending.as_json()}),
         **({"target_domain": way.rows.sha256} if way else {}),
         **taught_by(workspace, settings),
+        **({"costs": list(costs)} if settings.answers == "least_cost" else {}),
     }
 
     def log(epoch: dict[str, float]) -> None:
@@ -112,7 +119,7 @@ def fine_tune(
         # Words that take each other's place are code in the settings' room.
         code=(__name__, with_partners.__module__, *learning_modules(data)),
         libraries=(*LIBRARIES, *libraries_for(settings, data.kind)),
-        build=lambda folder: _build(folder, workspace, settings, data, start, way, log, mending),
+        build=lambda folder: _build(folder, workspace, settings, data, start, way, log, mending, costs),
         resumable=True,
     )
     checkpoint = _record(folder, thread_count(settings.threads), pretrained)
@@ -139,6 +146,7 @@ def _build(
     domain: TargetDomain | None,
     finished_epoch: Callable[[dict[str, float]], None],
     mending: Mending | None,
+    costs: Sequence[str],
 ) -> None:
     from graftline.models.folders import save_classifier
 
@@ -154,17 +162,20 @@ def _build(
         finished_epoch=finished_epoch,
         mending=mending,
         domain=domain,
+        costs=costs,
     )
     logger.info("frozen: %s", made.adapted.frozen)
     bar.show(1.0)
     # Before it is saved: adapters that are not merged are taken out of the model for that.
     weights_sha256 = tensors_sha256(dict(made.model.state_dict()))
     save_classifier(made.model, made.preprocessor, folder / MODEL, base=base.path)
-    write_json(folder / SUMMARY, _summary(made, weights_sha256, data, round(time.monotonic() - began, 1)))
+    words = rule_in_words(made.model.outputs, costs)
+    summary = _summary(made, weights_sha256, data, round(time.monotonic() - began, 1))
+    write_json(folder / SUMMARY, {**summary, **({"answers": words} if words else {})})
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # a solved head needs none
 
 
-def _summary(made: AdaptedModel, weights_sha256: str, data: ValidatedData, seconds: float) -> JsonValue:
+def _summary(made: AdaptedModel, weights_sha256: str, data: ValidatedData, seconds: float) -> dict[str, JsonValue]:
     adapted = made.adapted
     return {
         "weights_sha256": weights_sha256,
@@ -208,4 +219,5 @@ def _record(folder: StepFolder, threads: int, pretrained: PretrainedBase | None)
         mended=cast("str | None", summary.get("mended")),
         pretrained=pretrained,
         domain=cast("str", summary.get("domain", "")),
+        answers=cast("str | None", summary.get("answers")),
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from graftline.evaluation.comparison import Slice
     from graftline.evaluation.metrics import Floats, Integers, MetricsOf
-    from graftline.evaluation.task_scores import TaskScores
+    from graftline.evaluation.task_scores import SameAnswer, TaskScores
 
 # The settings that decide on which side of the split a row lies, as the settings of a run are logged.
 SIDES = ("data.group", "data.input")
@@ -113,10 +113,19 @@ def held_out_groups(data: ValidatedData, column: str | None) -> list[str] | None
     return None if column is None else [f"{column}={group}" for group in read_split(data, "test", [GROUP])[GROUP]]
 
 
-def predictions_sha256(row_ids: list[str], predictions: "Floats") -> str:
-    """One digest over the rows' names and every bit of what was predicted for them, in order of the names."""
-    by_name = sorted(zip(row_ids, predictions.astype("<f8"), strict=True), key=lambda row: row[0])
-    return lines_sha256(part for name, values in by_name for part in (name, values.tobytes().hex()))
+def predictions_sha256(row_ids: list[str], predictions: "Floats", is_same: "SameAnswer") -> str:
+    """One digest over the rows' names and every bit of what was predicted for them, in order of the names.
+
+    `is_same` is the task's. An answer counts where it is another than the probabilities alone would give.
+    """
+    import numpy as np
+
+    from graftline.evaluation.given import answers_in
+
+    usual, given = is_same(np.asarray(predictions), predictions, 1.0), answers_in(predictions)
+    of_answers = ["" if given is None or row else given[place].tobytes().hex() for place, row in enumerate(usual)]
+    by_name = sorted(zip(row_ids, predictions.astype("<f8"), of_answers, strict=True), key=lambda row: row[0])
+    return lines_sha256(part for name, values, said in by_name for part in (name, values.tobytes().hex() + said))
 
 
 def held_out_slices(data: ValidatedData, columns: Sequence[str]) -> "list[Slice]":

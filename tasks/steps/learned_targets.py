@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from graftline.answers.tasks import TASKS
 from graftline.tasks.data.accepted_rows import ValidatedData, places_with_target, raw_inputs, split_targets
+from graftline.tasks.steps.answer_rule import Rule
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def learning_modules(data: ValidatedData) -> tuple[str, ...]:
     """The modules of the targets' tasks that a model learns by."""
     tasks = [TASKS[one.task] for one in (data, *data.targets.values())]
     found = {module for task in tasks for module in task.modules("outputs", "objective_for")}
-    return (*sorted(found), *sorted({task.scores.temperature.__module__ for task in tasks}))
+    fitted = {part.__module__ for task in tasks for part in (task.scores.temperature, task.scores.thresholds)}
+    return (*sorted(found), *sorted(fitted))
 
 
 def outputs_for_targets(data: ValidatedData) -> "Outputs":
@@ -80,17 +82,19 @@ def _targets_beside(data: ValidatedData, split: str, outputs: "Outputs", *, rows
     return beside_one_another(outputs, [split_targets(one, split) for one in each], there, kinds)
 
 
-def with_temperatures(
+def calibrated(
     outputs: "Outputs",
     model: "Classifier",
     adapted: "Adapted",
     validation: "InputRows",
     data: ValidatedData,
     batch_size: int,
+    rule: Rule,
 ) -> "Outputs":
     """The outputs with the divisor of each target's, fitted on answers for the validation rows that have the target.
 
-    They are those of the model before it learned from these rows.
+    They are those of the model before it learned from these rows. What it answers from the probabilities follows from
+    the same rows, by the `rule`.
     """
     from graftline.models.outputs import parts_of
     from graftline.models.several import learned_of
@@ -107,9 +111,7 @@ def with_temperatures(
         temperature = TASKS[one.task].scores.temperature(own.double().numpy(), targets.numpy())
         of = f"{part.name}: " if part.name else ""
         logger.info("%stemperature %.3f, fitted on %d validation rows", of, temperature, len(own))
-        fitted.append(temperature)
-    further = tuple(
-        replace(one, outputs=replace(one.outputs, temperature=temperature))
-        for one, temperature in zip(outputs.further, fitted[1:], strict=True)
-    )
-    return replace(outputs, temperature=fitted[0], further=further)
+        there = replace(part, outputs=replace(part.outputs, temperature=temperature))
+        fitted.append(rule(there, own, targets))
+    further = [replace(one, outputs=own) for one, own in zip(outputs.further, fitted[1:], strict=True)]
+    return replace(fitted[0], further=tuple(further))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from graftline.answers.tasks import TASKS
 from graftline.errors import GraftlineError
 from graftline.tasks.data.accepted_rows import ValidatedData, places_with_target, questions, read_split
 from graftline.tasks.registry.binding import GROUPS, PREDICTIONS_SHA256, SERVING, SPLIT_SHA256, TEST_SHA256
@@ -215,7 +216,8 @@ def _check_answers(
 def _require_as_evaluated(what: str, scored: Scored, data: ValidatedData, evaluation: Evaluation) -> None:
     """`scored` are the answers for all held-out rows, also for those that lack the target."""
     row_ids = read_split(data, "test", ["row_id"])["row_id"]
-    got = predictions_sha256(row_ids, scored.predictions[places_with_target(data, "test")])
+    is_same = TASKS[data.task].scores.is_same
+    got = predictions_sha256(row_ids, scored.predictions[places_with_target(data, "test")], is_same)
     if (scored.task, scored.labels) != (data.task, list(data.labels)) or got != evaluation.predictions_sha256:
         raise GraftlineError(
             f"{what}: its predictions in a fresh process have digest {got[:12]}, expected"

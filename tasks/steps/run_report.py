@@ -112,6 +112,7 @@ def _trained(done: RunOutcome) -> Trained:
         mended=checkpoint.mended,
         pretraining=checkpoint.pretrained.in_words if checkpoint.pretrained else None,
         domain=checkpoint.domain,
+        answers=checkpoint.answers,
     )
 
 

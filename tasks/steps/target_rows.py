@@ -94,7 +94,8 @@ def plain_training(
     if rows is None or settings.adaptation.domain == "none":
         return None
     plain = settings.adaptation.model_copy(update={"domain": "none"})
-    return fine_tune.fn(workspace, plain, data, base, mending=mending_of(settings), domain=domain)
+    costs = settings.evaluation.costs
+    return fine_tune.fn(workspace, plain, data, base, mending=mending_of(settings), domain=domain, costs=costs)
 
 
 def _validated(workspace: Workspace, settings: Settings, data: ValidatedData) -> ValidatedData:

@@ -100,7 +100,8 @@ def run_line(root: Path, assignments: list[str] | None = None) -> Line:
     inputs = RunInputs(settings, policy, data, base, source, domain, target, teacher=teacher)
     with tracked_run(workspace, inputs) as run:
         foreseen = foresee.fn(workspace, settings, policy.baselines, data, base, run)
-        checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run, mending_of(settings), domain)
+        costs = settings.evaluation.costs
+        checkpoint = fine_tune.fn(workspace, settings.adaptation, data, base, run, mending_of(settings), domain, costs)
         beside = beside_held_out(workspace, inputs, apart)
         rivals = baselines.fn(workspace, settings, policy.baselines, data, base, teacher)
         question = question_of(inputs, checkpoint)

@@ -41,11 +41,11 @@ def test_an_epoch_of_setfit_has_all_pairs_of_both_kinds_as_often(counts: tuple[i
     assert steps_of_an_epoch(task) == steps
 
 
-def test_the_page_of_rare_labels_compares_each_way_with_none_draw_by_draw() -> None:
+def test_the_page_of_rare_labels_compares_each_way_with_the_first_draw_by_draw() -> None:
     count = len(imbalance.SCORES)
     draws = [
         {way: [0.1 * place + 0.01 * draw] * count for place, way in enumerate(imbalance.WAYS)} for draw in range(3)
     ]
     lines = imbalance.page(draws).splitlines()
-    assert lines.count("| none | 0.0100 (0.0000 to 0.0200) | - |") == count
-    assert lines.count("| balanced | 0.1100 (0.1000 to 0.1200) | 0.1000 (0.1000 to 0.1000) |") == count
+    assert lines.count("| none | likeliest | 0.0100 (0.0000 to 0.0200) | - |") == count
+    assert lines.count("| balanced | likeliest | 0.1100 (0.1000 to 0.1200) | 0.1000 (0.1000 to 0.1000) |") == count

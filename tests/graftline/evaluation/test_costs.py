@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 
 from graftline.errors import SettingsError
-from graftline.evaluation.costs import LEAST, LIKELIEST, SAVED, cost_matrix, cost_metrics, least_cost_answers
+from graftline.evaluation.costs import (
+    LEAST,
+    LIKELIEST,
+    SAVED,
+    answered_at_least_cost,
+    cost_matrix,
+    cost_metrics,
+    least_cost_answers,
+    priced,
+)
+from graftline.evaluation.single_label import SCORES
+from graftline.settings.adaptation import AdaptationSettings
 from graftline.settings.costs import Cost, cost_of, require_one_cost_each
 from graftline.settings.evaluation import EvaluationSettings
 
@@ -67,6 +78,23 @@ def test_the_answers_are_those_of_the_least_expected_cost() -> None:
         likeliest = np.average(matrix[targets, probabilities.argmax(1)], weights=weights)
         assert (found[LEAST][draw], found[LIKELIEST][draw]) == pytest.approx((least, likeliest))
         assert found[SAVED][draw] == pytest.approx(likeliest - least)
+
+
+def test_costs_are_not_expected_of_the_probabilities_of_balanced_rows() -> None:
+    with pytest.raises(ValueError, match="its probabilities are for rows whose labels are equally frequent"):
+        AdaptationSettings(answers="least_cost", class_weights="logit_adjusted")
+
+
+def test_a_score_of_costs_is_what_the_answers_spare_beside_the_dearest() -> None:
+    probabilities, targets = drawn()
+    matrix = cost_matrix([cost_of(line) for line in LINES], LABELS)
+    given = least_cost_answers(probabilities, matrix)
+    cheapest = answered_at_least_cost(probabilities, matrix)
+    by_costs = priced(SCORES, matrix)
+    spared = [matrix[t].max() - matrix[t, a] for t, a in zip(targets, given, strict=True)]
+    assert by_costs.quality(cheapest, targets).tolist() == spared
+    once = np.ones((1, len(targets)))
+    assert by_costs.metrics(cheapest, targets)[by_costs.scoring.primary](once)[0] == pytest.approx(np.mean(spared))
 
 
 def test_where_all_errors_cost_the_same_the_likeliest_label_costs_least() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from graftline.evaluation.bootstrap import Difference
-from graftline.evaluation.costs import LEAST, LIKELIEST
+from graftline.evaluation.costs import GIVEN, LEAST
 from graftline.verdict.cost_axis import costs
 from graftline.verdict.policy import CostLimits, Policy
 from tests.graftline.verdict.test_gate import BETTER, POLICY, UNSURE, judge
@@ -12,7 +12,7 @@ LIMITED = Policy(costs=CostLimits(worse=0.1))
 
 
 def dearer(low: float, high: float) -> dict[str, Difference]:
-    return dict.fromkeys((LIKELIEST, LEAST), Difference((low + high) / 2, low, high, 0.01))
+    return dict.fromkeys((GIVEN, LEAST), Difference((low + high) / 2, low, high, 0.01))
 
 
 @pytest.mark.parametrize(

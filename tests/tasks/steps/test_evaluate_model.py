@@ -11,7 +11,9 @@ import pytest
 from pyarrow import parquet
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
+from graftline.answers.tasks import TASKS
 from graftline.errors import RegistryRefusedError
+from graftline.evaluation.given import with_answers
 from graftline.evaluation.metrics import Floats
 from graftline.evaluation.row_gains import row_gains
 from graftline.settings import Settings
@@ -83,16 +85,26 @@ def test_pictures_are_pictures(adapted: Line) -> None:
         assert (adapted.evaluation.folder.path / name).read_bytes().startswith(b"\x89PNG")
 
 
+def digest_of(names: list[str], values: np.ndarray) -> str:
+    return predictions_sha256(names, values, TASKS["single_label"].scores.is_same)
+
+
 def test_the_digest_of_predictions_does_not_depend_on_the_order_of_the_rows() -> None:
     values = np.array([[0.25, 0.75], [0.5, 0.5], [1.0, 0.0]])
-    assert predictions_sha256(["a", "b", "c"], values) == predictions_sha256(["c", "a", "b"], values[[2, 0, 1]])
+    assert digest_of(["a", "b", "c"], values) == digest_of(["c", "a", "b"], values[[2, 0, 1]])
 
 
 def test_the_digest_of_predictions_changes_with_the_last_bit_and_with_a_name() -> None:
     values = np.array([[0.25, 0.75]])
-    digest = predictions_sha256(["a"], values)
-    assert predictions_sha256(["a"], np.nextafter(values, 1)) != digest
-    assert predictions_sha256(["b"], values) != digest
+    digest = digest_of(["a"], values)
+    assert digest_of(["a"], np.nextafter(values, 1)) != digest
+    assert digest_of(["b"], values) != digest
+
+
+def test_the_digest_of_predictions_changes_with_an_answer_that_is_not_the_likeliest() -> None:
+    values = np.array([[0.25, 0.75]])
+    assert digest_of(["a"], with_answers(values, np.array([[False, True]]))) == digest_of(["a"], values)
+    assert digest_of(["a"], with_answers(values, np.array([[True, False]]))) != digest_of(["a"], values)
 
 
 def champion_answers(patch: pytest.MonkeyPatch, answer: Scored | RegistryRefusedError) -> None:
