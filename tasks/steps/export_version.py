@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
+from graftline.answers.tasks import TASKS
 from graftline.compute.onnx_graph import GRAPH, NEEDED, OPSET, Weights, require_onnx, write_graph
 from graftline.compute.threads import thread_count
 from graftline.digests import json_sha256
@@ -175,7 +176,8 @@ def _files_that_answer(
     logger.info("export: asking %s for all %d held-out rows in a fresh process", uri, len(asked))
     scored = score_in_fresh_process(workspace, uri, asked, threads=threads, files=files)
     row_ids = read_split(data, "test", ["row_id"])["row_id"]
-    got = predictions_sha256(row_ids, scored.predictions[places_with_target(data, "test")])
+    is_same = TASKS[data.task].scores.is_same
+    got = predictions_sha256(row_ids, scored.predictions[places_with_target(data, "test")], is_same)
     if got != parity.predictions_sha256:
         raise GraftlineError(
             f"{uri}: its predictions in a fresh process have digest {got[:12]}, expected"

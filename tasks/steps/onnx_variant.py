@@ -109,7 +109,7 @@ def judge_variant(workspace: Workspace, folder: Path, settings: Settings, data: 
             held_out_groups(own, settings.data.group),
         )  # fmt: skip
         differences[part.name or settings.data.target] = _difference(scorer, now[places], was[places])
-        digests.append(predictions_sha256(read_split(own, "test", ["row_id"])["row_id"], now[places]))
+        digests.append(predictions_sha256(read_split(own, "test", ["row_id"])["row_id"], now[places], scores.is_same))
     faster, timed = _times_as_fast(folder, raws)
     return Parity(len(raws), sum(equal) / len(raws), differences, faster, timed, digests[0])
 
