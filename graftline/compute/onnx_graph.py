@@ -56,6 +56,8 @@ def write_graph(model: nn.Module, example: Batch, path: Path, *, weights: Weight
             assert program is not None  # dynamo gives one
             whole = Path(scratch) / GRAPH
             program.save(whole)
+            if list(Path(scratch).iterdir()) != [whole]:  # the form itself holds no more
+                raise ValueError("its weights are more than the 2 GB that one file of ONNX holds")
             if weights == "int8":
                 _quantise(whole, path)
             else:

@@ -86,6 +86,10 @@ def export_version(
     name = f"{version.model}-onnx{'-int8' if weights == 'int8' else ''}"
     if not NAME.fullmatch(name):
         raise SettingsError(f"export: {name} is no name for a model, expected 63 characters or fewer")
+    if VARIANT_OF in version.version.tags:
+        raise RegistryRefusedError(
+            f"export: {version} is a variant itself, of {version.version.tags[VARIANT_OF]}; name that one"
+        )
     if all(record.champion_after != version.number for record in read_history(workspace, version.model)):
         raise RegistryRefusedError(
             f"export: {version} was never champion, and its variant would be one under {name}; promote or override it"

@@ -63,6 +63,8 @@ def test_a_variant_that_answers_alike_is_registered_judged_and_loaded_like_any_v
     assert (again["version"], again["parity"]) == (1, None)
     assert "was exported before" in again["summary"]
 
+    assert f"{VARIANT} version 1 is a variant itself, of {MODEL}/1" in export(f"{VARIANT}/1", code=6)["error"]
+
     flip_byte(files_of(VARIANT, 1) / "artifacts" / "model" / "model.onnx")
     assert "model.onnx" in export("1", "--least-faster", "0", code=6)["error"]
 
