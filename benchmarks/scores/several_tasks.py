@@ -115,7 +115,7 @@ SHORT = {"strategy": "fine_tuning", "epochs": 3, "max_tokens": 32}
 PROBLEMS = (
     Problem("both", "film reviews: the sign of the mean rating, and the rating itself", ["rating: regression"], 800,
             _ratings, SHORT),
-    Problem("few labels", f"the same, but only one row in {FEW} has the sign", ["rating: regression"], 2000,
+    Problem("few labels", f"film reviews, of which one in {FEW} has the sign", ["rating: regression"], 2000,
             _few_labels, SHORT),
     Problem("packages", "descriptions of Debian packages: the section, and the decimal logarithm of the installed size",
             ["size: regression"], 800, _packages, SHORT),
@@ -173,7 +173,10 @@ HEAD = """# Several targets from one backbone, against each alone
 
 Written by `python -m benchmarks.scores.several_tasks`. MiniLM (6 layers) is fine-tuned for {epochs} epochs at the
 default rates on at most {tokens} tokens of each text, once for all targets together and once for each target alone: the
-same base model, settings, seed and epochs, on the rows that have the target. {counts} Held-out rows are two fifths.
+same base model, settings, seed and epochs, on the rows that have the target. Held-out rows are two fifths.
+
+{counts}
+
 The difference is the mean over seeds with its 95 % interval (t; it is about seeds on these rows, not about other rows).
 
 | rows | balance | target | seeds | together | alone | together - alone | interference in the verdict |
@@ -186,7 +189,7 @@ tie (no worse by the margin of 0.03), win.
 REJECTED = """
 ## A verdict against it
 
-{what}, seed {seed}, balance {balance}: **{verdict}**.
+*{name}*, seed {seed}, balance {balance}: **{verdict}**.
 
 {reasons}
 """
@@ -208,9 +211,9 @@ def page(known: Mapping[str, Seed]) -> str:
                 if one.verdict == "REJECT" and not rejected:
                     reasons = "\n".join(f"> {reason}" for reason in one.reasons)
                     rejected = REJECTED.format(
-                        what=problem.what.capitalize(), seed=seed, balance=balance, verdict=one.verdict, reasons=reasons
+                        name=problem.name, seed=seed, balance=balance, verdict=one.verdict, reasons=reasons
                     )
-    counts = " ".join(f"*{one.name}*: {one.rows:,} {one.what}." for one in PROBLEMS)
+    counts = "\n".join(f"- *{one.name}*: {one.rows:,} rows, {one.what}" for one in PROBLEMS)
     head = HEAD.format(epochs=SHORT["epochs"], tokens=SHORT["max_tokens"], counts=counts, table="\n".join(rows))
     return head + rejected
 
@@ -252,6 +255,7 @@ def main() -> None:
                 known[name] = measured(problem, root, seed, balance, threads=options.threads)
                 kept.keep(known, name)
                 kept.write(page(known))
+    kept.write(page(known))
 
 
 if __name__ == "__main__":
