@@ -11,6 +11,7 @@ from graftline.flows.console import plain_progress
 from graftline.settings import Settings
 from graftline.tasks.data.in_use import data_in_use
 from graftline.tasks.registry.named import NamedVersion, find_named, read_name
+from graftline.tasks.registry.versions import champion_of
 from graftline.tasks.step_uses import noting_uses
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.export_version import Exported, export_version
@@ -49,7 +50,10 @@ def export(
 
 def _summary(version: NamedVersion, exported: Exported) -> str:
     if exported.parity is None:
-        return f"{version} was exported before: {exported.name} version {exported.number}; nothing was done"
+        known = f"{version} was exported before: {exported.name} version {exported.number}; nothing was done"
+        if champion_of(exported.name) == exported.number:
+            return known
+        return f"{known}; `graftline promote {exported.name} --version {exported.number}` makes it the champion again"
     if exported.number is None:
         return f"not registered: {'; '.join(exported.obstacles)}; {version} goes on as it is"
     return (

@@ -3,13 +3,14 @@
     python -m benchmarks.speed.runtimes FOLDER TABLE --column text
 
 FOLDER is the `model` of a folder below artifacts/fine_tune/. Seconds are those of the processor, on one thread: they
-mean the same on a machine that does something else as well. ONNX Runtime gets the same graph as OpenVINO, exported by
-torch.onnx with any number and length of inputs; int8 are its weights, quantised dynamically.
+mean the same on a machine that does something else as well. ONNX Runtime gets the graph that `graftline export` writes.
 """
 
 import argparse
+import shutil
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -17,28 +18,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from graftline.answers.predicting import predictor_of
+from graftline.compute.onnx_graph import GRAPH, Weights, write_graph
 from graftline.data.tables import read_rows
 from graftline.models.folders import load_classifier, load_preprocessor
+from graftline.models.predictor import Predictor
 
 Answer = Callable[[str], "np.ndarray[Any, Any]"]
 # The first ones set things up.
 WARM = 5
-OPSET = 18
-
-
-class _Positional(nn.Module):
-    """The whole model, with its inputs by position as the exporter wants them."""
-
-    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
-        super().__init__()
-        self.model, self.names = model, names
-
-    def forward(self, *tensors: Tensor) -> Tensor:
-        outputs: Tensor = self.model(**dict(zip(self.names, tensors, strict=True)))
-        return outputs
 
 
 def main() -> None:
@@ -64,50 +53,22 @@ def main() -> None:
 
 
 def _sides(folder: Path, texts: Sequence[str], scratch: Path) -> dict[str, Answer]:
-    import onnxruntime
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    preprocessor, whole, small = load_preprocessor(folder), scratch / "whole.onnx", scratch / "int8.onnx"
-    _export(folder, texts[:2], whole)
-    quantize_dynamic(whole, small, weight_type=QuantType.QInt8)
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = settings.inter_op_num_threads = 1
-
-    def by_onnx(path: Path) -> Answer:
-        session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
-
-        def answer(text: str) -> "np.ndarray[Any, Any]":
-            batch = preprocessor.collate(preprocessor.encode([text]))
-            (outputs,) = session.run(None, {name: tensor.numpy() for name, tensor in batch.items()})
-            first: np.ndarray[Any, Any] = np.asarray(outputs)[0]
-            return first
-
-        return answer
-
-    plain, openvino = predictor_of(folder), predictor_of(folder, runtime="openvino")
-    return {
-        "PyTorch": lambda text: plain.features([text]).outputs.numpy()[0],
-        "OpenVINO": lambda text: openvino.features([text]).outputs.numpy()[0],
-        "ONNX Runtime": by_onnx(whole),
-        "ONNX Runtime, int8": by_onnx(small),
-    }
+    preprocessor = load_preprocessor(folder)
+    runtimes: dict[str, Predictor] = {}
+    runtimes["PyTorch"] = predictor_of(folder)
+    runtimes["OpenVINO"] = predictor_of(folder, runtime="openvino")
+    written: dict[str, Weights] = {"ONNX Runtime": "float32", "ONNX Runtime, int8": "int8"}
+    for name, weights in written.items():
+        exported = Path(shutil.copytree(folder, scratch / weights))
+        example = preprocessor.collate(preprocessor.encode(texts[:1]))
+        write_graph(load_classifier(folder), example, exported / GRAPH, weights=weights)
+        runtimes[name] = predictor_of(exported, runtime="onnx")
+    return {name: partial(_outputs, one) for name, one in runtimes.items()}
 
 
-def _export(folder: Path, texts: Sequence[str], path: Path) -> None:
-    model, preprocessor = load_classifier(folder).eval(), load_preprocessor(folder)
-    batch = preprocessor.collate(preprocessor.encode(texts))
-    any_shape = tuple(dict.fromkeys(range(tensor.ndim), torch.export.Dim.DYNAMIC) for tensor in batch.values())
-    program = torch.onnx.export(
-        _Positional(model, list(batch)),
-        tuple(batch.values()),
-        dynamo=True,
-        input_names=list(batch),
-        output_names=["outputs"],
-        dynamic_shapes=(any_shape,),
-        opset_version=OPSET,
-    )
-    assert program is not None  # dynamo gives one
-    program.save(path)
+def _outputs(predictor: Predictor, text: str) -> "np.ndarray[Any, Any]":
+    first: np.ndarray[Any, Any] = predictor.features([text]).outputs.numpy()[0]
+    return first
 
 
 def _in_turns(

@@ -22,13 +22,14 @@ from graftline.tasks.registry.versions import (
     challenger_of,
     champion_of,
     get_version,
+    make_model,
     open_model,
     shown,
     verdict_of,
     versions_of,
 )
 from graftline.tasks.tracking.addresses import without_password
-from graftline.tasks.tracking.server import client, experiment_of, if_there, tracking_uri
+from graftline.tasks.tracking.server import client, experiment_of, tracking_uri
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def promote_to(
             number = _there(model, judged)
             _require_rival(model, judged, number)
             if number is None:
-                _make_model(model)
+                make_model(model)
                 number = registries.version(judged.version, files)
                 logger.info("%s: %s is version %d there", model, origin, number)
             _record(workspace, model, number, judged, origin)
@@ -128,11 +129,6 @@ def _require_rival(model: str, judged: Judged, number: int | None) -> None:
             f" (weights {str(weights)[:12]}); bring that one here first, let `graftline adapt` compare the two, or"
             " override there"
         )
-
-
-def _make_model(model: str) -> None:
-    if not if_there(lambda: client().get_registered_model(model), model):
-        client().create_registered_model(model)
 
 
 def _record(workspace: Workspace, model: str, number: int, judged: Judged, origin: str) -> None:

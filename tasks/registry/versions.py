@@ -95,6 +95,17 @@ def set_champion(model: str, version: int) -> None:
         )
 
 
+def make_model(model: str) -> None:
+    """Have the registry know this model, if it does not yet."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client().create_registered_model(model)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
 def find_version(model: str, run_key: str) -> "ModelVersion | None":
     """The version that a run key made, if it was registered already."""
     return _first_tagged(model, RUN_KEY, run_key)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
 from pydantic import JsonValue
 
 from graftline.answers.tasks import TASKS
@@ -32,11 +33,13 @@ from graftline.tasks.registry.versions import (
     WEIGHTS,
     champion_of,
     find_version,
+    make_model,
     note_verdict,
 )
 from graftline.tasks.scratch import scratch_folder
 from graftline.tasks.serving.answering import ADAPTED, open_registered
 from graftline.tasks.serving.trial import score_in_fresh_process
+from graftline.tasks.state.folders import RUNS, alone_everywhere
 from graftline.tasks.steps.held_out import predictions_sha256
 from graftline.tasks.steps.onnx_variant import Limits, Parity, judge_variant
 from graftline.tasks.steps.register_model import NO_RIVAL
@@ -85,7 +88,9 @@ def export_version(
     require_onnx(f"export of {version}")
     name = f"{version.model}-onnx{'-int8' if weights == 'int8' else ''}"
     if not NAME.fullmatch(name):
-        raise SettingsError(f"export: {name} is no name for a model, expected 63 characters or fewer")
+        raise SettingsError(
+            f"export: {name} is no name for a model, expected 63 characters or fewer; choose a shorter registry.model"
+        )
     if VARIANT_OF in version.version.tags:
         raise RegistryRefusedError(
             f"export: {version} is a variant itself, of {version.version.tags[VARIANT_OF]}; name that one"
@@ -98,12 +103,29 @@ def export_version(
     require_as_judged(workspace, version.model, version.number)
     repair(workspace, name)
     key = _key(version, weights)
-    known = find_version(name, key)
-    if known is not None and VERDICT in known.tags:
-        require_as_judged(workspace, name, int(known.version))
-        return Exported(name, int(known.version), None, ())
-    if known is not None:  # a kill came before its verdict
-        client().delete_model_version(name, known.version)
+    (workspace.artifacts / "runs").mkdir(parents=True, exist_ok=True)
+    # One at a time, so that two at once make one version.
+    with FileLock(workspace.artifacts / "runs" / f".{key}.lock"), alone_everywhere(RUNS, key):
+        known = find_version(name, key)
+        if known is not None and VERDICT in known.tags:
+            require_as_judged(workspace, name, int(known.version))
+            return Exported(name, int(known.version), None, ())
+        if known is not None:  # a kill came before its verdict
+            client().delete_model_version(name, known.version)
+        return _exported(workspace, settings, data, version, weights, limits, name=name, key=key)
+
+
+def _exported(
+    workspace: Workspace,
+    settings: Settings,
+    data: ValidatedData,
+    version: NamedVersion,
+    weights: Weights,
+    limits: Limits,
+    *,
+    name: str,
+    key: str,
+) -> Exported:
     with opened(workspace, version.model, version.number) as registered, scratch_folder(workspace) as scratch:
         kind = open_registered(str(version), registered, version.weights_sha256).kind
         if kind != data.kind:
@@ -138,7 +160,6 @@ def _registered(
     name: str, version: NamedVersion, folder: Path, data: ValidatedData, key: str, scratch: Path
 ) -> "ModelVersion":
     import mlflow
-    from mlflow.exceptions import MlflowException
 
     server = client()
     experiment = server.get_run(str(version.version.run_id)).info.experiment_id
@@ -148,11 +169,7 @@ def _registered(
         parts["model_config"] |= {"runtime": "onnx"}
         parts["pip_requirements"].append(f"onnxruntime=={public_version(importlib.metadata.version('onnxruntime'))}")
         logged = mlflow.pyfunc.log_model(name="model", **parts)
-    try:
-        server.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
+    make_model(name)
     champion = champion_of(name)
     tags = {
         RUN_KEY: key,

@@ -33,6 +33,7 @@ from graftline.tasks.registry.versions import (
     find_version,
     get_version,
     judged_run,
+    make_model,
     verdict_of,
 )
 from graftline.tasks.serving.trial import Scored, Trial, try_in_fresh_process
@@ -162,17 +163,12 @@ def _register(
     question: str | None,
 ) -> "ModelVersion":
     import mlflow
-    from mlflow.exceptions import MlflowException
 
     server = client()
     with _written_to(run), temporary_files_of(workspace, run) as scratch, as_logged():
         parts = served_parts(checkpoint.model, data.kind, data.task, data.further, column=data.input, scratch=scratch)
         logged = mlflow.pyfunc.log_model(name="model", **parts)
-    try:
-        server.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
+    make_model(name)
     # Storing the files takes its time, too: of two processes that do so for one run the first one makes the version.
     if (there := _registered(name, run, question)) is not None:
         return there

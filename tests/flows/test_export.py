@@ -13,7 +13,7 @@ from graftline.flows.cli import app
 from graftline.tasks.registry.history import read_history
 from graftline.tasks.registry.versions import champion_of, get_version, versions_of
 from graftline.tasks.steps.export_version import VARIANT_OF
-from graftline.tasks.tracking.server import connect
+from graftline.tasks.tracking.server import client, connect
 from tests.support.tiny_model_files import flip_byte
 from tests.support.tiny_project import MODEL, Line, connected, files_of, forget_servers, run_line, write_project
 
@@ -61,7 +61,9 @@ def test_a_variant_that_answers_alike_is_registered_judged_and_loaded_like_any_v
 
     again = export("1", "--least-faster", "0")
     assert (again["version"], again["parity"]) == (1, None)
-    assert "was exported before" in again["summary"]
+    assert again["summary"].endswith("nothing was done")
+    client().delete_registered_model_alias(VARIANT, "champion")
+    assert f"graftline promote {VARIANT} --version 1" in export("1", "--least-faster", "0")["summary"]
 
     assert f"{VARIANT} version 1 is a variant itself, of {MODEL}/1" in export(f"{VARIANT}/1", code=6)["error"]
 
