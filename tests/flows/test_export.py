@@ -64,6 +64,8 @@ def test_a_variant_that_answers_alike_is_registered_judged_and_loaded_like_any_v
     assert again["summary"].endswith("nothing was done")
     client().delete_registered_model_alias(VARIANT, "champion")
     assert f"graftline promote {VARIANT} --version 1" in export("1", "--least-faster", "0")["summary"]
+    promoted = CliRunner().invoke(app, ["promote", VARIANT, "--version", "1"])
+    assert (promoted.exit_code, champion_of(VARIANT)) == (0, 1), promoted.output
 
     assert f"{VARIANT} version 1 is a variant itself, of {MODEL}/1" in export(f"{VARIANT}/1", code=6)["error"]
 
