@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             base = None
             for seed in chosen.seeds:
                 for of in (each for each in SETS if each.kind == kind):
-                    missing = [line for line in CANDIDATES[kind] if _name(of, line, seed) not in known.accuracies]
+                    missing = [line for line in CANDIDATES[kind] if name_of(of, line, seed) not in known.accuracies]
                     if not missing:
                         continue
                     base = base or BASE_MODELS[kind](chosen.data, Path(scratch))
@@ -138,7 +138,7 @@ def task_of(found: Rows, base: Path, kind: Kind, seed: int, *, rows: tuple[int, 
 
 
 def _train(known: Kept, kept: KeptPage[Kept], task: Task, of: RealSet, line: str, seed: int, *, features: Path) -> None:
-    name, values = _name(of, line, seed), CANDIDATES[of.kind][line]
+    name, values = name_of(of, line, seed), CANDIDATES[of.kind][line]
     settings = AdaptationSettings(**{"precision": "bfloat16", "threads": THREADS, "seed": seed, **values})
     outcome = adapted_outcome(task, settings, features=features / str(values.get("freeze_until", "whole")))
     assert outcome.accuracy is not None
@@ -153,7 +153,9 @@ def page(known: Kept, seeds: Sequence[int]) -> str:
 
 def _section(kind: Kind, known: Kept, seeds: Sequence[int]) -> str:
     lines, sets = list(CANDIDATES[kind]), [each for each in SETS if each.kind == kind]
-    whole = [seed for seed in seeds if all(_name(of, line, seed) in known.accuracies for of in sets for line in lines)]
+    whole = [
+        seed for seed in seeds if all(name_of(of, line, seed) in known.accuracies for of in sets for line in lines)
+    ]
     learn, judge = ROWS[kind]
     rows = [
         f"## {kind.capitalize()}",
@@ -167,14 +169,14 @@ def _section(kind: Kind, known: Kept, seeds: Sequence[int]) -> str:
     if not whole:
         return "\n".join(rows)
     # By set, line and seed.
-    seen = np.array([[[known.accuracies[_name(of, line, seed)] for seed in whole] for line in lines] for of in sets])
+    seen = np.array([[[known.accuracies[name_of(of, line, seed)] for seed in whole] for line in lines] for of in sets])
     ranks = rankdata(-seen, axis=1).mean((0, 2))
     rows += [
         f"| line | mean rank | {' | '.join(of.name for of in sets)} | difference to {PRESENT}, all sets | seconds |",
         "| --- " * (len(sets) + 4) + "|",
     ]
     for place in np.argsort(ranks, kind="stable"):
-        seconds = statistics.mean(known.seconds[_name(of, lines[place], seed)] for of in sets for seed in whole)
+        seconds = statistics.mean(known.seconds[name_of(of, lines[place], seed)] for of in sets for seed in whole)
         cells = [
             lines[place],
             f"{ranks[place]:.2f}",
@@ -197,7 +199,8 @@ def _difference(seen: "np.ndarray[Any, np.dtype[np.float64]]", line: int, presen
     return f"{by_seed.mean:+.4f} ({by_seed.low:+.4f} to {by_seed.high:+.4f})"
 
 
-def _name(of: RealSet, line: str, seed: int) -> str:
+def name_of(of: RealSet, line: str, seed: int) -> str:
+    """Of a training in what is kept."""
     return trained_as(f"{of.kind}; {of.name}; {line}", seed)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.problems.domain_shifts import SHIFTS, Labelled, Shift
 from benchmarks.scores.domain_choices import PARTS, VALIDATORS
-from benchmarks.scores.kept_page import KeptPage, page_options
+from benchmarks.scores.kept_page import KeptPage, page_options, write_between
 from graftline.frozen.rows import FeatureRows
 from graftline.models.batching import sorted_batches
 from graftline.models.folders import load_base, load_preprocessor
@@ -189,12 +189,12 @@ def page(known: Mapping[str, Sequence[Found]]) -> str:
     lines, parts, chosen = [_head(HEADS[0])], [_head(HEADS[1])], [_head(HEADS[2])]
     for name, seen in known.items():
         plain = [one.ways["none"] for one in seen]
-        cells = [name, str(len(seen)), _mean([one.source for one in seen]), _mean(plain)]
-        cells += [_gain([one.ways[way] for one in seen], plain) for way in WAYS[1:]]
-        cells += [_gain([one.ways[one.auto] for one in seen], plain), _mean([one.upper for one in seen])]
+        cells = [name, str(len(seen)), mean([one.source for one in seen]), mean(plain)]
+        cells += [gain([one.ways[way] for one in seen], plain) for way in WAYS[1:]]
+        cells += [gain([one.ways[one.auto] for one in seen], plain), mean([one.upper for one in seen])]
         lines.append(_line(cells))
-        coral = _gain([one.ways["coral"] for one in seen], plain)
-        parts.append(_line([name, coral, *(_gain([one.parts[part] for one in seen], plain) for part in PARTS)]))
+        coral = gain([one.ways["coral"] for one in seen], plain)
+        parts.append(_line([name, coral, *(gain([one.parts[part] for one in seen], plain) for part in PARTS)]))
         circular = [one.of_all for one in seen]
         picks = {"circular": circular, **{of: [_best(one.unlabelled[of]) for one in seen] for of in VALIDATORS}}
         chosen.append(_line([name, *(_picked(ways, seen, plain) for ways in picks.values())]))
@@ -217,23 +217,21 @@ def _best(scores: Mapping[str, float]) -> str:
 def _picked(ways: Sequence[str], seen: Sequence[Found], plain: Sequence[float]) -> str:
     """How often each way was chosen, and what that gained."""
     counts = ", ".join(f"{way} {ways.count(way)}" for way in WAYS if way in ways)
-    return f"{counts}: {_gain([one.ways[way] for one, way in zip(seen, ways, strict=True)], plain)}"
+    return f"{counts}: {gain([one.ways[way] for one, way in zip(seen, ways, strict=True)], plain)}"
 
 
-def _mean(values: Sequence[float]) -> str:
+def mean(values: Sequence[float]) -> str:
+    """Of accuracies, in words."""
     return f"{100 * statistics.mean(values):.1f} %"
 
 
-def _gain(values: Sequence[float], plain: Sequence[float]) -> str:
+def gain(values: Sequence[float], plain: Sequence[float]) -> str:
     """The mean gain in points, paired by seed, with its 95 % interval by Student's t."""
     gains = [100 * (ours - theirs) for ours, theirs in zip(values, plain, strict=True)]
     if len(gains) < 2:
         return f"{gains[0]:+.1f}"
     reach = t.ppf(0.975, len(gains) - 1) * statistics.stdev(gains) / len(gains) ** 0.5
     return f"{statistics.mean(gains):+.1f} ± {reach:.1f}"
-
-
-BEGIN, END = "<!-- written by benchmarks.scores.domains -->", "<!-- until here -->"
 
 
 def main() -> None:
@@ -255,10 +253,8 @@ def main() -> None:
                 features = features or features_of(shift, options.packages, options.kept)
                 of_shift[str(seed)] = found(features, seed)
                 kept.keep(known, f"{shift.name}, seed {seed}: {of_shift[str(seed)]}")
-    written = options.output.read_text(encoding="utf-8") if options.output.exists() else f"{BEGIN}\n{END}\n"
-    before, after = written.split(BEGIN)[0], written.split(END)[-1]
     seen = {name: list(seeds.values()) for name, seeds in known.items() if seeds}
-    kept.write(f"{before}{BEGIN}\n\n{page(seen)}\n{END}{after}")
+    write_between(options.output, "benchmarks.scores.domains", page(seen))
 
 
 if __name__ == "__main__":
