@@ -22,20 +22,21 @@ FRAMES_PER_SECOND = 50
 SMALL_DECODER = {"decoder_layers": 1, "decoder_attention_heads": 1, "decoder_ffn_dim": 8}
 
 
-def write_whisper_base(packages: Path, folder: Path, *, seconds: int) -> Path:
-    """The encoder, hearing the first `seconds` of a sound: its sine waves of positions begin alike for any length."""
+def write_whisper_base(packages: Path, folder: Path, *, seconds: int, layers: int = LAYERS) -> Path:
+    """The encoder or its first `layers`, hearing the first `seconds` of a sound: its sine waves of positions begin
+    alike for any length."""
     content = b"".join((packages / half).read_bytes() for half in HALVES)
     tensors = {name: tensor for name, tensor in _variables(content) if name.startswith("encoder/")}
     folder.mkdir(parents=True)
     frames = FRAMES_PER_SECOND * seconds
     positions = tensors["encoder/position_encodings/encodings"][:frames]
-    weights = {"embed_positions.weight": positions, **dict(_named(tensors))}
+    weights = {"embed_positions.weight": positions, **dict(_named(tensors, layers))}
     save_file(
         {f"encoder.{name}": tensor.contiguous() for name, tensor in weights.items()}, folder / "model.safetensors"
     )
     WhisperConfig(
         d_model=WIDTH,
-        encoder_layers=LAYERS,
+        encoder_layers=layers,
         encoder_attention_heads=HEADS,
         encoder_ffn_dim=INNER,
         num_mel_bins=MELS,
@@ -46,13 +47,13 @@ def write_whisper_base(packages: Path, folder: Path, *, seconds: int) -> Path:
     return folder
 
 
-def _named(tensors: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+def _named(tensors: dict[str, Tensor], layers: int) -> Iterator[tuple[str, Tensor]]:
     """The tensors under the names of transformers; queries, keys and values lie stacked, and keys have no bias."""
     for place in (1, 2):
         for part in ("weight", "bias"):
             yield f"conv{place}.{part}", tensors[f"encoder/conv{place}/{part}"]
     yield from _norm(tensors, "encoder/layer_norm", "layer_norm")
-    for layer in range(LAYERS):
+    for layer in range(layers):
         theirs, ours = f"encoder/layer_{layer}", f"layers.{layer}"
         yield from _norm(tensors, f"{theirs}/self_attention/layer_norm", f"{ours}.self_attn_layer_norm")
         yield from _norm(tensors, f"{theirs}/ffn/layer_norm", f"{ours}.final_layer_norm")

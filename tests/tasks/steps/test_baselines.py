@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks.scores.projects import git
 from graftline.answers.predicting import predictor_of
+from graftline.answers.tasks import TASKS
+from graftline.evaluation.given import answers_in
 from graftline.settings import Settings
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.tasks.base_models.locking import lock_model
@@ -21,6 +23,7 @@ from graftline.tasks.data.accepted_rows import raw_inputs, split_targets
 from graftline.tasks.steps import baselines as step
 from graftline.tasks.steps.baselines import Baselines, frozen_head_settings, scratch_settings
 from graftline.tasks.steps.fine_tune import fine_tune
+from graftline.tasks.steps.words_alone import answers_on_words
 from graftline.tasks.workspace import Workspace
 from graftline.training.progress import DivergedError
 from graftline.training.single_label import objective_for
@@ -74,6 +77,22 @@ def test_another_try_at_the_adaptation_finds_the_same_baselines(
     assert {name: rival.folder.key for name, rival in again.rivals.items()} == {
         name: rival.folder.key for name, rival in once.rivals.items()
     }
+
+
+def test_a_candidate_with_thresholds_has_to_beat_baselines_with_thresholds_of_their_own(
+    adapted: Line, once: Baselines
+) -> None:
+    task, targets = TASKS[adapted.data.task], split_targets(adapted.data, "validation").numpy()
+    rivals = computed(adapted, answers="thresholds").rivals
+    words, held = rivals["tfidf"].predictions(), answers_on_words(adapted.data, "validation", balanced=False)
+    outputs = task.outputs.outputs_for(adapted.data.labels, split_targets(adapted.data, "train"))
+    tuned = dataclasses.replace(outputs, thresholds=task.scores.thresholds(held, targets))
+    np.testing.assert_array_equal(answers_in(words), task.outputs.given(tuned, words))
+    for name in CHEAP:
+        assert answers_in(rivals[name].predictions()) is not None
+        assert answers_in(once.rivals[name].predictions()) is None
+        np.testing.assert_array_equal(np.asarray(rivals[name].predictions()), once.rivals[name].predictions())
+    assert answers_in(rivals["majority"].predictions()) is None  # it has one answer
 
 
 def test_what_is_read_of_a_row_is_another_baseline(adapted: Line, once: Baselines) -> None:
