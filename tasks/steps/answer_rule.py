@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graftline.answers.tasks import TASKS
 from graftline.settings.adaptation import AdaptationSettings
@@ -11,8 +11,10 @@ from graftline.settings.costs import cost_of
 from graftline.wording import shortened
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
+    from graftline.evaluation.metrics import Floats
     from graftline.models.outputs import Outputs, Part
 
 # From one target's part, its outputs for the validation rows that have the target, and these rows' targets as they are
@@ -48,6 +50,16 @@ def _with_thresholds(part: "Part", outputs: "Tensor", targets: "Tensor") -> "Out
     found = replace(part.outputs, thresholds=task.scores.thresholds(probabilities, targets.numpy()))
     logger.info("%sthresholds, tuned on %d validation rows: %s", of, len(outputs), _named(found))
     return found
+
+
+def by_thresholds(outputs: "Outputs", chosen_by: "Floats", targets: "NDArray[Any]", asked: "Floats") -> "Floats":
+    """Probabilities of the rows that are `asked`, with the answers by thresholds that other rows choose, whose targets
+    are known: (rows, outputs). As they are where the task has no labels to give."""
+    from graftline.evaluation.given import with_answers
+
+    task = TASKS[outputs.task]
+    found = replace(outputs, thresholds=task.scores.thresholds(chosen_by, targets))
+    return with_answers(asked, task.outputs.given(found, asked)) if found.thresholds else asked
 
 
 def rule_in_words(outputs: "Outputs", costs: Sequence[str]) -> str | None:

@@ -30,7 +30,6 @@ from graftline.verdict.gate import TEACHER
 from graftline.verdict.policy import BASELINES, USUAL_BASELINES, Baseline
 
 if TYPE_CHECKING:
-
     from graftline.evaluation.metrics import Floats
 
 STEP = "baselines"

@@ -15,6 +15,7 @@ from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, split_targets
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import produce
+from graftline.tasks.steps.answer_rule import by_thresholds
 from graftline.tasks.steps.baselines import FROZEN_HEAD, frozen_head_settings
 from graftline.tasks.steps.fine_tune import LIBRARIES
 from graftline.tasks.steps.solved_head import answers_of_solved_head, resampling
@@ -88,6 +89,9 @@ def _foreseen(workspace: Workspace, settings: Settings, data: ValidatedData, bas
         settings, data, outputs, {str(side): of_side for side, of_side in vectors.items()}, learned
     )
     held = targets["validation"].numpy()
-    words = answers_on_words(data, "validation", balanced=settings.adaptation.class_weights == "balanced")
+    if frozen.answers == "thresholds":
+        head = by_thresholds(outputs, head, held, head)
+    balanced = settings.adaptation.class_weights == "balanced"
+    words = answers_on_words(data, "validation", balanced=balanced, answers=frozen.answers)
     found = differences(head, words, held, **resampling(settings, data, held))
     return (Foreseen(WORDS, task.scores.scoring.on_words, found[task.scores.scoring.primary]),)

@@ -1,12 +1,12 @@
 """What a linear model on the words of texts says of rows: the baseline of that name, and what is foreseen beside it."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from graftline.answers.tasks import TASKS
 from graftline.data.splitting import Side
 from graftline.settings.adaptation import Answers
 from graftline.tasks.data.accepted_rows import ValidatedData, read_split, split_targets
+from graftline.tasks.steps.answer_rule import by_thresholds
 
 if TYPE_CHECKING:
     from graftline.evaluation.metrics import Floats
@@ -18,7 +18,6 @@ def answers_on_words(data: ValidatedData, asked: Side, *, balanced: bool, answer
     The validation rows choose its penalty, and with `thresholds` those of the labels, as they do for an adapted model.
     """
     from graftline.evaluation.baselines import bag_of_words
-    from graftline.evaluation.given import with_answers
 
     task = TASKS[data.task]
     train, held, wanted = (read_split(data, side, ["input"])["input"] for side in ("train", "validation", asked))
@@ -29,6 +28,4 @@ def answers_on_words(data: ValidatedData, asked: Side, *, balanced: bool, answer
     chosen_by, found = said[: len(held)], said[len(held) :]
     if answers != "thresholds":
         return found
-    thresholds = task.scores.thresholds(chosen_by, targets["validation"])
-    outputs = replace(task.outputs.outputs_for(data.labels, learned), thresholds=thresholds)
-    return with_answers(found, task.outputs.given(outputs, found)) if thresholds else found
+    return by_thresholds(task.outputs.outputs_for(data.labels, learned), chosen_by, targets["validation"], found)
