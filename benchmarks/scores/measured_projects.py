@@ -123,9 +123,8 @@ def write_prompts(root: Path, packages: Path) -> None:
         write_whisper_base(packages, root / "bases" / f"whisper-{count}", seconds=HEARD, layers=count)
     write_untrained(whole, root / "bases" / "random", seed=SEED)
     rates = {"learning_rate": 5e-5, "head_learning_rate": 3e-4}
-    data = {"path": "data/sounds", "kind": "audio", **SHARES, "min_rows_per_class": 2, "max_quarantined": 0.1,
-            "max_seconds": HEARD}  # fmt: skip
-    tree = {"data": data, "adaptation": {**TUNED, **rates}, "registry": {"model": "prompts"}}
+    data = {"path": "data/sounds", "kind": "audio", **SHARES, "min_rows_per_class": 2, "max_quarantined": 0.1}
+    tree = {"data": data, "adaptation": {**TUNED, **rates, "max_seconds": HEARD}, "registry": {"model": "prompts"}}
     names = ["whisper", *(f"whisper-{count}" for count in LAYERS), "random"]
     start(root, tree, [f"path:bases/{name}" for name in names])
 
