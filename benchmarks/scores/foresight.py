@@ -53,14 +53,23 @@ PAGE = Path(__file__).parents[2] / "docs" / "measurements" / "foresight.md"
 SCORES = TASKS["single_label"].scores
 FOLDS, RESAMPLES, BATCH = 5, 1_000, 32
 EXPECTED: Mapping[str, str] = {
-    "validation": "the validation rows, as `adapt` does",
-    "folds": f"{FOLDS} folds of all labelled rows",
+    "validation": "the validation rows alone",
+    "folds": f"all labelled rows, out of {FOLDS} folds",
 }
 FORETELLERS = ("solved head, validation rows", "LogME", "H-score", "neighbours")
 HEAD_OF_PAGE = """# What is foreseen, and what comes
 Over the cases of [the defaults by kind of input](defaults.md): nine real sets, five seeds each, which draw the labelled
 rows (text {text}, image {image}, audio {audio}) and those that judge. What is expected is said by labelled rows alone,
-before anything is trained; what came is said by the rows held out. Made by `python -m benchmarks.scores.foresight`.
+before anything is trained; what came is said by the rows held out. One machine of 2 cores, one thread, float32. Made by
+`python -m benchmarks.scores.foresight`.
+
+In short: 24 validation rows foresee next to nothing, and are wrong once; all labelled rows in folds foresee 12 of 15
+cases and are wrong in none. So `adapt` asks all of them where fewer than 500 validate. In all of these cases the
+fine-tuned model came out ahead of words: how well the opposite is foreseen is not shown.
+
+Whether fine-tuning will beat the solved head is foretold by no score well enough to be told: over the nine sets the
+intervals of the solved head and of neighbours reach down to zero, and LogME and the H-score are higher where
+fine-tuning gains less. `adapt` says nothing about it.
 """
 WORDS = """## Whether it will beat words alone
 Of texts: by how much a head solved on the untouched base model leads over a linear model on words, with a 95 % interval

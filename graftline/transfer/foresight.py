@@ -25,7 +25,9 @@ class Foreseen:
     against: str
     """In words."""
     lead: Difference
-    """That of the head solved on the untouched base model over the baseline, both on the validation rows."""
+    """That of the head solved on the untouched base model over the baseline, both on rows that neither learned from."""
+    judged_by: str = "the validation rows"
+    """Which rows these are, in words."""
 
     @property
     def expected(self) -> Standing:
@@ -37,7 +39,7 @@ class Foreseen:
         """For the log."""
         seen = f"{self.lead.value:+.4f}, {self.lead.low:+.4f} to {self.lead.high:+.4f}"
         said = f"the adapted model {_IN_WORDS[self.expected]} {self.against}"
-        return f"{said}: a head on the untouched base model leads by {seen} on the validation rows"
+        return f"{said}: a head on the untouched base model leads by {seen} on {self.judged_by}"
 
 
 def standing_of(lead: Difference) -> Standing:

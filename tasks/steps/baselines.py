@@ -17,14 +17,14 @@ from graftline.settings import Settings
 from graftline.settings.adaptation import AdaptationSettings, Answers
 from graftline.settings.by_value import by_value
 from graftline.tasks.base_models.store import BaseModel
-from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, raw_inputs, split_targets
+from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, raw_inputs, read_split, split_targets
 from graftline.tasks.progress import ProgressBar
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import Outcome, StepFolder, produce
 from graftline.tasks.steps.adapting import CHECKPOINTS, MODEL, adapt_base
 from graftline.tasks.steps.fine_tune import LIBRARIES
 from graftline.tasks.steps.teacher import taught_predictions
-from graftline.tasks.steps.words_alone import answers_on_words
+from graftline.tasks.steps.words_alone import LABELLED, LabelledTexts, answers_on_words
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.gate import TEACHER
 from graftline.verdict.policy import BASELINES, USUAL_BASELINES, Baseline
@@ -223,7 +223,7 @@ def _recipes(workspace: Workspace, settings: Settings, data: ValidatedData, base
             {"balanced": balanced, "answers": answers},
             (answers_on_words.__module__, *scored),
             ("numpy", "scikit-learn"),
-            lambda _: answers_on_words(data, "test", balanced=balanced, answers=answers),
+            lambda _: _on_words(data, settings.adaptation),
         )
     found[FROZEN_HEAD] = _Recipe(
         "the frozen base model with a solved head",
@@ -298,6 +298,11 @@ def _build(folder: Path, recipe: _Recipe) -> None:
 def _without_model(data: ValidatedData) -> "tuple[str, Floats]":
     held_out = len(split_targets(data, "test"))
     return TASKS[data.task].scores.without_model(split_targets(data, "train").numpy(), held_out, data.labels)
+
+
+def _on_words(data: ValidatedData, settings: AdaptationSettings) -> "Floats":
+    train, validation = (LabelledTexts.of(data, side) for side in LABELLED)
+    return answers_on_words(data, train, validation, read_split(data, "test", ["input"])["input"], settings)
 
 
 def _adapted(

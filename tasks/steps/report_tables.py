@@ -54,8 +54,8 @@ def tables_of_foresight(foreseen: Sequence[Foreseen], evaluation: Evaluation) ->
     if not compared:
         return []
     lead = (
-        "expected before the training: by how much a head on the untouched base model led on the validation rows; came:"
-        " by how much the adapted model leads on the held-out rows; open where the interval includes zero"
+        f"expected before the training: by how much a head on the untouched base model led on {foreseen[0].judged_by};"
+        " came: by how much the adapted model leads on the held-out rows; open where the interval includes zero"
     )
     rows = [_came(one, rival.differences[primary]) for one, rival in compared]
     return [Table("Foreseen, and what came", lead, ("beside", "expected", "came", "foresight"), rows)]

@@ -1,8 +1,11 @@
 """The head solved on what a base model gives of the training rows, judged by the validation rows."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from graftline.answers.tasks import TASKS
+from graftline.data.splitting import Side
 from graftline.settings import Settings
 from graftline.tasks.data.accepted_rows import GROUP, ValidatedData, read_split
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from graftline.evaluation.metrics import Floats, Integers
     from graftline.models.outputs import Outputs
     from graftline.training.linear_head import SolvedHead
-    from graftline.training.objective import Objective
+    from graftline.training.objective import Objective, ObjectiveFor
 
 
 def answers_of_solved_head(
@@ -55,32 +58,40 @@ def solved_head(
 
 def training_objective(settings: Settings, data: ValidatedData, outputs: "Outputs", targets: "Tensor") -> "Objective":
     """The loss of the task, for training rows with these targets as they are learned."""
+    return objective_as_set(settings, data)(outputs, targets)
+
+
+def objective_as_set(settings: Settings, data: ValidatedData) -> "ObjectiveFor":
+    """What makes that loss, as the settings have it."""
     chosen = settings.adaptation
-    return TASKS[data.task].objective_for(
-        outputs,
-        targets,
+    return partial(
+        TASKS[data.task].objective_for,
         balanced=chosen.class_weights == "balanced",
         adjusted=chosen.class_weights == "logit_adjusted",
         label_smoothing=chosen.label_smoothing,
     )
 
 
-def resampling(settings: Settings, data: ValidatedData, targets: "NDArray[Any]") -> dict[str, Any]:
-    """How the task's scores on the validation rows are made and resampled, as the evaluation of a run does it."""
+def resampling(
+    settings: Settings, data: ValidatedData, targets: "NDArray[Any]", sides: Sequence[Side] = ("validation",)
+) -> dict[str, Any]:
+    """How the task's scores on the rows of these sides are made and resampled, as the evaluation of a run does it."""
     scores, evaluation = TASKS[data.task].scores, settings.evaluation
     return {
         "of": scores.metrics,
         "resamples": evaluation.bootstrap,
         "seed": evaluation.seed,
         "strata": scores.strata(targets),
-        "groups": groups_of(settings, data, "validation"),
+        "groups": groups_of(settings, data, *sides),
     }
 
 
-def groups_of(settings: Settings, data: ValidatedData, split: str) -> "Integers | None":
-    """The groups of the rows as numbers, if the data have groups."""
+def groups_of(settings: Settings, data: ValidatedData, *sides: Side) -> "Integers | None":
+    """The groups of the rows of these sides as numbers, one side after the other, if the data have groups."""
     if settings.data.group is None:
         return None
     import numpy as np
 
-    return np.unique(read_split(data, split, [GROUP])[GROUP], return_inverse=True)[1]
+    return np.unique(
+        [group for side in sides for group in read_split(data, side, [GROUP])[GROUP]], return_inverse=True
+    )[1]

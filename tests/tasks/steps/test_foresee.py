@@ -2,17 +2,23 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 from mlflow import MlflowClient
+from torch import Tensor
 
 from graftline.answers.tasks import TASKS
+from graftline.data.splitting import Side
 from graftline.tasks.data.accepted_rows import split_targets
+from graftline.tasks.steps import foresee as step
 from graftline.tasks.steps.baselines import MAJORITY, frozen_head_settings
 from graftline.tasks.steps.foresee import FORESEEN, foresee
 from graftline.tasks.steps.report_tables import tables_of_foresight
 from graftline.tasks.steps.solved_head import answers_of_solved_head
 from graftline.tasks.steps.untouched_base import head_features
 from graftline.transfer.foresight import Foreseen
+from graftline.transfer.wrong_labels import folds_of, out_of_fold
 from graftline.verdict.policy import Baseline
 from tests.support.tiny_project import Line
 
@@ -31,21 +37,40 @@ def test_without_both_baselines_nothing_is_foreseen(adapted: Line, wanted: tuple
     assert foresee.fn(adapted.workspace, adapted.settings, wanted, adapted.data, adapted.base) == ()
 
 
-def test_the_lead_is_that_of_the_solved_head_over_the_words(adapted: Line, foreseen: Foreseen) -> None:
+def test_the_lead_is_that_of_the_solved_head_over_the_words(adapted: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """On these rows two words decide, so words alone are nearly always right."""
-    data, task = adapted.data, TASKS[adapted.data.task]
-    targets = {side: split_targets(data, side) for side in ("train", "validation")}
-    outputs = task.outputs.outputs_for(data.labels, targets["train"])
-    vectors = head_features(
-        adapted.workspace, frozen_head_settings(adapted.settings), data, adapted.base, ("train", "validation")
-    )
-    head = answers_of_solved_head(
-        adapted.settings, data, outputs, {str(side): of_side for side, of_side in vectors.items()}, targets
-    )
+    monkeypatch.setattr(step, "ENOUGH_ROWS", 1)
+    monkeypatch.setattr(step, "STEP", "foresee on validation rows")  # another folder: the number is a part of the code
+    (found,) = foresee.fn(adapted.workspace, adapted.settings, USUAL, adapted.data, adapted.base)
+    vectors, targets = seen_by_heads(adapted)
+    outputs = TASKS[adapted.data.task].outputs.outputs_for(adapted.data.labels, targets["train"])
+    head = answers_of_solved_head(adapted.settings, adapted.data, outputs, vectors, targets)
     right = float((head.argmax(1) == targets["validation"].numpy()).mean())
-    assert foreseen.rival == "tfidf"
+    assert (found.rival, found.judged_by) == ("tfidf", "the validation rows")
+    assert 0.9 <= right - found.lead.value <= 1
+    assert found.lead.low <= found.lead.value <= found.lead.high
+
+
+def test_of_few_validation_rows_all_labelled_rows_are_asked_in_folds(adapted: Line, foreseen: Foreseen) -> None:
+    vectors, targets = seen_by_heads(adapted)
+    truth, task = torch.cat(list(targets.values())), TASKS[adapted.data.task]
+    folds = folds_of(np.arange(len(truth)), [str(one) for one in truth.tolist()], adapted.settings.evaluation.seed)
+    head = out_of_fold(
+        torch.cat(list(vectors.values())), truth, folds,
+        outputs=task.outputs.outputs_for(adapted.data.labels, truth), kind=task.outputs,
+        objective_for=task.objective_for,
+    )  # fmt: skip
+    right = float((head.probabilities.argmax(1) == truth.numpy()).mean())
+    assert foreseen.judged_by == "all labelled rows, out of five folds"
     assert 0.9 <= right - foreseen.lead.value <= 1
-    assert foreseen.lead.low <= foreseen.lead.value <= foreseen.lead.high
+    assert foreseen.lead.value * len(truth) == pytest.approx(round(foreseen.lead.value * len(truth)))
+
+
+def seen_by_heads(line: Line) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What heads read of the labelled rows, and their targets."""
+    sides: tuple[Side, ...] = ("train", "validation")
+    vectors = head_features(line.workspace, frozen_head_settings(line.settings), line.data, line.base, sides)
+    return {str(side): vectors[side] for side in sides}, {str(side): split_targets(line.data, side) for side in sides}
 
 
 def test_it_is_noted_in_the_run_before_anything_is_trained(adapted: Line, foreseen: Foreseen) -> None:
