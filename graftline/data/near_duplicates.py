@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from graftline.data.columns import BATCH_ROWS, GrowingColumns, numbered, raw
 from graftline.data.similar_hashes import HASH_BITS, nearest_below
 from graftline.data.similar_texts import likest_below, without_sentence_marks
 from graftline.data.splitting import Split
@@ -81,14 +83,15 @@ class _Contents:
 
     @classmethod
     def of(cls, contents: Iterable[str], splits: Sequence[Split]) -> "_Contents":
-        import pyarrow as pa
-
-        encoded = pa.array((text.encode("utf-8", "surrogatepass") for text in contents), pa.large_binary())
-        named = encoded.dictionary_encode()
-        kind_of, sides = named.indices.to_numpy().astype(np.int64), _sides(splits)
+        growing, left = GrowingColumns(), iter(contents)
+        growing.add({"": raw(islice(left, BATCH_ROWS))})
+        while some := raw(islice(left, BATCH_ROWS)):
+            growing.add({"": some})
+        kind_of, kinds = numbered(growing.done()[""].values)
+        sides = _sides(splits)
         order = np.lexsort((np.arange(len(sides)), sides, kind_of))
-        first = np.searchsorted(kind_of[order], np.arange(len(named.dictionary)))
-        return cls(named.dictionary, kind_of, sides, order[first])
+        first = np.searchsorted(kind_of[order], np.arange(len(kinds)))
+        return cls(kinds, kind_of, sides, order[first])
 
     def equal_twins(self) -> dict[int, Twin]:
         """The rows that stand on an earlier side as well."""

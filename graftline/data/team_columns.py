@@ -4,8 +4,8 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
+from graftline.data.columns import Fact
 from graftline.data.expectation import NULL, Expectation
-from graftline.data.row_facts import Fact
 from graftline.data.row_names import printable
 from graftline.data.tables import NUMBER, Row
 from graftline.wording import shown

@@ -154,6 +154,8 @@ def _found(expectation: Expectation, entry: Mapping[str, Any]) -> object:
     """The value in a faulty row, or the values where it looks at several columns."""
     if expectation.column is not None:
         value = entry.get(expectation.column)
+        if value is None or type(value).__name__ == "NAType":  # what pandas says of Arrow's missing values
+            return None
         return float(value) if isinstance(value, float) else value  # not one of NumPy's, which says so
     return ", ".join(f"{entry.get(column)}" for column in expectation.columns)
 

@@ -1,0 +1,101 @@
+"""Columns of facts as Arrow holds them: a few bytes a row, where lists of Python's objects take hundreds."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Fact = str | int | float | None
+# So many rows are Python's objects at a time.
+BATCH_ROWS = 10_000
+
+
+class Column(Sequence[Fact]):
+    """One fact of every row. What stands in bytes is text that may hold what is not valid Unicode."""
+
+    def __init__(self, values: "pa.Array") -> None:
+        import pyarrow as pa
+
+        self.values = values
+        self._is_raw = pa.types.is_large_binary(values.type)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @overload
+    def __getitem__(self, place: int) -> Fact: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Column": ...
+    def __getitem__(self, place: int | slice) -> "Fact | Column":
+        if isinstance(place, slice):
+            return Column(self.values[place])
+        # Arrow takes no integers of NumPy's, and a sequence ends with an IndexError.
+        return self._read(self.values[int(place)].as_py())
+
+    def __iter__(self) -> Iterator[Fact]:
+        for start in range(0, len(self), BATCH_ROWS):
+            some = self.values.slice(start, BATCH_ROWS).to_pylist()
+            yield from map(self._read, some) if self._is_raw else some
+
+    def _read(self, value: "Fact | bytes") -> Fact:
+        return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value
+
+    def at(self, places: "Sequence[int] | NDArray[np.int64]") -> "Column":
+        """The facts of some rows, in this order."""
+        return Column(self.values.take(np.asarray(places, np.int64)))
+
+    def where(self, chosen: NDArray[np.bool_]) -> "Column":
+        """The facts of the rows that are chosen."""
+        return Column(self.values.take(np.flatnonzero(chosen)))
+
+    @property
+    def there(self) -> NDArray[np.bool_]:
+        """Which rows have it."""
+        there: NDArray[np.bool_] = self.values.is_valid().to_numpy(zero_copy_only=False)
+        return there
+
+
+class GrowingColumns:
+    """Columns that are put together batch by batch, each of one type, whatever stands in the first batches."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[pa.Array]] = {}
+
+    def add(self, batch: Mapping[str, Iterable[Fact | bytes]]) -> None:
+        import pyarrow as pa
+
+        for name, facts in batch.items():
+            part = pa.array(facts)
+            if pa.types.is_string(part.type) or pa.types.is_binary(part.type):
+                part = part.cast(pa.large_string() if pa.types.is_string(part.type) else pa.large_binary())
+            self._parts.setdefault(name, []).append(part)
+
+    def done(self) -> dict[str, Column]:
+        """All columns; these hold nothing afterwards."""
+        columns = {name: Column(_joined(self._parts[name])) for name in [*self._parts] if self._parts.get(name)}
+        self._parts.clear()
+        return columns
+
+
+def raw(texts: Iterable[str | None]) -> list[bytes | None]:
+    """Texts as bytes, because Arrow's own may hold nothing that is not valid Unicode."""
+    return [None if text is None else text.encode("utf-8", "surrogatepass") for text in texts]
+
+
+def numbered(values: "pa.Array") -> "tuple[NDArray[np.int64], pa.Array]":
+    """The number of each value, equal where two are equal, in order of first appearance; and the values by number."""
+    named = values.dictionary_encode()
+    return named.indices.to_numpy(zero_copy_only=False).astype(np.int64), named.dictionary
+
+
+def _joined(parts: "list[pa.Array]") -> "pa.Array":
+    import pyarrow as pa
+
+    kind = next((part.type for part in parts if not pa.types.is_null(part.type)), pa.null())
+    joined = pa.concat_arrays([part.cast(kind) for part in parts])
+    parts.clear()
+    return joined
