@@ -38,8 +38,18 @@ class Column(Sequence[Fact]):
 
     def __iter__(self) -> Iterator[Fact]:
         for start in range(0, len(self), BATCH_ROWS):
-            some = self.values.slice(start, BATCH_ROWS).to_pylist()
-            yield from map(self._read, some) if self._is_raw else some
+            yield from self._facts(self.values.slice(start, BATCH_ROWS))
+
+    def _facts(self, some: "pa.Array") -> "Iterable[Fact]":
+        import pyarrow as pa
+
+        if self._is_raw:
+            try:
+                some = some.cast(pa.large_string())  # nearly all are valid, and then Arrow is faster
+            except pa.ArrowInvalid:
+                return map(self._read, some.to_pylist())
+        facts: list[Fact] = some.to_pylist()
+        return facts
 
     def _read(self, value: "Fact | bytes") -> Fact:
         return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value
@@ -86,9 +96,12 @@ def raw(texts: Iterable[str | None]) -> list[bytes | None]:
     return [None if text is None else text.encode("utf-8", "surrogatepass") for text in texts]
 
 
-def numbered(values: "pa.Array") -> "tuple[NDArray[np.int64], pa.Array]":
+def numbered(values: "pa.Array | pa.ChunkedArray") -> "tuple[NDArray[np.int64], pa.Array]":
     """The number of each value, equal where two are equal, in order of first appearance; and the values by number."""
+    import pyarrow as pa
+
     named = values.dictionary_encode()
+    named = named.combine_chunks() if isinstance(named, pa.ChunkedArray) else named
     return named.indices.to_numpy(zero_copy_only=False).astype(np.int64), named.dictionary
 
 
@@ -98,4 +111,5 @@ def _joined(parts: "list[pa.Array]") -> "pa.Array":
     kind = next((part.type for part in parts if not pa.types.is_null(part.type)), pa.null())
     joined = pa.concat_arrays([part.cast(kind) for part in parts])
     parts.clear()
+    pa.default_memory_pool().release_unused()
     return joined

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from graftline.data.columns import BATCH_ROWS, GrowingColumns, numbered, raw
+from graftline.data.columns import BATCH_ROWS, numbered, raw
 from graftline.data.similar_hashes import HASH_BITS, nearest_below
 from graftline.data.similar_texts import likest_below, without_sentence_marks
 from graftline.data.splitting import Split
@@ -83,11 +83,12 @@ class _Contents:
 
     @classmethod
     def of(cls, contents: Iterable[str], splits: Sequence[Split]) -> "_Contents":
-        growing, left = GrowingColumns(), iter(contents)
-        growing.add({"": raw(islice(left, BATCH_ROWS))})
+        import pyarrow as pa
+
+        left, parts = iter(contents), list[pa.Array]()
         while some := raw(islice(left, BATCH_ROWS)):
-            growing.add({"": some})
-        kind_of, kinds = numbered(growing.done()[""].values)
+            parts.append(pa.array(some, pa.large_binary()))
+        kind_of, kinds = numbered(pa.chunked_array(parts, pa.large_binary()))
         sides = _sides(splits)
         order = np.lexsort((np.arange(len(sides)), sides, kind_of))
         first = np.searchsorted(kind_of[order], np.arange(len(kinds)))

@@ -11,7 +11,7 @@ import numpy as np
 from graftline.data.columns import BATCH_ROWS, Column, Fact, GrowingColumns, raw
 from graftline.data.media_files import MediaFile
 from graftline.data.row_conflicts import Labels, first_conflicts
-from graftline.data.row_names import content_names, normalised, numbered_names, printable
+from graftline.data.row_names import content_names, normalised, numbered_names, printable, shown_texts
 from graftline.data.row_table import RowTable
 from graftline.data.splitting import SPLITS, Split, side_with_folders
 from graftline.data.tables import Row
@@ -74,7 +74,7 @@ def row_facts(
     labels = {role: Labels() for role, kind, _ in targets_of(settings, targets) if kind.may_conflict}
     splits, hashes = list[Split](), list[int]()
     for start in range(0, max(1, len(readable)), BATCH_ROWS):  # of no rows as well there are columns
-        batch = _facts_of_some(list(readable.some(start, start + BATCH_ROWS)), settings, targets, files, given)
+        batch = _facts_of_some(readable[start : start + BATCH_ROWS], settings, targets, files, given)
         columns.add(batch.columns)
         contents.add({"": raw(batch.inputs.contents)})
         names.add({"": raw(batch.ids) if settings.id else content_names(batch.inputs.names)})
@@ -84,6 +84,9 @@ def row_facts(
             one.add(batch.fit[role])
     facts, content = columns.done(), contents.done()[""]
     ids = names.done()[""] if settings.id else numbered_names(names.done()[""])
+    for place, role in enumerate(named_columns(settings, targets)):
+        if role not in facts:  # a target's column holds what is meant by it
+            facts[role] = shown_texts(readable.values[place]) if readable.values else Column(pa.nulls(0))
     facts["id"] = facts["id"] if settings.id else ids
     facts["line"] = Column(pa.array(readable.lines))
     facts["conflict"] = first_conflicts(labels.values(), content, readable.lines)
@@ -103,23 +106,26 @@ class _Some:
 
 
 def _facts_of_some(
-    rows: Sequence[Row],
+    rows: RowTable,
     settings: DataSettings,
     targets: TargetKind,
     files: Mapping[int, MediaFile],
     given: Collection[Split | None],
 ) -> _Some:
     roles = list(named_columns(settings, targets))
-    parts = {role: [_present(row.values[place]) for row in rows] for place, role in enumerate(roles)}
+    # An empty cell is a missing value.
+    values = rows.values or [()] * len(roles)
+    parts = {role: [str(one) if one else None for one in values[place]] for place, role in enumerate(roles)}
     if settings.kind == "text":
         inputs = _text_inputs(parts["input"])
     else:
-        inputs = _media_inputs(parts["input"], [files.get(row.line, MediaFile()) for row in rows])
+        inputs = _media_inputs(parts["input"], [files.get(line, MediaFile()) for line in rows.lines.tolist()])
     groups = [group or content for group, content in
               zip(parts.get("group", [None] * len(rows)), inputs.contents, strict=True)]  # fmt: skip
-    splits = _splits([row.side for row in rows], given, groups, settings)
-    columns: dict[str, list[Fact]] = {role: [_safe(text) for text in texts] for role, texts in parts.items()}
-    columns |= {f"{role}.unclean": [_unclean(text) for text in texts] for role, texts in parts.items()}
+    splits = _splits(rows.split_sides, given, groups, settings)
+    columns: dict[str, list[Fact]] = {
+        f"{role}.unclean": [_unclean(text) for text in texts] for role, texts in parts.items()
+    }
     columns |= inputs.columns
     fit: dict[str, list[str | None]] = {}
     for role, kind, own in targets_of(settings, targets):
@@ -226,11 +232,6 @@ def _constant(mode: str) -> str:
     """What is said of a picture of one colour: of a white drawing on nothing that it would have been seen on black."""
     beside = ", with its transparent parts shown on white; give it a background" if mode in WITH_ALPHA else ""
     return f"every pixel has the same colour{beside}"
-
-
-def _present(text: str | None) -> str | None:
-    """An empty cell is a missing value."""
-    return text or None
 
 
 def _safe(text: str | None) -> str | None:

@@ -47,3 +47,16 @@ def numbered_names(names: Column) -> Column:
 def printable(text: str) -> str:
     """The text with what is not valid Unicode written as backslash escapes, so that every tool can store it."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def shown_texts(texts: Column) -> Column:
+    """Raw texts as valid Unicode, what is none as backslash escapes; an empty one is missing."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    try:
+        shown = texts.values.cast(pa.large_string())  # the same bytes, looked at once
+    except pa.ArrowInvalid:
+        shown = pa.array((None if one is None else printable(str(one)) for one in texts), pa.large_string())
+    empty = compute.equal(compute.binary_length(shown), 0)
+    return Column(compute.if_else(empty, None, shown) if compute.any(empty).as_py() else shown)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 from typing import overload
 
 import numpy as np
@@ -52,26 +52,27 @@ class RowTable(Sequence[Row]):
     @overload
     def __getitem__(self, place: slice) -> "RowTable": ...
     def __getitem__(self, place: int | slice) -> "Row | RowTable":
-        if isinstance(place, slice):
-            chosen = np.zeros(len(self), np.bool_)
-            chosen[place] = True
-            return self.where(chosen)
-        place = range(len(self))[place]
-        return next(self.some(place, place + 1))
+        if not isinstance(place, slice):
+            place = range(len(self))[place]
+            return next(iter(self[place : place + 1]))
+        at = {one: number for number, one in enumerate(range(len(self))[place])} if self.faults else {}
+        return RowTable(
+            self.lines[place],
+            tuple(column[place] for column in self.values),
+            {at[one]: fault for one, fault in self.faults.items() if one in at},
+            self.sides[place],
+        )
 
     def __iter__(self) -> Iterator[Row]:
-        for start in range(0, len(self), BATCH_ROWS):
-            yield from self.some(start, start + BATCH_ROWS)
-
-    def some(self, start: int, end: int) -> Iterator[Row]:
-        """The rows from one place up to another."""
-        columns = [column[start:end] for column in self.values]
-        sides: list[Split | None] = [None if side < 0 else SPLITS[side] for side in self.sides[start:end].tolist()]
-        lines = self.lines[start:end].tolist()
-        values = zip(*columns, strict=True) if columns else [()] * len(lines)
-        for place, (line, texts, side) in enumerate(zip(lines, values, sides, strict=True), start=start):
+        values = zip(*self.values, strict=True) if self.values else repeat(())
+        for place, (line, texts, side) in enumerate(zip(self.lines, values, self.split_sides, strict=False)):
             fault, said = self.faults.get(place, (None, ""))
-            yield Row(line, tuple(None if text is None else str(text) for text in texts), fault, said, side)
+            yield Row(int(line), tuple(None if text is None else str(text) for text in texts), fault, said, side)
+
+    @property
+    def split_sides(self) -> "list[Split | None]":
+        """The side that each row's folder says."""
+        return [None if side < 0 else SPLITS[side] for side in self.sides.tolist()]
 
     def where(self, chosen: NDArray[np.bool_]) -> "RowTable":
         """The rows that are chosen."""

@@ -93,19 +93,19 @@ def _band_keys(texts: "pa.LargeBinaryArray", similarity: float) -> tuple[NDArray
 
 def _near(texts: "pa.LargeBinaryArray", pairs: Pairs, similarity: float) -> tuple[Pairs, NDArray[np.float64]]:
     """Those of the pairs that share so much, each with its share: counted first, and then in one order."""
-    counted = np.concatenate([np.zeros(0), *_shares(texts, pairs, _common)])
+    counted = np.concatenate([np.zeros(0), *_shares(texts, pairs, _common, with_places=False)])
     pairs = pairs.among(counted >= similarity)
-    shares = np.concatenate([np.zeros(0), *_shares(texts, pairs, _common_in_order)])
+    shares = np.concatenate([np.zeros(0), *_shares(texts, pairs, _common_in_order, with_places=True)])
     return pairs.among(shares >= similarity), shares[shares >= similarity]
 
 
 def _shares(
-    texts: "pa.LargeBinaryArray", pairs: Pairs, common: "Callable[[_Sides], Integers]"
+    texts: "pa.LargeBinaryArray", pairs: Pairs, common: "Callable[[_Sides], Integers]", *, with_places: bool
 ) -> Iterator[NDArray[np.float64]]:
     """The share of pieces that two texts have in common, pair by pair."""
     lengths = _bytes_of(texts)
     for start, end in _steps(lengths[pairs.rows] + lengths[pairs.others], BYTES_PER_COMPARISON):
-        sides = _Sides.of(texts, pairs.rows[start:end], pairs.others[start:end])
+        sides = _Sides.of(texts, pairs.rows[start:end], pairs.others[start:end], with_places=with_places)
         shared = common(sides)
         yield shared / (sides.together - shared)
 
@@ -117,19 +117,20 @@ class _Sides:
     keys: Hashes
     """The number of the pair, and the piece."""
     places: Integers
-    """Where each piece stands in its text."""
+    """Where each piece stands in its text, if that was asked for."""
     together: Integers
     """How many pieces the two of each pair have, counted twice if they share them."""
 
     @classmethod
-    def of(cls, texts: "pa.LargeBinaryArray", some: Integers, others: Integers) -> "_Sides":
+    def of(cls, texts: "pa.LargeBinaryArray", some: Integers, others: Integers, *, with_places: bool) -> "_Sides":
         named, at = np.unique(np.concatenate([some, others]), return_inverse=True)
-        cut_texts = cut(_decoded(texts.take(named)), with_places=True)
+        cut_texts = cut(_decoded(texts.take(named)), with_places=with_places)
         sizes = cut_texts.sizes[at]
         here = spread(cut_texts.starts[at], sizes)
         pair = np.repeat(np.tile(np.arange(len(some), dtype=np.uint64), 2), sizes)
         keys = pair << np.uint64(BITS) | cut_texts.pieces[here]
-        return cls(keys, cut_texts.places[here], sizes[: len(some)] + sizes[len(some) :])
+        places = cut_texts.places[here] if with_places else cut_texts.places
+        return cls(keys, places, sizes[: len(some)] + sizes[len(some) :])
 
 
 def _common(sides: _Sides) -> Integers:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from graftline.data.columns import BATCH_ROWS
 from graftline.data.near_duplicates import Twin, straddling, straddling_equals, straddling_hashes
 from graftline.data.row_facts import RowFacts
 from graftline.data.splitting import TWIN, Side, Split
@@ -72,7 +73,8 @@ def straddling_rows(
 
 
 def _compared(facts: RowFacts, indices: Sequence[int]) -> tuple[Iterable[str], list[int]]:
-    contents = map(str, facts.contents.at(indices))
+    steps = range(0, len(indices), BATCH_ROWS)
+    contents = (str(one) for start in steps for one in facts.contents.at(indices[start : start + BATCH_ROWS]))
     return contents, [facts.hashes[index] for index in indices if facts.hashes]
 
 

@@ -159,12 +159,28 @@ def _row_frames(
         faults[place] = printable(fault)
     fault = pa.array(faults) if rows.faults else pa.nulls(len(rows))
     yield "lines", _frame({"line": Column(pa.array(rows.lines)), "fault": Column(fault)})
-    looked_at = dict.fromkeys(["line", *(name for one in judge.of("rows") for name in one.columns)])
-    compared = {name for one in judge.of("rows") if one.kind not in (NULL, NOT_NULL) for name in one.columns}
-    frame = _frame({name: facts.columns[name] for name in looked_at if name not in as_read}, compared)
+    kinds: dict[str, set[str]] = {"line": set()}
+    for one in judge.of("rows"):
+        for name in one.columns:
+            kinds.setdefault(name, set()).add(one.kind)
+    compared = [name for name in kinds if kinds[name] - {NULL, NOT_NULL}]
+    # What only has to be there is never shown, and texts take most of the room.
+    columns = {
+        name: _presence(facts.columns[name]) if kinds[name] == {NOT_NULL} else facts.columns[name]
+        for name in kinds
+        if name not in as_read
+    }
+    frame = _frame(columns, compared)
     for name, values in as_read.items():
         frame[name] = np.array(values, float if name.startswith(AS_NUMBER) else object)
     yield "rows", frame
+
+
+def _presence(column: Column) -> Column:
+    """True for each row that has it, nothing for the others."""
+    import pyarrow as pa
+
+    return Column(pa.array(np.ones(len(column), np.bool_), mask=~column.there))
 
 
 def _frame(columns: Mapping[str, Column], compared: Collection[str] = ()) -> "pd.DataFrame":
