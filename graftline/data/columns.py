@@ -96,13 +96,18 @@ def raw(texts: Iterable[str | None]) -> list[bytes | None]:
     return [None if text is None else text.encode("utf-8", "surrogatepass") for text in texts]
 
 
-def numbered(values: "pa.Array | pa.ChunkedArray") -> "tuple[NDArray[np.int64], pa.Array]":
-    """The number of each value, equal where two are equal, in order of first appearance; and the values by number."""
+def numbered(parts: "Sequence[pa.Array]") -> "tuple[NDArray[np.int64], pa.Array]":
+    """The number of each value, equal where two are equal, in order of first appearance; and the values by number.
+
+    The values come in one array or more.
+    """
     import pyarrow as pa
 
-    named = values.dictionary_encode()
-    named = named.combine_chunks() if isinstance(named, pa.ChunkedArray) else named
-    return named.indices.to_numpy(zero_copy_only=False).astype(np.int64), named.dictionary
+    if not any(map(len, parts)):
+        return np.zeros(0, np.int64), parts[0]
+    named = pa.chunked_array(parts).dictionary_encode().chunks  # with one dictionary for all
+    numbers = np.concatenate([one.indices.to_numpy(zero_copy_only=False).astype(np.int64) for one in named])
+    return numbers, named[0].dictionary
 
 
 def _joined(parts: "list[pa.Array]") -> "pa.Array":

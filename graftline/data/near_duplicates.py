@@ -85,10 +85,12 @@ class _Contents:
     def of(cls, contents: Iterable[str], splits: Sequence[Split]) -> "_Contents":
         import pyarrow as pa
 
-        left, parts = iter(contents), list[pa.Array]()
+        left, parts = iter(contents), [pa.array([], pa.large_binary())]
         while some := raw(islice(left, BATCH_ROWS)):
             parts.append(pa.array(some, pa.large_binary()))
-        kind_of, kinds = numbered(pa.chunked_array(parts, pa.large_binary()))
+        kind_of, kinds = numbered(parts)
+        parts.clear()
+        pa.default_memory_pool().release_unused()
         sides = _sides(splits)
         order = np.lexsort((np.arange(len(sides)), sides, kind_of))
         first = np.searchsorted(kind_of[order], np.arange(len(kinds)))

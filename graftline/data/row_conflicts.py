@@ -33,7 +33,7 @@ def first_conflicts(targets: Iterable[Labels], contents: Column, lines: NDArray[
     content = None
     said: list[str | None] = [None] * len(lines)
     for labels in targets:
-        content = numbered(contents.values)[0] if content is None else content
+        content = numbered([contents.values])[0] if content is None else content
         for place, sentence in _conflicts(content, labels, lines):
             said[place] = said[place] or sentence
     return Column(pa.array(said) if any(said) else pa.nulls(len(said)))

@@ -30,7 +30,7 @@ def numbered_names(names: Column) -> Column:
     import pyarrow as pa
     from pyarrow import compute
 
-    number, _ = numbered(names.values)
+    number, _ = numbered([names.values])
     places = np.flatnonzero(np.bincount(number)[number] > 1)
     if not len(places):
         return names
