@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graftline.data.class_folders import read_class_folders, read_files, split_folders
+from graftline.data.columns import Column, Fact
 from graftline.data.domains import Domain, columns_of_domain, of_domain
 from graftline.data.expectation import NOT_NULL, NULL, Asset, Check, Expectation
 from graftline.data.expectations import expectations_for
-from graftline.data.columns import Column, Fact
 from graftline.data.row_facts import RowFacts, named_columns, row_facts
 from graftline.data.row_names import printable
 from graftline.data.row_table import RowTable
@@ -151,7 +151,6 @@ def _row_frames(
 
     Of these Arrow's regular expressions and comparisons are others than Great Expectations' own.
     """
-    import pandas as pd
     import pyarrow as pa
 
     faults: list[str | None] = [None] * (len(rows) if rows.faults else 0)

@@ -79,7 +79,7 @@ def test_each_row_names_the_first_one_that_contradicts_it() -> None:
 
 
 def conflicts_by_comparing_all(contents: Sequence[str], labels: Sequence[str | None]) -> list[str | None]:
-    alike = defaultdict(list)
+    alike = defaultdict[str, list[int]](list)
     for place, (content, label) in enumerate(zip(contents, labels, strict=True)):
         alike[content] += [place] if label is not None else []
     said: list[str | None] = []
