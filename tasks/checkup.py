@@ -187,4 +187,4 @@ def _sample(findings: Findings) -> list[str]:
     assert facts is not None
     accepted = findings.accepted
     spread = accepted[:: max(1, len(accepted) // SAMPLE_ROWS)][:SAMPLE_ROWS]
-    return [str(facts.columns["input"][index]) for index in spread]
+    return [str(text) for text in facts.columns["input"].at(spread)]

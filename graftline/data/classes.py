@@ -1,8 +1,7 @@
 """The classes that rows belong to: the expectations of them, and the table that these look at."""
 
 import difflib
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from graftline.data.expectation import BETWEEN, NULL, Expectation
@@ -51,14 +50,13 @@ def expected_of_classes(settings: DataSettings, *, least: Literal[1, 2], most_sh
 
 
 def class_table(
-    labels: Sequence[str], accepted: Iterable[tuple[str, Side]], *, accepted_rows: int
+    labels: Sequence[str], pairs: Mapping[tuple[str, Side], int], *, accepted_rows: int
 ) -> dict[str, list[str | int | float | None]]:
     """For every label the accepted rows, their share, their number on each side, and a label that it is or resembles.
 
-    `accepted` holds one pair for each label of each accepted row.
+    `pairs` counts each label and side of the accepted rows.
     """
-    pairs = Counter(accepted)
-    rows = {label: sum(pairs[label, side] for side in (*SPLITS, TWIN)) for label in labels}
+    rows = {label: sum(pairs.get((label, side), 0) for side in (*SPLITS, TWIN)) for label in labels}
     total = max(1, accepted_rows)
     comparable = len(labels) <= MOST_LABELS_COMPARED
     spellings = other_spellings(rows)
@@ -66,8 +64,8 @@ def class_table(
         "label": [printable(label) for label in labels],
         "rows": list(rows.values()),
         "share": [count / total for count in rows.values()],
-        **{split: [pairs[label, split] for label in labels] for split in SPLITS},
-        "twins": [pairs[label, TWIN] for label in labels],
+        **{split: [pairs.get((label, split), 0) for label in labels] for split in SPLITS},
+        "twins": [pairs.get((label, TWIN), 0) for label in labels],
         "spelling_of": [spellings.get(label) for label in labels],
         "resembles": [likely_meant(label, rows) if comparable and label not in spellings else None for label in labels],
     }

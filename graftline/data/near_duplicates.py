@@ -1,19 +1,25 @@
 """Twins across the split: held-out rows that say the same, or nearly the same, as a row that a model learns from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from graftline.data.columns import BATCH_ROWS, numbered, raw
+from graftline.data.similar_hashes import HASH_BITS, nearest_below
 from graftline.data.similar_texts import likest_below, without_sentence_marks
 from graftline.data.splitting import Split
 
-# The length of the perceptual hashes, and how many rows are compared with all others at once: 50 MB for 100,000.
-HASH_BITS = 256
-HASHES_PER_STEP = 64
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 # A row has its twin on a side before its own: a model learns from the first, and is chosen by the second, from which
 # a solved head learns, too.
 ORDER: dict[Split, int] = {"train": 0, "validation": 1, "test": 2}
+SIDES: tuple[Split, ...] = tuple(ORDER)
 
 
 @dataclass(frozen=True)
@@ -26,71 +32,79 @@ class Twin:
     """1 if they are equal: the share of the pieces of texts (Jaccard), of the hash's bits, or 1."""
 
 
-def straddling(texts: Sequence[str], splits: Sequence[Split], *, similarity: float) -> dict[int, Twin]:
+def straddling(texts: Iterable[str], splits: Sequence[Split], *, similarity: float) -> dict[int, Twin]:
     """The held-out rows that have a near duplicate on an earlier side, by index, each with one such twin.
 
     `texts` are normalised.
     """
-    texts = [without_sentence_marks(text) for text in texts]
-    found = straddling_equals(texts, splits)
-    kinds = _first_of_each_kind(texts, splits)
-    kept = list(kinds.values())
-    pairs = likest_below(
-        [texts[index] for index in kept], [ORDER[splits[index]] for index in kept], similarity=similarity
-    )
-    twins = {kept[row]: Twin(kept[other], splits[kept[other]], shared) for row, other, shared in pairs} | found
-    return {
-        index: twins[kinds[kind]] for index, kind in enumerate(zip(texts, splits, strict=True)) if kinds[kind] in twins
-    }
+    contents = _Contents.of(map(without_sentence_marks, texts), splits)
+    twins = contents.equal_twins()
+    likest = likest_below(contents.kinds, contents.sides[contents.earliest], similarity=similarity)
+    # Rows of one content on one side have the same twin; those on later sides have one that is equal.
+    other = np.full(len(contents.kinds), -1)
+    share = np.zeros(len(contents.kinds))
+    other[likest.texts], share[likest.texts] = contents.earliest[likest.others], likest.shares
+    for index in np.flatnonzero(other[contents.kind_of] >= 0).tolist():
+        kind = contents.kind_of[index]
+        if index not in twins:
+            twins[index] = contents.twin(other[kind], share[kind])
+    return dict(sorted(twins.items()))
 
 
 def straddling_hashes(hashes: Sequence[int], splits: Sequence[Split], *, most_bits: int) -> dict[int, Twin]:
     """The held-out rows whose perceptual hash differs in at most `most_bits` from one on an earlier side.
 
-    Every pair is compared: 100,000 rows take about twenty seconds.
+    The one told is on the earliest side, and there the first that is near enough.
     """
-    words = np.array([_words(number) for number in hashes], np.uint64).reshape(-1, HASH_BITS // 64)
-    order = np.array([ORDER[split] for split in splits], np.int8)
-    # The earliest side first, so that the first one near enough is the one to name.
-    others = np.flatnonzero(order < max(ORDER.values()))
-    others = others[np.argsort(order[others], kind="stable")]
-    twins: dict[int, Twin] = {}
-    held_out = np.flatnonzero(order > 0)
-    for start in range(0, len(held_out) if len(others) else 0, HASHES_PER_STEP):
-        rows = held_out[start : start + HASHES_PER_STEP]
-        bits = sum(
-            np.bitwise_count(words[rows, None, place] ^ words[others, place]).astype(np.uint16)
-            for place in range(words.shape[1])
-        )
-        near = (bits <= most_bits) & (order[others] < order[rows, None])
-        for row in np.flatnonzero(near.any(axis=1)):
-            place = int(near[row].argmax())
-            other = int(others[place])
-            twins[int(rows[row])] = Twin(other, splits[other], 1 - int(bits[row, place]) / HASH_BITS)
-    return twins
-
-
-def straddling_equals(contents: Sequence[str], splits: Sequence[Split]) -> dict[int, Twin]:
-    """The held-out rows whose content stands on an earlier side as well."""
-    earliest: dict[str, int] = {}
-    for index, content in enumerate(contents):
-        if content not in earliest or ORDER[splits[index]] < ORDER[splits[earliest[content]]]:
-            earliest[content] = index
+    near = nearest_below(hashes, _sides(splits), most_bits=most_bits)
     return {
-        index: Twin(earliest[content], splits[earliest[content]], 1.0)
-        for index, content in enumerate(contents)
-        if ORDER[splits[earliest[content]]] < ORDER[splits[index]]
+        row: Twin(other, splits[other], 1 - bits / HASH_BITS)
+        for row, other, bits in zip(near.rows.tolist(), near.others.tolist(), near.bits.tolist(), strict=True)
     }
 
 
-def _words(number: int) -> list[int]:
-    """A perceptual hash in pieces that the processor compares at once."""
-    return [(number >> shift) & (2**64 - 1) for shift in range(0, HASH_BITS, 64)]
+def straddling_equals(contents: Iterable[str], splits: Sequence[Split]) -> dict[int, Twin]:
+    """The held-out rows whose content stands on an earlier side as well."""
+    return _Contents.of(contents, splits).equal_twins()
 
 
-def _first_of_each_kind(texts: Sequence[str], splits: Sequence[Split]) -> dict[tuple[str, Split], int]:
-    """One index for each text on each side: equal rows have equal twins."""
-    firsts: dict[tuple[str, Split], int] = {}
-    for index, kind in enumerate(zip(texts, splits, strict=True)):
-        firsts.setdefault(kind, index)
-    return firsts
+@dataclass(frozen=True)
+class _Contents:
+    """The different contents of some rows, and where each stands."""
+
+    kinds: "pa.LargeBinaryArray"
+    """Each content once, in UTF-8."""
+    kind_of: NDArray[np.int64]
+    """The content of each row."""
+    sides: NDArray[np.int8]
+    """Of each row."""
+    earliest: NDArray[np.int64]
+    """Of each content the first row on the earliest side that has it."""
+
+    @classmethod
+    def of(cls, contents: Iterable[str], splits: Sequence[Split]) -> "_Contents":
+        import pyarrow as pa
+
+        left, parts = iter(contents), [pa.array([], pa.large_binary())]
+        while some := raw(islice(left, BATCH_ROWS)):
+            parts.append(pa.array(some, pa.large_binary()))
+        kind_of, kinds = numbered(parts)
+        parts.clear()
+        pa.default_memory_pool().release_unused()
+        sides = _sides(splits)
+        order = np.lexsort((np.arange(len(sides)), sides, kind_of))
+        first = np.searchsorted(kind_of[order], np.arange(len(kinds)))
+        return cls(kinds, kind_of, sides, order[first])
+
+    def equal_twins(self) -> dict[int, Twin]:
+        """The rows that stand on an earlier side as well."""
+        earliest = self.earliest[self.kind_of]
+        found = np.flatnonzero(self.sides[earliest] < self.sides)
+        return {index: self.twin(earliest[index], 1.0) for index in found.tolist()}
+
+    def twin(self, index: "np.int64", similarity: float) -> Twin:
+        return Twin(int(index), SIDES[self.sides[index]], float(similarity))
+
+
+def _sides(splits: Sequence[Split]) -> NDArray[np.int8]:
+    return np.fromiter((ORDER[split] for split in splits), np.int8, len(splits))

@@ -1,7 +1,7 @@
 """Targets that are a number."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from graftline.data.expectation import BETWEEN, NULL, Expectation, of_row
 from graftline.data.splitting import SPLITS, Side
@@ -24,7 +24,7 @@ def expected(_settings: DataSettings) -> list[Expectation]:
     ]  # fmt: skip
 
 
-def spreads(accepted: Sequence[tuple[str, Side]]) -> dict[str, float]:
+def spreads(accepted: Collection[tuple[str, Side]]) -> dict[str, float]:
     """On each side of the split the distance between the lowest and the highest number; 0 if there are none."""
     numbers = {split: [float(target) for target, side in accepted if side == split] for split in SPLITS}
     return {f"{split}_spread": max(found) - min(found) if found else 0.0 for split, found in numbers.items()}

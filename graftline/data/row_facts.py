@@ -2,14 +2,18 @@
 
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+import numpy as np
+
+from graftline.data.columns import BATCH_ROWS, Column, Fact, GrowingColumns, raw
 from graftline.data.media_files import MediaFile
-from graftline.data.row_names import content_ids, normalised, printable
-from graftline.data.splitting import Split, side_with_folders
+from graftline.data.row_conflicts import Labels, first_conflicts
+from graftline.data.row_names import content_names, normalised, numbered_names, printable, shown_texts
+from graftline.data.row_table import RowTable
+from graftline.data.splitting import SPLITS, Split, side_with_folders
 from graftline.data.tables import Row
 from graftline.data.target_kind import TargetKind
 from graftline.settings import DataSettings
@@ -23,18 +27,16 @@ WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 # In front of the name of a target beside the first one.
 FURTHER = "further."
 
-Fact = str | int | float | None
-
 
 @dataclass(frozen=True)
 class RowFacts:
-    """The rows that could be read, and one list of facts per column, in the same order."""
+    """The rows that could be read, and one column for each fact about them, in the same order."""
 
-    rows: list[Row]
-    ids: list[str | None]
+    rows: RowTable
+    ids: Column
     splits: list[Split]
-    columns: dict[str, list[Fact]]
-    contents: list[str]
+    columns: dict[str, Column]
+    contents: Column
     """Equal where two inputs are the same."""
     hashes: list[int]
     """The perceptual hashes of images."""
@@ -64,40 +66,80 @@ def row_facts(
 
     `files` holds by line what is known of the files that the rows name, where the input is an image or a sound.
     """
-    readable = [row for row in rows if row.fault is None]
+    import pyarrow as pa
+
+    readable = (rows if isinstance(rows, RowTable) else RowTable.of(rows)).readable
+    given = {None if side < 0 else SPLITS[side] for side in np.unique(readable.sides).tolist()}
+    columns, contents, names = GrowingColumns(), GrowingColumns(), GrowingColumns()
+    labels = {role: Labels() for role, kind, _ in targets_of(settings, targets) if kind.may_conflict}
+    splits, hashes = list[Split](), list[int]()
+    for start in range(0, max(1, len(readable)), BATCH_ROWS):  # of no rows as well there are columns
+        batch = _facts_of_some(readable[start : start + BATCH_ROWS], settings, targets, files, given)
+        columns.add(batch.columns)
+        contents.add({"": raw(batch.inputs.contents)})
+        names.add({"": raw(batch.ids) if settings.id else content_names(batch.inputs.names)})
+        splits += batch.splits
+        hashes += batch.inputs.hashes
+        for role, one in labels.items():
+            one.add(batch.fit[role])
+    facts, content = columns.done(), contents.done()[""]
+    ids = names.done()[""] if settings.id else numbered_names(names.done()[""])
+    for place, role in enumerate(named_columns(settings, targets)):
+        if role not in facts:  # a target's column holds what is meant by it
+            facts[role] = shown_texts(readable.values[place]) if readable.values else Column(pa.nulls(0))
+    facts["id"] = facts["id"] if settings.id else ids
+    facts["line"] = Column(pa.array(readable.lines))
+    facts["conflict"] = first_conflicts(labels.values(), content, readable.lines)
+    return RowFacts(readable, ids, splits, facts, content, hashes)
+
+
+@dataclass(frozen=True)
+class _Some:
+    """The facts about a batch of rows."""
+
+    columns: dict[str, list[Fact]]
+    inputs: "_Inputs"
+    ids: list[str | None]
+    splits: list[Split]
+    fit: dict[str, list[str | None]]
+    """For each target of which two may contradict: the target of each row without a fault of its own."""
+
+
+def _facts_of_some(
+    rows: RowTable,
+    settings: DataSettings,
+    targets: TargetKind,
+    files: Mapping[int, MediaFile],
+    given: Collection[Split | None],
+) -> _Some:
     roles = list(named_columns(settings, targets))
-    parts = {role: [_present(row.values[place]) for row in readable] for place, role in enumerate(roles)}
+    # An empty cell is a missing value.
+    values = rows.values or [()] * len(roles)
+    parts = {role: [str(one) if one else None for one in values[place]] for place, role in enumerate(roles)}
     if settings.kind == "text":
         inputs = _text_inputs(parts["input"])
     else:
-        inputs = _media_inputs(parts["input"], [files.get(row.line, MediaFile()) for row in readable])
+        inputs = _media_inputs(parts["input"], [files.get(line, MediaFile()) for line in rows.lines.tolist()])
     groups = [group or content for group, content in
-              zip(parts.get("group", [None] * len(readable)), inputs.contents, strict=True)]  # fmt: skip
-    splits = _splits([row.side for row in readable], groups, settings)
-    ids = parts["id"] if settings.id else list(content_ids(inputs.names))
-    columns: dict[str, list[Fact]] = {role: [_safe(text) for text in texts] for role, texts in parts.items()}
-    columns |= {f"{role}.unclean": [_unclean(text) for text in texts] for role, texts in parts.items()}
-    columns["id"] = [_safe(name) for name in ids]
-    columns["line"] = [row.line for row in readable]
+              zip(parts.get("group", [None] * len(rows)), inputs.contents, strict=True)]  # fmt: skip
+    splits = _splits(rows.split_sides, given, groups, settings)
+    columns: dict[str, list[Fact]] = {
+        f"{role}.unclean": [_unclean(text) for text in texts] for role, texts in parts.items()
+    }
     columns |= inputs.columns
-    conflicts: dict[int, str] = {}
+    fit: dict[str, list[str | None]] = {}
     for role, kind, own in targets_of(settings, targets):
-        given = parts.get(role, [None] * len(readable))
-        written = [None if text is None else kind.canonical(text, own) for text in given]
-        columns |= _target_facts(role, kind, own, given, written)
-        fit = [
-            index
-            for index in inputs.comparable
-            if written[index] is not None
-            and columns[f"{role}.malformed"][index] is None
-            and columns[f"{role}.unknown"][index] is None
+        texts = parts.get(role, [None] * len(rows))
+        written = [None if text is None else kind.canonical(text, own) for text in texts]
+        columns |= _target_facts(role, kind, own, texts, written)
+        faults = zip(columns[f"{role}.malformed"], columns[f"{role}.unknown"], inputs.is_comparable, strict=True)
+        fit[role] = [
+            text if is_comparable and malformed is None and unknown is None else None
+            for text, (malformed, unknown, is_comparable) in zip(written, faults, strict=True)
         ]
-        found = _conflicts(fit, inputs.contents, written, readable) if kind.may_conflict else {}
-        conflicts = {**found, **conflicts}
-    columns["conflict"] = [conflicts.get(index) for index in range(len(readable))]
     if targets.further:
         columns["targets.missing"] = _without_any(columns, settings)
-    return RowFacts(readable, list(ids), splits, columns, inputs.contents, inputs.hashes)
+    return _Some(columns, inputs, parts.get("id", []), splits, fit)
 
 
 def targets_of(settings: DataSettings, targets: TargetKind) -> Iterator[tuple[str, TargetKind, DataSettings]]:
@@ -128,8 +170,10 @@ def _without_any(columns: Mapping[str, Sequence[Fact]], settings: DataSettings) 
     return [None if any(row) else said for row in zip(*(columns[role] for role in roles), strict=True)]
 
 
-def _splits(sides: Sequence[Split | None], groups: Sequence[str], settings: DataSettings) -> list[Split]:
-    given, test, validation = set(sides), settings.test_share, settings.validation_share
+def _splits(
+    sides: Sequence[Split | None], given: Collection[Split | None], groups: Sequence[str], settings: DataSettings
+) -> list[Split]:
+    test, validation = settings.test_share, settings.validation_share
     return [
         side_with_folders(side, given, group, test_share=test, validation_share=validation)
         for side, group in zip(sides, groups, strict=True)
@@ -142,8 +186,8 @@ class _Inputs:
 
     contents: list[str]
     """Equal where two inputs are the same."""
-    comparable: list[int]
-    """The inputs without a fault of their own: a row that is faulty anyway may not take another one with it."""
+    is_comparable: list[bool]
+    """Of inputs without a fault of their own: a row that is faulty anyway may not take another one with it."""
     names: list[str]
     """The text after which a row without an id is named."""
     columns: dict[str, list[Fact]]
@@ -157,8 +201,7 @@ def _text_inputs(texts: Sequence[str | None]) -> _Inputs:
         "input.characters": [None if text is None else len(text) for text in texts],
         "input.visible": [None if text is None else len(seen) for text, seen in zip(texts, contents, strict=True)],
     }
-    comparable = [index for index, content in enumerate(contents) if content]
-    return _Inputs(contents, comparable, [text or "" for text in texts], columns)
+    return _Inputs(contents, [bool(content) for content in contents], [text or "" for text in texts], columns)
 
 
 def _media_inputs(paths: Sequence[str | None], files: Sequence[MediaFile]) -> _Inputs:
@@ -178,23 +221,17 @@ def _media_inputs(paths: Sequence[str | None], files: Sequence[MediaFile]) -> _I
         "input.seconds": [one.seconds if one else None for one in sounds],
         "input.silent": [f"the peak is {one.peak:.6f}" if one and one.is_silent else None for one in sounds],
     }
-    comparable = [
-        index
-        for index, one in enumerate(facts)
-        if one and columns["input.constant"][index] is None and columns["input.silent"][index] is None
+    is_comparable = [
+        one is not None and constant is None and silent is None
+        for one, constant, silent in zip(facts, columns["input.constant"], columns["input.silent"], strict=True)
     ]
-    return _Inputs(contents, comparable, contents, columns, [one.perceptual_hash if one else 0 for one in images])
+    return _Inputs(contents, is_comparable, contents, columns, [one.perceptual_hash if one else 0 for one in images])
 
 
 def _constant(mode: str) -> str:
     """What is said of a picture of one colour: of a white drawing on nothing that it would have been seen on black."""
     beside = ", with its transparent parts shown on white; give it a background" if mode in WITH_ALPHA else ""
     return f"every pixel has the same colour{beside}"
-
-
-def _present(text: str | None) -> str | None:
-    """An empty cell is a missing value."""
-    return text or None
 
 
 def _safe(text: str | None) -> str | None:
@@ -210,17 +247,3 @@ def _unclean(text: str | None) -> str | None:
         return f"byte 0x{mark - 0xDC00:02x} at character {match.start() + 1} is not UTF-8 (is the file Latin-1?)"
     name = unicodedata.name(match.group(), "a control character" if mark < 0xD800 else "no character")
     return f"U+{mark:04X} ({name}) at character {match.start() + 1}"
-
-
-def _conflicts(
-    comparable: Sequence[int], contents: Sequence[str], labels: Sequence[str | None], rows: Sequence[Row]
-) -> dict[int, str]:
-    alike = defaultdict(list)
-    for index in comparable:
-        alike[contents[index]].append(index)
-    conflicts = {}
-    for indices in alike.values():
-        for index in indices if len({labels[index] for index in indices}) > 1 else []:
-            other = next(other for other in indices if labels[other] != labels[index])
-            conflicts[index] = f"line {rows[other].line} has the same input with label {labels[other]!a}"
-    return conflicts

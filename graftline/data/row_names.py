@@ -3,7 +3,11 @@
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+
+import numpy as np
+
+from graftline.data.columns import Column, numbered
 
 # 64 bits: among a hundred million rows two share a name with a chance of one in four thousand.
 ID_HEX_DIGITS = 16
@@ -16,15 +20,43 @@ def normalised(text: str) -> str:
     return " ".join(seen.split())
 
 
-def content_ids(texts: Iterable[str]) -> Iterator[str]:
-    """A name for each text, made from its content; the second row with the same text gets the suffix -2."""
-    seen: Counter[str] = Counter()
-    for text in texts:
-        name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:ID_HEX_DIGITS]
-        seen[name] += 1
-        yield name if seen[name] == 1 else f"{name}-{seen[name]}"
+def content_names(texts: Iterable[str]) -> list[str]:
+    """A name for each text, made from its content."""
+    return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:ID_HEX_DIGITS] for text in texts]
+
+
+def numbered_names(names: Column) -> Column:
+    """The same names, of which the second that is equal gets the suffix -2."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    number, _ = numbered([names.values])
+    places = np.flatnonzero(np.bincount(number)[number] > 1)
+    if not len(places):
+        return names
+    seen: Counter[int] = Counter()
+    made = []
+    for name, one in zip(names.at(places), number[places].tolist(), strict=True):
+        seen[one] += 1
+        made.append(name if seen[one] == 1 else f"{name}-{seen[one]}")
+    doubled = np.zeros(len(names), np.bool_)
+    doubled[places] = True
+    return Column(compute.replace_with_mask(names.values, doubled, pa.array(made, names.values.type)))
 
 
 def printable(text: str) -> str:
     """The text with what is not valid Unicode written as backslash escapes, so that every tool can store it."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def shown_texts(texts: Column) -> Column:
+    """Raw texts as valid Unicode, what is none as backslash escapes; an empty one is missing."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    try:
+        shown = texts.values.cast(pa.large_string())  # the same bytes, looked at once
+    except pa.ArrowInvalid:
+        shown = pa.array((None if one is None else printable(str(one)) for one in texts), pa.large_string())
+    empty = compute.equal(compute.binary_length(shown), 0)
+    return Column(compute.if_else(empty, None, shown) if compute.any(empty).as_py() else shown)

@@ -1,98 +1,159 @@
-"""Texts that share nearly all of their pieces, each of a few characters: the likest of many, without comparing all."""
+"""Texts that share nearly all of their pieces: for each the likest of many, and no step that looks at all pairs."""
 
+import math
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
+from graftline.data.banded import Pairs, meeting_below
+from graftline.data.text_pieces import BITS, MOST_TEXTS, Hashes, Integers, cut, mixed, spread
 
-# Of characters, not of words: a smiley, a minus, and a script without spaces count as much as letters between spaces.
-# With five, one exchanged character makes texts of less than 58 characters others: short ones say much in one mark.
-PIECE_CHARACTERS = 5
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 # What ends or divides a sentence, behind a word: "Great!!!" is "great.", while ":(" is not ":)", and "1.5" not "15".
 SENTENCE_MARK = re.compile("(?<=\\w)[.,;!\u2026\u3001\u3002\uff0c\uff01\uff1b]+(?=\\s|$)")
 # In a text with fewer letters and digits such a mark says too much.
 LETTERS_BESIDE_MARKS = 20
-# Texts that are cut, and that are joined with all others, at a time: a hundred MB.
-TEXTS_PER_STEP = 1000
-# Pieces are counted in so many boxes, to know the rare ones. Two in one box cost a little time, and change no answer.
-BOXES = 2**22
-# Thousands may be made from one template: so many are compared in full, those first that share most rare pieces.
-MOST_COMPARED = 16
-# Odd numbers without a pattern: what is too large for 64 bits is cut off, as in every hash of this kind.
-PLACES = np.array([pow(0x9E3779B97F4A7C15, power, 2**64) for power in range(1, PIECE_CHARACTERS + 1)], np.uint64)
-
-Hashes = NDArray[np.uint64]
-Integers = NDArray[np.int64]
+# Texts of so many bytes are cut at a time, because a processor holds their pieces near itself; and pairs of texts of
+# so many are compared at a time: a hundred MB.
+BYTES_PER_CUT, BYTES_PER_COMPARISON = 50_000, 1_000_000
+# Two texts that are exactly as similar as is asked for are overlooked with this chance; likelier ones with less.
+OVERLOOKED = 1e-4
+# Of so many smallest hashes a band is made at least: with fewer, texts that have little in common meet too often.
+FEWEST_ROWS, MOST_ROWS = 4, 8
+# The share of pairs, just similar enough, that meet in one band, from which more bands would cost more than they find.
+MEETING_IN_A_BAND = 0.4
 
 
 def without_sentence_marks(text: str) -> str:
     """The text without the marks of its sentences, if it is long enough to say the same."""
     bare = SENTENCE_MARK.sub("", text)
-    return bare if sum(mark.isalnum() for mark in bare) >= LETTERS_BESIDE_MARKS else text
+    return bare if bare == text or sum(mark.isalnum() for mark in bare) >= LETTERS_BESIDE_MARKS else text
 
 
-def likest_below(texts: Sequence[str], ranks: Sequence[int], *, similarity: float) -> Iterator[tuple[int, int, float]]:
-    """For each text the one of a lower rank that is most like it, and the share of pieces that both have in one order.
+@dataclass(frozen=True)
+class Likest:
+    """Texts by their places, each with the likest one of a lower rank, and the share of pieces that both have."""
 
-    Only such as are at least so similar (Jaccard). Two of that kind share some of their rarest pieces (the prefix
-    filter of Chaudhuri et al. 2006), so few pairs have to be looked at.
+    texts: Integers
+    others: Integers
+    shares: NDArray[np.float64]
+
+
+def likest_below(texts: "pa.LargeBinaryArray", ranks: NDArray[np.int8], *, similarity: float) -> Likest:
+    """For each text the one of a lower rank that is most like it: those at least so similar (Jaccard), in one order.
+
+    `texts` are UTF-8, no two of them equal. Candidates share a band of MinHash values (Broder 1997; Leskovec et al.,
+    Mining of Massive Datasets, 3.4), and what they share is then counted; of equally alike ones the first is told.
     """
-    rank = np.asarray(ranks)
-    if not len(rank):
-        return
-    rare, sizes = _rarest_pieces(texts, similarity)
-    rows = np.flatnonzero(rank > rank.min())
-    for start in range(0, len(rows), TEXTS_PER_STEP):
-        some = rows[start : start + TEXTS_PER_STEP]
-        shared = rare[some] @ rare.T
-        for row, first, last in zip(some, shared.indptr, shared.indptr[1:], strict=False):
-            others, common = shared.indices[first:last], shared.data[first:last]
-            lower = rank[others] < rank[row]
-            near = _promising(sizes, int(row), others[lower], common[lower], similarity)
-            alike = _shares([texts[row], *(texts[other] for other in near)], similarity)
-            if len(near) and alike.max() >= similarity:
-                yield int(row), int(near[alike.argmax()]), float(alike.max())
+    if not (ranks > ranks.min(initial=0)).any():
+        return Likest(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    keys, sizes = _band_keys(texts, similarity)
+    pairs = meeting_below(keys, ranks)
+    ours, theirs = sizes[pairs.rows], sizes[pairs.others]
+    pairs = pairs.among(np.minimum(ours, theirs) >= similarity * np.maximum(ours, theirs))
+    near, shares = _near(texts, pairs, similarity)
+    order = np.lexsort((near.others, -shares, near.rows))
+    best = order[np.append(True, near.rows[order][1:] != near.rows[order][:-1])] if len(order) else order
+    return Likest(near.rows[best], near.others[best], shares[best])
 
 
-def _promising(sizes: Integers, row: int, others: Integers, common: Integers, similarity: float) -> Integers:
-    """Those of the others that can be as similar, by what they have in `common` among their rarest pieces."""
-    needed = similarity / (1 + similarity) * (sizes[row] + sizes[others])
-    # All pieces of one of the two that are not among its rarest may still be shared.
-    possible = common + np.maximum(
-        sizes[row] - _rare(sizes[row], similarity), sizes[others] - _rare(sizes[others], similarity)
-    )
-    fit = (possible >= needed - 0.5) & (np.minimum(sizes[row], sizes[others]) >= needed - 0.5)
-    likest: Integers = others[fit][np.lexsort((others[fit], -common[fit]))]
-    return likest[:MOST_COMPARED]
+def banding(similarity: float) -> tuple[int, int]:
+    """How many bands, and of how many hashes each, so that two texts so similar meet in one of them, but for a few."""
+    rows = MOST_ROWS
+    if similarity < 1:
+        rows = min(max(int(math.log(MEETING_IN_A_BAND) / math.log(similarity)), FEWEST_ROWS), MOST_ROWS)
+    apart = 1 - similarity**rows
+    return (math.ceil(math.log(OVERLOOKED) / math.log(apart)) if apart > OVERLOOKED else 1), rows
 
 
-def _rare(sizes: "Integers | np.int64", similarity: float) -> Integers:
-    """How many of a text's rarest pieces must hold one of another text's that is so similar."""
-    return np.asarray(sizes - np.ceil(similarity * sizes - 1e-9).astype(np.int64) + 1)
+def _band_keys(texts: "pa.LargeBinaryArray", similarity: float) -> tuple[NDArray[np.uint32], Integers]:
+    """The key of each text in each band (bands, texts): equal where its smallest hashes are; and the texts' sizes."""
+    bands, rows = banding(similarity)
+    factors = (mixed(np.arange(1, bands * rows + 1, dtype=np.uint64)) >> np.uint64(32)).astype(np.uint32) | np.uint32(1)
+    keys = np.empty((bands, len(texts)), np.uint32)
+    sizes = np.empty(len(texts), np.int64)
+    for start, end in _steps(_bytes_of(texts), BYTES_PER_CUT):
+        pieces = cut(_decoded(texts.slice(start, end - start)))
+        sizes[start:end], starts = pieces.sizes, pieces.starts
+        hashes = (pieces.pieces >> np.uint64(BITS - 32)).astype(np.uint32)
+        for band in range(bands):
+            key = np.zeros(end - start, np.uint64)
+            for factor in factors[band * rows : (band + 1) * rows]:
+                key = mixed(key + np.minimum.reduceat(hashes * factor, starts))
+            keys[band, start:end] = key >> np.uint64(32)
+    return keys, sizes
 
 
-def _shares(texts: Sequence[str], similarity: float) -> NDArray[np.float64]:
-    """The share of pieces that the first text has in common with each of the others, or less than `similarity`.
+def _near(texts: "pa.LargeBinaryArray", pairs: Pairs, similarity: float) -> tuple[Pairs, NDArray[np.float64]]:
+    """Those of the pairs that share so much, each with its share: counted first, and then in one order."""
+    counted = np.concatenate([np.zeros(0), *_shares(texts, pairs, _common, with_places=False)])
+    pairs = pairs.among(counted >= similarity)
+    shares = np.concatenate([np.zeros(0), *_shares(texts, pairs, _common_in_order, with_places=True)])
+    return pairs.among(shares >= similarity), shares[shares >= similarity]
 
-    In one order: "not the shop but the blog" has nearly the pieces of "not the blog but the shop".
-    """
-    cut = _cut(texts)
-    starts = np.cumsum(cut.sizes) - cut.sizes
-    shared = np.bincount(cut.rows[np.isin(cut.pieces, cut.pieces[cut.rows == 0])], minlength=len(texts))
-    for row in np.flatnonzero(shared >= similarity * (cut.sizes[0] + cut.sizes - shared)):
-        own, theirs = (slice(starts[at], starts[at] + cut.sizes[at]) for at in (0, row))
-        _, here, there = np.intersect1d(cut.pieces[own], cut.pieces[theirs], return_indices=True)
-        order = np.argsort(cut.places[own][here])
-        shared[row] = _longest_rise(cut.places[theirs][there][order])
-    shares: NDArray[np.float64] = shared / (cut.sizes[0] + cut.sizes - shared)
-    return shares[1:]
+
+def _shares(
+    texts: "pa.LargeBinaryArray", pairs: Pairs, common: "Callable[[_Sides], Integers]", *, with_places: bool
+) -> Iterator[NDArray[np.float64]]:
+    """The share of pieces that two texts have in common, pair by pair."""
+    lengths = _bytes_of(texts)
+    for start, end in _steps(lengths[pairs.rows] + lengths[pairs.others], BYTES_PER_COMPARISON):
+        sides = _Sides.of(texts, pairs.rows[start:end], pairs.others[start:end], with_places=with_places)
+        shared = common(sides)
+        yield shared / (sides.together - shared)
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """The pieces of the first text of each pair, and then those of the second."""
+
+    keys: Hashes
+    """The number of the pair, and the piece."""
+    places: Integers
+    """Where each piece stands in its text, if that was asked for."""
+    together: Integers
+    """How many pieces the two of each pair have, counted twice if they share them."""
+
+    @classmethod
+    def of(cls, texts: "pa.LargeBinaryArray", some: Integers, others: Integers, *, with_places: bool) -> "_Sides":
+        named, at = np.unique(np.concatenate([some, others]), return_inverse=True)
+        cut_texts = cut(_decoded(texts.take(named)), with_places=with_places)
+        sizes = cut_texts.sizes[at]
+        here = spread(cut_texts.starts[at], sizes)
+        pair = np.repeat(np.tile(np.arange(len(some), dtype=np.uint64), 2), sizes)
+        keys = pair << np.uint64(BITS) | cut_texts.pieces[here]
+        places = cut_texts.places[here] if with_places else cut_texts.places
+        return cls(keys, places, sizes[: len(some)] + sizes[len(some) :])
+
+
+def _common(sides: _Sides) -> Integers:
+    """How many pieces the two texts of each pair share."""
+    keys = np.sort(sides.keys)
+    pairs = (keys[1:][keys[1:] == keys[:-1]] >> np.uint64(BITS)).astype(np.int64)
+    return np.bincount(pairs, minlength=len(sides.together))
+
+
+def _common_in_order(sides: _Sides) -> Integers:
+    """The same in one order: "not the shop but the blog" has nearly the pieces of "not the blog but the shop"."""
+    order = np.argsort(sides.keys, kind="stable")
+    keys = sides.keys[order]
+    both = np.flatnonzero(keys[1:] == keys[:-1])
+    pair = (keys[both] >> np.uint64(BITS)).astype(np.int64)
+    by_place = np.lexsort((sides.places[order[both]], pair))
+    pair, places = pair[by_place], sides.places[order[both + 1]][by_place]
+    common = np.bincount(pair, minlength=len(sides.together))
+    starts = np.cumsum(common) - common
+    falls = (places[1:] < places[:-1]) & (pair[1:] == pair[:-1])
+    for one in np.unique(pair[1:][falls]).tolist():
+        common[one] = _longest_rise(places[starts[one] : starts[one] + common[one]])
+    return common
 
 
 def _longest_rise(places: Integers) -> int:
@@ -104,68 +165,23 @@ def _longest_rise(places: Integers) -> int:
     return len(ends)
 
 
-def _rarest_pieces(texts: Sequence[str], similarity: float) -> "tuple[csr_matrix, Integers]":
-    """The rarest pieces of each text as a matrix (texts, pieces) of ones, and how many pieces each text has."""
-    from scipy.sparse import csr_matrix
+def _bytes_of(texts: "pa.LargeBinaryArray") -> Integers:
+    from pyarrow import compute
 
-    steps = range(0, len(texts), TEXTS_PER_STEP)
-    counts = np.zeros(BOXES, np.int64)
-    for start in steps:
-        counts += np.bincount(_boxes(_cut(texts[start : start + TEXTS_PER_STEP]).pieces), minlength=BOXES)
-    kept = [_rarest(_cut(texts[start : start + TEXTS_PER_STEP]), counts, similarity) for start in steps]
-    pieces, sizes = (np.concatenate(parts) for parts in zip(*((one.pieces, one.sizes) for one in kept), strict=True))
-    rows = np.concatenate([one.rows + start for one, start in zip(kept, steps, strict=True)])
-    names, columns = np.unique(pieces, return_inverse=True)
-    return csr_matrix((np.ones(len(rows), np.int32), (rows, columns)), shape=(len(texts), len(names))), sizes
+    lengths: Integers = compute.binary_length(texts).to_numpy(zero_copy_only=False)
+    return lengths
 
 
-def _boxes(pieces: Hashes) -> Integers:
-    return (pieces % np.uint64(BOXES)).astype(np.int64)
+def _decoded(texts: "pa.LargeBinaryArray") -> Sequence[str]:
+    return [text.decode("utf-8", "surrogatepass") for text in texts.to_pylist()]
 
 
-@dataclass(frozen=True)
-class _Pieces:
-    """The pieces of some texts, as hashes, text by text."""
-
-    pieces: Hashes
-    rows: Integers
-    """Of which text each piece is."""
-    sizes: Integers
-    """How many pieces each text has."""
-    places: Integers
-    """Where each piece stands, counted through all texts."""
-
-
-def _rarest(cut: _Pieces, counts: Integers, similarity: float) -> _Pieces:
-    order = np.lexsort((cut.pieces, counts[_boxes(cut.pieces)], cut.rows))
-    places = np.arange(len(order)) - np.repeat(np.cumsum(cut.sizes) - cut.sizes, cut.sizes)
-    kept = places < np.repeat(_rare(cut.sizes, similarity), cut.sizes)
-    return _Pieces(cut.pieces[order][kept], cut.rows[kept], cut.sizes, cut.places[order][kept])
-
-
-def _cut(texts: Sequence[str]) -> _Pieces:
-    """All pieces of each text; what lies beyond its ends counts as characters, and a second equal piece is another."""
-    marks = [np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32) for text in texts]
-    beyond = np.zeros(PIECE_CHARACTERS - 1, np.uint64)
-    line = np.concatenate(
-        [beyond, *(part for text in marks for part in (text.astype(np.uint64) + np.uint64(1), beyond))]
-    )
-    sizes = np.array([len(text) for text in marks]) + PIECE_CHARACTERS - 1
-    rows = np.repeat(np.arange(len(texts)), sizes)
-    hashes = np.zeros(len(rows), np.uint64)
-    for place, factor in enumerate(PLACES):
-        hashes += line[place : place + len(rows)] * factor
-    hashes = _mixed(hashes)
-    order = np.lexsort((hashes, rows))
-    hashes = hashes[order]
-    first = np.append(True, (hashes[1:] != hashes[:-1]) | (rows[1:] != rows[:-1]))
-    starts = np.flatnonzero(first)
-    times = np.arange(len(rows)) - starts[np.cumsum(first) - 1]
-    return _Pieces(_mixed(hashes + times.astype(np.uint64)), rows, sizes, order)
-
-
-def _mixed(hashes: Hashes) -> Hashes:
-    """Hashes of which every bit depends on every one (the end of splitmix64, Steele et al. 2014)."""
-    hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return hashes ^ (hashes >> np.uint64(31))
+def _steps(lengths: Integers, most: int) -> Iterator[tuple[int, int]]:
+    """From where to where, so that what lies there is about `most` long in all, and can be cut at once."""
+    ends, start = np.cumsum(lengths), 0
+    while start < len(lengths):
+        before = ends[start - 1] if start else 0
+        end = int(np.searchsorted(ends, before + most, side="right"))
+        end = min(max(end, start + 1), start + MOST_TEXTS // 2)
+        yield start, end
+        start = end

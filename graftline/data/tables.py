@@ -241,10 +241,12 @@ def _csv_rows(path: Path, columns: Sequence[str], _nested: Nested) -> Iterator[R
         header = next(cells for _, cells, _, _ in records if _without_empty_end(cells))
         places = [header.index(name) for name in columns]
         for line, cells, fault, raw in records:
-            if fault is None and len(cells) > 1 and not _without_empty_end(cells):
-                continue
-            if fault is None and (not named <= len(cells) <= most or len(_without_empty_end(cells)) > named):
-                fault = f"{len(cells)} cells, expected {named} as in the header"
+            if fault is None and not (len(cells) == named and cells[-1].strip()):  # as nearly all rows are
+                filled = len(_without_empty_end(cells))
+                if len(cells) > 1 and not filled:
+                    continue
+                if not named <= len(cells) <= most or filled > named:
+                    fault = f"{len(cells)} cells, expected {named} as in the header"
             if fault:
                 yield Row(line, (None,) * len(columns), fault, raw)
             else:
@@ -267,8 +269,10 @@ def _widths(path: Path) -> tuple[int, int]:
 
 def _without_empty_end(cells: list[str]) -> list[str]:
     """The cells up to the last one that holds something: a spreadsheet writes as many more as it once had columns."""
-    most = max((place for place, cell in enumerate(cells, start=1) if cell.strip()), default=0)
-    return cells[:most]
+    end = len(cells)
+    while end and not cells[end - 1].strip():
+        end -= 1
+    return cells[:end]
 
 
 def _json_header(path: Path) -> list[tuple[str, str]]:

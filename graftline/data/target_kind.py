@@ -1,6 +1,6 @@
 """One kind of target: how it is read, and what is expected of it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from graftline.data.expectation import Expectation
@@ -30,7 +30,7 @@ def without_labels(_target: str, _settings: DataSettings) -> tuple[str, ...]:
     return ()
 
 
-def without_facts(_accepted: Sequence[tuple[str, Side]]) -> dict[str, float]:
+def without_facts(_accepted: Collection[tuple[str, Side]]) -> dict[str, float]:
     return {}
 
 
@@ -53,8 +53,8 @@ class TargetKind:
     """Why a text is no such target, or None."""
     labels: Callable[[str, DataSettings], tuple[str, ...]] = without_labels
     """The classes that a row with this target belongs to."""
-    set_facts: Callable[[Sequence[tuple[str, Side]]], Mapping[str, float]] = without_facts
-    """The facts for the expectations of the set, from all accepted targets, each with its side of the split."""
+    set_facts: Callable[[Collection[tuple[str, Side]]], Mapping[str, float]] = without_facts
+    """The facts for the expectations of the set, from the accepted targets, each once with its side of the split."""
     from_list: Callable[[Sequence[object], DataSettings], str] = refuse_list
     """The target that a list in a table stands for. Raises: ValueError with the reason if it stands for none."""
     column_types: tuple[str, ...] = LABEL_TYPES

@@ -4,10 +4,11 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
+from graftline.data.columns import Fact
 from graftline.data.expectation import NULL, Expectation
-from graftline.data.row_facts import Fact
 from graftline.data.row_names import printable
-from graftline.data.tables import NUMBER, Row
+from graftline.data.row_table import RowTable
+from graftline.data.tables import NUMBER
 from graftline.wording import shown
 
 # What stands in front of a column's name says how it is seen.
@@ -67,14 +68,12 @@ def are_numbers(expectations: Sequence[Expectation]) -> list[Expectation]:
     ]
 
 
-def columns_as_read(
-    rows: Sequence[Row], names: Sequence[str], expectations: Sequence[Expectation]
-) -> dict[str, list[Fact]]:
+def columns_as_read(rows: RowTable, names: Sequence[str], expectations: Sequence[Expectation]) -> dict[str, list[Fact]]:
     """The columns that these look at, as texts and as numbers; an empty cell is a missing value."""
     columns: dict[str, list[Fact]] = {}
     for wanted in dict.fromkeys(column for one in expectations if one.asset == "rows" for column in one.columns):
         place = names.index(own_column(wanted))
-        texts = [row.values[place] or None for row in rows]
+        texts = [str(one) if one else None for one in (rows.values[place] if rows.values else ())]
         if wanted.startswith(AS_NUMBER):
             columns[wanted] = [None if text is None else _number(text) for text in texts]
         elif wanted.startswith(NO_NUMBER):

@@ -1,8 +1,9 @@
 """The twins of a table: accepted held-out rows that nearly are a row that a model learns from, whatever their kind."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from graftline.data.columns import BATCH_ROWS
 from graftline.data.near_duplicates import Twin, straddling, straddling_equals, straddling_hashes
 from graftline.data.row_facts import RowFacts
 from graftline.data.splitting import TWIN, Side, Split
@@ -58,7 +59,7 @@ def likenesses(
 
 
 def straddling_rows(
-    contents: Sequence[str], hashes: Sequence[int], sides: Sequence[Split], settings: DataSettings
+    contents: Iterable[str], hashes: Sequence[int], sides: Sequence[Split], settings: DataSettings
 ) -> dict[int, Twin]:
     """The twins among some rows if they lay on these sides, by place; images by their `hashes`, others by `contents`.
 
@@ -71,23 +72,27 @@ def straddling_rows(
     return straddling(contents, sides, similarity=settings.near_duplicate_similarity)
 
 
-def _compared(facts: RowFacts, indices: Sequence[int]) -> tuple[list[str], list[int]]:
-    return [facts.contents[index] for index in indices], [facts.hashes[index] for index in indices if facts.hashes]
+def _compared(facts: RowFacts, indices: Sequence[int]) -> tuple[Iterable[str], list[int]]:
+    steps = range(0, len(indices), BATCH_ROWS)
+    contents = (str(one) for start in steps for one in facts.contents.at(indices[start : start + BATCH_ROWS]))
+    return contents, [facts.hashes[index] for index in indices if facts.hashes]
 
 
 def _told(facts: RowFacts, index: int, other: int, twin: Twin, shared: str) -> TwinRow:
     targets, inputs = facts.columns["target"], facts.columns["input"]
-    split, theirs = facts.splits[index], f"line {facts.rows[other].line}, a {twin.split} row"
+    line, twin_line = (int(facts.rows.lines[place]) for place in (index, other))
+    row_id, twin_id = (None if (name := facts.ids[place]) is None else str(name) for place in (index, other))
+    split, theirs = facts.splits[index], f"line {twin_line}, a {twin.split} row"
     said = f"{theirs}, shares {twin.similarity:.2f} of its {shared} with this {split} row"
     if targets[index] != targets[other]:
         said += f", and has another target: {targets[other]!a}, not {targets[index]!a}"
     return TwinRow(
-        facts.rows[index].line,
-        facts.ids[index],
+        line,
+        row_id,
         split,
         str(targets[index] or ""),
-        facts.rows[other].line,
-        facts.ids[other],
+        twin_line,
+        twin_id,
         twin.split,
         str(targets[other] or ""),
         twin.similarity,

@@ -140,7 +140,8 @@ class DataSettings(Section, title="Data"):
     character may differ in 58, or one word of five letters in 110. A held-out one is a twin, see max_twins."""
     near_duplicate_bits: Annotated[int, Field(ge=0, le=64)] = 12
     """Images are near duplicates if their perceptual hashes differ in at most this many of 256 bits. 5,000 MNIST
-    digits differ by up to 8 when saved again as a JPEG of quality 90, and from each other by 20 and more."""
+    digits differ by up to 8 when saved again as a JPEG of quality 90, and from each other by 20 and more. With more
+    than 47 some pairs may be overlooked."""
     allow_modified: bool = False
     """Run although the files differ from the version that their .dvc file names. Recorded; bars promotion."""
 

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from graftline.data.expectation import Asset, Check, Expectation
 from graftline.data.media_files import MOST_SAMPLE_BITS
 from graftline.data.row_facts import RowFacts
+from graftline.data.row_table import RowTable
 from graftline.data.splitting import BY_HASH
-from graftline.data.tables import Row
 from graftline.data.target_kind import TargetKind
 from graftline.data.twins import TwinRow
 from graftline.settings import DataSettings
@@ -25,7 +27,7 @@ class Findings:
     checks: tuple[Check, ...] = ()
     names: tuple[str, ...] = ()
     """The names of the rows' values where they come from."""
-    rows: tuple[Row, ...] = ()
+    rows: RowTable = field(default_factory=lambda: RowTable.of(()))
     facts: RowFacts | None = None
     reasons: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """Of faulty rows, by their lines."""
@@ -46,8 +48,9 @@ class Findings:
     @property
     def accepted(self) -> list[int]:
         """Which of the readable rows have no fault."""
-        rows = self.facts.rows if self.facts else ()
-        return [index for index, row in enumerate(rows) if row.line not in self.reasons]
+        lines = self.facts.rows.lines if self.facts else np.zeros(0, np.int64)
+        accepted: list[int] = np.flatnonzero(~np.isin(lines, list(self.reasons))).tolist()
+        return accepted
 
     def add(self, checks: Iterable[Check], reasons: Iterable[tuple[int, str]] = ()) -> "Findings":
         """These findings and more of them."""

@@ -152,8 +152,12 @@ def _of(expectation: Expectation) -> Any:
 
 def _found(expectation: Expectation, entry: Mapping[str, Any]) -> object:
     """The value in a faulty row, or the values where it looks at several columns."""
+    import pandas as pd
+
     if expectation.column is not None:
         value = entry.get(expectation.column)
+        if value is pd.NA:  # what pandas says of Arrow's missing values
+            return None
         return float(value) if isinstance(value, float) else value  # not one of NumPy's, which says so
     return ", ".join(f"{entry.get(column)}" for column in expectation.columns)
 

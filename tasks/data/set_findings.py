@@ -1,6 +1,7 @@
 """The findings about all rows together: the classes of each target, the sides of the split, twins."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -9,7 +10,7 @@ from graftline.data.classes import ONE_SPELLING, class_table
 from graftline.data.expectation import Check
 from graftline.data.expectations import TWINS_SHARE
 from graftline.data.row_facts import RowFacts, further_role, targets_of
-from graftline.data.splitting import BY_HASH, SPLITS
+from graftline.data.splitting import BY_HASH, SPLITS, Side
 from graftline.data.target_kind import TargetKind
 from graftline.data.twins import side_of, twins_share
 from graftline.settings import DataSettings
@@ -46,12 +47,18 @@ def _target_checks(
     facts, twins = findings.facts, findings.twins
     assert facts is not None
     column = facts.columns["target" if target is None else further_role(target)]
-    there = [index for index in findings.accepted if column[index] is not None]
-    targets = [(str(column[index]), side_of(index, facts.splits, twins)) for index in there]
-    pairs = [(label, split) for target_of_row, split in targets for label in kind.labels(target_of_row, settings)]
+    accepted = findings.accepted
+    sides = (side_of(index, facts.splits, twins) for index in accepted)
+    targets = Counter(
+        (str(target), side) for target, side in zip(column.at(accepted), sides, strict=True) if target is not None
+    )
+    pairs = Counter[tuple[str, Side]]()
+    for (target_of_rows, side), count in targets.items():
+        for label in kind.labels(target_of_rows, settings):
+            pairs[label, side] += count
     labels = settings.labels or sorted({label for label, _ in pairs})
-    table = class_table(labels, pairs, accepted_rows=len(targets))
-    numbers = {**numbers, **kind.set_facts(targets)}
+    table = class_table(labels, pairs, accepted_rows=targets.total())
+    numbers = {**numbers, **kind.set_facts(targets.keys())}
     classes, whole = pd.DataFrame(table, dtype=object), pd.DataFrame([numbers], dtype=object)
     checks = judge.validator.decide(frame_name("classes", target), classes, judge.of("classes", target), index="label")
     checks = [_with_folders(_with_aliases(check, table, settings), findings.split_from) for check in checks]

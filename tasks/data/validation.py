@@ -1,18 +1,22 @@
 """The validation of a table, stage by stage: its header, its rows, the files that they name, all of them together."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from graftline.data.class_folders import read_class_folders, read_files, split_folders
+from graftline.data.columns import Column, Fact
 from graftline.data.domains import Domain, columns_of_domain, of_domain
-from graftline.data.expectation import Asset, Check, Expectation
+from graftline.data.expectation import NOT_NULL, NULL, Asset, Check, Expectation
 from graftline.data.expectations import expectations_for
-from graftline.data.row_facts import Fact, RowFacts, named_columns, row_facts
+from graftline.data.row_facts import RowFacts, named_columns, row_facts
 from graftline.data.row_names import printable
-from graftline.data.tables import Nested, Row, read_header, read_rows, refuse_nested
+from graftline.data.row_table import RowTable
+from graftline.data.tables import Nested, read_header, read_rows, refuse_nested
 from graftline.data.target_kind import TargetKind
 from graftline.data.team_columns import AS_NUMBER, columns_as_read, columns_of, present
 from graftline.data.twins import twins_of
@@ -61,10 +65,11 @@ def look_into(
     if not findings.names:
         named = named_columns(settings, targets) | columns_of_domain(settings)
         names = tuple(dict.fromkeys([*named.values(), *columns_of(team)]))
-        rows = tuple(read_rows(table, names, nested=_lists(settings, targets)))
+        rows = RowTable.of(read_rows(table, names, nested=_lists(settings, targets)))
         rows = of_domain(rows, names, settings, domain)
         if domain == "target" and not targets.absent:  # of which some have no target yet
-            rows = tuple(row for row in rows if row.values[names.index(settings.target)])
+            given = map(bool, rows.values[names.index(settings.target)])
+            rows = rows.where(np.fromiter(given, np.bool_, len(rows)))
         findings = replace(findings, names=names, rows=rows)
     logger.info("%d rows read", len(findings.rows))
     yield findings
@@ -72,7 +77,7 @@ def look_into(
     facts = row_facts(findings.rows, settings, targets, files)
     findings = replace(findings, facts=facts, sample_bits=sample_bits)
     as_read = columns_as_read(facts.rows, findings.names, team)
-    for asset, frame in _row_frames(findings.rows, facts, as_read).items():
+    for asset, frame in _row_frames(judge, findings.rows, facts, as_read):
         findings = findings.add(*_row_checks(judge, asset, frame, len(findings.rows)))
         yield findings
     findings = replace(findings, twins=twins_of(facts, findings.accepted, settings))
@@ -93,11 +98,11 @@ def _look_at_header(
         return judge, Findings(expectations, checks=tuple(_header_checks(judge, header)))
     judge = Judge(Validator(), settings, targets, expectations)
     if targets.absent:
-        return judge, Findings(expectations, names=FILE_NAMES, rows=tuple(read_files(table, data, settings.kind)))
-    rows = tuple(read_class_folders(table, data, settings.kind))
+        return judge, Findings(expectations, names=FILE_NAMES, rows=RowTable.of(read_files(table, data, settings.kind)))
+    rows = read_class_folders(table, data, settings.kind)
     if settings.split_folders == "ignore":
-        rows = tuple(replace(row, side=None) for row in rows)
-    findings = Findings(expectations, names=CLASS_FOLDER_NAMES, rows=rows)
+        rows = (replace(row, side=None) for row in rows)
+    findings = Findings(expectations, names=CLASS_FOLDER_NAMES, rows=RowTable.of(rows))
     folders = ", ".join(split_folders(table))
     if folders and settings.split_folders == "use":
         logger.info("the folders %s are the split, and the class folders in them the labels", printable(folders))
@@ -140,18 +145,55 @@ def _header_checks(judge: Judge, header: Mapping[str, str], *, of_team: bool = F
 
 
 def _row_frames(
-    rows: Sequence[Row], facts: RowFacts, as_read: Mapping[str, Sequence[Fact]]
-) -> dict[Asset, "pd.DataFrame"]:
-    """The rows as Great Expectations sees them: text as objects, because pandas' own stops at invalid Unicode."""
+    judge: Judge, rows: RowTable, facts: RowFacts, as_read: Mapping[str, Sequence[Fact]]
+) -> Iterator[tuple[Asset, "pd.DataFrame"]]:
+    """The rows as Great Expectations sees them, in Arrow's columns; only of what a team looks at as Python's objects.
+
+    Of these Arrow's regular expressions and comparisons are others than Great Expectations' own.
+    """
+    import pyarrow as pa
+
+    faults: list[str | None] = [None] * (len(rows) if rows.faults else 0)
+    for place, (fault, _) in rows.faults.items():
+        faults[place] = printable(fault)
+    fault = pa.array(faults) if rows.faults else pa.nulls(len(rows))
+    yield "lines", _frame({"line": Column(pa.array(rows.lines)), "fault": Column(fault)})
+    kinds: dict[str, set[str]] = {"line": set()}
+    for one in judge.of("rows"):
+        for name in one.columns:
+            kinds.setdefault(name, set()).add(one.kind)
+    compared = [name for name in kinds if kinds[name] - {NULL, NOT_NULL}]
+    # What only has to be there is never shown, and texts take most of the room.
+    columns = {
+        name: _presence(facts.columns[name]) if kinds[name] == {NOT_NULL} else facts.columns[name]
+        for name in kinds
+        if name not in as_read
+    }
+    frame = _frame(columns, compared)
+    for name, values in as_read.items():
+        frame[name] = np.array(values, float if name.startswith(AS_NUMBER) else object)
+    yield "rows", frame
+
+
+def _presence(column: Column) -> Column:
+    """True for each row that has it, nothing for the others."""
+    import pyarrow as pa
+
+    return Column(pa.array(np.ones(len(column), np.bool_), mask=~column.there))
+
+
+def _frame(columns: Mapping[str, Column], compared: Collection[str] = ()) -> "pd.DataFrame":
+    """The columns, of which some are compared with values: Arrow compares nothing with a column of no type."""
     import pandas as pd
 
-    lines = {"line": [row.line for row in rows], "fault": [row.fault and printable(row.fault) for row in rows]}
-    return {
-        "lines": pd.DataFrame(lines, dtype=object),
-        "rows": pd.DataFrame({**facts.columns, **as_read}, dtype=object).astype(
-            {name: float for name in as_read if name.startswith(AS_NUMBER)}
-        ),
-    }
+    return pd.DataFrame(
+        {
+            name: np.full(len(column), None)
+            if name in compared and column.values.null_count == len(column)
+            else pd.Series(pd.arrays.ArrowExtensionArray(column.values))
+            for name, column in columns.items()
+        }
+    )
 
 
 def _row_checks(

@@ -74,7 +74,7 @@ Objection = Callable[[Looked, Looked, set[Key]], Mapping[Key, str]]
 def look_at_data(draft: Draft) -> Looked:
     """What validation says of the data as they are. Raises: DataRefusedError if it does not come to single rows."""
     findings = _findings(draft, draft.old, draft.version.table)
-    return _looked(findings, [row.line for row in findings.rows])
+    return _looked(findings, findings.rows.lines.tolist())
 
 
 def admit(draft: Draft, old: Looked, proposal: Proposal, object_to: Objection | None = None) -> Admission:
@@ -160,18 +160,20 @@ def _findings(draft: Draft, data: Path, table: Path) -> Findings:
 def _looked(findings: Findings, keys: Sequence[Key]) -> Looked:
     facts = findings.facts
     assert facts is not None
-    key_of = {row.line: key for row, key in zip(findings.rows, keys, strict=True)}
-    index = {key_of[row.line]: place for place, row in enumerate(facts.rows)}
+    key_of = dict(zip(findings.rows.lines.tolist(), keys, strict=True))
+    index = {key_of[line]: place for place, line in enumerate(facts.rows.lines.tolist())}
     names = {place: key for key, place in index.items()}
+    places = findings.accepted
+    columns = (facts.ids.at(places), facts.contents.at(places), facts.columns["target"].at(places))
     accepted = {
         names[place]: Judged(
-            facts.ids[place],
-            facts.contents[place],
-            str(facts.columns["target"][place]),
+            None if row_id is None else str(row_id),
+            str(content),
+            str(target),
             facts.splits[place],
             side_of(place, facts.splits, findings.twins),
         )
-        for place in findings.accepted
+        for place, row_id, content, target in zip(places, *columns, strict=True)
     }
     reasons = {key_of[line]: said for line, said in findings.reasons.items()}
     return Looked(findings, accepted, reasons, index)

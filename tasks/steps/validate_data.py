@@ -36,7 +36,7 @@ from graftline.tasks.workspace import Workspace
 STEP = "validate_data"
 LIBRARIES = ("great-expectations", "pandas", "pyarrow", "numpy")
 CHECKING_LIBRARIES: dict[Kind, tuple[str, ...]] = {
-    "text": ("scipy",),
+    "text": (),
     "image": ("pillow", "imagehash", "scipy"),
     "audio": ("soundfile",),
 }

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import JsonValue
 
 from graftline.data.row_names import printable
@@ -63,8 +64,12 @@ def _json_line(value: Mapping[str, JsonValue]) -> str:
 
 
 def _quarantined_rows(findings: Findings) -> list[QuarantinedRow]:
-    facts = findings.facts
-    ids = {row.line: row_id for row, row_id in zip(facts.rows, facts.ids, strict=True)} if facts else {}
+    facts, named = findings.facts, list(findings.reasons)
+    ids: dict[int, str | None] = {}
+    if facts:
+        faulty = np.flatnonzero(np.isin(facts.rows.lines, named))
+        names = (None if name is None else str(name) for name in facts.ids.at(faulty))
+        ids = dict(zip(facts.rows.lines[faulty].tolist(), names, strict=True))
     return [
         QuarantinedRow(
             row.line,
@@ -74,8 +79,7 @@ def _quarantined_rows(findings: Findings) -> list[QuarantinedRow]:
             if row.fault is None
             else {"raw": printable(row.raw)},
         )
-        for row in findings.rows
-        if row.line in findings.reasons
+        for row in findings.rows.where(np.isin(findings.rows.lines, named))
     ]
 
 

@@ -1,5 +1,6 @@
 """In a browser, hostile values on the validation page stay text."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def page(rows: int) -> str:
         Check(one, number % 7 > 0, number, f"{number} of 900 faulty", HOSTILE if number % 7 == 0 else ())
         for number, one in enumerate(expectations)
     ]
-    classes = class_table(HOSTILE, [(label, "train") for label in HOSTILE], accepted_rows=len(HOSTILE))
+    classes = class_table(HOSTILE, Counter((label, "train") for label in HOSTILE), accepted_rows=len(HOSTILE))
     quarantined = [
         QuarantinedRow(
             number + 2, value, tuple(f"input_clean: {one}" for one in HOSTILE), {value: value, "label": None}

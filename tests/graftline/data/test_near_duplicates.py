@@ -6,8 +6,10 @@ import random
 
 import pytest
 
-from graftline.data.near_duplicates import ORDER, straddling, straddling_equals, straddling_hashes
+from graftline.data import similar_hashes, similar_texts
+from graftline.data.near_duplicates import ORDER, Twin, straddling, straddling_equals, straddling_hashes
 from graftline.data.row_names import normalised
+from graftline.data.similar_texts import OVERLOOKED, banding
 from graftline.data.splitting import Split, split_of
 
 WORDS = [f"word{number}" for number in range(300)]
@@ -17,6 +19,7 @@ SWAPPED = (
 CODE = [f"{name}({one}) {sign} {two}" for name in ("f", "g") for one in range(6) for sign in "+-<" for two in range(6)]
 
 
+@functools.cache
 def pieces(text: str) -> dict[tuple[str, int], int]:
     """Where each piece of five characters stands; the second that is equal is another."""
     around = f"{'_' * 4}{text}{'_' * 4}"
@@ -27,6 +30,9 @@ def pieces(text: str) -> dict[tuple[str, int], int]:
 @functools.cache  # the same pairs for each similarity
 def share(one: str, other: str) -> float:
     ours, theirs = pieces(one), pieces(other)
+    in_both = len(ours.keys() & theirs.keys())
+    if in_both < 0.5 * (len(ours) + len(theirs) - in_both):
+        return 0  # less than any similarity here, whatever the order
     in_one_order = longest_rise([theirs[piece] for piece in ours if piece in theirs])
     return in_one_order / (len(ours) + len(theirs) - in_one_order)
 
@@ -62,6 +68,46 @@ def test_it_finds_what_comparing_every_pair_finds(similarity: float) -> None:
     found = straddling(texts, splits, similarity=similarity)
     assert len(expected) > 20
     assert {one: twin.similarity for one, twin in found.items()} == pytest.approx(expected)
+
+
+def pairs_just_similar_enough(count: int, similarity: float) -> list[tuple[str, str]]:
+    """Texts of random letters, one of each pair with so many exchanged at its end that the two just fit."""
+    source, pairs = random.Random(5), []
+    for _ in range(count):
+        one = "".join(source.choices("abcdefghijklmnopqrstuvwxyz", k=source.randrange(80, 160)))
+        # Exchanged at the end, they are in four pieces more.
+        other_pieces = int((len(one) + 4) * (1 - similarity) / (1 + similarity))
+        pairs.append((one, one[: 4 - other_pieces] + "#" * (other_pieces - 4)))
+    return pairs
+
+
+@pytest.mark.parametrize("similarity", [0.5, 0.85])
+def test_of_texts_that_are_just_similar_enough_nearly_all_are_found(similarity: float) -> None:
+    pairs = pairs_just_similar_enough(500, similarity)
+    splits: list[Split] = ["train", "test"]
+    found = straddling([text for pair in pairs for text in pair], splits * len(pairs), similarity=similarity)
+    assert all(similarity <= twin.similarity < similarity + 0.03 for twin in found.values())
+    assert len(found) >= len(pairs) - 1  # one in 10,000 may be overlooked
+    bands, rows = banding(similarity)
+    assert (1 - similarity**rows) ** bands <= OVERLOOKED
+
+
+def test_the_twins_are_the_same_however_many_texts_are_looked_at_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = texts_with_near_duplicates(seed=2)
+    texts += [f"your order {number} was sent to the address that you gave us on that day" for number in range(200)]
+    splits: list[Split] = [split_of(text, test_share=0.3, validation_share=0.2) for text in texts]
+    at_once = straddling(texts, splits, similarity=0.75)
+    monkeypatch.setattr(similar_texts, "BYTES_PER_CUT", 100)
+    monkeypatch.setattr(similar_texts, "BYTES_PER_COMPARISON", 700)
+    assert straddling(texts, splits, similarity=0.75) == at_once
+    assert len(at_once) > 50
+
+
+def test_of_many_texts_made_from_one_template_each_has_a_twin_though_few_are_compared() -> None:
+    texts = [f"a guest of table {n} praised the cook and all that was served on this evening" for n in range(5_000)]
+    splits: list[Split] = ["test" if number % 3 == 0 else "train" for number in range(len(texts))]
+    found = straddling(texts, splits, similarity=0.7)
+    assert len(found) == splits.count("test")
 
 
 def test_the_held_out_row_is_the_twin_and_names_the_row_before_it() -> None:
@@ -137,29 +183,42 @@ def test_case_width_and_invisible_marks_make_no_other_content() -> None:
     assert normalised(" Ｇood\u200b  FILM\n") == normalised("good film")
 
 
-def hashes_with_near_duplicates(seed: int) -> list[int]:
+def hashes_with_near_duplicates(seed: int, most_bits: int) -> list[int]:
+    """Also equal ones, and as many near a single one as from a camera that does not move."""
     source = random.Random(seed)
     hashes = [source.getrandbits(256) for _ in range(150)]
     flipped = [
-        number ^ sum(1 << place for place in source.sample(range(256), source.randrange(25))) for number in hashes
+        number ^ sum(1 << place for place in source.sample(range(256), source.randrange(2 * most_bits + 1)))
+        for number in [*hashes, *hashes[:1] * 100]
     ]
-    return hashes + flipped
+    return hashes + flipped + hashes[::7]
 
 
-def test_hashes_across_the_split_are_compared_pair_by_pair() -> None:
-    hashes = hashes_with_near_duplicates(seed=1)
-    splits: list[Split] = [split_of(str(number), test_share=0.3, validation_share=0.2) for number in hashes]
-    expected: dict[int, list[int]] = {}
-    for one, other in itertools.product(range(len(hashes)), repeat=2):
-        before = ORDER[splits[other]] < ORDER[splits[one]]
-        if before and (hashes[one] ^ hashes[other]).bit_count() <= 12:
-            expected.setdefault(one, []).append(other)
-    found = straddling_hashes(hashes, splits, most_bits=12)
-    assert len(expected) > 20
-    assert found.keys() == expected.keys()
-    for one, twin in found.items():
-        assert ORDER[twin.split] == min(ORDER[splits[other]] for other in expected[one])
-        assert twin.similarity == 1 - (hashes[one] ^ hashes[twin.index]).bit_count() / 256
+@pytest.mark.parametrize("most_bits", [0, 12, 16, 40, 47])
+def test_hashes_across_the_split_are_found_as_pair_by_pair(most_bits: int) -> None:
+    hashes = hashes_with_near_duplicates(1, most_bits)
+    splits: list[Split] = [split_of(str(place), test_share=0.3, validation_share=0.2) for place, _ in enumerate(hashes)]
+    expected: dict[int, Twin] = {}
+    for one in range(len(hashes)):
+        near = [
+            (ORDER[splits[other]], other)
+            for other in range(len(hashes))
+            if ORDER[splits[other]] < ORDER[splits[one]] and (hashes[one] ^ hashes[other]).bit_count() <= most_bits
+        ]
+        if near:
+            other = min(near)[1]
+            expected[one] = Twin(other, splits[other], 1 - (hashes[one] ^ hashes[other]).bit_count() / 256)
+    assert straddling_hashes(hashes, splits, most_bits=most_bits) == expected
+    assert len(expected) > 10
+
+
+def test_hashes_are_found_as_well_where_few_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashes = hashes_with_near_duplicates(2, 12)
+    splits: list[Split] = [split_of(str(place), test_share=0.3, validation_share=0.2) for place, _ in enumerate(hashes)]
+    at_once = straddling_hashes(hashes, splits, most_bits=12)
+    for name in ("MOST_AT_ONCE", "COMPARED_FIRST"):
+        monkeypatch.setattr(similar_hashes, name, 3)
+    assert straddling_hashes(hashes, splits, most_bits=12) == at_once
 
 
 def test_hashes_on_one_side_have_no_twin_across() -> None:

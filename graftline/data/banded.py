@@ -1,0 +1,85 @@
+"""Rows that meet in one of several bands: candidates for being alike, found by sorting and never pair by pair."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graftline.data.text_pieces import Integers, spread
+
+# Thousands of rows may meet in a band, such as texts made from one template: of each rank so many are looked at, those
+# that lie beside the row by their keys in the next band, and in all those first that it meets most often.
+MOST_MET, MOST_COMPARED = 8, 16
+# Candidates are counted when there are so many: a hundred MB.
+MOST_PENDING = 4_000_000
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of rows, each by its place."""
+
+    rows: Integers
+    others: Integers
+
+    def among(self, chosen: NDArray[np.bool_]) -> "Pairs":
+        """The chosen ones of them."""
+        return Pairs(self.rows[chosen], self.others[chosen])
+
+
+def meeting_below(keys: NDArray[np.uint32], ranks: NDArray[np.int8]) -> Pairs:
+    """The pairs of a row and one of a lower rank that have the same key in one of the bands, by rows, then by others.
+
+    `keys` are (bands, rows), and ranks 0 to 3. Of many that a row meets, the `MOST_COMPARED` that it meets most often.
+    """
+    rows = np.uint64(keys.shape[1])
+    codes, counts, pending = np.zeros(0, np.uint64), np.zeros(0, np.int64), list[NDArray[np.uint64]]()
+    for band, key in enumerate(keys):
+        met = _met(key, keys[(band + 1) % len(keys)], ranks)
+        pending.append(met.rows.astype(np.uint64) * rows + met.others.astype(np.uint64))
+        if band == len(keys) - 1 or sum(map(len, pending)) > MOST_PENDING:
+            codes, counts = _most_often(np.concatenate([codes, *pending]), counts, rows)
+            pending = []
+    codes = np.sort(codes)
+    return Pairs((codes // rows).astype(np.int64), (codes % rows).astype(np.int64))
+
+
+def _met(key: NDArray[np.uint32], beside: NDArray[np.uint32], ranks: NDArray[np.int8]) -> Pairs:
+    """The rows of a lower rank with the same key in one band; of many those nearest by their keys `beside`."""
+    names = key.astype(np.uint64) << np.uint64(32) | _within(ranks) | beside.astype(np.uint64) >> np.uint64(2)
+    # Stable: which of two equal ones comes first is the processor's choice otherwise.
+    order = np.argsort(names, kind="stable")
+    key = key[order]
+    alone = np.append(True, key[1:] != key[:-1]) & np.append(key[1:] != key[:-1], True)
+    order = order[~alone]
+    names = names[order]
+    group = names >> np.uint64(32) << np.uint64(32)
+    found = []
+    for rank in range(int(ranks.max(initial=0))):
+        rows = np.flatnonzero(ranks[order] > rank)
+        first = group[rows] | np.uint64(rank << 30)
+        low, high = np.searchsorted(names, first), np.searchsorted(names, first + np.uint64(1 << 30))
+        there = np.searchsorted(names, first | names[rows] & np.uint64(2**30 - 1)) - MOST_MET // 2
+        start = np.maximum(low, np.minimum(there, high - MOST_MET))
+        met = np.minimum(start + MOST_MET, high) - start
+        found.append((np.repeat(order[rows], met), order[spread(start, met)]))
+    if not found:
+        return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64))
+    return Pairs(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def _within(ranks: NDArray[np.int8]) -> NDArray[np.uint64]:
+    return ranks.astype(np.uint64) << np.uint64(30)
+
+
+def _most_often(codes: NDArray[np.uint64], counts: Integers, rows: np.uint64) -> tuple[NDArray[np.uint64], Integers]:
+    """Each pair once with how often it met, as many of each row as are compared; the first of `codes` have `counts`."""
+    codes, at = np.unique(codes, return_inverse=True)
+    # The first codes were counted before; what came since counts once.
+    weights = np.append(counts, np.ones(len(at) - len(counts), np.int64))
+    counts = np.bincount(at, weights=weights, minlength=len(codes)).astype(np.int64)
+    row = codes // rows
+    order = np.lexsort((codes, -counts, row))
+    first = np.append(True, row[order][1:] != row[order][:-1]) if len(order) else np.zeros(0, np.bool_)
+    place = np.arange(len(order)) - np.flatnonzero(first)[np.cumsum(first) - 1] if len(order) else order
+    kept = order[place < MOST_COMPARED]
+    return codes[kept], counts[kept]
