@@ -40,8 +40,7 @@ def test_the_page_tells_what_is_known() -> None:
     source, target = PAIRS["text"][0]
     sets = {source: rows(0, 0), target: rows(2, 1)}
     known = Kept(
-        [beside(sets, source, target, seed) for seed in (0, 1)], {source: {"mmd": 9, "a_distance": 10, "frechet": 11,
-        "together": 8}},
+        [beside(sets, source, target, seed) for seed in (0, 1)], {source: {"mmd": 9, "a_distance": 10, "frechet": 11}},
     )  # fmt: skip
     said = page(known)
     assert f"| {source} | {target} |" in said
