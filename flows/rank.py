@@ -104,7 +104,7 @@ def _scored(
 
     chosen = settled(settings.adaptation)
     on = RankedOn(workspace, settings.model_copy(update={"adaptation": chosen}), data)
-    return list(workers().map(see_and_score, on, begun(), Needs.of(chosen)))
+    return list(workers().map(see_and_score, on, begun(), Needs.of(chosen, workspace)))
 
 
 def _judged(

@@ -38,15 +38,15 @@ class Compute(Section):
         host, _, port = address.rpartition(":")
         if not host or "/" in host or not port.isdecimal() or not 0 < int(port) <= LAST_PORT:
             raise ValueError(
-                f"{address!r} is no address of a Ray cluster, expected HOST:PORT, as `ray start --head` prints it; to go"
-                " through Ray Client (ray://) is not supported, run on a machine of the cluster instead"
+                f"{address!r} is no address of a Ray cluster, expected HOST:PORT, as `ray start --head` prints it; not"
+                " Ray Client's (ray://): run on a machine of the cluster"
             )
         return address
 
     @model_validator(mode="after")
     def _who_is_local_needs_no_address(self) -> "Compute":
         if self.engine == "local" and self.address is not None:
-            raise ValueError(f"address {self.address} is for engine ray, and engine is local; set it to ray")
+            raise ValueError(f"address {self.address} is for engine ray, and engine is local; set that, too")
         return self
 
 

@@ -132,7 +132,7 @@ class Tuned:
 def fine_tune_each(workspace: Workspace, settings: Settings, data: ValidatedData, all_tuned: Iterable[Tuned]) -> None:
     """Fine-tune each by itself, so at once where there are workers for it. Nothing is registered."""
     on = TunedOn(workspace, data, mending_of(settings))
-    for _ in workers().map(_fine_tune, on, all_tuned, Needs.of(settings.adaptation)):
+    for _ in workers().map(_fine_tune, on, all_tuned, Needs.of(settings.adaptation, workspace)):
         pass
 
 

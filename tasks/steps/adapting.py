@@ -146,7 +146,7 @@ def adapt_base(
         stores=there.stores,
         folder=folder,
         listener=listener_of(settings, data, bar, rows=count, finished_epoch=finished_epoch, saved=saved),
-        spread=spread_for(settings, data.kind),
+        spread=spread_for(workspace, settings, data.kind),
     )
     adapted = adapt(adaptation)
     write_json(folder.parent / FEATURES, list[JsonValue](sorted(set(there.opened))))

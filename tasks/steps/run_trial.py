@@ -120,7 +120,7 @@ def run_trials(
     """The same for several, none of which knows of the others; at once where there are workers for them."""
     on = TriedOn(workspace, data, base, space, before, mending, domain)
     there = [replace(one, settings=settled(one.settings)) for one in proposals]
-    ran = workers().map(_run_one, on, there, Needs.of(proposals[0].settings))
+    ran = workers().map(_run_one, on, there, Needs.of(proposals[0].settings, workspace))
     return [replace(trial, settings=one.settings) for trial, one in zip(ran, proposals, strict=True)]
 
 

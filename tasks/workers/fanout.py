@@ -25,13 +25,13 @@ class Needs:
 
     processors: int = 1
     gpus: int = 0
-    folder: bool = True
-    """Whether it reads or writes in the project folder, which then all machines must see."""
+    project: Workspace | None = None
+    """The project folder, if it reads or writes there: then all machines must see it."""
 
     @classmethod
-    def of(cls, settings: AdaptationSettings, *, folder: bool = True) -> "Needs":
+    def of(cls, settings: AdaptationSettings, project: Workspace | None) -> "Needs":
         """Those of work with a model."""
-        return cls(thread_count(settings.threads), int(settings.device.startswith("cuda")), folder)
+        return cls(thread_count(settings.threads), int(settings.device.startswith("cuda")), project)
 
 
 class Workers(Protocol):
@@ -78,12 +78,12 @@ def settled(settings: AdaptationSettings) -> AdaptationSettings:
     return settings.model_copy(update={"threads": thread_count(settings.threads)})
 
 
-def spread_for(settings: AdaptationSettings, kind: Kind) -> Spread | None:
+def spread_for(workspace: Workspace, settings: AdaptationSettings, kind: Kind) -> Spread | None:
     """What computes the frozen part over shards of rows; None: it runs in this process.
 
     The model goes to the workers as it is, and so do texts; images and sounds are read there, from the project folder.
     """
-    those, needs = workers(), Needs.of(settings, folder=kind != "text")
+    those, needs = workers(), Needs.of(settings, None if kind == "text" else workspace)
     if not those.many:
         return None
     return lambda function, shared, items: those.map(function, shared, items, needs)
@@ -102,7 +102,7 @@ def fanned_out(workspace: Workspace) -> Iterator[None]:
         return
     from graftline.tasks.workers.on_ray import RayWorkers
 
-    with RayWorkers(workspace, compute) as those:
+    with RayWorkers(compute) as those:
         token = _workers.set(those)
         try:
             yield

@@ -14,9 +14,8 @@ from graftline.settings.compute import COMPUTE, Compute
 from graftline.tasks.step_uses import note_use
 from graftline.tasks.stopping import look, looking
 from graftline.tasks.workers.fanout import Answer, Item, Needs, Shared
-from graftline.tasks.workers.piece import Done, Expected, do_piece, seen_by_all
+from graftline.tasks.workers.piece import Done, Expected, do_piece, like_this_machine
 from graftline.tasks.workers.ray_cluster import connected, require_cluster
-from graftline.tasks.workspace import Workspace
 
 # So often it is asked whether the run is to stop.
 LOOK_SECONDS = 0.5
@@ -50,9 +49,8 @@ class RayWorkers:
 
     many = True
 
-    def __init__(self, workspace: Workspace, compute: Compute) -> None:
-        self._workspace, self._compute = workspace, compute
-        self._session = ExitStack()
+    def __init__(self, compute: Compute) -> None:
+        self._compute, self._session = compute, ExitStack()
 
     def __enter__(self) -> Self:
         require_cluster(self._compute)
@@ -70,10 +68,12 @@ class RayWorkers:
 
         GraftlineError if a piece of work loses its worker too often; NoRoomError if that is for lack of memory.
         """
-        ray = self._ray
-        begin = self._beginner(function, ray.put(shared), needs)
+        with like_this_machine(needs.project) as expected:
+            yield from self._in_order(self._beginner(expected, function, self._ray.put(shared), needs), items, needs)
+
+    def _in_order(self, begin: Callable[[Item], Any], items: Iterable[Item], needs: Needs) -> Iterator[Any]:
         begun, ahead = enumerate(items), AHEAD * max(1, int(self._processors(needs)) // needs.processors)
-        under_way: deque[_Piece[Item, Answer]] = deque()
+        under_way: deque[_Piece[Item, Any]] = deque()
         try:
             while True:
                 while len(under_way) < ahead and (following := next(begun, None)) is not None:
@@ -87,17 +87,15 @@ class RayWorkers:
                 self._collect(under_way, begin)
         finally:
             for piece in under_way:
-                ray.cancel(piece.ref, force=True)
+                self._ray.cancel(piece.ref, force=True)
 
     @cached_property
     def _ray(self) -> Any:
         return self._session.enter_context(connected(self._compute))
 
-    @cached_property
-    def _expected(self) -> Expected:
-        return self._session.enter_context(seen_by_all(self._workspace))
-
-    def _beginner(self, function: Callable[[Shared, Item], Answer], shared: Any, needs: Needs) -> Callable[[Item], Any]:
+    def _beginner(
+        self, expected: Expected, function: Callable[[Shared, Item], Answer], shared: Any, needs: Needs
+    ) -> Callable[[Item], Any]:
         """What begins a piece of work: on a worker that has what it needs, and once."""
         gigabytes = self._compute.memory_gigabytes
         piece = self._ray.remote(do_piece).options(
@@ -107,7 +105,6 @@ class RayWorkers:
             max_retries=0,
             name=function.__name__,
         )
-        expected = self._expected if needs.folder else self._expected.without_folder()
         # In a list Ray hands on what is shared as a reference: each worker reads it once, not once per piece.
         return lambda item: piece.remote(expected, function, [shared], item)
 

@@ -16,6 +16,7 @@ from graftline.errors import SettingsError
 from graftline.tasks.own_code import all_code_sha256
 from graftline.tasks.state.shared import STATE
 from graftline.tasks.step_uses import collected_uses
+from graftline.tasks.tracking.provenance import processor
 from graftline.tasks.workspace import Workspace
 
 # What computes: other versions of them give other bits.
@@ -35,14 +36,10 @@ class Expected:
     processor: str
     state: str | None
     """The address of the team's state."""
-    root: Path | None
+    root: Path | None = None
     """The project folder, where a piece of work needs it."""
     seen: str = ""
     """The name of a file in its artifacts/."""
-
-    def without_folder(self) -> "Expected":
-        """For work that is done with what is sent along."""
-        return replace(self, root=None)
 
 
 @dataclass(frozen=True)
@@ -57,16 +54,17 @@ class Done(Generic[Value]):
 
 
 @contextmanager
-def seen_by_all(workspace: Workspace) -> Iterator[Expected]:
-    """What each worker must be like, with a file in the project folder that tells a shared one from a copy."""
-    workspace.artifacts.mkdir(parents=True, exist_ok=True)
-    seen = workspace.artifacts / f"{SEEN}{uuid4().hex}"
+def like_this_machine(project: Workspace | None) -> Iterator[Expected]:
+    """What each worker must be like; with a file in the project folder, if it is needed, that only the same one has."""
+    expected = Expected(all_code_sha256(), _versions(), processor(), os.environ.get(STATE, "").strip() or None)
+    if project is None:
+        yield expected
+        return
+    project.artifacts.mkdir(parents=True, exist_ok=True)
+    seen = project.artifacts / f"{SEEN}{uuid4().hex}"
     seen.touch()
-    root = workspace.root.resolve()
     try:
-        yield Expected(
-            all_code_sha256(), _versions(), _processor(), os.environ.get(STATE, "").strip() or None, root, seen.name
-        )
+        yield replace(expected, root=project.root.resolve(), seen=seen.name)
     finally:
         seen.unlink(missing_ok=True)
 
@@ -93,7 +91,7 @@ def _require_alike(expected: Expected) -> None:
     for what, here, there in (
         ("Graftline's code", all_code_sha256()[:12], expected.code[:12]),
         ("its Python and libraries", ", ".join(_versions()), ", ".join(expected.versions)),
-        ("its kind of processor", _processor(), expected.processor),
+        ("its processor", processor(), expected.processor),
     ):
         if here != there:
             raise SettingsError(
@@ -113,14 +111,6 @@ def _require_folder(root: Path, seen: str) -> None:
 @cache
 def _versions() -> tuple[str, ...]:
     return (f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in LIBRARIES))
-
-
-@cache
-def _processor() -> str:
-    """As PyTorch chooses its kernels by it."""
-    import torch
-
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 _newest: list[tuple[str, Any]] = []

@@ -1,37 +1,55 @@
 """Work on a real Ray cluster of three nodes on this machine: order, errors, lost workers, and equal results."""
 
+import json
 import logging
 import os
+import re
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import pytest
+import yaml
 
 from graftline.errors import DataRefusedError, GraftlineError, ServerAwayError, SettingsError, Stopped
+from graftline.flows import search as flow_module
+from graftline.flows.rank import rank
 from graftline.frozen import shards
 from graftline.frozen.filling import fill
 from graftline.frozen.freezing import freeze
 from graftline.frozen.keys import row_keys
 from graftline.frozen.store import INDEX, VALUES, FeatureStore
+from graftline.search.space import space_of
+from graftline.settings import read_settings
 from graftline.settings.compute import Compute
 from graftline.tasks.step_uses import collected_uses
+from graftline.tasks.steps.data_version import data_version
+from graftline.tasks.steps.fetch_model import fetch_model
+from graftline.tasks.steps.run_trial import run_trials
+from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.stopping import stoppable
-from graftline.tasks.workers import on_ray
-from graftline.tasks.workers.fanout import Needs, ThisProcess, fanned_out, workers
+from graftline.tasks.workers import fanout, on_ray
+from graftline.tasks.workers.fanout import Needs, ThisProcess, Workers, fanned_out, workers
 from graftline.tasks.workers.on_ray import RayWorkers
+from graftline.tasks.workers.piece import do_piece, like_this_machine
 from graftline.tasks.workers.ray_cluster import LOOPBACK, QUIET, TOKEN, TOKEN_MODE
 from graftline.tasks.workspace import Workspace
 from tests.support import pieces
 from tests.support.tiny_models import tiny_classifier, tiny_rows, write_tiny_model
+from tests.support.tiny_project import write_project
 
 NODES, PROCESSORS = 2, 2
-ANYWHERE = Needs(folder=False)
+ANYWHERE = Needs()
+
+Shared = TypeVar("Shared")
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 @dataclass
@@ -42,8 +60,10 @@ class Machines:
     nodes: list[Any]
     workers: RayWorkers
 
-    def lose_one(self) -> None:
-        self.cluster.remove_node(self.nodes.pop(), allow_graceful=False)
+    def lose(self, node_id: str) -> None:
+        lost = next(node for node in self.nodes if node.node_id == node_id)
+        self.nodes.remove(lost)
+        self.cluster.remove_node(lost, allow_graceful=False)
 
     def whole(self) -> None:
         while len(self.nodes) < NODES:
@@ -51,29 +71,58 @@ class Machines:
         self.cluster.wait_for_nodes()
 
 
+class Losing:
+    """The workers of a cluster that loses the node, or the process, of the first piece while that is under way."""
+
+    many = True
+
+    def __init__(self, machines: Machines, folder: Path, by: Literal["node", "process"] = "node") -> None:
+        self._machines, self._folder, self._by = machines, folder, by
+        self.lost = False
+        if by == "node":
+            machines.whole()
+
+    def map(
+        self, function: Callable[[Shared, Item], Answer], shared: Shared, items: Iterable[Item], needs: Needs
+    ) -> Iterator[Answer]:
+        killer = threading.Thread(target=self._lose, daemon=True)
+        killer.start()
+        yield from self._machines.workers.map(
+            pieces.unless_lost, pieces.Lost(self._folder, self._by, function, shared), items, needs
+        )
+        killer.join()
+
+    def _lose(self) -> None:
+        while not (node := read(self._folder / "lost")):
+            time.sleep(0.05)
+        if self._by == "node":
+            self._machines.lose(node)
+        self.lost = True
+
+
+def read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
 @pytest.fixture(scope="module")
-def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+def machines() -> Iterator[Machines]:
     with pytest.MonkeyPatch.context() as patch:
         # Ray reads these once, when it is imported.
         for name, value in {**LOOPBACK, **QUIET, TOKEN_MODE: "token", TOKEN: "5" * 64}.items():
             patch.setenv(name, value)
         from ray.cluster_utils import Cluster
 
-        head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 100 << 20}
+        # A process costs a second: none is begun that is not used.
+        quiet = {"include_dashboard": False, "_system_config": {"prestart_worker_first_driver": False}}
+        head = {"num_cpus": 0, "object_store_memory": 100 << 20, **quiet}
         cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
             nodes = [cluster.add_node(num_cpus=PROCESSORS, object_store_memory=100 << 20) for _ in range(NODES)]
-            compute = Compute(engine="ray", address=cluster.address)
-            with RayWorkers(Workspace(tmp_path_factory.mktemp("project")), compute) as those:
+            compute = Compute(engine="ray", address=cluster.address, tries=2)
+            with RayWorkers(compute) as those:
                 yield Machines(cluster, nodes, those)
         finally:
             cluster.shutdown()
-
-
-@pytest.fixture
-def machines(begun: Machines) -> Machines:
-    begun.whole()
-    return begun
 
 
 def test_answers_come_in_the_order_of_the_items_from_several_processes(machines: Machines) -> None:
@@ -101,11 +150,11 @@ def test_an_error_comes_back_as_it_is_with_its_exit_code_and_causes(machines: Ma
 def test_a_piece_whose_process_dies_begins_again_but_not_for_ever(
     machines: Machines, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert list(machines.workers.map(pieces.dying, tmp_path, [0, 2, 1], ANYWHERE)) == [0, 2, 1]
-    assert caplog.text.count("lost its worker") == 3
-    with pytest.raises(GraftlineError, match="lost the worker of piece 1 of the work 3 times"):
+    assert list(machines.workers.map(pieces.dying, tmp_path, [0, 1], ANYWHERE)) == [0, 1]
+    assert caplog.text.count("lost its worker") == 1
+    with pytest.raises(GraftlineError, match="lost the worker of piece 1 of the work 2 times"):
         list(machines.workers.map(pieces.dying, tmp_path, [5], ANYWHERE))
-    assert len(list(tmp_path.glob("5-*"))) == 3
+    assert len(list(tmp_path.glob("5-*"))) == 2
 
 
 def test_who_is_stopped_leaves_nothing_computing(machines: Machines, tmp_path: Path) -> None:
@@ -116,7 +165,7 @@ def test_who_is_stopped_leaves_nothing_computing(machines: Machines, tmp_path: P
 
     threading.Thread(target=ask_to_stop, daemon=True).start()
     with stoppable(), pytest.raises(Stopped):
-        list(machines.workers.map(pieces.computing_for_ever, tmp_path, range(3), ANYWHERE))
+        list(machines.workers.map(pieces.computing_for_ever, tmp_path, range(1), ANYWHERE))
     began = time.monotonic()
     while any(is_alive(path) for path in tmp_path.glob("pid-*")):
         assert time.monotonic() - began < 30
@@ -130,17 +179,22 @@ def is_alive(path: Path) -> bool:
     return False
 
 
-def test_work_with_the_project_is_done_in_its_folder_and_refused_where_that_is_another_one(machines: Machines) -> None:
-    root = machines.workers._workspace.root.resolve()
-    assert list(machines.workers.map(pieces.here, None, [0], Needs())) == [str(root)]
-    elsewhere = RayWorkers(machines.workers._workspace, machines.workers._compute)
-    elsewhere.__dict__["_ray"] = machines.workers._ray
-    elsewhere.__dict__["_expected"] = replace(machines.workers._expected, seen="of-another-folder")
-    with pytest.raises(SettingsError, match=f"does not see the project folder {root}"):
-        list(elsewhere.map(pieces.here, None, [0], Needs()))
-    elsewhere.__dict__["_expected"] = replace(machines.workers._expected, code="0" * 64)
-    with pytest.raises(SettingsError, match=r"Graftline's code is [0-9a-f]{12}, expected 000000000000"):
-        list(elsewhere.map(pieces.here, None, [0], ANYWHERE))
+def test_work_with_the_project_is_done_in_its_folder(machines: Machines, tmp_path: Path) -> None:
+    needs = Needs(project=Workspace(tmp_path))
+    assert list(machines.workers.map(pieces.here, None, [0], needs)) == [str(tmp_path.resolve())]
+    assert not list((tmp_path / "artifacts").iterdir())
+
+
+def test_a_worker_that_is_not_like_the_runs_machine_is_refused(tmp_path: Path) -> None:
+    with like_this_machine(Workspace(tmp_path)) as expected:
+        pass
+    for told, match in (
+        (expected, f"does not see the project folder {re.escape(str(tmp_path))} as the run's own"),
+        (replace(expected, code="0" * 64), r"Graftline's code is [0-9a-f]{12}, expected 000000000000"),
+        (replace(expected, processor="abacus"), "its processor is .*, expected abacus"),
+    ):
+        with pytest.raises(SettingsError, match=match):
+            do_piece(told, pieces.here, [None], 0)
 
 
 def test_work_that_no_machine_has_room_for_is_refused(machines: Machines) -> None:
@@ -156,26 +210,29 @@ def test_a_store_has_the_same_bytes_by_1_2_and_4_workers_and_if_a_node_is_lost(
     point, keys = freeze(model, "partial", "2", example=rows.batch([0, 1])), row_keys(rows)
     monkeypatch.setattr(shards, "SHARD_ROWS", 10)
 
-    def filled(name: str, workers: int, *, after: Callable[[int], None] = lambda _: None) -> bytes:
+    def filled(name: str, count: int, those: Workers) -> bytes:
         # With as many processors for each that so many have room on two nodes of two.
-        monkeypatch.setattr(on_ray, "AHEAD", 0.1 if workers == 1 else 2)
-        needs = replace(ANYWHERE, processors=PROCESSORS * NODES // max(2, workers))
+        monkeypatch.setattr(on_ray, "AHEAD", 0.1 if count == 1 else 2)
+        needs = Needs(processors=PROCESSORS * NODES // max(2, count))
 
         def spread(function: Callable[[Any, Any], Any], shared: object, items: Iterable[object]) -> Iterator[Any]:
-            for number, answer in enumerate(machines.workers.map(function, shared, items, needs)):
-                after(number)
-                yield answer
+            return those.map(function, shared, items, needs)
 
         with FeatureStore(tmp_path / name) as store:
             assert fill(store, model, point, rows, keys, spread=spread) == len(set(keys))
-        return b"".join((tmp_path / name / file).read_bytes() for file in (VALUES, INDEX))
+        return bytes_in(tmp_path / name)
 
     with FeatureStore(tmp_path / "plain") as store:
         fill(store, model, point, rows, keys)
-    plain = b"".join((tmp_path / "plain" / file).read_bytes() for file in (VALUES, INDEX))
-    assert [filled(f"by {workers}", workers) == plain for workers in (1, 2, 4)] == [True] * 3
-    assert filled("node lost", 4, after=lambda number: machines.lose_one() if number == 2 else None) == plain
-    assert len(machines.nodes) == NODES - 1
+    plain = bytes_in(tmp_path / "plain")
+    assert [filled(f"by {count}", count, machines.workers) == plain for count in (1, 2, 4)] == [True] * 3
+    losing = Losing(machines, tmp_path)
+    assert filled("one lost", 4, losing) == plain
+    assert losing.lost
+
+
+def bytes_in(store: Path) -> bytes:
+    return b"".join((store / file).read_bytes() for file in (VALUES, INDEX))
 
 
 def test_where_no_cluster_is_a_sentence_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,3 +250,77 @@ def test_without_a_file_the_work_is_done_here_in_order(tmp_path: Path) -> None:
     with fanned_out(Workspace(tmp_path)):
         assert isinstance(workers(), ThisProcess)
         assert [value for value, _ in workers().map(pieces.squared, 0, range(3), Needs())] == [0, 1, 4]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny project that names another base model beside its own."""
+    root = write_project(tmp_path_factory.mktemp("spread") / "project")
+    write_tiny_model(root / "other", num_hidden_layers=2)
+    tree = yaml.safe_load((root / "params.yaml").read_text())
+    (root / "params.yaml").write_text(yaml.safe_dump({**tree, "base_models": ["path:other"]}))
+    return root
+
+
+def on(those: Workers) -> AbstractContextManager[None]:
+    """Inside, the work is theirs."""
+
+    @contextmanager
+    def inside() -> Iterator[None]:
+        token = fanout._workers.set(those)
+        try:
+            yield
+        finally:
+            fanout._workers.reset(token)
+
+    return inside()
+
+
+def test_a_ranking_is_the_same_if_a_node_is_lost_in_the_middle_of_it(
+    machines: Machines, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, losing = [], Losing(machines, tmp_path)
+    for name, those in (("here", ThisProcess()), ("there", losing)):
+        root = tmp_path / name
+        shutil.copytree(project, root, symlinks=True)
+        monkeypatch.chdir(root)
+        with on(those):
+            settings = read_settings(root / "params.yaml")
+            found.append(rank(root, settings, say=lambda _: None))
+    assert losing.lost
+    first, second = (json.dumps(without_rates(one["models"]), sort_keys=True) for one in found)
+    assert first == second
+    assert files_below_features(tmp_path / "here") == files_below_features(tmp_path / "there")
+
+
+def without_rates(models: Any) -> list[dict[str, Any]]:
+    return [{name: value for name, value in one.items() if name != "rows_per_second"} for one in models]
+
+
+def files_below_features(root: Path) -> dict[str, bytes]:
+    """What is kept of frozen parts."""
+    folder = root / "artifacts" / "features"
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("*/*.bin")}
+
+
+def test_a_search_finds_the_same_if_a_trial_is_killed_in_the_middle_of_it(
+    machines: Machines, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow_module, "run_trials", run_trials.fn)
+    found, losing = [], Losing(machines, tmp_path, "process")
+    for name, those in (("here", ThisProcess()), ("there", losing)):
+        root = tmp_path / name
+        shutil.copytree(project, root, symlinks=True)
+        workspace, settings = Workspace(root), read_settings(root / "params.yaml", ["adaptation.epochs=2"])
+        data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
+        base, space = fetch_model.fn(workspace, settings.base_model.uri), space_of(settings.adaptation, ["fine_tuning"])
+        with on(those):
+            found.append(flow_module._trials(workspace, settings, data, base, None, space, 3, 0, 3))
+    assert losing.lost
+    here, there = ([replace(trial, seconds=0.0) for trial in trials] for trials in found)
+    assert here == there
+    keys = [
+        sorted(path.name for path in (tmp_path / name / "artifacts" / "trial").glob("[!.]*"))
+        for name in ("here", "there")
+    ]
+    assert keys[0] == keys[1]
