@@ -7,7 +7,8 @@ from mlflow import MlflowClient
 
 from graftline.answers.tasks import TASKS
 from graftline.tasks.data.accepted_rows import split_targets
-from graftline.tasks.steps.baselines import MAJORITY, frozen_head_settings
+from graftline.tasks.steps.baseline_settings import frozen_head_settings
+from graftline.tasks.steps.baselines import MAJORITY
 from graftline.tasks.steps.foresee import FORESEEN, foresee
 from graftline.tasks.steps.report_tables import tables_of_foresight
 from graftline.tasks.steps.solved_head import answers_of_solved_head

@@ -1,48 +1,37 @@
 """Work on a real Ray cluster of three nodes on this machine: order, errors, lost workers, and equal results."""
 
-import json
 import logging
 import os
 import re
-import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import pytest
-import yaml
 
 from graftline.errors import DataRefusedError, GraftlineError, ServerAwayError, SettingsError, Stopped
-from graftline.flows import search as flow_module
-from graftline.flows.rank import rank
 from graftline.frozen import shards
 from graftline.frozen.filling import fill
 from graftline.frozen.freezing import freeze
 from graftline.frozen.keys import row_keys
 from graftline.frozen.store import INDEX, VALUES, FeatureStore
-from graftline.search.space import space_of
-from graftline.settings import read_settings
 from graftline.settings.compute import Compute
 from graftline.tasks.step_uses import collected_uses
-from graftline.tasks.steps.data_version import data_version
-from graftline.tasks.steps.fetch_model import fetch_model
-from graftline.tasks.steps.run_trial import run_trials
-from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.stopping import stoppable
-from graftline.tasks.workers import fanout, on_ray
-from graftline.tasks.workers.fanout import Needs, ThisProcess, Workers, fanned_out, workers
+from graftline.tasks.workers import on_ray
+from graftline.tasks.workers.fanout import Needs, ThisProcess, Workers, fanned_out
 from graftline.tasks.workers.on_ray import RayWorkers
 from graftline.tasks.workers.piece import do_piece, like_this_machine
 from graftline.tasks.workers.ray_cluster import LOOPBACK, QUIET, TOKEN, TOKEN_MODE
 from graftline.tasks.workspace import Workspace
 from tests.support import pieces
+from tests.support.spread_work import Work, compared, found_by, ranked, searched, write_candidates
 from tests.support.tiny_models import tiny_classifier, tiny_rows, write_tiny_model
-from tests.support.tiny_project import write_project
 
 NODES, PROCESSORS = 2, 2
 ANYWHERE = Needs()
@@ -246,81 +235,13 @@ def test_where_no_cluster_is_a_sentence_says_so(tmp_path: Path, monkeypatch: pyt
         pass
 
 
-def test_without_a_file_the_work_is_done_here_in_order(tmp_path: Path) -> None:
-    with fanned_out(Workspace(tmp_path)):
-        assert isinstance(workers(), ThisProcess)
-        assert [value for value, _ in workers().map(pieces.squared, 0, range(3), Needs())] == [0, 1, 4]
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny project that names another base model beside its own."""
-    root = write_project(tmp_path_factory.mktemp("spread") / "project")
-    write_tiny_model(root / "other", num_hidden_layers=2)
-    tree = yaml.safe_load((root / "params.yaml").read_text())
-    (root / "params.yaml").write_text(yaml.safe_dump({**tree, "base_models": ["path:other"]}))
-    return root
-
-
-def on(those: Workers) -> AbstractContextManager[None]:
-    """Inside, the work is theirs."""
-
-    @contextmanager
-    def inside() -> Iterator[None]:
-        token = fanout._workers.set(those)
-        try:
-            yield
-        finally:
-            fanout._workers.reset(token)
-
-    return inside()
-
-
-def test_a_ranking_is_the_same_if_a_node_is_lost_in_the_middle_of_it(
-    machines: Machines, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.long
+@pytest.mark.parametrize(("work", "by"), [(ranked, "node"), (searched, "process"), (compared, "node")])
+def test_what_is_found_is_the_same_if_a_worker_is_lost_in_the_middle_of_it(
+    machines: Machines, tmp_path: Path, work: Work, by: Literal["node", "process"]
 ) -> None:
-    found, losing = [], Losing(machines, tmp_path)
-    for name, those in (("here", ThisProcess()), ("there", losing)):
-        root = tmp_path / name
-        shutil.copytree(project, root, symlinks=True)
-        monkeypatch.chdir(root)
-        with on(those):
-            settings = read_settings(root / "params.yaml")
-            found.append(rank(root, settings, say=lambda _: None))
+    project, losing = write_candidates(tmp_path / "project"), Losing(machines, tmp_path, by)
+    assert found_by(losing, work, project, tmp_path / "there") == found_by(
+        ThisProcess(), work, project, tmp_path / "here"
+    )
     assert losing.lost
-    first, second = (json.dumps(without_rates(one["models"]), sort_keys=True) for one in found)
-    assert first == second
-    assert files_below_features(tmp_path / "here") == files_below_features(tmp_path / "there")
-
-
-def without_rates(models: Any) -> list[dict[str, Any]]:
-    return [{name: value for name, value in one.items() if name != "rows_per_second"} for one in models]
-
-
-def files_below_features(root: Path) -> dict[str, bytes]:
-    """What is kept of frozen parts."""
-    folder = root / "artifacts" / "features"
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("*/*.bin")}
-
-
-def test_a_search_finds_the_same_if_a_trial_is_killed_in_the_middle_of_it(
-    machines: Machines, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(flow_module, "run_trials", run_trials.fn)
-    found, losing = [], Losing(machines, tmp_path, "process")
-    for name, those in (("here", ThisProcess()), ("there", losing)):
-        root = tmp_path / name
-        shutil.copytree(project, root, symlinks=True)
-        workspace, settings = Workspace(root), read_settings(root / "params.yaml", ["adaptation.epochs=2"])
-        data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
-        base, space = fetch_model.fn(workspace, settings.base_model.uri), space_of(settings.adaptation, ["fine_tuning"])
-        with on(those):
-            found.append(flow_module._trials(workspace, settings, data, base, None, space, 3, 0, 3))
-    assert losing.lost
-    here, there = ([replace(trial, seconds=0.0) for trial in trials] for trials in found)
-    assert here == there
-    keys = [
-        sorted(path.name for path in (tmp_path / name / "artifacts" / "trial").glob("[!.]*"))
-        for name in ("here", "there")
-    ]
-    assert keys[0] == keys[1]
