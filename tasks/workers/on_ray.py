@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
@@ -51,6 +50,7 @@ class RayWorkers:
 
     def __init__(self, compute: Compute) -> None:
         self._compute, self._session = compute, ExitStack()
+        self._connection: Any = None
 
     def __enter__(self) -> Self:
         require_cluster(self._compute)
@@ -59,7 +59,7 @@ class RayWorkers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._session.close()
+        self._disconnect()
 
     def map(
         self, function: Callable[[Shared, Item], Answer], shared: Shared, items: Iterable[Item], needs: Needs
@@ -86,12 +86,23 @@ class RayWorkers:
                     continue
                 self._collect(under_way, begin)
         finally:
-            for piece in under_way:
-                self._ray.cancel(piece.ref, force=True)
+            if under_way:
+                self._disconnect()
 
-    @cached_property
+    @property
     def _ray(self) -> Any:
-        return self._session.enter_context(connected(self._compute))
+        if self._connection is None:
+            self._connection = self._session.enter_context(connected(self._compute))
+        return self._connection
+
+    def _disconnect(self) -> None:
+        """End all that is under way: Ray ends it with the connection, and the next work begins another one.
+
+        To cancel pieces one by one is not safe: one that ends at that moment takes this process with it, without a word
+        (Ray 2.60; of the same kind as its pull request 54798).
+        """
+        self._connection = None
+        self._session.close()
 
     def _beginner(
         self, expected: Expected, function: Callable[[Shared, Item], Answer], shared: Any, needs: Needs
