@@ -40,6 +40,7 @@ from graftline.models.classifier import Classifier
 from graftline.models.folders import load_base, load_preprocessor
 from graftline.models.outputs import Outputs
 from graftline.models.preprocessing import Reading
+from graftline.settings.adaptation import Strategy
 from graftline.settings.compute import Compute
 from graftline.tasks.workers.fanout import Needs
 from graftline.tasks.workers.on_ray import RayWorkers
@@ -100,7 +101,7 @@ def work_on(count: int, until: str | None) -> Work:
     preprocessor = load_preprocessor(base, reading)
     model = load_base(base, Outputs("single_label", ("a", "b")), reading=reading, seed=0)
     rows = InputRows(preprocessor, preprocessor.encode(texts), torch.zeros(count, dtype=torch.long))
-    strategy = "feature_extraction" if until is None else "partial"
+    strategy: Strategy = "feature_extraction" if until is None else "partial"
     return Work(model, freeze(model, strategy, until, example=rows.batch([0, 1])), rows)
 
 

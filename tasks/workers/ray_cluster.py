@@ -1,5 +1,6 @@
 """The Ray cluster of a run: one that is there, or one of its own on this machine."""
 
+import logging
 import os
 import secrets
 import shutil
@@ -8,16 +9,18 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
-from graftline.errors import ServerAwayError, SettingsError
+from graftline.errors import ServerAwayError, SettingsError, Stopped
 from graftline.settings.compute import COMPUTE, Compute
+from graftline.tasks.stopping import hear
 from graftline.wording import ERROR_CHARACTERS, shortened
 
 ADDRESS = "RAY_ADDRESS"
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS, LOOK_SECONDS = 5.0, 0.1
 # Ray's servers run code of whoever reaches them and knows the token. A cluster of our own listens at the loopback
 # address alone, which Ray does where this is 0 when it is imported, and has a token that nobody else is told: without
 # one Ray writes one into the home folder.
@@ -65,16 +68,34 @@ def connected(compute: Compute) -> Iterator[Any]:
         folder = tempfile.mkdtemp(prefix="graftline-ray-")
     import ray
 
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    # In the main thread Ray would put a handler of SIGTERM in the place of ours. The thread stays: a cluster of our own
+    # ends with the thread that began it.
+    with ThreadPoolExecutor(1, "ray") as aside:
+        beginning = aside.submit(_begin, ray, address, folder)
+        try:
+            _until_begun(beginning)
+            beginning.result()
+            yield ray
+        except Stopped:
+            hear()  # nothing interrupts what follows
+            signal.alarm(0)  # by which Ray's core aborts three seconds after a signal that it heard first
+            raise
+        finally:
+            _until_begun(beginning)  # whoever stops meanwhile must not end it half begun
+            ray.shutdown()
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _until_begun(beginning: "Future[None]") -> None:
+    """Let Python hear SIGTERM all the while and afterwards, which Ray's core takes for a crash of its own."""
     handler = signal.getsignal(signal.SIGTERM)
-    try:
-        _begin(ray, address, folder)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)  # Ray puts its own in the place of ours
-        yield ray
-    finally:
-        ray.shutdown()
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+    is_begun = False
+    while not is_begun:
+        is_begun = not wait([beginning], LOOK_SECONDS).not_done
+        if threading.current_thread() is threading.main_thread() and handler is not None:
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _begin(ray: Any, address: str | None, folder: str | None) -> None:

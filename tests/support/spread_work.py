@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -43,7 +44,7 @@ class ThroughPickles:
         sent = [cloudpickle.dumps((function, shared, item)) for item in items]
         answers = []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(fanout, "_workers", fanout.ContextVar("there", default=fanout.ThisProcess()))
+            patch.setattr(fanout, "_workers", ContextVar("there", default=fanout.ThisProcess()))  # noqa: B039 - it holds nothing
             for content in reversed(sent):
                 there, everything, item = cloudpickle.loads(content)
                 answers.append(cloudpickle.dumps(there(everything, item)))
