@@ -10,10 +10,10 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Generic, TypeVar
-from uuid import uuid4
 
 from graftline.errors import SettingsError
 from graftline.tasks.own_code import all_code_sha256
+from graftline.tasks.scratch import SCRATCH, scratch_folder
 from graftline.tasks.state.shared import STATE
 from graftline.tasks.step_uses import collected_uses
 from graftline.tasks.tracking.provenance import processor
@@ -21,8 +21,6 @@ from graftline.tasks.workspace import Workspace
 
 # What computes: other versions of them give other bits.
 LIBRARIES = ("torch", "transformers", "numpy")
-# The file in the project folder by which a worker sees that it is the same folder.
-SEEN = ".seen-by-workers-"
 
 Value = TypeVar("Value")
 
@@ -39,7 +37,7 @@ class Expected:
     root: Path | None = None
     """The project folder, where a piece of work needs it."""
     seen: str = ""
-    """The name of a file in its artifacts/."""
+    """The name of a scratch folder in it."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +53,13 @@ class Done(Generic[Value]):
 
 @contextmanager
 def like_this_machine(project: Workspace | None) -> Iterator[Expected]:
-    """What each worker must be like; with a file in the project folder, if it is needed, that only the same one has."""
+    """What each worker must be like; with a folder in the project, if it is needed, that only the same one has."""
     expected = Expected(all_code_sha256(), _versions(), processor(), os.environ.get(STATE, "").strip() or None)
     if project is None:
         yield expected
         return
-    project.artifacts.mkdir(parents=True, exist_ok=True)
-    seen = project.artifacts / f"{SEEN}{uuid4().hex}"
-    seen.touch()
-    try:
+    with scratch_folder(project) as seen:
         yield replace(expected, root=project.root.resolve(), seen=seen.name)
-    finally:
-        seen.unlink(missing_ok=True)
 
 
 def do_piece(
@@ -101,7 +94,7 @@ def _require_alike(expected: Expected) -> None:
 
 
 def _require_folder(root: Path, seen: str) -> None:
-    if not (root / "artifacts" / seen).is_file():
+    if not (Workspace(root).artifacts / SCRATCH / seen).is_dir():
         raise SettingsError(
             f"the Ray worker at {platform.node()} does not see the project folder {root} as the run's own machine does;"
             " mount one shared folder under that path on every machine, or set engine local in mlflow/compute.yaml"

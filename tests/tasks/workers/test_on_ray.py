@@ -171,7 +171,7 @@ def is_alive(path: Path) -> bool:
 def test_work_with_the_project_is_done_in_its_folder(machines: Machines, tmp_path: Path) -> None:
     needs = Needs(project=Workspace(tmp_path))
     assert list(machines.workers.map(pieces.here, None, [0], needs)) == [str(tmp_path.resolve())]
-    assert not list((tmp_path / "artifacts").iterdir())
+    assert not list((tmp_path / "artifacts" / "scratch").iterdir())
 
 
 def test_a_worker_that_is_not_like_the_runs_machine_is_refused(tmp_path: Path) -> None:
