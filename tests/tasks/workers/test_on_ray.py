@@ -109,6 +109,7 @@ def machines() -> Iterator[Machines]:
             nodes = [cluster.add_node(num_cpus=PROCESSORS, object_store_memory=100 << 20) for _ in range(NODES)]
             compute = Compute(engine="ray", address=cluster.address, tries=2)
             with RayWorkers(compute) as those:
+                assert those._ray  # connected here: the workers import tests from the folder of that moment
                 yield Machines(cluster, nodes, those)
         finally:
             cluster.shutdown()
