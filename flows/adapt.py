@@ -49,6 +49,7 @@ from graftline.tasks.steps.target_rows import target_rows
 from graftline.tasks.steps.teacher import fetch_teacher
 from graftline.tasks.steps.tracked_run import RunInputs, reopened_run, tracked_run
 from graftline.tasks.steps.validate_data import validate_data
+from graftline.tasks.workers.fanout import fanned_out
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.policy import Policy
 
@@ -118,10 +119,13 @@ def _ready(workspace: Workspace, settings: Settings) -> tuple[Policy, Beginning 
 
 @contextmanager
 def _under_way(workspace: Workspace, settings: Settings) -> Iterator[Callable[[int], None]]:
-    """Shows how far the run is, waits for servers, and notes what it uses for the version that it ended with."""
+    """Shows how far the run is, waits for servers, and notes what it uses for the version that it ended with.
+
+    What can be done at once inside is, where there are workers for it.
+    """
     registry = settings.registry
     noted = noting_uses(workspace, registry.model)
-    with show_progress(), patient(registry.wait_for_servers), noted as ended_with:
+    with show_progress(), patient(registry.wait_for_servers), noted as ended_with, fanned_out(workspace):
         yield ended_with
 
 

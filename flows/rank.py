@@ -1,6 +1,6 @@
 """`graftline rank`: which base model, and from where on, before anything is trained."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,19 +13,20 @@ from graftline.flows.console import plain_progress
 from graftline.settings import RANKED, Settings
 from graftline.tasks.base_models.locking import lock_model, locked_uris
 from graftline.tasks.base_models.ranked import keep_ranking
+from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.data.in_use import data_in_use
 from graftline.tasks.ranking.advice import Advice, advise
 from graftline.tasks.ranking.depths import DepthCheck, check_depths, require_depths, train_at_depths
-from graftline.tasks.ranking.features import see
 from graftline.tasks.ranking.page import write_page
 from graftline.tasks.ranking.points import Point, agreements, points_of, verify
-from graftline.tasks.ranking.scores import NOT_OF, SCORES, DepthScores, ScoredBase, ScoreName, score_base
+from graftline.tasks.ranking.scores import NOT_OF, SCORES, DepthScores, RankedOn, ScoredBase, ScoreName, see_and_score
 from graftline.tasks.ranking.tuning import Tuning, setting_of, tune_from
 from graftline.tasks.step_uses import noting_uses
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.validate_data import validate_data
+from graftline.tasks.workers.fanout import Needs, fanned_out, settled, workers
 from graftline.tasks.workspace import Workspace
 from graftline.transfer.agreement import Agreement
 
@@ -49,9 +50,9 @@ def rank(
     if depths:
         require_depths(settings)
     workspace, uris = Workspace(root), _named(settings)
-    with noting_uses(workspace, settings.registry.model), data_in_use(workspace):
+    with noting_uses(workspace, settings.registry.model), data_in_use(workspace), fanned_out(workspace):
         data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data)).alone
-        scored = [_scored(workspace, settings, data, uri, say) for uri in uris]
+        scored = _scored(workspace, settings, data, [_fetched(workspace, uri, say) for uri in uris], say)
         if verified:
             verify(workspace, settings, data, scored, verified, say=say)
         if depths:
@@ -80,14 +81,30 @@ def _named(settings: Settings) -> list[str]:
     return uris
 
 
-def _scored(
-    workspace: Workspace, settings: Settings, data: ValidatedData, uri: str, say: Callable[[str], None]
-) -> ScoredBase:
+def _fetched(workspace: Workspace, uri: str, say: Callable[[str], None]) -> BaseModel:
     if uri not in locked_uris(workspace):
         locked = lock_model(workspace, uri)
         say(f"locked {uri} at {locked.revision}, licence {locked.licence}; review and commit base_models.lock")
-    say(f"ranking {uri}")
-    return score_base(settings, data, see(workspace, settings, data, fetch_model.fn(workspace, uri)))
+    return fetch_model.fn(workspace, uri)
+
+
+def _scored(
+    workspace: Workspace,
+    settings: Settings,
+    data: ValidatedData,
+    bases: Sequence[BaseModel],
+    say: Callable[[str], None],
+) -> list[ScoredBase]:
+    """Each by itself, so at once where there are workers for it."""
+
+    def begun() -> Iterator[BaseModel]:
+        for base in bases:
+            say(f"ranking {base.uri}")
+            yield base
+
+    chosen = settled(settings.adaptation)
+    on = RankedOn(workspace, settings.model_copy(update={"adaptation": chosen}), data)
+    return list(workers().map(see_and_score, on, begun(), Needs.of(chosen, workspace)))
 
 
 def _judged(

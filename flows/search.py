@@ -18,7 +18,7 @@ from graftline.flows.notifying import tell_failure
 from graftline.flows.run_page import Result, Told, name_run, told
 from graftline.flows.servers.starting import settings_of_commit
 from graftline.search.space import Space, space_of
-from graftline.search.trials import Trial, begins_another, proposed
+from graftline.search.trials import Trial, begins_another, proposed_at_once
 from graftline.settings import Settings, Strategy
 from graftline.tasks.base_models.ranked import with_ranked
 from graftline.tasks.base_models.store import BaseModel
@@ -35,10 +35,11 @@ from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.mended_rows import mending_of
 from graftline.tasks.steps.pretraining import starting_base
-from graftline.tasks.steps.run_trial import run_trial
+from graftline.tasks.steps.run_trial import run_trial, run_trials
 from graftline.tasks.steps.target_domain import TargetDomain, target_domain
 from graftline.tasks.steps.target_rows import target_rows
 from graftline.tasks.steps.validate_data import validate_data
+from graftline.tasks.workers.fanout import fanned_out
 from graftline.tasks.workspace import Workspace
 
 TRIALS = 20
@@ -59,6 +60,7 @@ def search(
     trials: Annotated[int, Field(ge=1, le=1000)] = TRIALS,
     hours: Annotated[float, Field(ge=0, le=1000)] = 0,
     strategies: list[Strategy] = [],  # noqa: B006 - never changed; Prefect draws a list only from a list
+    at_once: Annotated[int, Field(ge=1, le=100)] = 1,
     adapts: bool = True,
     note: Note = "",
     *,
@@ -72,6 +74,9 @@ def search(
         trials: How many settings are tried in all, those of earlier searches with the same settings included.
         hours: No trial is begun that is not expected to end within so many. 0: no limit.
         strategies: Those that are tried. None: probe_then_fine_tune, fine_tuning and lora.
+        at_once: How many are proposed together, none of them knowing what the others come to. More of them suit a
+            cluster (engine ray in mlflow/compute.yaml), and learn a little less from each other; what is found
+            depends on this number, not on how many workers there are.
         adapts: Whether the best settings go through the line at the end, to a verdict on the held-out rows.
         note: Why you start it, for whoever reads the run of the line later in MLflow. May stay empty.
         settings: What is not tried stays as it is here; rates are tried around these.
@@ -82,7 +87,8 @@ def search(
     require_servers(workspace)
     space_of(settings.adaptation, strategies)  # refuses what does not fit, before anything runs
     noted = noting_uses(workspace, settings.registry.model)
-    with show_progress(), patient(settings.registry.wait_for_servers), noted, data_in_use(workspace):
+    waiting = patient(settings.registry.wait_for_servers)
+    with show_progress(), waiting, noted, data_in_use(workspace), fanned_out(workspace):
         version = data_version(workspace, settings.data)
         name_run(f"{settings.registry.model} search {version.version[:6]}", settings.registry.model)
         data = validate_data(workspace, settings.data, version)
@@ -92,7 +98,8 @@ def search(
         settings, _ = with_chosen_strategy(workspace, settings, data, base, domain)
         space = space_of(settings.adaptation, strategies)
         start = starting_base(workspace, settings.adaptation, data, base, domain)
-        done = Search(settings, data, space, _trials(workspace, settings, data, start, domain, space, trials, hours))
+        ran = _trials(workspace, settings, data, start, domain, space, trials, hours, at_once)
+        done = Search(settings, data, space, ran)
         keep_search(workspace, done)
         page = write_page(workspace, done)
     found: Result = {**as_json(done), "page": str(page), "summary": _summary(done, page)}
@@ -110,6 +117,7 @@ def _trials(
     space: Space,
     most: int,
     hours: float,
+    at_once: int = 1,
 ) -> list[Trial]:
     began, limit = time.monotonic(), hours * HOUR_SECONDS or None
     trials: list[Trial] = []
@@ -117,9 +125,15 @@ def _trials(
         if not begins_another(trials, spent_seconds=time.monotonic() - began, limit_seconds=limit):
             logger.info("search: no further trial would end within %g hours", hours)
             break
-        proposal = proposed(space, trials, seed=settings.adaptation.seed)
-        trials.append(run_trial(workspace, data, base, space, proposal, trials, mending_of(settings), domain))
-        _tell(Search(settings, data, space, trials), most)
+        seed, mending = settings.adaptation.seed, mending_of(settings)
+        proposals = proposed_at_once(space, trials, seed=seed, count=min(at_once, most - len(trials)))
+        if len(proposals) == 1:
+            ran = [run_trial(workspace, data, base, space, proposals[0], trials, mending, domain)]
+        else:
+            ran = run_trials(workspace, data, base, space, proposals, trials, mending, domain)
+        for trial in ran:
+            trials.append(trial)
+            _tell(Search(settings, data, space, trials), most)
     return trials
 
 

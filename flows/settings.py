@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pydantic import BaseModel, JsonValue
 
 from graftline.errors import SettingsError
+from graftline.settings.compute import COMPUTE, Compute
 from graftline.settings.description import EMPTY, REQUIRED, SettingDescription, described, described_settings
 from graftline.settings.notifications import NOTIFICATIONS, Notifications
 from graftline.settings.serving import SERVING, Serving
@@ -24,6 +25,7 @@ FILES: Mapping[str, tuple[str, type[BaseModel]]] = {
     "serving": (SERVING, Serving),
     "retraining": (RETRAINING, RetrainingPolicy),
     "notifications": (NOTIFICATIONS, Notifications),
+    "compute": (COMPUTE, Compute),
 }
 
 

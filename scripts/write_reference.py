@@ -12,6 +12,7 @@ from pathlib import Path
 import typer
 
 from graftline.flows.cli import VERBS, app
+from graftline.settings.compute import COMPUTE, Compute
 from graftline.settings.description import EMPTY, REQUIRED, SettingDescription, described, described_settings
 from graftline.settings.serving import SERVING, Serving
 from graftline.verdict.policy import POLICY, Policy
@@ -37,6 +38,7 @@ def pages() -> Mapping[str, str]:
         "policy.md": policy_page(),
         "serving.md": serving_page(),
         "retraining.md": retraining_page(),
+        "compute.md": compute_page(),
         "command-line.md": command_line_page(),
     }
 
@@ -79,6 +81,16 @@ def retraining_page() -> str:
         f"Every key of `{RETRAINING}`. What is watched, and how a policy is tried on the past, says"
         " [a page of its own](../how-to/watch.md).",
         _entries(described(RetrainingPolicy)),
+    )
+
+
+def compute_page() -> str:
+    """Every key of the settings that say where parallel work is done."""
+    return _page(
+        "Compute",
+        f"Every key of `{COMPUTE}`. What a cluster does, and what its machines must see, says"
+        " [a page of its own](../how-to/cluster.md). Without the file the defaults count.",
+        _entries(described(Compute)),
     )
 
 

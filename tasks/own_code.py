@@ -16,8 +16,8 @@ from graftline.files import files_below
 
 PACKAGE = Path(graftline.__file__).parent
 # Not followed and not counted unless asked for: the list of tasks only names what others are made of, settings and the
-# policy count by their values, base models by the digest of their files, and the others say where results lie and what
-# is told of them.
+# policy count by their values, base models by the digest of their files, and the others say where results lie, by whom
+# they are made and what is told of them.
 NOT_COUNTED = (
     "graftline.answers.tasks",
     "graftline.settings",
@@ -32,6 +32,7 @@ NOT_COUNTED = (
     "graftline.tasks.step_folders",
     "graftline.tasks.step_uses",
     "graftline.tasks.tracking",
+    "graftline.tasks.workers",
     "graftline.tasks.workspace",
     "graftline.verdict.policy",
 )

@@ -21,6 +21,7 @@ SUFFIX = ".use"
 USES = "uses"
 
 _notes: ContextVar[Path | None] = ContextVar("notes", default=None)
+_collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,21 @@ def noting_uses(workspace: Workspace, model: str) -> Iterator[Callable[[int], No
 
 def note_use(place: str) -> None:
     """Note that the present run, if there is one, needs this folder below `artifacts/`: before it looks at it."""
-    if (path := _notes.get()) is not None:
+    if (collected := _collected.get()) is not None:
+        collected.append(place)
+    elif (path := _notes.get()) is not None:
         _write(path, PLACE, place)
+
+
+@contextmanager
+def collected_uses() -> Iterator[list[str]]:
+    """What is used inside, for whoever notes it where the run is: on another machine than this one."""
+    places: list[str] = []
+    before = _collected.set(places)
+    try:
+        yield places
+    finally:
+        _collected.reset(before)
 
 
 def read_uses(workspace: Workspace) -> list[Use]:

@@ -24,7 +24,7 @@ from graftline.files import write_json
 from graftline.settings import read_settings
 from graftline.tasks.data.accepted_rows import split_targets
 from graftline.tasks.rows.doubted_labels import labelled_rows
-from graftline.tasks.steps.baselines import frozen_head_settings
+from graftline.tasks.steps.baseline_settings import frozen_head_settings
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.untouched_base import head_features

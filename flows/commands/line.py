@@ -54,6 +54,9 @@ def search(
     strategies: Annotated[
         str, typer.Option("--strategies", help="Those to try, as in lora,partial; otherwise those that usually pay.")
     ] = "",
+    at_once: Annotated[
+        int, typer.Option("--at-once", min=1, max=100, help="How many to propose together, for workers to try at once.")
+    ] = 1,
     adapts: Annotated[
         bool, typer.Option("--adapt/--no-adapt", help="Whether the best settings then go through the line.")
     ] = True,
@@ -76,7 +79,7 @@ def search(
             from graftline.flows.run_page import call_flow
             from graftline.flows.search import search
 
-            return call_flow(lambda: search(trials, hours, named, adapts, settings=settings))
+            return call_flow(lambda: search(trials, hours, named, at_once, adapts, settings=settings))
 
     run_verb(call, as_json=as_json, debug=debug)
 

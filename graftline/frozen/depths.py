@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from graftline.compute.device import FEATURE_MAP_AXES, Batch
 from graftline.compute.precision import Precision
-from graftline.frozen.filling import run_in_batches
 from graftline.frozen.freezing import FreezePoint
 from graftline.frozen.rows import InputRows
+from graftline.frozen.running import run_in_batches
 from graftline.frozen.store import FeatureStore
 from graftline.models.parts import HEAD
 from graftline.models.pooling import pool

@@ -17,7 +17,7 @@ from graftline.frozen.store_index import StoredPrecision
 from graftline.models.preprocessing import KEY_DIGITS
 from graftline.settings.adaptation import Runtime
 
-# Raised whenever `filling.py`, or what it calls, gives other bits: what lies in stores was computed the old way.
+# Raised whenever `running.py`, or what it calls, gives other bits: what lies in stores was computed the old way.
 FROZEN_PART_VERSION = 3
 # They compute the frozen part of every model. Its preprocessor may need more.
 LIBRARIES = ("torch", "transformers", "numpy")

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from graftline.compute.device import FORWARD_ERRORS, device_of
-from graftline.frozen.filling import run_in_batches
 from graftline.frozen.freezing import FreezePoint
 from graftline.frozen.replay import ReplayPlan, cannot_be_kept, capture, plan_replay, replaying
 from graftline.frozen.rows import InputRows, in_parts
+from graftline.frozen.running import run_in_batches
 
 # Rows on which it is proven that the model can be replayed.
 PROOF_ROWS = 2

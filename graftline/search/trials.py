@@ -59,19 +59,29 @@ class Trial:
         return (-math.inf, math.inf) if epoch is None else (self.scores[epoch], self.losses[epoch])
 
 
-def proposed(space: Space, before: Sequence[Trial], *, seed: int) -> Proposal:
+def proposed(space: Space, before: Sequence[Trial], *, seed: int, beside: Sequence[Proposal] = ()) -> Proposal:
     """What to try after these trials: first what the space begins with, then what Optuna's TPE draws.
 
-    TPE (Bergstra et al. 2011) draws where good trials were dense and bad ones were not.
+    TPE (Bergstra et al. 2011) draws where good trials were dense and bad ones were not. What is tried at once, `beside`
+    it, counts as bad ("constant liar", Ginsbourger et al. 2010), so that not all of them are alike.
     """
-    if len(before) < len(space.begins_with):
-        settings = space.begins_with[len(before)]
+    place = len(before) + len(beside)
+    if place < len(space.begins_with):
+        settings = space.begins_with[place]
         return Proposal(settings, space.values_of(settings))
-    draw = _study(space, before, seed).ask()
+    draw = _study(space, before, seed, beside).ask()
     strategy: Strategy = draw.suggest_categorical(STRATEGY, space.strategies)  # type: ignore[assignment]
     values: dict[str, Value] = {STRATEGY: strategy}
     values |= {name: _drawn(draw, name, one) for name, one in space.ranges(strategy).items()}
     return Proposal(space.settings_with(values), values)
+
+
+def proposed_at_once(space: Space, before: Sequence[Trial], *, seed: int, count: int) -> list[Proposal]:
+    """The next so many, none of which waits for another."""
+    proposals: list[Proposal] = []
+    for _ in range(count):
+        proposals.append(proposed(space, before, seed=seed, beside=proposals))
+    return proposals
 
 
 def is_given_up(space: Space, before: Sequence[Trial], strategy: Strategy, scores: Mapping[int, float]) -> bool:
@@ -116,33 +126,47 @@ def begins_another(trials: Sequence[Trial], *, spent_seconds: float, limit_secon
     return spent_seconds + (sum(whole) / len(whole) if whole else 0.0) < limit_seconds
 
 
-def _study(space: Space, trials: Sequence[Trial], seed: int) -> "Study":
-    """Optuna's study of these trials, as if it had just run them; its next draw depends on nothing else."""
+def _study(space: Space, trials: Sequence[Trial], seed: int, beside: Sequence[Proposal] = ()) -> "Study":
+    """Optuna's study of these trials, as if it had just run them; its next draw depends on nothing else.
+
+    Those `beside` it run still.
+    """
     import optuna
+    from optuna.trial import TrialState, create_trial
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    own_seed = int(np.random.SeedSequence([seed, len(trials)]).generate_state(1)[0])
-    sampler = optuna.samplers.TPESampler(seed=own_seed, n_startup_trials=RANDOM_TRIALS)
+    own_seed = int(np.random.SeedSequence([seed, len(trials) + len(beside)]).generate_state(1)[0])
+    sampler = optuna.samplers.TPESampler(seed=own_seed, n_startup_trials=RANDOM_TRIALS, constant_liar=bool(beside))
     pruner = optuna.pruners.MedianPruner(n_startup_trials=LEAST_FINISHED, n_min_trials=LEAST_FINISHED)
     study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
     study.add_trials([_as_optuna_has_it(space, trial) for trial in trials])
+    for one in beside:
+        of = _distributions(space, one.values, one.settings)
+        study.add_trial(create_trial(state=TrialState.RUNNING, params=dict(one.values), distributions=of))
     return study
+
+
+def _distributions(space: Space, values: Values, settings: AdaptationSettings) -> "dict[str, BaseDistribution]":
+    """From which the values were drawn; none of what lies outside of the space."""
+    from optuna.distributions import CategoricalDistribution
+
+    if not values:
+        return {}
+    ranges = space.ranges(settings.named_strategy)
+    return {STRATEGY: CategoricalDistribution(space.strategies)} | {
+        name: _distribution(one) for name, one in ranges.items()
+    }
 
 
 def _as_optuna_has_it(space: Space, trial: Trial) -> "FrozenTrial":
     """One that failed counts as given up before its first epoch: the worst there is, so its likes are avoided."""
-    from optuna.distributions import CategoricalDistribution
     from optuna.trial import TrialState, create_trial
 
-    of: dict[str, BaseDistribution] = {}
-    if trial.values:
-        of = {STRATEGY: CategoricalDistribution(space.strategies)}
-        of |= {name: _distribution(one) for name, one in space.ranges(trial.settings.named_strategy).items()}
     return create_trial(
         state=TrialState.COMPLETE if trial.state == "finished" else TrialState.PRUNED,
         value=trial.best[0] if trial.state == "finished" else None,
         params=dict(trial.values),
-        distributions=of,
+        distributions=_distributions(space, trial.values, trial.settings),
         intermediate_values={} if trial.state == "failed" else dict(trial.scores),
     )
 

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from graftline.compute.spread import Spread
 from graftline.errors import GraftlineError
 from graftline.frozen.filling import fill, run_through
 from graftline.frozen.freezing import FreezePoint
@@ -42,6 +43,8 @@ class Preparation:
     listener: Listener
     solves_head: bool
     """Whether a head is solved, for which all views of a row count at once, where an epoch shows one of them."""
+    spread: Spread | None = None
+    """Who computes shards of the rows that are to be kept; None: this process."""
 
     @contextmanager
     def prepared(self, point: FreezePoint) -> Iterator[Mapping[str, Rows]]:
@@ -92,7 +95,8 @@ class Preparation:
         # One vector per row has room in memory where the files of all runs have none on the disk.
         way = self.settings.precision, self.settings.runtime
         passed = self.listener.passed
-        exact = {split: run_through(self.model, point, rows, *way, passed) for split, rows in in_views.items()}
+        spread = self.spread if keep else None  # where the backbone has learned, shards would cost more than they spare
+        exact = {split: run_through(self.model, point, rows, *way, passed, spread) for split, rows in in_views.items()}
         # As the store would have rounded them.
         rounded = getattr(torch, self.settings.feature_precision)
         return {split: tensor.to(rounded).float() for split, tensor in exact.items()}
@@ -123,6 +127,7 @@ class Preparation:
                 precision=settings.precision,
                 runtime=settings.runtime,
                 passed=self.listener.passed,
+                spread=self.spread,
             )
             say(f"frozen part: ran once for {ran} rows, {len(of_all) - ran} were kept")
             for name in store.evicted:

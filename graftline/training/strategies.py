@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from torch import Tensor
 
 from graftline.compute.device import gpu_faults_told, prepare
+from graftline.compute.spread import Spread
 from graftline.digests import json_sha256
 from graftline.errors import GraftlineError
 from graftline.frozen.freezing import FREEZES, FreezePoint, freeze, frozen_sha256
@@ -74,6 +75,8 @@ class Adaptation:
     listener: Listener = field(default_factory=Listener)
     aligned: Callable[[Mapping[str, FeatureRows]], Mapping[str, FeatureRows]] = lambda rows: rows
     """What becomes of the features that a head alone learns from."""
+    spread: Spread | None = None
+    """Who computes shards of the rows that are to be kept; None: this process."""
 
     def run(self) -> Adapted:
         """Change the model in place; it stays on the device that adapted it.
@@ -245,7 +248,8 @@ class Adaptation:
 
     @property
     def _preparation(self) -> Preparation:
-        return Preparation(self.model, self.rows, self.settings, self.stores, self.listener, self._solves_head)
+        solves = self._solves_head
+        return Preparation(self.model, self.rows, self.settings, self.stores, self.listener, solves, self.spread)
 
     @property
     def _solves_head(self) -> bool:

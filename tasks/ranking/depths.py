@@ -1,7 +1,7 @@
 """Whether the block that gradients advise is the right one: fine-tunings of one base model at several depths."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -9,10 +9,9 @@ from typing import Literal
 from graftline.errors import SettingsError
 from graftline.settings import Settings
 from graftline.tasks.data.accepted_rows import ValidatedData
-from graftline.tasks.ranking.points import PRETRAINING, Point
+from graftline.tasks.ranking.points import PRETRAINING, Point, Tuned, fine_tune_each
 from graftline.tasks.ranking.tuning import FROM_RANDOM_HEAD, Tuning, setting_of
-from graftline.tasks.steps.fine_tune import fine_tune
-from graftline.tasks.steps.mended_rows import mending_of
+from graftline.tasks.workers.fanout import settled
 from graftline.tasks.workspace import Workspace
 
 # With that of the head alone, below which nothing is said.
@@ -58,11 +57,15 @@ def train_at_depths(
     chosen, count = settings.adaptation, len(tuning.gradients)
     if not count:
         raise SettingsError(f"--depths: {tuning.sentence}")
-    for first in places_to_train(count, tuning.first):
-        say(f"tuning {tuning.base.uri}, {_named(first)}: {chosen.epochs} epochs")
-        # The gradients are of the base model as it is locked.
-        changed = chosen.model_copy(update={**setting_of(chosen, first), PRETRAINING: 0})
-        fine_tune.fn(workspace, changed, data, tuning.base.seen.base, mending=mending_of(settings))
+
+    def begun() -> Iterator[Tuned]:
+        for first in places_to_train(count, tuning.first):
+            say(f"tuning {tuning.base.uri}, {_named(first)}: {chosen.epochs} epochs")
+            # The gradients are of the base model as it is locked.
+            changed = chosen.model_copy(update={**setting_of(chosen, first), PRETRAINING: 0})
+            yield Tuned(tuning.base.seen.base, settled(changed))
+
+    fine_tune_each(workspace, settings, data, begun())
 
 
 def require_depths(settings: Settings) -> None:

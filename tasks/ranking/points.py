@@ -2,21 +2,23 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from graftline.answers.tasks import TASKS
 from graftline.errors import SettingsError
-from graftline.settings import Settings
+from graftline.settings import AdaptationSettings, Settings
+from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.ranking.scores import SCORES, ScoredBase, ScoreName
 from graftline.tasks.step_folders import MANIFEST
 from graftline.tasks.steps.fine_tune import STEP, SUMMARY, fine_tune
-from graftline.tasks.steps.mended_rows import mending_of
+from graftline.tasks.steps.mended_rows import Mending, mending_of
 from graftline.tasks.steps.untouched_base import FASTEST
 from graftline.tasks.tracking.server import client, connect, experiments_with_runs_of, has_registry
+from graftline.tasks.workers.fanout import Needs, settled, workers
 from graftline.tasks.workspace import Workspace
 from graftline.transfer.agreement import Agreement, agreement
 
@@ -99,11 +101,43 @@ def verify(
         )
     order = sorted(scored, key=lambda one: -one.last.head.value)
     many = min(max(count, 2), len(order))
-    for place in sorted({round(step * (len(order) - 1) / (many - 1)) for step in range(many)}):
-        say(f"verifying {order[place].uri}: {settings.adaptation.strategy}, {settings.adaptation.epochs} epochs")
-        # The scores are about base models as they are locked.
-        chosen = settings.adaptation.model_copy(update={PRETRAINING: 0, "answers": "likeliest"})
-        fine_tune.fn(workspace, chosen, data, order[place].seen.base, mending=mending_of(settings))
+    # The scores are about base models as they are locked.
+    chosen = settings.adaptation.model_copy(update={PRETRAINING: 0, "answers": "likeliest"})
+
+    def begun() -> Iterator[Tuned]:
+        for place in sorted({round(step * (len(order) - 1) / (many - 1)) for step in range(many)}):
+            say(f"verifying {order[place].uri}: {chosen.strategy}, {chosen.epochs} epochs")
+            yield Tuned(order[place].seen.base, settled(chosen))
+
+    fine_tune_each(workspace, settings, data, begun())
+
+
+@dataclass(frozen=True)
+class TunedOn:
+    """What all fine-tunings for a ranking share."""
+
+    workspace: Workspace
+    data: ValidatedData
+    mending: Mending | None
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """One of them."""
+
+    base: BaseModel
+    settings: AdaptationSettings
+
+
+def fine_tune_each(workspace: Workspace, settings: Settings, data: ValidatedData, all_tuned: Iterable[Tuned]) -> None:
+    """Fine-tune each by itself, so at once where there are workers for it. Nothing is registered."""
+    on = TunedOn(workspace, data, mending_of(settings))
+    for _ in workers().map(_fine_tune, on, all_tuned, Needs.of(settings.adaptation, workspace)):
+        pass
+
+
+def _fine_tune(on: TunedOn, tuned: Tuned) -> None:
+    fine_tune.fn(on.workspace, tuned.settings, on.data, tuned.base, mending=on.mending)
 
 
 def agreements(scored: Sequence[ScoredBase], points: Sequence[Point]) -> dict[ScoreName, Agreement]:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from graftline.answers.tasks import TASKS
 from graftline.settings import Settings, Task
+from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import ValidatedData
-from graftline.tasks.ranking.features import Depth, SeenBase
+from graftline.tasks.ranking.features import Depth, SeenBase, see
 from graftline.tasks.steps.solved_head import answers_of_solved_head, groups_of, resampling
+from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,6 +62,20 @@ class ScoredBase:
     @property
     def last(self) -> DepthScores:
         return self.depths[-1]
+
+
+@dataclass(frozen=True)
+class RankedOn:
+    """What all base models of a ranking share."""
+
+    workspace: Workspace
+    settings: Settings
+    data: ValidatedData
+
+
+def see_and_score(on: RankedOn, base: BaseModel) -> ScoredBase:
+    """All scores of a base model: a piece of work that knows nothing of the others."""
+    return score_base(on.settings, on.data, see(on.workspace, on.settings, on.data, base))
 
 
 def score_base(settings: Settings, data: ValidatedData, seen: SeenBase) -> ScoredBase:

@@ -31,7 +31,7 @@ from graftline.tasks.data.accepted_rows import (
 from graftline.tasks.progress import Wait
 from graftline.tasks.rows.standing_labels import LookedAt, input_digest
 from graftline.tasks.step_folders import StepFolder, finished, produce
-from graftline.tasks.steps.baselines import frozen_head_settings
+from graftline.tasks.steps.baseline_settings import frozen_head_settings
 from graftline.tasks.steps.fine_tune import LIBRARIES
 from graftline.tasks.steps.untouched_base import head_features
 from graftline.tasks.steps.validation_files import TWINS

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from pydantic import JsonValue
 
@@ -14,17 +14,24 @@ from graftline.answers.tasks import TASKS
 from graftline.compute.threads import thread_count
 from graftline.files import write_json
 from graftline.settings import Settings
-from graftline.settings.adaptation import AdaptationSettings, Answers
+from graftline.settings.adaptation import AdaptationSettings
 from graftline.settings.by_value import by_value
 from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, raw_inputs, read_split, split_targets
 from graftline.tasks.progress import ProgressBar
 from graftline.tasks.step import step
-from graftline.tasks.step_folders import Outcome, StepFolder, produce
+from graftline.tasks.step_folders import Outcome, StepFolder, finished, produce
 from graftline.tasks.steps.adapting import CHECKPOINTS, MODEL, adapt_base
+from graftline.tasks.steps.baseline_settings import (
+    answers_of_baselines,
+    frozen_head_settings,
+    is_solved_head,
+    scratch_settings,
+)
 from graftline.tasks.steps.fine_tune import LIBRARIES
 from graftline.tasks.steps.teacher import taught_predictions
 from graftline.tasks.steps.words_alone import LABELLED, LabelledTexts, answers_on_words
+from graftline.tasks.workers.fanout import Needs, settled, workers
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.gate import TEACHER
 from graftline.verdict.policy import BASELINES, USUAL_BASELINES, Baseline
@@ -37,16 +44,6 @@ SUMMARY, PREDICTIONS, GIVEN = "baseline.json", "predictions.npy", "given.npy"
 MAJORITY, FROZEN_HEAD = "majority", "frozen_head"
 # The same training of the same base model for one of several targets.
 SINGLE_TASK = "single_task"
-# The settings in common with the adaptation: what is read of a row, what an error costs, how it is computed.
-SHARED = (
-    "max_tokens", "max_seconds", "augmentation", "views", "block_pattern", "class_weights", "label_smoothing",
-    "device", "precision", "threads",
-)  # fmt: skip
-# Each random weight has its place to find, so ten times the usual rate of fine-tuning: AdamW's steps are as large as
-# the rate, whatever the gradients. It lies between those that the originals began with: 1e-4 for BERT (arXiv
-# 1810.04805), 6e-4 for RoBERTa (arXiv 1907.11692).
-SCRATCH_RATE = 3e-4
-MOST_EPOCHS = 1000
 DIVERGED = "its training diverged"
 
 logger = logging.getLogger("graftline.baselines")
@@ -92,6 +89,14 @@ class Baselines:
         return "ran" if "ran" in [*outcomes, *(one.outcome for one in self.further.values())] else "reused"
 
 
+class _MadeOf(TypedDict):
+    """What the key of a baseline's folder is made of."""
+
+    depends_on: Mapping[str, JsonValue]
+    code: Sequence[str]
+    libraries: Sequence[str]
+
+
 @dataclass(frozen=True)
 class _Recipe:
     against: str
@@ -100,6 +105,23 @@ class _Recipe:
     libraries: Sequence[str]
     predict: Callable[[Path], "Floats | tuple[str, Floats]"]
     """For the held-out rows, with a folder to work in; with the answer in words where it is always the same."""
+
+
+@dataclass(frozen=True)
+class _ComparedOn:
+    """What all baselines share."""
+
+    workspace: Workspace
+    settings: Settings
+    data: ValidatedData
+    base: BaseModel
+    teacher: BaseModel | None
+
+    def recipes(self) -> dict[str, _Recipe]:
+        found = _recipes(self.workspace, self.settings, self.data, self.base)
+        if self.teacher is not None:
+            found[TEACHER] = _of_teacher(self.workspace, self.teacher, self.data)
+        return found
 
 
 @step("baselines")
@@ -140,9 +162,8 @@ def _of_target(
     base: BaseModel,
     teacher: BaseModel | None = None,
 ) -> Baselines:
-    recipes, left_out = _recipes(workspace, settings, data, base), dict[str, str]()
-    if teacher is not None:
-        recipes[TEACHER] = _of_teacher(workspace, teacher, data)
+    on = _ComparedOn(workspace, settings, data, base, teacher)
+    recipes, left_out = on.recipes(), dict[str, str]()
     for name in BASELINES:
         if name in recipes and name not in wanted:
             del recipes[name]
@@ -154,55 +175,16 @@ def _of_target(
     if SINGLE_TASK in recipes and is_solved_head(settings.adaptation):
         left_out[SINGLE_TASK] = "heads that are solved on a frozen model learn nothing from one another"
         del recipes[SINGLE_TASK]
-    rivals = {name: _rival(workspace, name, recipe, data) for name, recipe in recipes.items()}
+    at_once = _at_once(on, recipes)
+    rivals = {name: at_once.get(name) or _rival(workspace, name, recipe, data) for name, recipe in recipes.items()}
     diverged = {name: DIVERGED for name, rival in rivals.items() if not (rival.folder.path / PREDICTIONS).exists()}
     return Baselines({name: rivals[name] for name in rivals if name not in diverged}, {**left_out, **diverged})
-
-
-def is_solved_head(settings: AdaptationSettings) -> bool:
-    """Whether the adaptation is nothing but a head that is solved on the frozen base model and the rows as they are."""
-    plain = settings.fairness == "none" and settings.domain == "none"
-    return settings.strategy == "feature_extraction" and settings.head == "linear" and plain
-
-
-def frozen_head_settings(settings: Settings) -> AdaptationSettings:
-    """How the head of the untouched base model is solved: the penalty is chosen on the validation rows.
-
-    With that penalty, the head learns from these, too.
-    """
-    shared = _shared(settings, "feature_precision", "feature_gigabytes")
-    return AdaptationSettings.model_validate({**shared, "strategy": "feature_extraction"})
-
-
-def scratch_settings(settings: Settings) -> AdaptationSettings:
-    """How the architecture is trained from random weights: on as many epochs and batches as the settings give.
-
-    Everything learns, also where the adaptation is cheaper because most of it is frozen. The epochs of several runs are
-    spent in one: runs that start from random weights end too far apart to be averaged. Epochs are averaged where that
-    does better on the validation rows. Rates and decay are its own: those of the adaptation suit trained weights.
-    """
-    given = settings.adaptation
-    shared = _shared(settings, "batch_size", "gradient_accumulation", "gradient_checkpointing", "compile")
-    budget = {"epochs": min(MOST_EPOCHS, given.epochs * given.runs), "average": "greedy"}
-    rates = {"learning_rate": SCRATCH_RATE, "head_learning_rate": SCRATCH_RATE}
-    return AdaptationSettings.model_validate({**shared, **budget, **rates, "strategy": "fine_tuning"})
-
-
-def _shared(settings: Settings, *more: str) -> dict[str, JsonValue]:
-    """Seeded by the evaluation: another seed of the adaptation shall find the same baselines."""
-    given = settings.adaptation.model_dump(mode="json", include={*SHARED, *more})
-    return {**given, "answers": _answers(settings), "seed": settings.evaluation.seed}
-
-
-def _answers(settings: Settings) -> Answers:
-    """Whoever beats a baseline by thresholds shall have beaten the baseline's own; costs are weighed elsewhere."""
-    return "thresholds" if settings.adaptation.answers == "thresholds" else "likeliest"
 
 
 def _recipes(workspace: Workspace, settings: Settings, data: ValidatedData, base: BaseModel) -> dict[str, _Recipe]:
     """The baselines that can be computed from these data, the cheapest first."""
     frozen, scratch = frozen_head_settings(settings), scratch_settings(settings)
-    balanced, answers = settings.adaptation.class_weights == "balanced", _answers(settings)
+    balanced, answers = settings.adaptation.class_weights == "balanced", answers_of_baselines(settings)
     task = TASKS[data.task]
     scoring, scored = task.scores.scoring, task.modules("scores")
     learned = (*task.modules("outputs", "objective_for"), task.scores.temperature.__module__)
@@ -257,13 +239,37 @@ def _of_teacher(workspace: Workspace, teacher: BaseModel, data: ValidatedData) -
     )
 
 
+def _at_once(on: _ComparedOn, recipes: Mapping[str, _Recipe]) -> dict[str, Rival]:
+    """Those that are not there yet, where there are workers for several."""
+    if not workers().many:
+        return {}
+    lacking = [
+        name for name, one in recipes.items() if finished(on.workspace, STEP, **_made_of(name, one, on.data)) is None
+    ]
+    if len(lacking) < 2:
+        return {}
+    adaptation = settled(on.settings.adaptation)
+    there = replace(on, settings=on.settings.model_copy(update={"adaptation": adaptation}))
+    return dict(zip(lacking, workers().map(_named, there, lacking, Needs.of(adaptation, on.workspace)), strict=True))
+
+
+def _named(on: _ComparedOn, name: str) -> Rival:
+    return _rival(on.workspace, name, on.recipes()[name], on.data)
+
+
+def _made_of(name: str, recipe: _Recipe, data: ValidatedData) -> "_MadeOf":
+    return {
+        "depends_on": {"baseline": name, "data": data.sha256, **recipe.depends_on},
+        "code": (__name__, *recipe.code),
+        "libraries": recipe.libraries,
+    }
+
+
 def _rival(workspace: Workspace, name: str, recipe: _Recipe, data: ValidatedData) -> Rival:
     folder = produce(
         workspace,
         STEP,
-        depends_on={"baseline": name, "data": data.sha256, **recipe.depends_on},
-        code=(__name__, *recipe.code),
-        libraries=recipe.libraries,
+        **_made_of(name, recipe, data),
         build=lambda folder: _build(folder, recipe),
         resumable=True,
     )

@@ -7,7 +7,8 @@ from pydantic import JsonValue
 
 from graftline.settings import Settings
 from graftline.tasks.steps.adapting import MODEL
-from graftline.tasks.steps.baselines import FROZEN_HEAD, MAJORITY, Baselines, is_solved_head
+from graftline.tasks.steps.baseline_settings import is_solved_head
+from graftline.tasks.steps.baselines import FROZEN_HEAD, MAJORITY, Baselines
 from graftline.tasks.steps.behaviour import Examined, FrozenModel
 from graftline.tasks.steps.held_out import Scorer
 

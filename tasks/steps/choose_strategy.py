@@ -25,6 +25,7 @@ from graftline.tasks.steps.feature_stores import libraries_for
 from graftline.tasks.steps.fine_tune import LIBRARIES
 from graftline.tasks.steps.pretraining import starting_base
 from graftline.tasks.steps.target_domain import TargetDomain
+from graftline.tasks.workers.fanout import spread_for
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def _build(folder: Path, workspace: Workspace, settings: Settings, data: Validat
             say=logger.info,
             passed=frozen.tell,
         ),
+        spread=spread_for(workspace, chosen, data.kind),
     )
     trials = tried(adaptation, plan, _folded(settings, data))
     best = best_trial(trials)

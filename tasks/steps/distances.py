@@ -24,7 +24,7 @@ from graftline.tasks.data.accepted_rows import (
 )
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import produce
-from graftline.tasks.steps.baselines import frozen_head_settings
+from graftline.tasks.steps.baseline_settings import frozen_head_settings
 from graftline.tasks.steps.fine_tune import LIBRARIES
 from graftline.tasks.steps.source_task import NAME as PROBE
 from graftline.tasks.steps.source_task import SourceTask

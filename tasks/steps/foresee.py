@@ -18,7 +18,8 @@ from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData,
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import produce
 from graftline.tasks.steps.answer_rule import by_thresholds
-from graftline.tasks.steps.baselines import FROZEN_HEAD, frozen_head_settings
+from graftline.tasks.steps.baseline_settings import frozen_head_settings
+from graftline.tasks.steps.baselines import FROZEN_HEAD
 from graftline.tasks.steps.fine_tune import LIBRARIES
 from graftline.tasks.steps.solved_head import answers_of_solved_head, groups_of, objective_as_set, resampling
 from graftline.tasks.steps.untouched_base import head_features

@@ -5,7 +5,7 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +31,7 @@ from graftline.tasks.steps.learned_targets import learning_modules, score_of
 from graftline.tasks.steps.mended_rows import Mending
 from graftline.tasks.steps.target_domain import TargetDomain
 from graftline.tasks.steps.teacher import taught_by
+from graftline.tasks.workers.fanout import Needs, settled, workers
 from graftline.tasks.workspace import Workspace
 
 STEP, RECORD = "trial", "trial.json"
@@ -92,6 +93,42 @@ def run_trial(
     )
 
 
+@dataclass(frozen=True)
+class TriedOn:
+    """What trials share that are under way at once."""
+
+    workspace: Workspace
+    data: ValidatedData
+    base: BaseModel
+    space: Space
+    before: Sequence[Trial]
+    mending: Mending | None
+    domain: TargetDomain | None
+
+
+@step("trials")
+def run_trials(
+    workspace: Workspace,
+    data: ValidatedData,
+    base: BaseModel,
+    space: Space,
+    proposals: Sequence[Proposal],
+    before: Sequence[Trial],
+    mending: Mending | None = None,
+    domain: TargetDomain | None = None,
+) -> list[Trial]:
+    """The same for several, none of which knows of the others; at once where there are workers for them."""
+    on = TriedOn(workspace, data, base, space, before, mending, domain)
+    there = [replace(one, settings=settled(one.settings)) for one in proposals]
+    ran = workers().map(_run_one, on, there, Needs.of(proposals[0].settings, workspace))
+    return [replace(trial, settings=one.settings) for trial, one in zip(ran, proposals, strict=True)]
+
+
+def _run_one(on: TriedOn, proposal: Proposal) -> Trial:
+    given = on.workspace, on.data, on.base, on.space, proposal, on.before, on.mending, on.domain
+    return run_trial.fn(*given)
+
+
 def _build(
     folder: Path,
     workspace: Workspace,
@@ -106,6 +143,7 @@ def _build(
     from graftline.training.progress import DivergedError
 
     began, strategy = time.monotonic(), proposal.settings.named_strategy
+    as_they_are, _ = into_domain(settled(space.begins_with[0]), domain)
     scores, losses = _of_interrupted(folder)
     primary = f"validation_{score_of(data)}"
 
@@ -136,7 +174,7 @@ def _build(
     except _GivenUpError:
         state = "pruned"
     except (SettingsError, DivergedError) as error:
-        if not before and isinstance(error, SettingsError):
+        if not before and settled(proposal.settings) == as_they_are and isinstance(error, SettingsError):
             raise
         state, why = "failed", error.sentence
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)

@@ -16,6 +16,7 @@ from graftline.tasks.base_models.store import BaseModel, verify_base_model
 from graftline.tasks.data.accepted_rows import ValidatedData, raw_inputs
 from graftline.tasks.progress import Wait
 from graftline.tasks.steps.feature_stores import stores_of
+from graftline.tasks.workers.fanout import spread_for
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def head_vectors(
         stores=stores_of(workspace, base, plain, kind, []),
         folder=workspace.artifacts,
         listener=Listener(passed=Wait("frozen part").tell, say=logger.info),
+        spread=spread_for(workspace, plain, kind),
     )
     return adaptation.features()["train"].features
 

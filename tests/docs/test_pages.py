@@ -10,6 +10,7 @@ import typer
 import yaml
 
 from graftline.flows.cli import app
+from graftline.settings.compute import Compute
 from graftline.settings.description import described, described_settings
 from graftline.settings.notifications import Notifications
 from graftline.verdict.policy import Policy
@@ -26,7 +27,8 @@ PAGES = sorted(
 SETTINGS = {setting.key for setting in described_settings()}
 SECTIONS = {key.partition(".")[0] for key in SETTINGS if "." in key}
 # mlflow/signing.yaml has no page of its own in the reference.
-OTHER_KEYS = {setting.key for model in (Policy, RetrainingPolicy, Notifications) for setting in described(model)} | {
+FILES = (Policy, RetrainingPolicy, Notifications, Compute)
+OTHER_KEYS = {setting.key for model in FILES for setting in described(model)} | {
     "private_key_file", "trusted_keys", "required_from", "witnesses", "git", "s3",
 }  # fmt: skip
 

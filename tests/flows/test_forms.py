@@ -91,7 +91,7 @@ def test_the_form_of_a_search_asks_for_what_is_its_own_first_and_each_field_is_e
     settings = read_settings(PROJECT / "params.yaml")
     fields = adapt_schema(plain_schema(search), settings, URIS)["properties"]
     in_order = sorted(fields, key=lambda name: int(fields[name]["position"]))
-    assert in_order == ["trials", "hours", "strategies", "adapts", "note", "settings"]
+    assert in_order == ["trials", "hours", "strategies", "at_once", "adapts", "note", "settings"]
     assert [name for name, field in fields.items() if not field.get("description")] == []
     assert "lora" in fields["strategies"]["items"]["enum"]
 

@@ -18,6 +18,7 @@ from graftline.search.trials import (
     importances,
     is_given_up,
     proposed,
+    proposed_at_once,
 )
 from graftline.settings import AdaptationSettings
 
@@ -51,6 +52,15 @@ def test_the_same_seed_tries_the_same_whether_or_not_it_was_interrupted() -> Non
         assert searched(SPACE, 14, begun=whole[:kept]) == whole
     assert searched(SPACE, 14, seed=1)[:2] == whole[:2], "what comes first is not drawn"
     assert searched(SPACE, 14, seed=1)[2:] != whole[2:]
+
+
+def test_what_is_tried_at_once_follows_from_what_was_before_all_of_it_and_differs() -> None:
+    begun = searched(SPACE, 9)
+    four = proposed_at_once(SPACE, begun, seed=0, count=4)
+    assert four[:2] == proposed_at_once(SPACE, begun, seed=0, count=2)
+    assert four[:1] == [proposed(SPACE, begun, seed=0)]
+    assert len({one.settings for one in four}) == 4
+    assert [one.settings for one in proposed_at_once(SPACE, [], seed=0, count=2)] == list(SPACE.begins_with)
 
 
 def test_what_is_drawn_lies_in_its_range_in_digits_that_a_person_writes_and_differs() -> None:

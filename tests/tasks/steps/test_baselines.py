@@ -21,7 +21,8 @@ from graftline.settings.adaptation import AdaptationSettings
 from graftline.tasks.base_models.locking import lock_model
 from graftline.tasks.data.accepted_rows import raw_inputs, split_targets
 from graftline.tasks.steps import baselines as step
-from graftline.tasks.steps.baselines import Baselines, frozen_head_settings, scratch_settings
+from graftline.tasks.steps.baseline_settings import SCRATCH_RATE, frozen_head_settings, scratch_settings
+from graftline.tasks.steps.baselines import Baselines
 from graftline.tasks.steps.fine_tune import fine_tune
 from graftline.tasks.steps.words_alone import answers_on_words
 from graftline.tasks.workspace import Workspace
@@ -140,7 +141,7 @@ def test_scratch_has_the_budget_of_the_adaptation_and_rates_of_its_own(adapted: 
         "fine_tuning", 10, 1, 0.0, 1.0,
     )  # fmt: skip
     assert (chosen.batch_size, chosen.gradient_accumulation, chosen.max_tokens) == (8, 2, 16)
-    assert chosen.learning_rate == chosen.head_learning_rate == step.SCRATCH_RATE
+    assert chosen.learning_rate == chosen.head_learning_rate == SCRATCH_RATE
     assert frozen_head_settings(adapted.settings).strategy == "feature_extraction"
 
 

@@ -12,7 +12,8 @@ from graftline.answers.tasks import TASKS
 from graftline.data.splitting import Side
 from graftline.tasks.data.accepted_rows import split_targets
 from graftline.tasks.steps import foresee as step
-from graftline.tasks.steps.baselines import MAJORITY, frozen_head_settings
+from graftline.tasks.steps.baseline_settings import frozen_head_settings
+from graftline.tasks.steps.baselines import MAJORITY
 from graftline.tasks.steps.foresee import FORESEEN, foresee
 from graftline.tasks.steps.report_tables import tables_of_foresight
 from graftline.tasks.steps.solved_head import answers_of_solved_head

@@ -1,0 +1,77 @@
+"""The frozen part over shards of rows: the store has the bytes that it has without them."""
+
+import pickle
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cloudpickle  # as Ray does it
+import pytest
+
+from graftline.compute.precision import Precision
+from graftline.compute.spread import Spread
+from graftline.frozen import shards
+from graftline.frozen.filling import fill, run_through
+from graftline.frozen.freezing import freeze
+from graftline.frozen.keys import row_keys
+from graftline.frozen.store import INDEX, VALUES, FeatureStore
+from graftline.settings.adaptation import Strategy
+from tests.support.tiny_models import tiny_classifier, tiny_rows, write_tiny_model
+
+ROWS = 60
+
+
+def through_pickles(took: list[int]) -> Spread:
+    """Another process, as far as what goes to it and comes back is concerned."""
+
+    def spread(function: Callable[[Any, Any], Any], shared: object, items: Iterable[object]) -> Iterator[Any]:
+        sent = cloudpickle.dumps((function, shared))
+        for item in items:
+            took.append(len(pickle.dumps(item)))
+            there, everything = pickle.loads(sent)
+            yield pickle.loads(pickle.dumps(there(everything, pickle.loads(pickle.dumps(item)))))
+
+    return spread
+
+
+@pytest.mark.parametrize(
+    ("strategy", "until", "precision"),
+    [("partial", "1", "float32"), ("feature_extraction", None, "float32"), ("partial", "2", "bfloat16")],
+)
+def test_the_store_has_the_bytes_of_one_that_was_filled_without_shards(
+    tmp_path: Path, strategy: Strategy, until: str | None, precision: Precision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_tiny_model(tmp_path / "base")
+    model, rows = tiny_classifier(folder), tiny_rows(folder, ROWS)
+    point, keys = freeze(model, strategy, until, example=rows.batch([0, 1])), row_keys(rows)
+    with FeatureStore(tmp_path / "plain") as store:
+        ran = fill(store, model, point, rows, keys, precision=precision)
+    for size in (1, 7, 10_000):
+        monkeypatch.setattr(shards, "SHARD_ROWS", size)
+        took = list[int]()
+        with FeatureStore(tmp_path / f"shards of {size}") as store:
+            spread = through_pickles(took)
+            assert fill(store, model, point, rows, keys, precision=precision, spread=spread) == ran
+        assert (len(took) > 1) == (size < ROWS)  # one alone is not worth the way
+        for name in (VALUES, INDEX):
+            assert (tmp_path / f"shards of {size}" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
+
+
+def test_vectors_in_memory_are_the_same_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_tiny_model(tmp_path / "base")
+    model, rows = tiny_classifier(folder), tiny_rows(folder, ROWS)
+    point = freeze(model, "feature_extraction", None, example=rows.batch([0, 1]))
+    monkeypatch.setattr(shards, "SHARD_ROWS", 7)
+    in_shards = run_through(model, point, rows, "float32", spread=through_pickles([]))
+    assert in_shards.equal(run_through(model, point, rows, "float32"))
+
+
+def test_shards_are_made_when_they_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_tiny_model(tmp_path / "base")
+    model, rows = tiny_classifier(folder), tiny_rows(folder, ROWS)
+    point = freeze(model, "feature_extraction", None, example=rows.batch([0, 1]))
+    monkeypatch.setattr(shards, "SHARD_ROWS", 7)
+    took = list[int]()
+    computing = shards.run_in_shards(model, point, rows, range(ROWS), "float32", through_pickles(took))
+    next(computing)
+    assert len(took) == 1
