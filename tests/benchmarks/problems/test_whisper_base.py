@@ -40,7 +40,7 @@ def named() -> dict[str, torch.Tensor]:
         linear = [f"{layer}/{place}/linear_{number}" for place in ("self_attention", "ffn") for number in (0, 1)]
         theirs += [f"{name}/{part}" for name in linear for part in ("weight", "bias")]
     theirs += [f"{name}/{part}" for name in norms for part in ("gamma", "beta")]
-    return dict(_named({name: torch.tensor([1.0, 2.0, *KEYS, *VALUES]) for name in theirs}))
+    return dict(_named({name: torch.tensor([1.0, 2.0, *KEYS, *VALUES]) for name in theirs}, LAYERS))
 
 
 def test_every_weight_of_the_encoder_has_its_name_in_transformers(named: dict[str, torch.Tensor]) -> None:

@@ -24,7 +24,7 @@ from graftline.tasks.steps import baselines as step
 from graftline.tasks.steps.baseline_settings import SCRATCH_RATE, frozen_head_settings, scratch_settings
 from graftline.tasks.steps.baselines import Baselines
 from graftline.tasks.steps.fine_tune import fine_tune
-from graftline.tasks.steps.words_alone import answers_on_words
+from graftline.tasks.steps.words_alone import LABELLED, LabelledTexts, answers_on_words
 from graftline.tasks.workspace import Workspace
 from graftline.training.progress import DivergedError
 from graftline.training.single_label import objective_for
@@ -84,8 +84,12 @@ def test_a_candidate_with_thresholds_has_to_beat_baselines_with_thresholds_of_th
     adapted: Line, once: Baselines
 ) -> None:
     task, targets = TASKS[adapted.data.task], split_targets(adapted.data, "validation").numpy()
+    train, validation = (LabelledTexts.of(adapted.data, side) for side in LABELLED)
     rivals = computed(adapted, answers="thresholds").rivals
-    words, held = rivals["tfidf"].predictions(), answers_on_words(adapted.data, "validation", balanced=False)
+    words, held = (
+        rivals["tfidf"].predictions(),
+        answers_on_words(adapted.data, train, validation, validation.texts, adapted.settings.adaptation),
+    )
     outputs = task.outputs.outputs_for(adapted.data.labels, split_targets(adapted.data, "train"))
     tuned = dataclasses.replace(outputs, thresholds=task.scores.thresholds(held, targets))
     np.testing.assert_array_equal(answers_in(words), task.outputs.given(tuned, words))
