@@ -79,10 +79,12 @@ class GrowingColumns:
         import pyarrow as pa
 
         for name, facts in batch.items():
-            part = pa.array(facts)
-            if pa.types.is_string(part.type) or pa.types.is_binary(part.type):
-                part = part.cast(pa.large_string() if pa.types.is_string(part.type) else pa.large_binary())
-            self._parts.setdefault(name, []).append(part)
+            some = list(facts)
+            first = next((fact for fact in some if fact is not None), None)
+            # Arrow's own choice for texts ends at two gigabytes.
+            text = pa.large_string() if isinstance(first, str) else None
+            kind = pa.large_binary() if isinstance(first, bytes) else text
+            self._parts.setdefault(name, []).append(pa.array(some, kind))
 
     def done(self) -> dict[str, Column]:
         """All columns; these hold nothing afterwards."""
@@ -113,7 +115,9 @@ def numbered(parts: "Sequence[pa.Array]") -> "tuple[NDArray[np.int64], pa.Array]
 def _joined(parts: "list[pa.Array]") -> "pa.Array":
     import pyarrow as pa
 
-    kind = next((part.type for part in parts if not pa.types.is_null(part.type)), pa.null())
+    kinds = {part.type for part in parts if not pa.types.is_null(part.type)}
+    # Whole numbers in one batch, and others in the next.
+    kind = pa.float64() if kinds == {pa.int64(), pa.float64()} else next(iter(kinds), pa.null())
     joined = pa.concat_arrays([part.cast(kind) for part in parts])
     parts.clear()
     pa.default_memory_pool().release_unused()

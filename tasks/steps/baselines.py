@@ -58,6 +58,8 @@ class Rival:
     answers: str | None
     """Its one answer, if it has no other."""
     folder: StepFolder
+    diverged: bool = False
+    """Then it says nothing."""
 
     def predictions(self) -> "Floats":
         """In the order of the file, as the task's metrics read them: (held-out rows, outputs).
@@ -177,7 +179,7 @@ def _of_target(
         del recipes[SINGLE_TASK]
     at_once = _at_once(on, recipes)
     rivals = {name: at_once.get(name) or _rival(workspace, name, recipe, data) for name, recipe in recipes.items()}
-    diverged = {name: DIVERGED for name, rival in rivals.items() if not (rival.folder.path / PREDICTIONS).exists()}
+    diverged = {name: DIVERGED for name, rival in rivals.items() if rival.diverged}
     return Baselines({name: rivals[name] for name in rivals if name not in diverged}, {**left_out, **diverged})
 
 
@@ -275,7 +277,7 @@ def _rival(workspace: Workspace, name: str, recipe: _Recipe, data: ValidatedData
     )
     summary = cast("dict[str, JsonValue]", folder.read_json(SUMMARY))
     logger.info("%s: %s (%s, %.1f s when it ran)", STEP, recipe.against, folder.outcome, summary["seconds"])
-    return Rival(recipe.against, cast("str | None", summary["answers"]), folder)
+    return Rival(recipe.against, cast("str | None", summary["answers"]), folder, bool(summary["diverged"]))
 
 
 def _build(folder: Path, recipe: _Recipe) -> None:
@@ -286,19 +288,22 @@ def _build(folder: Path, recipe: _Recipe) -> None:
 
     began = time.monotonic()
     answers: str | None = None
+    diverged = False
     logger.info("%s: computing %s", STEP, recipe.against)
     try:
         made = recipe.predict(folder)
     except DivergedError as error:
         # No reason to lose a run: the comparison is unknown, and it would diverge again.
         logger.warning("%s: %s: %s", STEP, recipe.against, error)
+        diverged = True
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     else:
         answers, predictions = made if isinstance(made, tuple) else (None, made)
         np.save(folder / PREDICTIONS, predictions)
         if (given := answers_in(predictions)) is not None:
             np.save(folder / GIVEN, given)
-    write_json(folder / SUMMARY, {"answers": answers, "seconds": round(time.monotonic() - began, 1)})
+    seconds = round(time.monotonic() - began, 1)
+    write_json(folder / SUMMARY, {"answers": answers, "diverged": diverged, "seconds": seconds})
 
 
 def _without_model(data: ValidatedData) -> "tuple[str, Floats]":

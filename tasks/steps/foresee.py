@@ -95,7 +95,7 @@ def _foreseen(workspace: Workspace, settings: Settings, data: ValidatedData, bas
     task, frozen = TASKS[data.task], frozen_head_settings(settings)
     outputs = task.outputs.outputs_for(data.labels, split_targets(data, "train"))
     vectors = head_features(workspace, frozen, data, base, LABELLED)
-    few = len(vectors["validation"]) < ENOUGH_ROWS
+    few = len(vectors["validation"]) < ENOUGH_ROWS and _has_folds(settings, data)
     asked: Sequence[Side] = LABELLED if few else ("validation",)
     head, words = (_out_of_folds if few else _on_validation_rows)(settings, data, outputs, vectors)
     held = LabelledTexts.of(data, *asked).targets.numpy()
@@ -104,6 +104,15 @@ def _foreseen(workspace: Workspace, settings: Settings, data: ValidatedData, bas
     found = differences(head, words, held, **resampling(settings, data, held, asked))
     lead = found[task.scores.scoring.primary]
     return (Foreseen(WORDS, task.scores.scoring.on_words, lead, BY_FOLDS if few else Foreseen.judged_by),)
+
+
+def _has_folds(settings: Settings, data: ValidatedData) -> bool:
+    """Whether each fold has rows: a group is in one of them as a whole."""
+    from graftline.transfer.wrong_labels import FOLDS
+
+    groups = groups_of(settings, data, *LABELLED)
+    rows = sum(data.split_rows[side] for side in LABELLED)
+    return (rows if groups is None else len(set(groups.tolist()))) >= FOLDS
 
 
 def _on_validation_rows(

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
-from graftline.errors import GraftlineError, NoRoomError, SettingsError
+from graftline.errors import GraftlineError, NoRoomError, SettingsError, Stopped
 from graftline.settings.compute import COMPUTE, Compute
 from graftline.tasks.step_uses import note_use
-from graftline.tasks.stopping import look, looking
+from graftline.tasks.stopping import hear, look, looking
 from graftline.tasks.workers.fanout import Answer, Item, Needs, Shared
 from graftline.tasks.workers.piece import Done, Expected, do_piece, like_this_machine
 from graftline.tasks.workers.ray_cluster import connected, require_cluster
@@ -68,14 +68,16 @@ class RayWorkers:
 
         GraftlineError if a piece of work loses its worker too often; NoRoomError if that is for lack of memory.
         """
-        with like_this_machine(needs.project) as expected:
+        with like_this_machine(needs.project, device="cuda" if needs.gpus else "cpu") as expected:
             yield from self._in_order(self._beginner(expected, function, self._ray.put(shared), needs), items, needs)
 
     def _in_order(self, begin: Callable[[Item], Any], items: Iterable[Item], needs: Needs) -> Iterator[Any]:
-        begun, ahead = enumerate(items), AHEAD * max(1, int(self._processors(needs)) // needs.processors)
+        begun = enumerate(items)
         under_way: deque[_Piece[Item, Any]] = deque()
         try:
             while True:
+                # Asked each time: machines come and go.
+                ahead = AHEAD * max(1, int(self._processors(needs)) // needs.processors)
                 while len(under_way) < ahead and (following := next(begun, None)) is not None:
                     under_way.append(_Piece(*following, begin(following[1])))
                 if not under_way:
@@ -85,6 +87,9 @@ class RayWorkers:
                     yield _told(done)
                     continue
                 self._collect(under_way, begin)
+        except Stopped:
+            hear()  # nothing interrupts what follows
+            raise
         finally:
             if under_way:
                 self._disconnect()
@@ -122,12 +127,17 @@ class RayWorkers:
     def _processors(self, needs: Needs) -> float:
         """Of the cluster. Raises: SettingsError if no machine of it is large enough."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        for name, resource, needed in (("processors", "CPU", needs.processors), ("GPUs", "GPU", needs.gpus)):
+        for name, resource, needed, said_by in (
+            ("processors", "CPU", needs.processors, "adaptation.threads"),
+            ("GPUs", "GPU", needs.gpus, "adaptation.device"),
+            ("bytes of memory", "memory", (self._compute.memory_gigabytes or 0) * GIGABYTE, "memory_gigabytes"),
+        ):
             largest = max((node.get(resource, 0.0) for node in nodes), default=0.0)
-            if 0 < largest < needed or (name == "GPUs" and largest < needed):
+            # Of processors a cluster that grows may have none yet.
+            if largest < needed and (largest > 0 or resource != "CPU"):
                 raise SettingsError(
-                    f"{COMPUTE}: a piece of work needs {needed} {name}, and the largest machine of the Ray cluster has"
-                    f" {largest:g}; set adaptation.threads (or adaptation.device) to what it has, or add larger ones"
+                    f"{COMPUTE}: a piece of work needs {needed:,.0f} {name}, and the largest machine of the Ray cluster"
+                    f" has {largest:,.0f}; set {said_by} to what it has, or add larger machines"
                 )
         return float(sum(node.get("CPU", 0.0) for node in nodes))
 
@@ -142,11 +152,19 @@ class RayWorkers:
         for ref in ready:
             piece = open_pieces[ref]
             try:
-                piece.done = cast("Done[Answer]", self._ray.get(ref))
+                with looking():
+                    piece.done = cast("Done[Answer]", self._ray.get(ref))
             except RayTaskError as error:
+                if isinstance(error.cause, RayError):  # what the pieces share did not reach the worker
+                    self._begin_again(piece, begin, error.cause)
+                    continue
                 raise (error.cause if isinstance(error.cause, BaseException) else error) from None
             except RayError as error:
                 self._begin_again(piece, begin, error)
+            else:
+                # At once, and not when its turn comes: until then another run might take what it made for garbage.
+                for place in piece.done.uses:
+                    note_use(place)
 
     def _begin_again(self, piece: _Piece[Item, Answer], begin: Callable[[Item], Any], error: Exception) -> None:
         from ray.exceptions import OutOfMemoryError
@@ -165,9 +183,7 @@ class RayWorkers:
 
 
 def _told(done: Done[Value]) -> Value:
-    """The value, after what was said and noted on the worker was said and noted here."""
+    """The value, after what was said on the worker was said here."""
     for name, level, message in done.said:
         logging.getLogger(name).log(level, "%s", message)
-    for place in done.uses:
-        note_use(place)
     return done.value

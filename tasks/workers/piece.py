@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -16,11 +16,14 @@ from graftline.tasks.own_code import all_code_sha256
 from graftline.tasks.scratch import SCRATCH, scratch_folder
 from graftline.tasks.state.shared import STATE
 from graftline.tasks.step_uses import collected_uses
-from graftline.tasks.tracking.provenance import processor
+from graftline.tasks.tracking.provenance import gpu, processor
 from graftline.tasks.workspace import Workspace
 
 # What computes: other versions of them give other bits.
-LIBRARIES = ("torch", "transformers", "numpy")
+LIBRARIES = (
+    "torch", "transformers", "tokenizers", "safetensors", "peft", "numpy", "scipy", "scikit-learn", "timm",
+    "torchvision", "pillow", "soundfile", "soxr", "openvino", "optuna",
+)  # fmt: skip
 
 Value = TypeVar("Value")
 
@@ -32,6 +35,8 @@ class Expected:
     code: str
     versions: tuple[str, ...]
     processor: str
+    gpu: str | None
+    """Of work that needs one."""
     state: str | None
     """The address of the team's state."""
     root: Path | None = None
@@ -52,9 +57,11 @@ class Done(Generic[Value]):
 
 
 @contextmanager
-def like_this_machine(project: Workspace | None) -> Iterator[Expected]:
+def like_this_machine(project: Workspace | None, *, device: str = "cpu") -> Iterator[Expected]:
     """What each worker must be like; with a folder in the project, if it is needed, that only the same one has."""
-    expected = Expected(all_code_sha256(), _versions(), processor(), os.environ.get(STATE, "").strip() or None)
+    expected = Expected(
+        all_code_sha256(), _versions(), processor(), gpu(device), os.environ.get(STATE, "").strip() or None
+    )
     if project is None:
         yield expected
         return
@@ -85,6 +92,7 @@ def _require_alike(expected: Expected) -> None:
         ("Graftline's code", all_code_sha256()[:12], expected.code[:12]),
         ("its Python and libraries", ", ".join(_versions()), ", ".join(expected.versions)),
         ("its processor", processor(), expected.processor),
+        ("its GPU", expected.gpu and gpu("cuda"), expected.gpu),
     ):
         if here != there:
             raise SettingsError(
@@ -103,7 +111,14 @@ def _require_folder(root: Path, seen: str) -> None:
 
 @cache
 def _versions() -> tuple[str, ...]:
-    return (f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in LIBRARIES))
+    return (f"Python {platform.python_version()}", *(f"{name} {_version(name)}" for name in LIBRARIES))
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "is not there"
 
 
 _newest: list[tuple[str, Any]] = []

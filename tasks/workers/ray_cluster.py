@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
+from pydantic import ValidationError
+
 from graftline.errors import ServerAwayError, SettingsError, Stopped
 from graftline.settings.compute import COMPUTE, Compute
 from graftline.tasks.stopping import hear
@@ -47,8 +49,19 @@ def require_cluster(compute: Compute) -> None:
 
 
 def address_of(compute: Compute) -> str | None:
-    """Where the cluster is; None: one of our own."""
-    return compute.address or os.environ.get(ADDRESS, "").strip() or None
+    """Where the cluster is; None: one of our own. Raises: SettingsError if the environment names no such place."""
+    if compute.address is not None:
+        return compute.address
+    named = os.environ.get(ADDRESS, "").strip()
+    if named in ("", "local"):
+        return None
+    try:
+        return Compute(engine="ray", address=named).address
+    except ValidationError:
+        raise SettingsError(
+            f"{ADDRESS} in the environment is {named!r}, expected HOST:PORT of the cluster, as `ray start --head`"
+            f" prints it; correct it, or set address in {COMPUTE}"
+        ) from None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graftline.data import columns, row_facts, row_table, single_label
-from graftline.data.columns import Column
+from graftline.data.columns import Column, GrowingColumns
 from graftline.data.row_conflicts import Labels, first_conflicts
 from graftline.data.row_names import shown_texts
 from graftline.data.row_table import RowTable
@@ -65,6 +65,16 @@ def test_the_facts_are_the_same_whatever_the_batches(monkeypatch: pytest.MonkeyP
     assert (list(in_batches.ids), in_batches.splits) == (list(at_once.ids), at_once.splits)
     assert list(in_batches.contents) == list(at_once.contents)
     assert any(at_once.columns["conflict"])
+
+
+def test_a_column_may_hold_more_text_than_arrow_puts_into_one_array_by_itself() -> None:
+    """Which begins at two gigabytes: the type that has no such limit is asked for."""
+    growing = GrowingColumns()
+    growing.add({"texts": ["a", None], "bytes": [None, b"a"], "nothing": [None, None], "numbers": [1, None]})
+    growing.add({"texts": ["b"], "bytes": [b"b"], "nothing": [None], "numbers": [1.5]})
+    done = growing.done()
+    assert [str(column.values.type) for column in done.values()] == ["large_string", "large_binary", "null", "double"]
+    assert list(done["numbers"]) == [1.0, None, 1.5]
 
 
 def test_each_row_names_the_first_one_that_contradicts_it() -> None:

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from graftline.answers.tasks import TASKS
 from graftline.data.splitting import Side
-from graftline.tasks.data.accepted_rows import split_targets
+from graftline.evaluation.metrics import Integers
+from graftline.settings import Settings
+from graftline.tasks.data.accepted_rows import ValidatedData, split_targets
 from graftline.tasks.steps import foresee as step
 from graftline.tasks.steps.baseline_settings import frozen_head_settings
 from graftline.tasks.steps.baselines import MAJORITY
@@ -65,6 +67,19 @@ def test_of_few_validation_rows_all_labelled_rows_are_asked_in_folds(adapted: Li
     assert foreseen.judged_by == "all labelled rows, out of five folds"
     assert 0.9 <= right - foreseen.lead.value <= 1
     assert foreseen.lead.value * len(truth) == pytest.approx(round(foreseen.lead.value * len(truth)))
+
+
+@pytest.mark.parametrize(("groups", "asked"), [(3, "the validation rows"), (5, step.BY_FOLDS)])
+def test_where_there_are_fewer_groups_than_folds_the_validation_rows_say_it(
+    adapted: Line, monkeypatch: pytest.MonkeyPatch, groups: int, asked: str
+) -> None:
+    def of_groups(_settings: Settings, data: ValidatedData, *sides: Side) -> Integers:
+        return np.arange(sum(data.split_rows[side] for side in sides)) % groups
+
+    monkeypatch.setattr(step, "groups_of", of_groups)
+    monkeypatch.setattr(step, "STEP", f"foresee with {groups} groups")
+    (found,) = foresee.fn(adapted.workspace, adapted.settings, USUAL, adapted.data, adapted.base)
+    assert found.judged_by == asked
 
 
 def seen_by_heads(line: Line) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -27,7 +27,7 @@ from graftline.tasks.workers import on_ray
 from graftline.tasks.workers.fanout import Needs, ThisProcess, Workers, fanned_out
 from graftline.tasks.workers.on_ray import RayWorkers
 from graftline.tasks.workers.piece import do_piece, like_this_machine
-from graftline.tasks.workers.ray_cluster import LOOPBACK, QUIET, TOKEN, TOKEN_MODE
+from graftline.tasks.workers.ray_cluster import LOOPBACK, QUIET, TOKEN, TOKEN_MODE, address_of
 from graftline.tasks.workspace import Workspace
 from tests.support import pieces
 from tests.support.spread_work import Work, compared, found_by, ranked, searched, write_candidates
@@ -127,7 +127,7 @@ def test_what_was_said_and_used_on_a_worker_is_said_and_used_here(
     with caplog.at_level(logging.INFO, "graftline.pieces"), collected_uses() as uses:
         list(machines.workers.map(pieces.telling, None, range(3), ANYWHERE))
     assert caplog.messages == ["piece 0", "piece 1", "piece 2"]
-    assert uses == ["pieces/0", "pieces/1", "pieces/2"]
+    assert sorted(uses) == ["pieces/0", "pieces/1", "pieces/2"]  # noted as soon as each is done
 
 
 def test_an_error_comes_back_as_it_is_with_its_exit_code_and_causes(machines: Machines) -> None:
@@ -182,6 +182,11 @@ def test_a_worker_that_is_not_like_the_runs_machine_is_refused(tmp_path: Path) -
         (expected, f"does not see the project folder {re.escape(str(tmp_path))} as the run's own"),
         (replace(expected, code="0" * 64), r"Graftline's code is [0-9a-f]{12}, expected 000000000000"),
         (replace(expected, processor="abacus"), "its processor is .*, expected abacus"),
+        (replace(expected, gpu="another GPU"), "its GPU is .*, expected another GPU"),
+        (
+            replace(expected, versions=(*expected.versions[:-1], "pillow 1.0")),
+            "its Python and .*, expected .* pillow 1.0",
+        ),
     ):
         with pytest.raises(SettingsError, match=match):
             do_piece(told, pieces.here, [None], 0)
@@ -190,6 +195,28 @@ def test_a_worker_that_is_not_like_the_runs_machine_is_refused(tmp_path: Path) -
 def test_work_that_no_machine_has_room_for_is_refused(machines: Machines) -> None:
     with pytest.raises(SettingsError, match="needs 64 processors, and the largest machine of the Ray cluster has 2"):
         list(machines.workers.map(pieces.here, None, [0], Needs(processors=64)))
+
+
+def test_memory_that_no_machine_has_is_refused_and_not_waited_for(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = machines.workers._compute.model_copy(update={"memory_gigabytes": 9_000.0})
+    monkeypatch.setattr(machines.workers, "_compute", asked)
+    with pytest.raises(
+        SettingsError, match=r"needs 9,000,000,000,000 bytes of memory, .*; set memory_gigabytes to what"
+    ):
+        list(machines.workers.map(pieces.here, None, [0], Needs()))
+
+
+@pytest.mark.parametrize("named", ["auto", "ray://host:10001", "host"])
+def test_an_address_in_the_environment_is_held_to_what_one_in_the_file_is(
+    named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", named)
+    with pytest.raises(SettingsError, match=f"RAY_ADDRESS in the environment is {named!r}, expected HOST:PORT"):
+        address_of(Compute(engine="ray"))
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert address_of(Compute(engine="ray")) is None
 
 
 def test_a_store_has_the_same_bytes_by_1_2_and_4_workers_and_if_a_node_is_lost(
