@@ -4,10 +4,10 @@ import hashlib
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from graftline.data.columns import Column, numbered
+if TYPE_CHECKING:
+    from graftline.data.columns import Column
 
 # 64 bits: among a hundred million rows two share a name with a chance of one in four thousand.
 ID_HEX_DIGITS = 16
@@ -25,10 +25,13 @@ def content_names(texts: Iterable[str]) -> list[str]:
     return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:ID_HEX_DIGITS] for text in texts]
 
 
-def numbered_names(names: Column) -> Column:
+def numbered_names(names: "Column") -> "Column":
     """The same names, of which the second that is equal gets the suffix -2."""
+    import numpy as np  # not above: a page of the history needs `printable` alone
     import pyarrow as pa
     from pyarrow import compute
+
+    from graftline.data.columns import Column, numbered
 
     number, _ = numbered([names.values])
     places = np.flatnonzero(np.bincount(number)[number] > 1)
@@ -49,10 +52,12 @@ def printable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def shown_texts(texts: Column) -> Column:
+def shown_texts(texts: "Column") -> "Column":
     """Raw texts as valid Unicode, what is none as backslash escapes; an empty one is missing."""
     import pyarrow as pa
     from pyarrow import compute
+
+    from graftline.data.columns import Column
 
     try:
         shown = texts.values.cast(pa.large_string())  # the same bytes, looked at once
