@@ -222,9 +222,9 @@ rows of the target domain. Differences are paired by seed (95 % interval by Stud
 Made by `python -m benchmarks.scores.pretraining`.
 
 In short: with 800 more texts of the domain to work in, five of six seeds gained there by the pre-training, up to ten
-points, and one lost two; three seeds are too few for either pair's interval to leave zero out. Nothing was lost at home.
-`wise` changed next to nothing by itself, and behind the pre-training it gave some of the gain back. The third case, whose
-texts are of the labelled rows' own domain, is not measured yet.
+points, and one lost two; three seeds are too few for either pair's interval to leave zero out. Nothing was lost at
+home. `wise` changed next to nothing by itself, and behind the pre-training it gave some of the gain back. The third
+case, whose texts are of the labelled rows' own domain, is not measured yet.
 """
 
 
