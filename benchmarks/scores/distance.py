@@ -243,11 +243,12 @@ def _drops(known: Kept) -> list[str]:
                 agreement([one.distances.of[name].value for one in seen], [one.drop for one in seen], pairs)
                 for name in MEASURES
             ]
-            rows.append(f"| {kind} | {len(set(pairs))} | {' | '.join(map(_tau, taus))} |")
+            rows.append(f"| {kind} | {len(set(pairs))} | {' | '.join(map(tau_in_words, taus))} |")
     return [*rows, ""]
 
 
-def _tau(found: Agreement) -> str:
+def tau_in_words(found: Agreement) -> str:
+    """With its interval; where there is nothing to order, a dash."""
     return "-" if found.tau is None else f"{found.tau:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
