@@ -66,8 +66,8 @@ before anything is trained; what came is said by the rows held out. One machine 
 
 In short: 24 validation rows foresee next to nothing, and are wrong once; all labelled rows in folds foresee 14 of 15
 cases and are wrong in none. So `adapt` asks all of them where fewer than 500 validate. In all of these cases the
-fine-tuned model came out ahead of words: how well the opposite is foreseen is not shown, and as in a run the head learns
-from the rows that chose its penalty, too (four folds), and words do not (three), which favours what came.
+fine-tuned model came out ahead of words: how well the opposite is foreseen is not shown, and as in a run the head
+learns from the rows that chose its penalty, too (four folds), and words do not (three), which favours what came.
 
 Whether fine-tuning will beat the solved head is foretold by no score well enough to be told: over the nine sets the
 intervals of the solved head and of neighbours reach down to zero, and LogME and the H-score are higher where
