@@ -28,15 +28,13 @@ from benchmarks.scores.defaults import Kept as OfDefaults
 from benchmarks.scores.distance import tau_in_words
 from benchmarks.scores.kept_page import KeptPage, page_options, use_threads
 from benchmarks.scores.seeds import SEEDS
+from benchmarks.scores.shifts import head_vectors
 from benchmarks.sides.ours import VALIDATION_SHARE, Adapted, adapt
 from graftline.answers.tasks import TASKS
 from graftline.evaluation.baselines import bag_of_words
 from graftline.evaluation.bootstrap import differences
 from graftline.evaluation.metrics import Floats, Integers
-from graftline.frozen.filling import run_through
-from graftline.frozen.freezing import freeze
 from graftline.frozen.rows import InputRows
-from graftline.models.folders import load_base, load_preprocessor
 from graftline.models.outputs import Outputs
 from graftline.settings import Kind
 from graftline.settings.adaptation import AdaptationSettings
@@ -141,7 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def case_of(task: Task, of: RealSet, seed: int, trained: OfDefaults, features: Path) -> Case:
     """What is expected of it, and what came."""
-    vectors, targets = features_of(task), np.asarray(task.train.targets)
+    vectors = torch.from_numpy(head_vectors(task.base, task.reading, task.train.inputs))
+    targets = np.asarray(task.train.targets)
     count = max(2, round(VALIDATION_SHARE * len(targets)))
     held, rest = np.arange(count), np.arange(count, len(targets))
     scores = dict(zip(FORETELLERS, _foretold(vectors, targets, rest, held), strict=True))
@@ -165,14 +164,6 @@ LINES: Mapping[str, Mapping[str, Any]] = {"head": FEATURES, "tuned": {}}
 def _settings(seed: int, values: Mapping[str, Any]) -> AdaptationSettings:
     chosen: dict[str, Any] = {"precision": "float32", "threads": THREADS, "seed": seed, **values}
     return AdaptationSettings(**chosen)
-
-
-def features_of(task: Task) -> Tensor:
-    """What a head would read of the labelled rows: (rows, width)."""
-    preprocessor = load_preprocessor(task.base, task.reading)
-    model = load_base(task.base, Outputs("single_label", task.labels), reading=task.reading, seed=0)
-    rows = InputRows(preprocessor, preprocessor.encode(task.train.inputs), torch.tensor(task.train.targets))
-    return run_through(model, freeze(model, "feature_extraction", None, example=rows.batch(range(2))), rows, "float32")
 
 
 def _foretold(vectors: Tensor, targets: Integers, learns: Integers, held: Integers) -> list[float]:

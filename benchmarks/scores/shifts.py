@@ -132,13 +132,12 @@ def known_rows(name: str, base: Path, data: Path, kept: Path, most: int) -> Know
     rows = rows[:most]
     if not file.exists():
         kept.mkdir(parents=True, exist_ok=True)
-        np.save(file, _features(base, place.kind, [raw for raw, _ in rows]))
+        np.save(file, head_vectors(base, Reading(place.kind, MAX_TOKENS), [raw for raw, _ in rows]))
     return Known(np.load(file)[: len(rows)], [label for _, label in rows])
 
 
-def _features(base: Path, kind: Kind, raws: Sequence[Raw]) -> Vectors:
+def head_vectors(base: Path, reading: Reading, raws: Sequence[Raw]) -> Vectors:
     """What a head would read of these rows: (rows, width)."""
-    reading = Reading(kind, MAX_TOKENS)
     preprocessor = load_preprocessor(base, reading)
     model = load_base(base, Outputs("single_label", ("a", "b")), reading=reading, seed=0)
     rows = InputRows(preprocessor, preprocessor.encode(raws), torch.zeros(len(raws)))
