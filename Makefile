@@ -13,6 +13,8 @@ TEAM_OPTIONS ?=
 BENCH_OPTIONS ?=
 # setuptools advises at each editable installation not to name a folder like the package. Ours is the package.
 KNOWN := -W "ignore:Editable installation"
+# What no command of ours imports, or one file of it: the others are compiled by whoever imports them after all.
+NEVER_IMPORTED := /(tests?|testing|transformers/models|rllib|databricks|apprise|fontTools|altair|pip|pygments/lexers)/
 # One more than CI's machine has cores: tests wait for servers and processes to start. Which tests
 # stay together says tests/conftest.py.
 WORKERS := --numprocesses 3 --dist loadfile --no-loadscope-reorder
@@ -54,8 +56,9 @@ $(STAMP): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || { echo "making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
 	@echo "installing the $$(grep -c '^[a-z].*==' requirements.lock) packages of requirements.lock into $(VENV): some minutes the first time"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_OPTIONS) -r requirements.lock
-	@# Which pip does on one core. Some packages bring files that are no Python of this version.
-	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
+	@# Which pip does on one core. Some packages bring files that are no Python of this version, and a third of all is
+	@# never imported here.
+	@$(BIN)/python -m compileall -q -j 0 -x '$(NEVER_IMPORTED)' $(VENV)/lib >/dev/null 2>&1 || true
 	@echo "installing Graftline itself"
 	@$(BIN)/python $(KNOWN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
