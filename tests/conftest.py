@@ -11,7 +11,7 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 # Two workers and their servers share the cores: a thread that waits for its neighbours may not spin meanwhile.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# NumPy's library has threads of its own, which spin whatever that says: a simulated year took twice the processor's time.
+# NumPy's library has threads of its own, which spin whatever that says: a simulated year took twice as long.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import torch

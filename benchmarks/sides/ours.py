@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -61,9 +62,14 @@ class _Stores:
         self.seconds += time.perf_counter() - began
 
 
-def adapt(task: Task, settings: AdaptationSettings, *, features: Path | None = None) -> Adapted:
-    """Adapt the base model. What is kept of its frozen part stays in `features`; None: nothing was kept before."""
-    settings = settings.model_copy(update={"device": "cpu"})  # as every other side
+def adapt(
+    task: Task, settings: AdaptationSettings, *, features: Path | None = None, device: Literal["cpu", "cuda"] = "cpu"
+) -> Adapted:
+    """Adapt the base model. What is kept of its frozen part stays in `features`; None: nothing was kept before.
+
+    It computes on the `device` as every other side does, whatever the settings say.
+    """
+    settings = settings.model_copy(update={"device": device})
     preprocessor = load_preprocessor(task.base, task.reading)
     outputs = Outputs("single_label", task.labels)
     model = load_base(task.base, outputs, reading=task.reading, seed=settings.seed, head=settings.head)

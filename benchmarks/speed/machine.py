@@ -40,11 +40,11 @@ def fast_precision() -> Precision:
     return "bfloat16" if any(flag in flags for flag in BFLOAT16_FLAGS) else "float32"
 
 
-def products(shapes: Sequence[Shape], precision: Precision, at_least_seconds: float) -> Outcome:
+def products(shapes: Sequence[Shape], precision: Precision, at_least_seconds: float, *, device: str = "cpu") -> Outcome:
     """Matrix products of these shapes in turn, as a linear layer computes them; `work` is in GFLOP."""
     dtype = getattr(torch, precision)
     factors = [
-        (torch.randn(rows, inner, dtype=dtype), torch.randn(columns, inner, dtype=dtype))
+        (torch.randn(rows, inner, dtype=dtype, device=device), torch.randn(columns, inner, dtype=dtype, device=device))
         for rows, inner, columns in shapes
     ]
     each_gflop = sum(2 * rows * inner * columns for rows, inner, columns in shapes) / 1e9
@@ -53,6 +53,8 @@ def products(shapes: Sequence[Shape], precision: Precision, at_least_seconds: fl
         while (seconds := time.perf_counter() - began) < at_least_seconds or not done:
             for left, right in factors:
                 linear(left, right)
+            if device != "cpu":
+                torch.cuda.synchronize()  # it only took the product down to do it
             done += each_gflop
     return Outcome(seconds, work=done)
 
