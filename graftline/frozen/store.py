@@ -97,6 +97,20 @@ class FeatureStore:
         self._mapped = None
         self._session.close()
 
+    def __reduce__(self) -> "tuple[Callable[..., FeatureStore], tuple[Path, StoredPrecision]]":
+        """In another process it is what whoever has it open has written so far, to be read only."""
+        return FeatureStore.written_by_another, (self.folder.resolve(), self.precision)
+
+    @classmethod
+    def written_by_another(cls, folder: Path, precision: StoredPrecision) -> Self:
+        """A store that another process has open, and keeps open as long as this one reads."""
+        store = cls(folder, precision)
+        store._values_file = (folder / VALUES).open("rb", buffering=0)
+        store._read_index()
+        store._mapped = None
+        store._touched_bytes = 0
+        return store
+
     def missing(self, keys: Iterable[str]) -> list[str]:
         """The keys without an intact entry, each once, in the order given. Reads every entry that is there."""
         wanted = list(keys)

@@ -241,6 +241,9 @@ class AdaptationSettings(Section, title="Adaptation"):
     it is stands in base_models.lock (`graftline lock`). The verdict then asks whether it is no worse. Empty: none."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """Processor threads. 0: one per core. The last bits of the weights depend on it."""
+    workers: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Processes of a Ray cluster that train together, each on its share of every batch (mlflow/compute.yaml). The last
+    bits of the weights depend on it."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Start of every random sequence of the training."""
 
@@ -342,6 +345,23 @@ class AdaptationSettings(Section, title="Adaptation"):
                 f"average wise with strategy {self.strategy}: it mixes the weights before and after fine-tuning, so"
                 " the model has to begin with a solved head and fine-tune more than that, as only"
                 " probe_then_fine_tune does; set strategy to it, or average to none or greedy"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _several_train_what_is_trained_batch_by_batch(self) -> "AdaptationSettings":
+        if self.workers == 1:
+            return self
+        unfit = {
+            f"strategy {self.strategy}": self.strategy in ("feature_extraction", "contrastive", AUTO),
+            "compile true": self.compile,
+            f"batch_size {self.batch_size}": self.batch_size < 2 * self.workers,
+        }
+        if misfits := [setting for setting, is_unfit in unfit.items() if is_unfit]:
+            raise ValueError(
+                f"workers {self.workers} with {' and '.join(misfits)}: several processes share the batches of a"
+                " training with a named strategy that trains blocks, at least two rows of a batch each, and nothing"
+                " compiled; change that, or set workers to 1"
             )
         return self
 

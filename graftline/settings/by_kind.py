@@ -16,8 +16,8 @@ BY_KIND: Mapping[Kind, Mapping[str, JsonValue]] = {
 # What says nothing about how to train: where it runs, and what of the input is read.
 BESIDE_TRAINING = frozenset(
     {
-        "device", "precision", "runtime", "threads", "seed", "compile", "max_tokens", "max_seconds", "block_pattern",
-        "feature_precision", "feature_gigabytes", "head_penalty",
+        "device", "precision", "runtime", "threads", "workers", "seed", "compile", "max_tokens", "max_seconds",
+        "block_pattern", "feature_precision", "feature_gigabytes", "head_penalty",
     }
 )  # fmt: skip
 

@@ -97,6 +97,7 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
         "task_balance": "equal",
         "teacher": None,
         "threads": 0,
+        "workers": 1,
         "seed": 0,
     },
     "evaluation": {

@@ -64,9 +64,9 @@ def train(training: Training, folder: Path, *, epochs_before: int = 0) -> list[E
 
     Checkpoints go to `folder`; a training that finds one there goes on from it and ends with the same weights. One
     that its listener stops leaves one. The views of the rows go on from those that `epochs_before` this training have
-    shown.
+    shown. Of processes that train together each calls it with the same things but its place; the first one writes.
     """
-    model, point, plan = training.model, training.point, training.plan
+    model, point, plan, together = training.model, training.point, training.plan, training.together
     optimizer = optimizer_for(model, plan, depths=point.depths)
     origin = _origin(training) if plan.l2_sp else {}
     torch.manual_seed(plan.seed)
@@ -81,6 +81,7 @@ def train(training: Training, folder: Path, *, epochs_before: int = 0) -> list[E
             groups = batch_groups(seen.rows, plan, epoch=epoch)
             for group in groups[state.step - epoch * len(groups) :]:
                 set_learning_rates(optimizer, plan, state.step, len(groups) * plan.epochs)
+                together.seed(plan.seed, state.step)
                 loss = training_step(seen, group, optimizer=optimizer, origin=origin)
                 state.step, state.loss_sum = state.step + 1, state.loss_sum + loss
                 speed = clock.steps_per_second(state.step) * plan.batch_size * plan.accumulation
@@ -89,13 +90,13 @@ def train(training: Training, folder: Path, *, epochs_before: int = 0) -> list[E
                 except Stopped:
                     pace.write(save)
                     raise
-                if pace.is_due:
+                if pace.is_due and together.leads:
                     pace.write(save)
             _finish_epoch(training, state, steps=len(groups))
-            if plan.keep_epochs:
+            if plan.keep_epochs and together.leads:
                 keep_epoch(learned(model, point), state.epochs, folder=folder / EPOCHS)
             training.listener.finished_epoch(state.epochs[-1])
-            if pace.is_due or pace.is_cheap:
+            if together.leads and (pace.is_due or pace.is_cheap):
                 pace.write(save)
     model.load_state_dict(state.best, strict=False)
     model.eval()
@@ -116,28 +117,32 @@ def training_step(
     origin: Mapping[str, Tensor] | None = None,
 ) -> float:
     """One step on the mean loss of all rows of the group, pulled towards `origin`. Returns: that loss."""
-    model, rows, plan = training.model, training.rows, training.plan
+    model, rows, plan, together = training.model, training.rows, training.plan, training.together
     total, sum_of_losses = sum(len(batch) for batch in group), 0.0
-    for batch in group:
+    for batch in filter(None, map(together.share, group)):
         with autocast(plan.precision, device_of(model)):
             logits = rows.logits(model, batch)
         targets = moved(rows.targets[list(batch)], logits.device)
         weights = None if rows.weights is None else moved(rows.weights[list(batch)], logits.device)
         loss = training.objective.loss(logits.float(), targets, weights) * (len(batch) / total)
-        if not torch.isfinite(loss):
+        if not torch.isfinite(loss) and together.count == 1:
             raise _diverged(f"the loss of a batch of {len(batch)} rows", float(loss.detach()))
         with _still_statistics(model) if plan.recomputed else nullcontext():
             loss.backward()  # type: ignore[no-untyped-call]
         sum_of_losses += float(loss.detach())
     learning = trainable(model)
+    sum_of_losses = together.add_up(list(learning.values()), sum_of_losses)
+    if not math.isfinite(sum_of_losses):
+        raise _diverged(f"the loss of {total} rows", sum_of_losses)
+    together.agree(model)
     if origin:
         _pull_towards(origin, learning, plan.l2_sp)
     norm = nn.utils.clip_grad_norm_(learning.values(), MAX_GRADIENT_NORM)
     if not torch.isfinite(norm):
         raise _diverged(f"the norm of the gradient of {total} rows", float(norm))
     optimizer.step()
-    # The pull and a tied output layer reach every row of a table.
-    recycle_gradients(everywhere=bool(origin) or plan.tied_embeddings)
+    # The pull, a tied output layer and other processes' rows reach every row of a table.
+    recycle_gradients(everywhere=bool(origin) or plan.tied_embeddings or together.count > 1)
     optimizer.zero_grad(set_to_none=True)
     return sum_of_losses
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 from torch import Tensor, nn
@@ -10,7 +11,8 @@ from graftline.compute.precision import Precision
 from graftline.frozen.freezing import FreezePoint
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.training.objective import Objective
-from graftline.training.progress import Listener
+from graftline.training.progress import Epoch, Listener
+from graftline.training.together import ALONE, Together
 
 
 class Rows(Protocol):
@@ -77,6 +79,14 @@ class Training:
     listener: Listener = field(default_factory=Listener)
     base: Mapping[str, Tensor] | None = None
     """The weights that L2-SP pulls towards; None: those from which the training starts."""
+    together: Together = ALONE
+    """The processes that train this model at the same time, and this one's place among them."""
+
+
+class Train(Protocol):
+    """Who trains: this process, or several together."""
+
+    def __call__(self, training: Training, folder: Path, *, epochs_before: int = 0) -> list[Epoch]: ...
 
 
 def plan_from(settings: AdaptationSettings) -> Plan:

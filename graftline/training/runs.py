@@ -15,7 +15,7 @@ from graftline.training.averaging import average_greedily, copied, mixed
 from graftline.training.compiling import compiled_blocks
 from graftline.training.interpolation import Between, interpolate
 from graftline.training.loop import train
-from graftline.training.plan import Plan, Training
+from graftline.training.plan import Plan, Train, Training
 from graftline.training.progress import Epoch, best_epoch
 from graftline.training.rate_search import find_learning_rate
 from graftline.training.validation_score import validate
@@ -43,6 +43,7 @@ class TrainingRuns:
 
     training: Training
     settings: AdaptationSettings
+    train: Train = train
 
     def run(self, folder: Path, *, before: int = 0) -> Trained:
         """Train, with checkpoints in `folder`, and number the epochs on from `before`.
@@ -111,7 +112,7 @@ class TrainingRuns:
 
         listener = training.listener
         told = replace(listener, finished_epoch=lambda epoch: listener.finished_epoch(numbered(epoch)))
-        epochs = train(replace(training, listener=told), folder, epochs_before=before)
+        epochs = self.train(replace(training, listener=told), folder, epochs_before=before)
         members = [best_epoch(epochs).number]
         if training.plan.keep_epochs:
             members = average_greedily(training, epochs, folder=folder)

@@ -24,8 +24,9 @@ from graftline.settings.adaptation import FREEZE_UNTIL, AdaptationSettings, Stra
 from graftline.training.averaging import copied
 from graftline.training.contrastive import Contrast, paired
 from graftline.training.interpolation import Between
+from graftline.training.loop import train
 from graftline.training.objective import Objective, ObjectiveFor
-from graftline.training.plan import Rows, Training, plan_from
+from graftline.training.plan import Rows, Train, Training, plan_from
 from graftline.training.preparation import Preparation, Stores
 from graftline.training.progress import Epoch, Listener, best_epoch
 from graftline.training.runs import TrainingRuns
@@ -77,6 +78,8 @@ class Adaptation:
     """What becomes of the features that a head alone learns from."""
     spread: Spread | None = None
     """Who computes shards of the rows that are to be kept; None: this process."""
+    train: Train = train
+    """Who trains: this process, or several together."""
 
     def run(self) -> Adapted:
         """Change the model in place; it stays on the device that adapted it.
@@ -118,7 +121,7 @@ class Adaptation:
                 outputs = solved.validation_outputs
                 penalty = solved.penalties[0]
                 return Adapted(point.description, digest, (epoch,), (1,), 0.0, penalty, validation_outputs=outputs)
-            trained = TrainingRuns(self._training(point, rows), self.settings).run(self.folder)
+            trained = TrainingRuns(self._training(point, rows), self.settings, self.train).run(self.folder)
         return Adapted(point.description, digest, trained.epochs, trained.members, 0.0)
 
     def _probe_then_fine_tune(self) -> Adapted:
@@ -200,7 +203,7 @@ class Adaptation:
             with self._standing_still(point) as digest, self._preparation.prepared(point) as rows:
                 digests.append(digest)
                 training = self._training(point, rows, epochs=epochs, base=base)
-                runs = TrainingRuns(training, self.settings)
+                runs = TrainingRuns(training, self.settings, self.train)
                 trained = runs.run(self.folder / f"stage-{stage}", before=len(done))
             done, rate = [*done, *trained.epochs], trained.learning_rate
             if best_epoch(done) in trained.epochs:
@@ -226,7 +229,9 @@ class Adaptation:
     def _trained_behind(self, point: FreezePoint, *, before: int = 0) -> Adapted:
         """The outcome of one training; so many epochs were `before` it."""
         with self._standing_still(point) as digest, self._preparation.prepared(point) as rows:
-            trained = TrainingRuns(self._training(point, rows), self.settings).run(self.folder, before=before)
+            trained = TrainingRuns(self._training(point, rows), self.settings, self.train).run(
+                self.folder, before=before
+            )
         return Adapted(
             point.description, digest, trained.epochs, trained.members, trained.learning_rate, between=trained.between
         )

@@ -28,7 +28,7 @@ from graftline.tasks.steps.target_domain import TargetDomain
 from graftline.tasks.steps.taught_rows import taught_rows
 from graftline.tasks.steps.training_progress import listener_of
 from graftline.tasks.steps.untouched_base import base_with_head
-from graftline.tasks.workers.fanout import spread_for
+from graftline.tasks.workers.fanout import spread_for, train_for
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -147,6 +147,7 @@ def adapt_base(
         folder=folder,
         listener=listener_of(settings, data, bar, rows=count, finished_epoch=finished_epoch, saved=saved),
         spread=spread_for(workspace, settings, data.kind),
+        train=train_for(workspace, settings),
     )
     adapted = adapt(adaptation)
     write_json(folder.parent / FEATURES, list[JsonValue](sorted(set(there.opened))))

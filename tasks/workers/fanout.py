@@ -4,15 +4,19 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from graftline.compute.spread import Spread
 from graftline.compute.threads import thread_count
+from graftline.errors import SettingsError
 from graftline.settings import Kind
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.settings.compute import COMPUTE, read_compute
 from graftline.tasks.stopping import look
 from graftline.tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from graftline.training.plan import Train
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
@@ -74,8 +78,8 @@ def workers() -> Workers:
 
 
 def settled(settings: AdaptationSettings) -> AdaptationSettings:
-    """With the number of threads that this machine decides, where the settings leave it to the machine."""
-    return settings.model_copy(update={"threads": thread_count(settings.threads)})
+    """As one piece among others has them: it trains alone, with a number of threads, which this machine may decide."""
+    return settings.model_copy(update={"threads": thread_count(settings.threads), "workers": 1})
 
 
 def spread_for(workspace: Workspace, settings: AdaptationSettings, kind: Kind) -> Spread | None:
@@ -87,6 +91,28 @@ def spread_for(workspace: Workspace, settings: AdaptationSettings, kind: Kind) -
     if not those.many:
         return None
     return lambda function, shared, items: those.map(function, shared, items, needs)
+
+
+def train_for(workspace: Workspace, settings: AdaptationSettings) -> "Train":
+    """Who trains: this process, or as many of a cluster together as the settings say.
+
+    Raises: SettingsError if there is no cluster for them.
+    """
+    from graftline.training.loop import train
+
+    if settings.workers == 1:
+        return train
+    from graftline.tasks.workers.gang import TrainedTogether
+    from graftline.tasks.workers.on_ray import RayWorkers
+
+    those = workers()
+    if not isinstance(those, RayWorkers):
+        raise SettingsError(
+            f"adaptation.workers {settings.workers}: several processes train together on a Ray cluster, and"
+            f" {COMPUTE} names none; set engine: ray there (without an address on this machine alone), or"
+            " adaptation.workers to 1"
+        )
+    return TrainedTogether(those, workspace, settings.workers, Needs.of(settings, workspace), settings.device)
 
 
 @contextmanager

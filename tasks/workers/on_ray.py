@@ -69,7 +69,17 @@ class RayWorkers:
         GraftlineError if a piece of work loses its worker too often; NoRoomError if that is for lack of memory.
         """
         with like_this_machine(needs.project, device="cuda" if needs.gpus else "cpu") as expected:
-            yield from self._in_order(self._beginner(expected, function, self._ray.put(shared), needs), items, needs)
+            yield from self._in_order(self._beginner(expected, function, self.ray.put(shared), needs), items, needs)
+
+    @property
+    def tries(self) -> int:
+        """How often work is begun that loses its worker."""
+        return self._compute.tries
+
+    @property
+    def memory_gigabytes(self) -> float | None:
+        """The memory that each process of it asks for."""
+        return self._compute.memory_gigabytes
 
     def _in_order(self, begin: Callable[[Item], Any], items: Iterable[Item], needs: Needs) -> Iterator[Any]:
         begun = enumerate(items)
@@ -84,7 +94,7 @@ class RayWorkers:
                     return
                 if (done := under_way[0].done) is not None:
                     under_way.popleft()
-                    yield _told(done)
+                    yield said_here(done)
                     continue
                 self._collect(under_way, begin)
         except Stopped:
@@ -95,7 +105,8 @@ class RayWorkers:
                 self._disconnect()
 
     @property
-    def _ray(self) -> Any:
+    def ray(self) -> Any:
+        """Ray, connected to the cluster."""
         if self._connection is None:
             self._connection = self._session.enter_context(connected(self._compute))
         return self._connection
@@ -114,7 +125,7 @@ class RayWorkers:
     ) -> Callable[[Item], Any]:
         """What begins a piece of work: on a worker that has what it needs, and once."""
         gigabytes = self._compute.memory_gigabytes
-        piece = self._ray.remote(do_piece).options(
+        piece = self.ray.remote(do_piece).options(
             num_cpus=needs.processors,
             num_gpus=needs.gpus,
             memory=None if gigabytes is None else int(gigabytes * GIGABYTE),
@@ -126,7 +137,7 @@ class RayWorkers:
 
     def _processors(self, needs: Needs) -> float:
         """Of the cluster. Raises: SettingsError if no machine of it is large enough."""
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         for name, resource, needed, said_by in (
             ("processors", "CPU", needs.processors, "adaptation.threads"),
             ("GPUs", "GPU", needs.gpus, "adaptation.device"),
@@ -147,13 +158,13 @@ class RayWorkers:
 
         open_pieces = {piece.ref: piece for piece in under_way if piece.done is None}
         with looking():  # an exception out of a signal's handler would come out of Ray as another one
-            ready, _ = self._ray.wait(list(open_pieces), timeout=LOOK_SECONDS)
+            ready, _ = self.ray.wait(list(open_pieces), timeout=LOOK_SECONDS)
         look()
         for ref in ready:
             piece = open_pieces[ref]
             try:
                 with looking():
-                    piece.done = cast("Done[Answer]", self._ray.get(ref))
+                    piece.done = cast("Done[Answer]", self.ray.get(ref))
             except RayTaskError as error:
                 if isinstance(error.cause, RayError):  # what the pieces share did not reach the worker
                     self._begin_again(piece, begin, error.cause)
@@ -182,7 +193,7 @@ class RayWorkers:
         piece.ref = begin(piece.item)
 
 
-def _told(done: Done[Value]) -> Value:
+def said_here(done: Done[Value]) -> Value:
     """The value, after what was said on the worker was said here."""
     for name, level, message in done.said:
         logging.getLogger(name).log(level, "%s", message)

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -25,39 +25,19 @@ from graftline.tasks.step_uses import collected_uses
 from graftline.tasks.stopping import stoppable
 from graftline.tasks.workers import on_ray
 from graftline.tasks.workers.fanout import Needs, ThisProcess, Workers, fanned_out
-from graftline.tasks.workers.on_ray import RayWorkers
 from graftline.tasks.workers.piece import do_piece, like_this_machine
-from graftline.tasks.workers.ray_cluster import LOOPBACK, QUIET, TOKEN, TOKEN_MODE, address_of
+from graftline.tasks.workers.ray_cluster import address_of
 from graftline.tasks.workspace import Workspace
 from tests.support import pieces
 from tests.support.spread_work import Work, compared, found_by, ranked, searched, write_candidates
 from tests.support.tiny_models import tiny_classifier, tiny_rows, write_tiny_model
+from tests.tasks.workers.conftest import NODES, PROCESSORS, Machines
 
-NODES, PROCESSORS = 2, 2
 ANYWHERE = Needs()
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
-
-
-@dataclass
-class Machines:
-    """The nodes of a cluster that do the work; the head does none."""
-
-    cluster: Any
-    nodes: list[Any]
-    workers: RayWorkers
-
-    def lose(self, node_id: str) -> None:
-        lost = next(node for node in self.nodes if node.node_id == node_id)
-        self.nodes.remove(lost)
-        self.cluster.remove_node(lost, allow_graceful=False)
-
-    def whole(self) -> None:
-        while len(self.nodes) < NODES:
-            self.nodes.append(self.cluster.add_node(num_cpus=PROCESSORS))
-        self.cluster.wait_for_nodes()
 
 
 class Losing:
@@ -91,28 +71,6 @@ class Losing:
 
 def read(path: Path) -> str:
     return path.read_text() if path.exists() else ""
-
-
-@pytest.fixture(scope="module")
-def machines() -> Iterator[Machines]:
-    with pytest.MonkeyPatch.context() as patch:
-        # Ray reads these once, when it is imported.
-        for name, value in {**LOOPBACK, **QUIET, TOKEN_MODE: "token", TOKEN: "5" * 64}.items():
-            patch.setenv(name, value)
-        from ray.cluster_utils import Cluster
-
-        # A process costs a second: none is begun that is not used.
-        quiet = {"include_dashboard": False, "_system_config": {"prestart_worker_first_driver": False}}
-        head = {"num_cpus": 0, "object_store_memory": 100 << 20, **quiet}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
-        try:
-            nodes = [cluster.add_node(num_cpus=PROCESSORS, object_store_memory=100 << 20) for _ in range(NODES)]
-            compute = Compute(engine="ray", address=cluster.address, tries=2)
-            with RayWorkers(compute) as those:
-                assert those._ray  # connected here: the workers import tests from the folder of that moment
-                yield Machines(cluster, nodes, those)
-        finally:
-            cluster.shutdown()
 
 
 def test_answers_come_in_the_order_of_the_items_from_several_processes(machines: Machines) -> None:
