@@ -1,7 +1,10 @@
 """Training by several processes of a real Ray cluster: as many give equal bits, also if one of them is lost."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,7 +30,9 @@ from graftline.training.plan import Train
 from graftline.training.progress import DivergedError, Epoch, Listener, Progress
 from graftline.training.single_label import OneLabel, objective_for
 from graftline.training.strategies import Adaptation
+from tests.support.shell import own_code
 from tests.support.tiny_models import tiny_classifier, tiny_rows, write_tiny_model
+from tests.support.tiny_project import surroundings, write_project
 from tests.tasks.workers.conftest import Machines
 
 pytestmark = pytest.mark.full
@@ -203,3 +208,33 @@ def test_several_without_a_cluster_and_with_what_cannot_be_shared_are_refused(tm
     ):
         with pytest.raises(ValueError, match=match):
             AdaptationSettings(workers=2, **chosen)
+
+
+@pytest.mark.long
+def test_runs_of_two_models_at_once_on_one_cluster_come_out_as_one_alone(machines: Machines, tmp_path: Path) -> None:
+    """Each its own command, registry and history; the cluster shares its processors out among them."""
+
+    def begin(name: str) -> "subprocess.Popen[str]":
+        project = write_project(tmp_path / name)
+        (project / "mlflow" / "compute.yaml").write_text(f"engine: ray\naddress: {machines.cluster.address}\n")
+        asked = ["adaptation.workers=2", "adaptation.threads=1", "adaptation.strategy=probe_then_fine_tune"]
+        command = [sys.executable, "-m", "graftline", "adapt", *(word for one in asked for word in ("--set", one))]
+        return subprocess.Popen(
+            command, cwd=project, env=surroundings(**own_code()), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True,
+        )  # fmt: skip
+
+    def weights(name: str) -> list[str]:
+        found = (tmp_path / name / "artifacts" / "fine_tune").glob("*/training.json")
+        return [json.loads(path.read_text())["weights_sha256"] for path in found]
+
+    both = [begin("one"), begin("two")]
+    for run in both:
+        said, _ = run.communicate(timeout=500)
+        assert run.returncode == 0, said
+        assert "registered  tiny version 1" in said
+    alone = begin("alone")
+    said, _ = alone.communicate(timeout=500)
+    assert alone.returncode == 0, said
+    assert len(weights("alone")) == 1
+    assert weights("one") == weights("two") == weights("alone")
