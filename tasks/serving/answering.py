@@ -89,7 +89,7 @@ class Answering:
             last = (self._said.read().strip().splitlines() or ["no message"])[-1]
             raise RegistryRefusedError(
                 f"{self._model.what}: the process that answers ended with {code}"
-                f" ({shortened(last, SHOWN_CHARACTERS)}); nothing was written; mend its cause and run again"
+                f" ({shortened(last, SHOWN_CHARACTERS)}); mend its cause and run again"
             )
         answered: list[dict[str, Any]] = json.loads(line)
         return answered
