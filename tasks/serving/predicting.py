@@ -17,7 +17,7 @@ from graftline.data.tables import Nested, Row, nested_as_json, read_header, read
 from graftline.data.written_tables import Cell, Type, require_place_for_table
 from graftline.digests import folder_sha256
 from graftline.errors import DataRefusedError, SettingsError
-from graftline.files import files_below
+from graftline.files import names_below
 from graftline.models.outputs import Outputs, by_target, column_of, parts_of
 from graftline.settings import Kind
 from graftline.tasks.progress import Wait
@@ -212,15 +212,15 @@ def _folder(source: Path, target: Path, kind: Kind) -> _Source:
         raise DataRefusedError(f"{source}: is a folder, but the model reads texts; name a table")
     if target.resolve().is_relative_to(source.resolve()):
         raise SettingsError(f"{target}: lies in the folder that is read, where it would be a row; write it elsewhere")
-    names = [path.relative_to(source).as_posix() for path in files_below(source)]
-    if not names:
+    count = sum(1 for _ in names_below(source))
+    if not count:
         raise DataRefusedError(f"{source}: holds no files; name a folder of pictures or sounds, or a table")
     return _Source(
         (FILE,),
         0,
-        lambda: (Row(number, (name,)) for number, name in enumerate(names, start=1)),
+        lambda: (Row(number, (name,)) for number, name in enumerate(names_below(source), start=1)),
         (source.resolve(),),
-        len(names),
+        count,
     )
 
 
