@@ -11,6 +11,7 @@ from graftline.compute.device import FEATURE_MAP_AXES, device_of, moved
 from graftline.frozen.store import FeatureStore
 from graftline.models.batching import equal_length_batches
 from graftline.models.classifier import Classifier
+from graftline.models.encoded_rows import JoinedRows, lengths_of
 from graftline.models.preprocessing import Encoded, Preprocessor
 from graftline.models.views import View
 
@@ -29,7 +30,7 @@ class InputRows:
 
     @property
     def lengths(self) -> Sequence[int]:
-        return [self.preprocessor.length(row) for row in self.encoded]
+        return lengths_of(self.encoded, self.preprocessor)
 
     def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """The tensors that the model reads of these rows, in float32 also where the model computes in bfloat16."""
@@ -135,8 +136,7 @@ def in_parts(rows: InputRows, chosen: Sequence[int], output_of: Callable[[list[i
 
 def joined(parts: Sequence[InputRows]) -> InputRows:
     """The rows of all parts, which have one preprocessor, in order; with weights if all parts have them."""
-    encoded = [row for part in parts for row in part.encoded]
     weights = [part.weights for part in parts if part.weights is not None]
     together = torch.cat(weights) if len(weights) == len(parts) else None
     targets = torch.cat([part.targets for part in parts])
-    return InputRows(parts[0].preprocessor, encoded, targets, weights=together)
+    return InputRows(parts[0].preprocessor, JoinedRows([part.encoded for part in parts]), targets, weights=together)

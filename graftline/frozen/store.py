@@ -100,11 +100,13 @@ class FeatureStore:
     def missing(self, keys: Iterable[str]) -> list[str]:
         """The keys without an intact entry, each once, in the order given. Reads every entry that is there."""
         wanted = list(keys)
-        absent: dict[str, None] = {}
-        for start in range(0, len(wanted), KEYS_AT_ONCE):
-            some = wanted[start : start + KEYS_AT_ONCE]
-            absent.update((key, None) for key, intact in zip(some, self._intact(some), strict=True) if not intact)
-        return list(absent)
+        return list(dict.fromkeys(wanted[place] for place in self.absent(wanted)))
+
+    def absent(self, keys: Sequence[str]) -> NDArray[np.int64]:
+        """The places of the keys without an intact entry. Reads every entry that is there."""
+        starts = range(0, len(keys), KEYS_AT_ONCE)
+        there = [self._intact(list(keys[start : start + KEYS_AT_ONCE])) for start in starts]
+        return np.flatnonzero(~np.concatenate([np.zeros(0, np.bool_), *there]))
 
     def needed_bytes(self, shapes: Iterable[tuple[int, ...]]) -> int:
         """The bytes that entries of these shapes would add to the store."""

@@ -12,7 +12,7 @@ from graftline.compute.spread import Spread
 from graftline.errors import GraftlineError
 from graftline.frozen.filling import fill, run_through
 from graftline.frozen.freezing import FreezePoint
-from graftline.frozen.keys import row_keys
+from graftline.frozen.keys import RowKeys, row_keys
 from graftline.frozen.proof import plan_for
 from graftline.frozen.replay import replaying
 from graftline.frozen.rows import FeatureRows, InputRows, ReplayedRows, joined
@@ -109,7 +109,7 @@ class Preparation:
         views = views_of(settings.augmentation, seed=settings.seed, count=count)
         return {**self.rows, "train": replace(self.rows["train"], views=views)}
 
-    def _filled(self, point: FreezePoint, opened: ExitStack) -> tuple[FeatureStore, Mapping[str, list[str]]] | None:
+    def _filled(self, point: FreezePoint, opened: ExitStack) -> tuple[FeatureStore, Mapping[str, RowKeys]] | None:
         """The store with all rows in it, open as long as `opened`; None, and told, if there is no room for them."""
         settings, say = self.settings, self.listener.say
         try:
@@ -117,7 +117,7 @@ class Preparation:
             in_views = {split: rows.in_all_views() for split, rows in self._seen.items()}
             keys = {split: row_keys(rows) for split, rows in in_views.items()}
             # All at once: rows of one length share batches, whichever side they are on.
-            together, of_all = joined(list(in_views.values())), [key for of_split in keys.values() for key in of_split]
+            together, of_all = joined(list(in_views.values())), RowKeys.joined(keys.values())
             ran = fill(
                 store,
                 self.model,
