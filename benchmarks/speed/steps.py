@@ -75,6 +75,10 @@ class Line:
 
     def step(self, name: str, run: Callable[..., Any], *arguments: Any) -> Any:
         made, self.seen[name] = in_fresh_process(self.root, run, *arguments)
+        if name == "fine_tune":
+            print("DIGEST", made.weights_sha256, file=sys.stderr)
+        if name == "evaluate_model":
+            print("SCORES", made.scores, file=sys.stderr)
         print(f"{self.strategy} {name}: {self.seen[name]}", file=sys.stderr, flush=True)
         return made
 
