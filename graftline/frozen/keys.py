@@ -64,7 +64,10 @@ class RowKeys(Sequence[str]):
         """These keys, in hexadecimal digits."""
         if isinstance(keys, RowKeys):
             return keys
-        return cls(np.frombuffer(bytearray().join(map(bytes.fromhex, keys)), np.uint8).reshape(-1, KEY_DIGITS // 2))
+        digests = bytearray()
+        for key in keys:
+            digests += bytes.fromhex(key)
+        return cls(np.frombuffer(digests, np.uint8).reshape(-1, KEY_DIGITS // 2))
 
     @classmethod
     def joined(cls, parts: "Iterable[RowKeys]") -> "RowKeys":
