@@ -18,13 +18,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from matplotlib import rc_context
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.scores.kept_page import KeptPage, page_options, use_threads, write_between
 from benchmarks.speed.rows import LABELS, write_texts
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SIZES = (10_000, 100_000, 1_000_000)
 PAGE = Path("docs/measurements/memory.md")
@@ -219,8 +219,10 @@ def _peak(seen: Seen) -> str:
     return f"{seen.peak_mb:,.0f}" + (f" and {seen.child_mb:,.0f}" if seen.child_mb > seen.peak_mb / 2 else "")
 
 
-def picture(results: Results) -> Figure:
+def picture(results: Results) -> "Figure":
     """The most resident memory of each step over the rows."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 4.6), layout="constrained")
     axes = figure.add_subplot()
     for place, (step, of_step) in enumerate(results.items()):
@@ -251,6 +253,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
             _measure(Path(folder), rows, chosen.strategies, note)
     write_between(chosen.output, "benchmarks.speed.steps", page(results))
+    from matplotlib import rc_context  # not above: the steps' processes load this module, and count what it takes
+
     with rc_context({"svg.hashsalt": "graftline"}):
         picture(results).savefig(chosen.output.with_suffix(".svg"), format="svg", metadata={"Date": None})
 
