@@ -34,7 +34,7 @@ def predict(
     data = root / folder_of(settings.get("data.path", DATA_FOLDER))
     with as_judged(workspace, named.model, named.number) as folder:
         registered = open_registered(str(named), folder, named.weights_sha256)
-        done = predict_table(registered, trained, source, target, data=data)
+        done = predict_table(registered, trained, source, target, data=data, say=say)
     refused = (
         f"; {done.refused:,} could not be read, see the column {done.columns[-1]} of {target}" if done.refused else ""
     )
@@ -44,6 +44,7 @@ def predict(
         "weights_sha256": named.weights_sha256,
         "rows": {"read": done.read, "answered": done.answered, "refused": done.refused},
         "columns": list(done.columns),
+        "kept_rows": done.kept,
         "output": str(target),
         "summary": f"{named} answered {done.answered:,} of {done.read:,} rows: {target}{refused}",
     }

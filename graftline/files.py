@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -40,5 +41,16 @@ def sync_folder(folder: Path) -> None:
 
 def files_below(folder: Path) -> list[Path]:
     """Every file below `folder`, sorted by its relative path; links are listed, not followed."""
-    found = [Path(parent) / name for parent, _, names in os.walk(folder, followlinks=False) for name in names]
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+    return [folder / name for name in names_below(folder)]
+
+
+def names_below(folder: Path, within: str = "") -> Iterator[str]:
+    """The relative paths of the same files, in the same order, of which only one folder's are held at a time."""
+    _, folders, names = next(os.walk(folder), ("", [], []))
+    # With a slash behind its name a folder stands where its files' paths do.
+    names += [f"{name}/" for name in folders if not (folder / name).is_symlink()]
+    for name in sorted(names):
+        if name.endswith("/"):
+            yield from names_below(folder / name, within + name)
+        else:
+            yield within + name

@@ -1,14 +1,13 @@
 """Tables as streams of rows: CSV, JSON Lines and Parquet, every value as text, every row with its line."""
 
 import csv
-import mmap
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from graftline.data.arrow_values import DATE, DECIMAL, TIME, TIMESTAMP, as_json, text_of, type_name, values_of
 from graftline.data.json_objects import JsonObject, Unfit, json_objects
@@ -19,6 +18,9 @@ from graftline.other_formats import HEAD_BYTES, what_it_is
 # A record that spans more than this is an unclosed quote, not a text: reading on would swallow the whole file.
 MAX_RECORD_CHARACTERS = 4_000_000
 PARQUET_BATCH_ROWS, PARQUET_MARK = 4096, b"PAR1"
+# At once of a file that is looked through, and of each column of one that Arrow reads: otherwise it holds whole groups
+# of rows, of which a file may have a single one, and keeps them all until the end.
+SCANNED_BYTES, PARQUET_BUFFER_BYTES = 1 << 20, 1 << 20
 # So many rows show how many cells a row of the table usually has.
 SAMPLE_RECORDS = 200
 TEXT_TYPES = ("text", "string", "large_string", "string_view")
@@ -339,7 +341,7 @@ def _parquet_rows(path: Path, columns: Sequence[str], nested: Nested) -> Iterato
     number = 0
     try:
         _check_one_table(path)
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path, buffer_size=PARQUET_BUFFER_BYTES, pre_buffer=False) as file:
             for batch in file.iter_batches(PARQUET_BATCH_ROWS, columns=list(dict.fromkeys(columns))):
                 for values in zip(*(values_of(batch.column(name)) for name in columns), strict=True):
                     number += 1
@@ -352,21 +354,38 @@ def _parquet_rows(path: Path, columns: Sequence[str], nested: Nested) -> Iterato
 
 def _check_one_table(path: Path) -> None:
     """Of two tables in one file Arrow reads as many rows as the second one has, from the first."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        place = content.find(2 * PARQUET_MARK)
-        while place >= 0:
-            if _ends_a_table(content, place):
+    with path.open("rb") as file:
+        for place in _places_of(2 * PARQUET_MARK, file):
+            if _ends_a_table(file, place):
                 raise ValueError("it holds several tables, of which only one would be read")
-            place = content.find(2 * PARQUET_MARK, place + 1)
 
 
-def _ends_a_table(content: mmap.mmap, place: int) -> bool:
+def _places_of(mark: bytes, file: BinaryIO) -> Iterator[int]:
+    """Where a mark stands in a file, which is read a block at a time; whoever asks may move in the file meanwhile."""
+    begin, end = 0, b""
+    while block := _read_at(file, begin + len(end), SCANNED_BYTES):
+        content = end + block
+        place = content.find(mark)
+        while place >= 0:
+            yield begin + place
+            place = content.find(mark, place + 1)
+        end = content[1 - len(mark) :]
+        begin += len(content) - len(end)
+
+
+def _read_at(file: BinaryIO, place: int, size: int) -> bytes:
+    file.seek(place)
+    return file.read(size)
+
+
+def _ends_a_table(file: BinaryIO, place: int) -> bool:
     """Whether a description of rows stands in front of a mark, with its length; letters in a text have none."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    size = int.from_bytes(content[max(0, place - 4) : place], "little")
-    described = content[max(0, place - 4 - size) : place + len(PARQUET_MARK)]
+    size = int.from_bytes(_read_at(file, max(0, place - 4), min(4, place)), "little")
+    begin = max(0, place - 4 - size)
+    described = _read_at(file, begin, place + len(PARQUET_MARK) - begin)
     try:
         parquet.read_metadata(pa.BufferReader(PARQUET_MARK + described))
     except Exception:  # noqa: BLE001 - of other bytes Arrow raises anything

@@ -17,10 +17,12 @@ Cell = str | float | None
 Write = Callable[[Sequence[Sequence[Cell]]], None]
 
 
-def require_table_name(path: Path) -> None:
-    """Raises: SettingsError for a name that says of no form which a table can be written in."""
+def require_place_for_table(path: Path) -> None:
+    """Raises: SettingsError for a name that says of no form which a table can be written in, or without a folder."""
     if path.suffix.lower() not in _WRITERS:
         raise SettingsError(f"{path} ends in {path.suffix!r}, expected one of {', '.join(_WRITERS)}; name it so")
+    if not path.parent.is_dir():
+        raise SettingsError(f"{path}: there is no folder {path.parent} to write it into; make it, or name another")
 
 
 @contextmanager
@@ -29,9 +31,7 @@ def written_table(path: Path, columns: Mapping[str, Type]) -> Iterator[Write]:
 
     Raises: SettingsError for an unknown suffix, or a folder that is not there.
     """
-    require_table_name(path)
-    if not path.parent.is_dir():
-        raise SettingsError(f"{path}: there is no folder {path.parent} to write it into; make it, or name another")
+    require_place_for_table(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with _WRITERS[path.suffix.lower()](partial, columns) as write:

@@ -15,7 +15,7 @@ CONFIDENCE = 0.95
 # Half of the 95 % interval's width, in standard errors.
 NORMAL_95 = float(norm.isf((1 - CONFIDENCE) / 2))
 # Resamples are drawn in chunks of at most this many counts, so that memory stays flat as rows grow.
-CHUNK_COUNTS = 20_000_000
+CHUNK_COUNTS = 2_000_000
 
 
 @dataclass(frozen=True)

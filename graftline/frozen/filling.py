@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from graftline.compute.precision import Precision
 from graftline.compute.spread import Spread
 from graftline.frozen.freezing import FreezePoint
+from graftline.frozen.keys import RowKeys
 from graftline.frozen.rows import InputRows
-from graftline.frozen.running import run_in_batches
+from graftline.frozen.running import own_lengths, run_in_batches
 from graftline.frozen.shards import run_in_shards
 from graftline.frozen.store import FeatureStore
 from graftline.settings.adaptation import Runtime
@@ -37,19 +40,17 @@ def fill(
     Raises: FeatureStoreFullError, before all is computed, if there is no room for all; SettingsError if the runtime
     cannot run the model.
     """
-    place = {key: row for row, key in enumerate(keys)}
-    missing = [place[key] for key in store.missing(keys)]
-    all_lengths = rows.lengths
-    lengths = [all_lengths[row] for row in missing]
-    done = set[int]()  # a batch may be filled up with rows of another one
+    named = RowKeys.of(keys)
+    missing = cast("Sequence[int]", named.each_once(store.absent(named)))
+    lengths = own_lengths(rows, missing)
+    done = Done(len(missing))
     for number, (batch, entries) in enumerate(_computed(model, point, rows, missing, precision, runtime, spread)):
         if number == 0:
             shape, length = tuple(entries[0].shape), lengths[batch[0]]
-            store.reserve(store.needed_bytes(_scaled(shape, other / length) for other in lengths))
+            store.reserve(store.needed_bytes(_scaled(shape, int(other) / int(length)) for other in lengths))
         # A last, smaller batch was filled up with rows that are in it already.
-        store.add({keys[missing[member]]: entry for member, entry in zip(batch, entries, strict=True)})
-        done.update(batch)
-        passed(len(done), len(missing))
+        store.add({named[missing[member]]: entry for member, entry in zip(batch, entries, strict=True)})
+        passed(done.add(batch), len(missing))
     return len(missing)
 
 
@@ -63,14 +64,27 @@ def run_through(
     spread: Spread | None = None,
 ) -> Tensor:
     """The vectors, one per row, that enter the first trainable module: (rows, width), bits as `fill` keeps."""
-    vectors, done = torch.empty(0), set[int]()
+    vectors, done = torch.empty(0), Done(len(rows.encoded))
     for batch, entries in _computed(model, point, rows, range(len(rows.encoded)), precision, runtime, spread):
         if not vectors.numel():
             vectors = torch.empty(len(rows.encoded), entries[0].shape[0])
         vectors[batch] = torch.stack(list(entries)).float()
-        done.update(batch)
-        passed(len(done), len(rows.encoded))
+        passed(done.add(batch), len(rows.encoded))
     return vectors
+
+
+class Done:
+    """How many of so many rows are done. A batch may be filled up with rows that were done in another one."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows, self._count = np.zeros(rows, np.bool_), 0
+
+    def add(self, batch: Sequence[int]) -> int:
+        """How many are, with these."""
+        new = np.unique(np.asarray(batch, np.int64))
+        self._count += int((~self._rows[new]).sum())
+        self._rows[new] = True
+        return self._count
 
 
 def _computed(

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from graftline.compute.device import FEATURE_MAP_AXES, device_of, moved
 from graftline.frozen.store import FeatureStore
+from graftline.frozen.vectors import Vectors
 from graftline.models.batching import equal_length_batches
 from graftline.models.classifier import Classifier
+from graftline.models.encoded_rows import JoinedRows, lengths_of
 from graftline.models.preprocessing import Encoded, Preprocessor
 from graftline.models.views import View
 
@@ -29,7 +31,7 @@ class InputRows:
 
     @property
     def lengths(self) -> Sequence[int]:
-        return [self.preprocessor.length(row) for row in self.encoded]
+        return lengths_of(self.encoded, self.preprocessor)
 
     def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """The tensors that the model reads of these rows, in float32 also where the model computes in bfloat16."""
@@ -99,7 +101,7 @@ class ReplayedRows:
 class FeatureRows:
     """Rows that are nothing but the vector in front of the head; the backbone does not run."""
 
-    features: Tensor
+    vectors: Vectors
     """(rows, width); of rows with views all in the first view, then all in the next."""
     targets: Tensor
     views: int = 1
@@ -107,19 +109,25 @@ class FeatureRows:
     """Of each row in each view."""
 
     @property
+    def features(self) -> Tensor:
+        """All vectors, in memory."""
+        return self.vectors if isinstance(self.vectors, Tensor) else self.vectors.together()
+
+    @property
     def lengths(self) -> Sequence[int]:
-        return [1] * len(self.features)
+        return [1] * len(self.vectors)
 
     def logits(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
-        logits: Tensor = cast("Classifier", model).head(moved(self.features[list(rows)], device_of(model)))
+        vectors = cast("Tensor", self.vectors[list(rows)])
+        logits: Tensor = cast("Classifier", model).head(moved(vectors, device_of(model)))
         return logits
 
     def in_epoch(self, epoch: int) -> "FeatureRows":
         """The rows in the view of this epoch."""
-        count = len(self.features) // self.views
+        count = len(self.vectors) // self.views
         part = slice(epoch % self.views * count, (epoch % self.views + 1) * count)
         return FeatureRows(
-            self.features[part], self.targets[part], weights=None if self.weights is None else self.weights[part]
+            self.vectors[part], self.targets[part], weights=None if self.weights is None else self.weights[part]
         )
 
 
@@ -135,8 +143,7 @@ def in_parts(rows: InputRows, chosen: Sequence[int], output_of: Callable[[list[i
 
 def joined(parts: Sequence[InputRows]) -> InputRows:
     """The rows of all parts, which have one preprocessor, in order; with weights if all parts have them."""
-    encoded = [row for part in parts for row in part.encoded]
     weights = [part.weights for part in parts if part.weights is not None]
     together = torch.cat(weights) if len(weights) == len(parts) else None
     targets = torch.cat([part.targets for part in parts])
-    return InputRows(parts[0].preprocessor, encoded, targets, weights=together)
+    return InputRows(parts[0].preprocessor, JoinedRows([part.encoded for part in parts]), targets, weights=together)

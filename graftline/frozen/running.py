@@ -1,7 +1,10 @@
 """Running the frozen part for rows, in batches whose shape follows from each row alone."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from graftline.compute.device import device_of
@@ -11,7 +14,9 @@ from graftline.compute.precision import Precision, autocast, narrowed
 from graftline.frozen.freezing import FreezePoint
 from graftline.frozen.replay import capture
 from graftline.frozen.rows import InputRows
-from graftline.models.batching import equal_length_batches
+from graftline.models.batching import Batches, equal_length_batches
+from graftline.models.encoded_rows import Measures
+from graftline.models.preprocessing import Encoded
 from graftline.settings.adaptation import Runtime
 
 # Rows that OpenVINO computes before they are written to the store.
@@ -22,7 +27,7 @@ def run_in_batches(
     model: nn.Module, point: FreezePoint, rows: InputRows, chosen: Sequence[int], precision: Precision, runtime: Runtime
 ) -> Iterator[tuple[Sequence[int], Sequence[Tensor]]]:
     """Run the frozen part for the chosen rows. Yields: places among these, and of each what is to be kept of it."""
-    if not chosen:
+    if not len(chosen):
         return
     if runtime == "openvino":
         yield from _run_alone(model, point, rows, chosen, precision)
@@ -31,17 +36,35 @@ def run_in_batches(
     yield from run_batches(model, point, padded, own_lengths(rows, chosen), batches_of(padded), precision)
 
 
+class PaddedRows(Sequence[Encoded]):
+    """The chosen rows as the frozen part runs them; each is padded when it is asked for."""
+
+    def __init__(self, rows: InputRows, chosen: Sequence[int]) -> None:
+        self._rows, self._chosen = rows, chosen
+        self._lengths = np.fromiter(map(rows.preprocessor.length, self), np.int32, len(chosen))
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, place: Any) -> Encoded:
+        return self._rows.preprocessor.padded(self._rows.encoded[int(self._chosen[place])])
+
+    def lengths_by(self, _measures: Measures) -> NDArray[np.int32]:
+        """Measured once."""
+        return self._lengths
+
+
 def padded_rows(rows: InputRows, chosen: Sequence[int]) -> InputRows:
     """The chosen rows as the frozen part runs them."""
-    return InputRows(rows.preprocessor, [rows.preprocessor.padded(rows.encoded[row]) for row in chosen], rows.targets)
+    return InputRows(rows.preprocessor, PaddedRows(rows, chosen), rows.targets)
 
 
-def own_lengths(rows: InputRows, chosen: Sequence[int]) -> list[int]:
+def own_lengths(rows: InputRows, chosen: Sequence[int]) -> Sequence[int]:
     """The lengths of the chosen rows without padding."""
-    return [rows.preprocessor.length(rows.encoded[row]) for row in chosen]
+    return cast("Sequence[int]", np.asarray(rows.lengths, np.int32)[np.asarray(chosen, np.int64)])
 
 
-def batches_of(padded: InputRows) -> list[list[int]]:
+def batches_of(padded: InputRows) -> Batches:
     """The batches in which these rows run."""
     return equal_length_batches(padded.lengths, padded.preprocessor.batch_length)
 

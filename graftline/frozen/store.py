@@ -23,10 +23,11 @@ from graftline.frozen.store_index import (
     PRECISION_CODES,
     RECORD,
     FeatureIndex,
+    Records,
     StoredPrecision,
     entry_sizes,
     new_records,
-    read_records,
+    readable,
     record_checksums,
 )
 
@@ -41,6 +42,8 @@ RESIDENT_BYTES = 64 << 20
 FAULT_BYTES = 2 << 20
 # Entries are looked up and checked so many at a time: enough for numpy, and nothing that grows with the store.
 KEYS_AT_ONCE = 4096
+# Records that are read at once when a store is opened.
+RECORDS_AT_ONCE = 1 << 16
 # Where an entry may begin, whatever precision it has.
 ALIGNMENT_BYTES = max(ITEM_BYTES.values())
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -114,11 +117,13 @@ class FeatureStore:
     def missing(self, keys: Iterable[str]) -> list[str]:
         """The keys without an intact entry, each once, in the order given. Reads every entry that is there."""
         wanted = list(keys)
-        absent: dict[str, None] = {}
-        for start in range(0, len(wanted), KEYS_AT_ONCE):
-            some = wanted[start : start + KEYS_AT_ONCE]
-            absent.update((key, None) for key, intact in zip(some, self._intact(some), strict=True) if not intact)
-        return list(absent)
+        return list(dict.fromkeys(wanted[place] for place in self.absent(wanted)))
+
+    def absent(self, keys: Sequence[str]) -> NDArray[np.int64]:
+        """The places of the keys without an intact entry. Reads every entry that is there."""
+        starts = range(0, len(keys), KEYS_AT_ONCE)
+        there = [self._intact(list(keys[start : start + KEYS_AT_ONCE])) for start in starts]
+        return np.flatnonzero(~np.concatenate([np.zeros(0, np.bool_), *there]))
 
     def needed_bytes(self, shapes: Iterable[tuple[int, ...]]) -> int:
         """The bytes that entries of these shapes would add to the store."""
@@ -154,10 +159,11 @@ class FeatureStore:
                 os.ftruncate(self._values_file.fileno(), self._values_end)
                 os.ftruncate(self._index_file.fileno(), self._index_end)
                 raise
+        first = self._index_end // RECORD.itemsize
+        self._index.add(records["key"], np.arange(first, first + len(records), dtype=np.uint32))
         self._values_end += len(content)
         self._index_end += len(lines)
         self._reserved_bytes -= added_bytes
-        self._index.add(records)
         self._mapped = None  # is too short now
 
     def batch(self, keys: Sequence[str]) -> Tensor:
@@ -165,7 +171,7 @@ class FeatureStore:
 
         Raises: KeyError for a key without an entry; ValueError if the entries differ in another axis than the first.
         """
-        records, found = self._index.find(keys)
+        records, found = self._find(keys)
         if not found.all():
             raise KeyError(keys[int(np.argmin(found))])
         items = self._items()
@@ -203,7 +209,7 @@ class FeatureStore:
             self._touched_bytes = 0
 
     def _intact(self, keys: Sequence[str]) -> NDArray[np.bool_]:
-        records, found = self._index.find(keys)
+        records, found = self._find(keys)
         starts, sizes, mapped = records["offset_bytes"].tolist(), entry_sizes(records).tolist(), memoryview(self._map())
         value_checksums = [0] * len(keys)
         for row in np.argsort(records["offset_bytes"]).tolist():  # in the file's order, as a disk reads fastest
@@ -213,13 +219,31 @@ class FeatureStore:
         return intact
 
     def _read_index(self) -> None:
-        content = (self.folder / INDEX).read_bytes()
-        records = read_records(content, available_bytes=(self.folder / VALUES).stat().st_size)
+        available_bytes, count = ((self.folder / name).stat().st_size for name in (VALUES, INDEX))
+        count //= RECORD.itemsize
+        end, self._index = 0, FeatureIndex()
+        for start in range(0, count, RECORDS_AT_ONCE):
+            records = self._records_from(start, min(count - start, RECORDS_AT_ONCE))
+            there = readable(records, available_bytes=available_bytes)
+            ends = records["offset_bytes"][there].astype(np.int64) + entry_sizes(records[there])
+            end = max(end, int(ends.max(initial=0)))
+            own = np.flatnonzero(there & (records["precision"] == PRECISION_CODES[self.precision]))
+            self._index.add(records["key"][own], (start + own).astype(np.uint32))
         # What a kill cut off lies behind these ends, and is written over.
-        end = int((records["offset_bytes"].astype(np.int64) + entry_sizes(records)).max(initial=0))
         self._values_end = -(-end // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
-        self._index_end = len(content) // RECORD.itemsize * RECORD.itemsize
-        self._index = FeatureIndex(records[records["precision"] == PRECISION_CODES[self.precision]])
+        self._index_end = count * RECORD.itemsize
+
+    def _records_from(self, number: int, count: int) -> Records:
+        size = RECORD.itemsize
+        return np.frombuffer(os.pread(self._index_file.fileno(), count * size, number * size), RECORD)
+
+    def _find(self, keys: Sequence[str]) -> tuple[Records, NDArray[np.bool_]]:
+        """One record per key, and whether there is one at all."""
+        numbers, found = self._index.find(keys)
+        records, file, size = np.zeros(len(keys), RECORD), self._index_file.fileno(), RECORD.itemsize
+        there = b"".join(os.pread(file, size, number * size) for number in numbers[found].tolist())
+        records[found] = np.frombuffer(there, RECORD)
+        return records, found
 
 
 def lock_of(folder: Path) -> FileLock:

@@ -31,53 +31,55 @@ PRECISION_CODES: Mapping[StoredPrecision, bytes] = {"float32": b"f4", "bfloat16"
 
 @dataclass(frozen=True)
 class _Run:
-    """Records sorted by key, and their keys side by side, where they are searched fastest."""
+    """The digests of keys, sorted, and the numbers of their records."""
 
-    records: Records
     keys: NDArray[np.bytes_]
+    numbers: NDArray[np.uint32]
 
     @classmethod
-    def of(cls, records: Records) -> Self:
-        order = np.argsort(records["key"], kind="stable")
-        return cls(records[order], np.ascontiguousarray(records["key"][order]))
+    def of(cls, keys: NDArray[np.bytes_], numbers: NDArray[np.uint32]) -> Self:
+        order = np.argsort(keys, kind="stable")
+        return cls(np.ascontiguousarray(keys[order]), numbers[order])
 
 
 class FeatureIndex:
-    """Records under string keys; of several records with one key the last added counts.
+    """The numbers of records under string keys; of several records with one key the last added counts.
 
-    It holds 64 bytes a record, where a dictionary of the keys would hold several hundred: a store of a million rows
+    It holds 20 bytes a record, where a dictionary of the keys would hold several hundred: a store of a million rows
     must not need a gigabyte before its first batch.
     """
 
-    def __init__(self, records: Records) -> None:
-        self._runs = [_Run.of(records)]
+    def __init__(self) -> None:
+        self._runs = list[_Run]()
 
-    def add(self, records: Records) -> None:
+    def add(self, keys: NDArray[np.bytes_], numbers: NDArray[np.uint32]) -> None:
         """Sorted runs of at least doubling size: a record is sorted again as often as the size has doubled."""
-        self._runs.append(_Run.of(records))
+        self._runs.append(_Run.of(keys, numbers))
         while len(self._runs) > 1 and len(self._runs[-2].keys) < 2 * len(self._runs[-1].keys):
             newer, older = self._runs.pop(), self._runs.pop()
-            self._runs.append(_Run.of(np.concatenate([older.records, newer.records])))
+            self._runs.append(
+                _Run.of(np.concatenate([older.keys, newer.keys]), np.concatenate([older.numbers, newer.numbers]))
+            )
 
-    def find(self, keys: Sequence[str]) -> tuple[Records, NDArray[np.bool_]]:
-        """One record per key, and whether there is one at all."""
+    def find(self, keys: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
+        """The number of one record per key, and whether there is one at all."""
         wanted = np.frombuffer(b"".join(key_digest(key) for key in keys), dtype="S16")
-        records, found = np.zeros(len(keys), RECORD), np.zeros(len(keys), np.bool_)
+        numbers, found = np.zeros(len(keys), np.uint32), np.zeros(len(keys), np.bool_)
         for run in self._runs:
             if len(run.keys):
                 place = np.searchsorted(run.keys, wanted, side="right") - 1  # -1 is no hit either: all are greater
                 hit = run.keys[place] == wanted
-                records[hit], found[hit] = run.records[place[hit]], True
-        return records, found
+                numbers[hit], found[hit] = run.numbers[place[hit]], True
+        return numbers, found
 
 
-def read_records(content: bytes, *, available_bytes: int) -> Records:
-    """The records in an index file's bytes whose entries can be there; what a kill cut off is left out."""
-    records = np.frombuffer(content[: len(content) // RECORD.itemsize * RECORD.itemsize], RECORD)
+def readable(records: Records, *, available_bytes: int) -> NDArray[np.bool_]:
+    """Which records in an index file have entries that can be there."""
     # In floating point: the sizes of a damaged record may be too large for any integer.
     ends = records["offset_bytes"].astype(np.float64) + _sizes(records).astype(np.float64)
     known = np.isin(records["precision"], list(PRECISION_CODES.values())) & (records["axes"] <= MOST_AXES)
-    return records[known & (ends <= available_bytes)]
+    there: NDArray[np.bool_] = known & (ends <= available_bytes)
+    return there
 
 
 def new_records(

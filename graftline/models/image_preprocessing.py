@@ -1,6 +1,6 @@
 """Pictures on their way into a model, as its checkpoint was trained with them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class ImagePreprocessor:
     batch_length = BATCH_IMAGES
     mixes_lengths = True
 
-    def encode(self, raws: Sequence[object]) -> list[Medium]:
+    def encode(self, raws: Iterable[object]) -> list[Medium]:
         """The images, not yet decoded. Raises: ValueError naming the first that is none."""
         return media_of(raws, "an image")
 
@@ -64,7 +64,7 @@ class ImagePreprocessor:
         """A batch of the same shape for which nothing is read; it takes no memory."""
         return {PIXELS: torch.zeros(()).expand(len(rows), *self.shape)}
 
-    def batches(self, lengths: Sequence[int]) -> list[list[int]]:
+    def batches(self, lengths: Sequence[int]) -> Sequence[list[int]]:
         """Images in their order."""
         return sorted_batches(lengths, BATCH_IMAGES)
 

@@ -5,7 +5,7 @@ import binascii
 import hashlib
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -76,7 +76,7 @@ class Medium:
         return self.sha256 or hashlib.sha256(self.read()).hexdigest()
 
 
-def media_of(raws: Sequence[object], what: str) -> list[Medium]:
+def media_of(raws: Iterable[object], what: str) -> list[Medium]:
     """Media as clients and tables hold them: bytes, their base64 text, or media; and files as `pathlib.Path`.
 
     No text is ever taken for a path: whoever may send one could otherwise have any file opened.

@@ -15,6 +15,7 @@ from graftline.compute.onnx_graph import GRAPH, read_graph
 from graftline.compute.openvino_runtime import Network, compiled
 from graftline.compute.precision import Precision, autocast
 from graftline.evaluation.given import with_answers
+from graftline.models.encoded_rows import ChosenRows, lengths_of
 from graftline.models.folders import load_classifier, load_preprocessor
 from graftline.models.output_kind import OutputKind, Predictions
 from graftline.models.outputs import column_of, parts_of
@@ -138,10 +139,10 @@ class Predictor:
     def _vectors(self, raws: Sequence[Raw]) -> Iterator[tuple[list[int], Tensor]]:
         """The places of some inputs, and what the head reads of them, until all had their turn."""
         rows = self._preprocessor.encode(raws)
-        batches = self._preprocessor.batches([self._preprocessor.length(row) for row in rows])
+        batches = self._preprocessor.batches(lengths_of(rows, self._preprocessor))
         if self._runtime != "torch" and rows:
             in_order = [row for batch in batches for row in batch]
-            yield in_order, torch.cat(self._one_by_one([rows[row] for row in in_order]))
+            yield in_order, torch.cat(self._one_by_one(ChosenRows(rows, in_order)))
             return
         for batch in batches:
             with autocast(self._precision, self._model.device):

@@ -1,6 +1,6 @@
 """Inputs on their way into a model, and all that their kinds have in common there."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,8 +44,8 @@ class Preprocessor(Protocol):
         """Whether a row gets the same answer beside a longer one. If not, the model hears the padding."""
         ...
 
-    def encode(self, raws: Sequence[Raw]) -> list[Encoded]:
-        """One row per raw input. Raises: ValueError naming the first that is no such input."""
+    def encode(self, raws: Iterable[Raw]) -> Sequence[Encoded]:
+        """One row per raw input, which are read once. Raises: ValueError naming the first that is no such input."""
         ...
 
     def length(self, row: Encoded) -> int:
@@ -75,7 +75,7 @@ class Preprocessor(Protocol):
         """A batch of the shapes and masks of `collate`, for which no file is read. None: collating costs nothing."""
         ...
 
-    def batches(self, lengths: Sequence[int]) -> list[list[int]]:
+    def batches(self, lengths: Sequence[int]) -> Sequence[list[int]]:
         """Row numbers in batches for prediction."""
         ...
 

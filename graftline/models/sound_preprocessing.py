@@ -1,6 +1,6 @@
 """Sounds on their way into a model: decoded when their batch comes up, cut, and seen in their view."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class Sound:
         return replace(self, medium=replace(self.medium, view=view))
 
 
-def sounds_of(raws: Sequence[object], reading: Reading, rate: int) -> list[Sound]:
+def sounds_of(raws: Iterable[object], reading: Reading, rate: int) -> list[Sound]:
     """The sounds, not yet decoded. Raises: ValueError naming the first that is none."""
     return [_sound(medium, reading, rate) for medium in media_of(raws, "a sound")]
 

@@ -1,6 +1,6 @@
 """Speech models that make frames of a sound's samples by convolutions of their own: Wav2Vec2 and its kind."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -50,7 +50,7 @@ class SpeechPreprocessor:
     # The frozen part runs one sound at a time: hardly two are equally long, and filling up costs more than it gains.
     batch_length = 1
 
-    def encode(self, raws: Sequence[object]) -> list[Sound]:
+    def encode(self, raws: Iterable[object]) -> list[Sound]:
         """The sounds, not yet decoded. Raises: ValueError naming the first that is none or too short to be heard."""
         sounds = sounds_of(raws, self.reading, self.extractor.sampling_rate)
         for sound in sounds:
@@ -94,7 +94,7 @@ class SpeechPreprocessor:
         mask = _real_samples(rows)
         return {SAMPLES: torch.zeros(()).expand(mask.shape), MASK: mask}
 
-    def batches(self, lengths: Sequence[int]) -> list[list[int]]:
+    def batches(self, lengths: Sequence[int]) -> Sequence[list[int]]:
         """Sounds of similar length beside each other; of equal length, where padding would be heard."""
         most = int(BATCH_SECONDS * self.extractor.sampling_rate)
         if self.mixes_lengths:

@@ -1,8 +1,9 @@
 """Texts as tensors, and one vector per text from what a backbone says of its tokens."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from transformers import AutoTokenizer
 from graftline.compute.device import FORWARD_ERRORS, Batch
 from graftline.errors import BaseModelRefusedError, SettingsError
 from graftline.models.batching import sorted_batches
+from graftline.models.encoded_rows import TokenRows, Tokens
 from graftline.models.family import Family
 from graftline.models.pooling import Pooling, pool
 from graftline.models.preprocessing import Reading, row_key
@@ -31,8 +33,6 @@ from graftline.models.transformers_backbones import (
 from graftline.models.views import View
 
 Tokenizer = Any  # transformers' tokenizers carry no usable annotations
-# Of each thing that the model reads of a text, one number per token.
-Tokens = dict[str, np.ndarray[tuple[int], np.dtype[np.int32]]]
 
 # Tokens that are run through the frozen part at a time: enough to fill the processor, little enough for its caches.
 CAPTURE_TOKENS = 512
@@ -68,18 +68,26 @@ class TextPreprocessor:
     batch_length = CAPTURE_TOKENS
     mixes_lengths = True
 
-    def encode(self, raws: Sequence[str]) -> list[Tokens]:
+    def encode(self, raws: Iterable[str]) -> Sequence[Tokens]:
         """Token ids (and whatever else the model reads) of each text, cut to `max_tokens`, not padded.
 
+        The texts are read some at a time, and of many the tokens need not lie in memory.
         Raises: ValueError naming the first that is no text, or one that no row can be.
         """
-        for place, text in enumerate(raws):
-            _require_text(place, text)
-        starts = range(0, len(raws), ENCODED_TEXTS)
-        return [row for start in starts for row in self._encoded(raws[start : start + ENCODED_TEXTS])]
+        parts = self._parts(raws)
+        first, more = next(parts, []), next(parts, None)
+        return first if more is None else TokenRows(chain([first, more], parts))
+
+    def _parts(self, raws: Iterable[str]) -> Iterator[list[Tokens]]:
+        texts, start = iter(raws), 0
+        while some := list(islice(texts, ENCODED_TEXTS)):
+            for place, text in enumerate(some, start):
+                _require_text(place, text)
+            yield self._encoded(some)
+            start += len(some)
 
     def _encoded(self, raws: Sequence[str]) -> list[Tokens]:
-        fields = self.tokenizer(list(raws), truncation=True, max_length=self.reading.max_tokens, padding=False)
+        fields = self.tokenizer(raws, truncation=True, max_length=self.reading.max_tokens, padding=False)
         # A text without any token, which decoders make of "", is read as one padding token: a model needs something.
         nothing = {name: [0] for name in fields} | {"input_ids": [self.tokenizer.pad_token_id], "attention_mask": [1]}
         rows = [{name: fields[name][row] or nothing[name] for name in fields} for row in range(len(raws))]
@@ -119,7 +127,7 @@ class TextPreprocessor:
     def blank(self, rows: Sequence[Tokens]) -> None:
         """None: tokens are at hand."""
 
-    def batches(self, lengths: Sequence[int]) -> list[list[int]]:
+    def batches(self, lengths: Sequence[int]) -> Sequence[list[int]]:
         """Texts of similar length beside each other."""
         return sorted_batches(lengths, BATCH_ROWS)
 

@@ -1,7 +1,7 @@
 """Encoders of Whisper, which read each sound as half a minute."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -44,7 +44,7 @@ class WhisperPreprocessor:
         """Frames in a batch of the frozen part."""
         return BATCH_SOUNDS * self.frames
 
-    def encode(self, raws: Sequence[object]) -> list[Sound]:
+    def encode(self, raws: Iterable[object]) -> list[Sound]:
         """The sounds, not yet decoded. Raises: ValueError naming the first that is none."""
         most = self.extractor.n_samples
         sounds = sounds_of(raws, self.reading, self.extractor.sampling_rate)
@@ -77,7 +77,7 @@ class WhisperPreprocessor:
         shape = (len(rows), self.extractor.feature_size, 2 * self.frames)
         return {FEATURES: torch.zeros(()).expand(shape), MASK: self._real_frames(rows)}
 
-    def batches(self, lengths: Sequence[int]) -> list[list[int]]:
+    def batches(self, lengths: Sequence[int]) -> Sequence[list[int]]:
         """A few sounds at a time."""
         return bounded_batches(lengths, self.batch_length)
 

@@ -19,7 +19,7 @@ from graftline.compute.fast_training import fast_training
 from graftline.compute.precision import autocast
 from graftline.errors import GraftlineError, Stopped
 from graftline.frozen.freezing import learned, statistics, train_mode, trainable
-from graftline.models.batching import shuffled_batches
+from graftline.models.batching import Groups, shuffled_batches
 from graftline.models.parts import HEAD
 from graftline.training.averaging import EPOCHS, copied, keep_epoch
 from graftline.training.checkpoints import Pace, newest_checkpoint, save_checkpoint
@@ -79,7 +79,8 @@ def train(training: Training, folder: Path, *, epochs_before: int = 0) -> list[E
             train_mode(model, point)
             seen = replace(training, rows=training.rows.in_epoch(epochs_before + epoch))
             groups = batch_groups(seen.rows, plan, epoch=epoch)
-            for group in groups[state.step - epoch * len(groups) :]:
+            for place in range(state.step - epoch * len(groups), len(groups)):
+                group = groups[place]
                 set_learning_rates(optimizer, plan, state.step, len(groups) * plan.epochs)
                 together.seed(plan.seed, state.step)
                 loss = training_step(seen, group, optimizer=optimizer, origin=origin)
@@ -103,10 +104,9 @@ def train(training: Training, folder: Path, *, epochs_before: int = 0) -> list[E
     return state.epochs
 
 
-def batch_groups(rows: Rows, plan: Plan, epoch: int) -> list[list[list[int]]]:
+def batch_groups(rows: Rows, plan: Plan, epoch: int) -> Groups:
     """The batches of one epoch, in groups that make one step each."""
-    batches = shuffled_batches(rows.lengths, plan.batch_size, seed=plan.seed, epoch=epoch)
-    return [batches[start : start + plan.accumulation] for start in range(0, len(batches), plan.accumulation)]
+    return Groups(shuffled_batches(rows.lengths, plan.batch_size, seed=plan.seed, epoch=epoch), plan.accumulation)
 
 
 def training_step(

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from graftline.errors import SettingsError
+from graftline.models.encoded_rows import Tokens, lengths_of
 from graftline.models.language_models import NOT_PREDICTED, Modelling
-from graftline.models.text_models import TextPreprocessor, Tokenizer, Tokens
+from graftline.models.text_models import TextPreprocessor, Tokenizer
 
 Ids = np.ndarray[tuple[int], np.dtype[np.int32]]
 
@@ -33,7 +34,7 @@ class LanguageRows:
 
     @property
     def lengths(self) -> Sequence[int]:
-        return [self.preprocessor.length(row) for row in self.encoded]
+        return lengths_of(self.encoded, self.preprocessor)
 
     @property
     def targets(self) -> Tensor:

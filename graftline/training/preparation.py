@@ -12,11 +12,12 @@ from graftline.compute.spread import Spread
 from graftline.errors import GraftlineError
 from graftline.frozen.filling import fill, run_through
 from graftline.frozen.freezing import FreezePoint
-from graftline.frozen.keys import row_keys
+from graftline.frozen.keys import RowKeys, row_keys
 from graftline.frozen.proof import plan_for
 from graftline.frozen.replay import replaying
 from graftline.frozen.rows import FeatureRows, InputRows, ReplayedRows, joined
-from graftline.frozen.store import FeatureStore, FeatureStoreFullError
+from graftline.frozen.store import KEYS_AT_ONCE, FeatureStore, FeatureStoreFullError
+from graftline.frozen.vectors import Vectors, in_blocks, kept_vectors
 from graftline.models.classifier import Classifier
 from graftline.models.parts import HEAD
 from graftline.models.views import views_of
@@ -75,27 +76,30 @@ class Preparation:
         """
         in_views = {split: rows.in_all_views() for split, rows in self._seen.items()}
         vectors = self._vectors(point, in_views, keep=keep)
-        for split, tensor in vectors.items():
-            if odd := int((~tensor.isfinite().all(-1)).sum()):
+        for split, of_split in vectors.items():
+            if odd := sum(int((~block.isfinite().all(-1)).sum()) for _, block in in_blocks(of_split)):
                 raise GraftlineError(
-                    f"the frozen part gives numbers that are not finite for {odd} of {len(tensor)} {split} rows, so no"
-                    " head can learn from them; remove rows with extreme content or choose another base model"
+                    f"the frozen part gives numbers that are not finite for {odd} of {len(of_split)} {split} rows, so"
+                    " no head can learn from them; remove rows with extreme content or choose another base model"
                 )
         return {
             split: FeatureRows(vectors[split], rows.targets, max(1, len(self._seen[split].views)), rows.weights)
             for split, rows in in_views.items()
         }
 
-    def _vectors(self, point: FreezePoint, in_views: Mapping[str, InputRows], *, keep: bool) -> dict[str, Tensor]:
+    def _vectors(self, point: FreezePoint, in_views: Mapping[str, InputRows], *, keep: bool) -> dict[str, Vectors]:
         with ExitStack() as opened:
             kept = self._filled(point, opened) if keep else None
             if kept is not None:
                 store, keys = kept
-                return {split: store.batch(of_split).float() for split, of_split in keys.items()}
+                return {
+                    split: kept_vectors(_in_parts(store, of_split), len(of_split)) for split, of_split in keys.items()
+                }
         # One vector per row has room in memory where the files of all runs have none on the disk.
         way = self.settings.precision, self.settings.runtime
         passed = self.listener.passed
         spread = self.spread if keep else None  # where the backbone has learned, shards would cost more than they spare
+        # Not in a file: this is for few rows, or for a disk that is full.
         exact = {split: run_through(self.model, point, rows, *way, passed, spread) for split, rows in in_views.items()}
         # As the store would have rounded them.
         rounded = getattr(torch, self.settings.feature_precision)
@@ -109,7 +113,7 @@ class Preparation:
         views = views_of(settings.augmentation, seed=settings.seed, count=count)
         return {**self.rows, "train": replace(self.rows["train"], views=views)}
 
-    def _filled(self, point: FreezePoint, opened: ExitStack) -> tuple[FeatureStore, Mapping[str, list[str]]] | None:
+    def _filled(self, point: FreezePoint, opened: ExitStack) -> tuple[FeatureStore, Mapping[str, RowKeys]] | None:
         """The store with all rows in it, open as long as `opened`; None, and told, if there is no room for them."""
         settings, say = self.settings, self.listener.say
         try:
@@ -117,7 +121,7 @@ class Preparation:
             in_views = {split: rows.in_all_views() for split, rows in self._seen.items()}
             keys = {split: row_keys(rows) for split, rows in in_views.items()}
             # All at once: rows of one length share batches, whichever side they are on.
-            together, of_all = joined(list(in_views.values())), [key for of_split in keys.values() for key in of_split]
+            together, of_all = joined(list(in_views.values())), RowKeys.joined(keys.values())
             ran = fill(
                 store,
                 self.model,
@@ -137,3 +141,9 @@ class Preparation:
             say(f"{error}; the frozen part runs {instead}")
             return None
         return store, keys
+
+
+def _in_parts(store: FeatureStore, keys: RowKeys) -> Iterator[Tensor]:
+    """The vectors of these rows, some at a time: (rows, width)."""
+    for start in range(0, len(keys), KEYS_AT_ONCE):
+        yield store.batch(keys[start : start + KEYS_AT_ONCE]).float()

@@ -10,6 +10,7 @@ import torch
 from graftline.compute.device import gpu_faults_told, prepare
 from graftline.errors import SettingsError
 from graftline.frozen.freezing import FreezePoint
+from graftline.models.encoded_rows import ChosenRows
 from graftline.models.language_models import LoadedLanguageModel
 from graftline.models.text_models import TextPreprocessor
 from graftline.settings.adaptation import AdaptationSettings
@@ -90,7 +91,7 @@ class Pretraining:
         count, encoded = round(HELD_SHARE * len(texts)), self.preprocessor.encode(texts)
         held, learned = (
             LanguageRows(
-                self.preprocessor, [encoded[row] for row in sorted(rows)], self.loaded.modelling, self.settings.seed
+                self.preprocessor, ChosenRows(encoded, np.sort(rows)), self.loaded.modelling, self.settings.seed
             )
             for rows in (order[:count], order[count:])
         )

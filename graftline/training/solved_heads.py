@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from graftline.frozen.rows import FeatureRows
+from graftline.frozen.vectors import Vectors
 from graftline.models.outputs import Outputs
 from graftline.models.several import Learned, learned_of
 from graftline.training.linear_head import Refit, SolvedHead, solve_head
@@ -50,9 +51,9 @@ def solve_heads(
     again = each_of(refit) if refit else [None] * len(learned)
     solved = [
         solve_head(
-            own.of(train.features),
+            _of(own, train.vectors),
             own.targets,
-            validation=(beside.of(held.features), beside.targets),
+            validation=(_of(beside, held.vectors), beside.targets),
             outputs=own.part.outputs.width,
             objective=OfRows(goal, _weights_of(own, train)),
             penalty=penalty,
@@ -68,6 +69,10 @@ def solve_heads(
         sum(one.validation_loss for one in solved) / len(solved),
         _beside_one_another(judged, solved, rows=len(held.targets)),
     )
+
+
+def _of(own: Learned, vectors: Vectors) -> Vectors:
+    return vectors if own.rows is None else vectors[own.rows]
 
 
 def _weights_of(own: Learned, rows: FeatureRows) -> Tensor | None:

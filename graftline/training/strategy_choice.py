@@ -14,6 +14,7 @@ from graftline.data.folds import dealt_folds
 from graftline.evaluation.metrics import Integers
 from graftline.files import write_atomically
 from graftline.frozen.rows import InputRows
+from graftline.models.encoded_rows import ChosenRows
 from graftline.settings.adaptation import AdaptationSettings, Strategy
 from graftline.training.averaging import copied
 from graftline.training.strategies import Adaptation
@@ -139,8 +140,7 @@ def _said_of(held: Integers, adaptation: Adaptation, strategy: Strategy, folded:
 def _only(rows: InputRows, chosen: Integers) -> InputRows:
     places = chosen.tolist()
     weights = None if rows.weights is None else rows.weights[places]
-    encoded = [rows.encoded[row] for row in places]
-    return replace(rows, encoded=encoded, targets=rows.targets[places], weights=weights)
+    return replace(rows, encoded=ChosenRows(rows.encoded, chosen), targets=rows.targets[places], weights=weights)
 
 
 def _keep(outputs: Tensor, path: Path) -> None:

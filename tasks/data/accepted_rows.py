@@ -1,6 +1,6 @@
 """The accepted rows of one side of the split: their columns, and what they hold for a model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ACCEPTED = "accepted.parquet"
 # The values of data.group, where that is set: a row without one is not accepted.
 GROUP = "group"
+# So many rows are Python's objects at a time, and so much of each column lies in memory before it is read.
+BATCH_ROWS, BUFFER_BYTES = 10_000, 1 << 20
 # The libraries that inputs of each kind go through on their way into a model, beside what every model needs.
 READING_LIBRARIES: dict[Kind, tuple[str, ...]] = {
     "text": ("tokenizers",),
@@ -114,24 +116,40 @@ class ValidatedData:
 
 def read_split(data: ValidatedData, split: str, columns: Sequence[str]) -> dict[str, list[str]]:
     """The accepted rows on one side of the split, in file order, by column. Twins are on none."""
+    found: dict[str, list[str]] = {name: [] for name in columns}
+    for some in batches_of_split(data, split, columns):
+        for name, values in some.items():
+            found[name] += values
+    return found
+
+
+def batches_of_split(data: ValidatedData, split: str, columns: Sequence[str]) -> Iterator[dict[str, list[str]]]:
+    """The same, some rows at a time: all of them need not be in memory."""
     import pyarrow.compute as pc
     from pyarrow import parquet
 
     target = "target" if data.target is None else further_role(data.target)
-    wanted = pc.field("split") == split
-    if data.is_partial:
-        wanted &= pc.field(target).is_valid()
     names = {name: target if name == "target" else name for name in columns}
-    table = parquet.read_table(data.folder.path / ACCEPTED, columns=list(dict.fromkeys(names.values())), filters=wanted)
-    return {name: table.column(column).to_pylist() for name, column in names.items()}
+    read = list(dict.fromkeys(["split", *([target] if data.is_partial else []), *names.values()]))
+    with parquet.ParquetFile(data.folder.path / ACCEPTED, buffer_size=BUFFER_BYTES, pre_buffer=False) as file:
+        for batch in file.iter_batches(BATCH_ROWS, columns=read):
+            wanted = pc.equal(batch.column("split"), split)
+            if data.is_partial:
+                wanted = pc.and_(wanted, batch.column(target).is_valid())
+            some = batch.filter(wanted)
+            yield {name: some.column(column).to_pylist() for name, column in names.items()}
 
 
 def split_targets(data: ValidatedData, split: str) -> "Tensor":
     """The targets of one side of the split, in file order, as the task's `outputs.read` has them."""
+    import torch
+
     from graftline.answers.tasks import TASKS
 
-    targets = read_split(data, split, ["target"])["target"]
-    return TASKS[data.task].outputs.read(targets, data.labels, data.label_separator)
+    read = TASKS[data.task].outputs.read
+    some = (rows["target"] for rows in batches_of_split(data, split, ["target"]))
+    parts = [read(targets, data.labels, data.label_separator) for targets in some if targets]
+    return torch.cat(parts) if parts else read([], data.labels, data.label_separator)
 
 
 def places_with_target(data: ValidatedData, split: str) -> list[int]:
@@ -142,16 +160,22 @@ def places_with_target(data: ValidatedData, split: str) -> list[int]:
 
 def raw_inputs(workspace: Workspace, data: ValidatedData, split: str) -> "list[Raw]":
     """The inputs for a preprocessor: texts, or the validated files, which are read when their batch comes up."""
+    return list(streamed_inputs(workspace, data, split))
+
+
+def streamed_inputs(workspace: Workspace, data: ValidatedData, split: str) -> "Iterator[Raw]":
+    """The same, of which those that were given out need not be in memory any more."""
     if data.kind == "text":
-        return list(read_split(data, split, ["input"])["input"])
+        for some in batches_of_split(data, split, ["input"]):
+            yield from some["input"]
+        return
     from graftline.models.media import Medium
 
     columns = ["input", "input_sha256", *(["seconds"] if data.kind == "audio" else [])]
-    rows, folder = read_split(data, split, columns), data.data.folder
-    return [
-        Medium(f"{folder}/{name}", workspace.root / folder / name, sha256, *seconds)
-        for name, sha256, *seconds in zip(*rows.values(), strict=True)
-    ]
+    folder = data.data.folder
+    for some in batches_of_split(data, split, columns):
+        for name, sha256, *seconds in zip(*some.values(), strict=True):
+            yield Medium(f"{folder}/{name}", workspace.root / folder / name, sha256, *seconds)
 
 
 def questions(workspace: Workspace, data: ValidatedData, split: str) -> list[str] | list[Path]:

@@ -1,6 +1,7 @@
 """A registered model that answers many inputs, in a process of its own that loads it once."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,9 @@ from graftline.wording import shortened
 # Where MLflow puts the adapted model inside of a registered one.
 ADAPTED = Path("artifacts") / "model"
 SHOWN_CHARACTERS = 300
+# A thread that is done sleeps until the others are. By default it turns in a loop, and where anything else computes,
+# threads that turn take the processor from one that has work: a small model then answered a tenth of the rows.
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class Answering:
             last = (self._said.read().strip().splitlines() or ["no message"])[-1]
             raise RegistryRefusedError(
                 f"{self._model.what}: the process that answers ended with {code}"
-                f" ({shortened(last, SHOWN_CHARACTERS)}); nothing was written; mend its cause and run again"
+                f" ({shortened(last, SHOWN_CHARACTERS)}); mend its cause and run again"
             )
         answered: list[dict[str, Any]] = json.loads(line)
         return answered
@@ -110,6 +114,7 @@ def answering(model: RegisteredModel, *, threads: int) -> Iterator[Answering]:
             stderr=said,
             text=True,
             encoding="utf-8",
+            env={**WAITING, **os.environ},
         )
         try:
             yield Answering(model, process, said)

@@ -1,28 +1,35 @@
-"""Answers of a registered model for a table, or for the files in a folder: row by row, in constant memory."""
+"""Answers of a registered model for a table or a folder of files: in constant memory, and going on after a kill."""
 
 import base64
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
+
+from pydantic import JsonValue
 
 from graftline.compute.threads import thread_count
 from graftline.data.class_folders import SUFFIXES
 from graftline.data.media_files import UnreadableFileError, read_below
 from graftline.data.tables import Nested, Row, nested_as_json, read_header, read_rows, refuse_nested
-from graftline.data.written_tables import Cell, Type, require_table_name, written_table
+from graftline.data.written_tables import Cell, Type, require_place_for_table
+from graftline.digests import folder_sha256
 from graftline.errors import DataRefusedError, SettingsError
-from graftline.files import files_below
+from graftline.files import names_below
 from graftline.models.outputs import Outputs, by_target, column_of, parts_of
 from graftline.settings import Kind
 from graftline.tasks.progress import Wait
-from graftline.tasks.serving.answering import RegisteredModel, answering
+from graftline.tasks.serving.answered_parts import AnsweredParts, ReadDigest, answered_parts
+from graftline.tasks.serving.answering import Answering, RegisteredModel, answering
+from graftline.tasks.tracking.requirements import installed_libraries
 from graftline.wording import shortened
 
 # Enough to fill a batch of each length; media are held whole.
 CHUNK_ROWS: dict[Kind, int] = {"text": 512, "image": 32, "audio": 16}
+# What a kill costs at most, in chunks: some seconds of a processor.
+PART_CHUNKS = 20
 SHOWN_CHARACTERS = 300
 ANSWER, PROBABILITY, ERROR = "answer", "probability.", "error"
 # In front of a column of ours whose name a column of the input has.
@@ -40,6 +47,8 @@ class Predicted:
     answered: int
     columns: tuple[str, ...]
     """Those that were added."""
+    kept: int = 0
+    """Rows of those read that an earlier run, which ended early, had written."""
 
     @property
     def refused(self) -> int:
@@ -59,36 +68,118 @@ class _Source:
     columns: tuple[str, ...]
     input: int
     """The place of the column that the model reads."""
-    rows: Iterator[Row]
+    rows: Callable[[], Iterator[Row]]
+    """From the first one on."""
     folders: tuple[Path, ...]
     """Files that rows name lie below one of these."""
     count: int | None = None
     """Of the rows, where it is known before they are read."""
 
 
-def predict_table(model: RegisteredModel, trained: Trained, source: Path, target: Path, *, data: Path) -> Predicted:
+@dataclass(frozen=True)
+class _Chunk:
+    """Some rows, and for each the model's input or why it has none."""
+
+    rows: list[Row]
+    questions: list[tuple[str, str | None]]
+
+    @property
+    def read(self) -> list[list[JsonValue]]:
+        """All that the answers come from."""
+        return [[*row.values, *question] for row, question in zip(self.rows, self.questions, strict=True)]
+
+
+def predict_table(
+    model: RegisteredModel,
+    trained: Trained,
+    source: Path,
+    target: Path,
+    *,
+    data: Path,
+    say: Callable[[str], None] = lambda _: None,
+) -> Predicted:
     """Write the rows of `source`, in their order, with the model's answers to `target`.
 
     `source` is a table, or a folder of pictures or sounds; files that a table names lie beside it, or below `data`. A
-    row that cannot be read, or that the model refuses, is written with an error in place of an answer.
+    row that cannot be read, or that the model refuses, is written with an error in place of an answer. After a kill the
+    same call goes on behind the rows that were written, and writes the same bytes as if it had not been killed.
     Raises: SettingsError, DataRefusedError for a table that is none; RegistryRefusedError if the model stops answering.
     """
-    require_table_name(target)
+    require_place_for_table(target)
     rows = _folder(source, target, model.kind) if source.is_dir() else _table(source, target, trained.input, data)
     added = _added_columns(model, rows.columns)
     columns: dict[str, Type] = {**dict.fromkeys(rows.columns, "text"), **added}
-    read = answered = 0
-    wait = Wait("predict")
-    with written_table(target, columns) as write, answering(model, threads=thread_count(0)) as asked:
-        while chunk := list(islice(rows.rows, CHUNK_ROWS[model.kind])):
-            questions = [_question(row, rows, model.kind) for row in chunk]
-            answers = iter(asked.ask([question for question, fault in questions if fault is None]))
-            told = [{ERROR: fault} if fault else next(answers) for _, fault in questions]
-            write([(*row.values, *_cells(answer, model, trained)) for row, answer in zip(chunk, told, strict=True)])
-            read += len(chunk)
-            answered += sum(ERROR not in answer for answer in told)
-            wait.tell(read, rows.count)
-    return Predicted(read, answered, tuple(added))
+    with answered_parts(target, _plan(model, trained, columns)) as parts:
+        chunks = _behind(parts, rows, model.kind, say)
+        kept = sum(part.read for part in parts.whole)
+        with answering(model, threads=thread_count(0)) as asked:
+            _answer(chunks, rows.count, parts, lambda chunk: _answered(chunk, asked, model, trained))
+        read, answered = sum(part.read for part in parts.whole), sum(part.answered for part in parts.whole)
+        parts.write_table(columns)
+    return Predicted(read, answered, tuple(added), kept)
+
+
+def _plan(model: RegisteredModel, trained: Trained, columns: Mapping[str, Type]) -> JsonValue:
+    """What the answers depend on apart from the rows."""
+    return {
+        "files_sha256": folder_sha256(model.folder),
+        "libraries": dict(sorted(installed_libraries().items())),
+        "trained": asdict(trained),
+        "columns": list(columns),
+        "rows": [CHUNK_ROWS[model.kind], PART_CHUNKS],
+    }
+
+
+def _behind(parts: AnsweredParts, source: _Source, kind: Kind, say: Callable[[str], None]) -> Iterator[_Chunk]:
+    """The chunks of the source behind those that the parts were made of; where it was changed since, all of them."""
+    chunks = _chunks(source, kind)
+    for part in parts.whole:
+        if not _digest(islice(chunks, PART_CHUNKS)).of_part(part):
+            say("predict: what is read was changed since the last run ended early: beginning anew")
+            parts.forget()
+            return _chunks(source, kind)
+    if parts.whole:
+        say(f"predict: going on behind {sum(part.read for part in parts.whole):,} rows that were answered before")
+    return chunks
+
+
+def _digest(chunks: Iterable[_Chunk]) -> ReadDigest:
+    digest = ReadDigest()
+    for chunk in chunks:
+        digest.add(chunk.read)
+    return digest
+
+
+def _chunks(source: _Source, kind: Kind) -> Iterator[_Chunk]:
+    rows = source.rows()
+    while some := list(islice(rows, CHUNK_ROWS[kind])):
+        yield _Chunk(some, [_question(row, source, kind) for row in some])
+
+
+def _answer(
+    chunks: Iterator[_Chunk],
+    count: int | None,
+    parts: AnsweredParts,
+    answered: Callable[[_Chunk], list[list[Cell]]],
+) -> None:
+    """Write part after part until there are no more chunks."""
+    wait, read = Wait("predict"), sum(part.read for part in parts.whole)
+
+    def written(first: _Chunk, digest: ReadDigest) -> Iterator[list[list[Cell]]]:
+        for chunk in chain([first], islice(chunks, PART_CHUNKS - 1)):
+            digest.add(chunk.read)
+            yield answered(chunk)
+            wait.tell(read + digest.rows, count)
+
+    while first := next(chunks, None):
+        digest = ReadDigest()
+        read += parts.add(written(first, digest), digest).read
+
+
+def _answered(chunk: _Chunk, asked: Answering, model: RegisteredModel, trained: Trained) -> list[list[Cell]]:
+    answers = iter(asked.ask([question for question, fault in chunk.questions if fault is None]))
+    told = [{ERROR: fault} if fault else next(answers) for _, fault in chunk.questions]
+    return [[*row.values, *_cells(answer, model, trained)] for row, answer in zip(chunk.rows, told, strict=True)]
 
 
 def _table(source: Path, target: Path, trained_input: str, data: Path) -> _Source:
@@ -104,7 +195,10 @@ def _table(source: Path, target: Path, trained_input: str, data: Path) -> _Sourc
         )
     place = columns.index(trained_input) if trained_input in columns else 0
     return _Source(
-        columns, place, read_rows(source, columns, nested=_as_json_but(columns[place])), (source.parent.resolve(), data)
+        columns,
+        place,
+        lambda: read_rows(source, columns, nested=_as_json_but(columns[place])),
+        (source.parent.resolve(), data),
     )
 
 
@@ -118,11 +212,16 @@ def _folder(source: Path, target: Path, kind: Kind) -> _Source:
         raise DataRefusedError(f"{source}: is a folder, but the model reads texts; name a table")
     if target.resolve().is_relative_to(source.resolve()):
         raise SettingsError(f"{target}: lies in the folder that is read, where it would be a row; write it elsewhere")
-    names = [path.relative_to(source).as_posix() for path in files_below(source)]
-    if not names:
+    count = sum(1 for _ in names_below(source))
+    if not count:
         raise DataRefusedError(f"{source}: holds no files; name a folder of pictures or sounds, or a table")
-    rows = (Row(number, (name,)) for number, name in enumerate(names, start=1))
-    return _Source((FILE,), 0, rows, (source.resolve(),), len(names))
+    return _Source(
+        (FILE,),
+        0,
+        lambda: (Row(number, (name,)) for number, name in enumerate(names_below(source), start=1)),
+        (source.resolve(),),
+        count,
+    )
 
 
 def _added_columns(model: RegisteredModel, columns: Sequence[str]) -> dict[str, Type]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from graftline.answers.tasks import TASKS
-from graftline.tasks.data.accepted_rows import ValidatedData, places_with_target, raw_inputs, split_targets
+from graftline.tasks.data.accepted_rows import ValidatedData, places_with_target, split_targets, streamed_inputs
 from graftline.tasks.steps.answer_rule import Rule
 from graftline.tasks.workspace import Workspace
 
@@ -62,9 +62,9 @@ def rows_to_learn(
 
     if not data.further:
         targets = TASKS[data.task].outputs.as_learned(outputs, split_targets(data, split))
-        return InputRows(preprocessor, preprocessor.encode(raw_inputs(workspace, data, split)), targets)
-    raws = raw_inputs(workspace, data.with_all_rows, split)
-    return InputRows(preprocessor, preprocessor.encode(raws), _targets_beside(data, split, outputs, rows=len(raws)))
+        return InputRows(preprocessor, preprocessor.encode(streamed_inputs(workspace, data, split)), targets)
+    encoded = preprocessor.encode(streamed_inputs(workspace, data.with_all_rows, split))
+    return InputRows(preprocessor, encoded, _targets_beside(data, split, outputs, rows=len(encoded)))
 
 
 def _targets_beside(data: ValidatedData, split: str, outputs: "Outputs", *, rows: int) -> "Tensor":

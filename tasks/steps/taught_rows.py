@@ -33,6 +33,7 @@ def taught_rows(
     """
     import torch
 
+    from graftline.models.encoded_rows import JoinedRows
     from graftline.training.distillation import beside
 
     said = taught_outputs(workspace, settings, data, outputs, domain)
@@ -41,7 +42,7 @@ def taught_rows(
         train, more = rows["train"], preprocessor.encode(domain.inputs(workspace))
         taught["train"] = replace(
             train,
-            encoded=[*train.encoded, *more],
+            encoded=JoinedRows([train.encoded, more]),
             targets=beside(train.targets, torch.cat([said["train"], said[UNLABELLED]])),
             weights=None if train.weights is None else _with_ones(train.weights, len(more)),
         )

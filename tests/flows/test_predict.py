@@ -2,8 +2,11 @@
 
 import csv
 import json
+import multiprocessing
 import os
 import shutil
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from graftline.answers.predicting import predictor_of
 from graftline.errors import DataRefusedError, RegistryRefusedError, SettingsError
 from graftline.flows.cli import app
 from graftline.models.outputs import Outputs
+from graftline.tasks.serving import predicting
 from graftline.tasks.serving.answering import ADAPTED, RegisteredModel, open_registered
 from graftline.tasks.serving.predicting import Trained, predict_table
 from graftline.tasks.tracking.server import model_folder
@@ -92,6 +96,30 @@ def test_the_champion_answers_the_only_column_of_any_name_in_every_form(inside: 
     assert set(found["error"].to_pylist()) == {None}
     again = predicted(str(tmp_path / "out.parquet"), str(tmp_path / "out.jsonl"))
     assert again.exit_code == DataRefusedError.exit_code  # several columns, none of them called text
+
+
+@pytest.mark.full
+def test_a_kill_in_the_middle_costs_one_part_and_no_byte(inside: Line, tmp_path: Path) -> None:
+    texts = [f"{TEXTS[row % 2]} {'very ' * (row % 5)}" for row in range(200)]
+    source, killed = table(tmp_path / "in.csv", "text\n" + "\n".join(texts) + "\n"), tmp_path / "killed.csv"
+    with model_folder(inside.workspace, f"models:/{MODEL}/1") as stored, pytest.MonkeyPatch.context() as patch:
+        patch.setitem(predicting.CHUNK_ROWS, "text", 8)
+        patch.setattr(predicting, "PART_CHUNKS", 2)
+        model = open_registered("tiny version 1", stored, inside.checkpoint.weights_sha256)
+        predict_table(model, TRAINED, source, tmp_path / "whole.csv", data=tmp_path)
+        process = multiprocessing.get_context("fork").Process(
+            target=lambda: predict_table(model, TRAINED, source, killed, data=tmp_path)
+        )
+        process.start()
+        while process.is_alive() and not (tmp_path / ".killed.csv.parts" / "00000001.json").exists():
+            time.sleep(0.002)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        done = predict_table(model, TRAINED, source, killed, data=tmp_path)
+    assert (done.read, done.answered) == (200, 200)
+    assert 32 <= done.kept < 200
+    assert killed.read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
 @pytest.mark.parametrize(

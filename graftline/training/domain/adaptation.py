@@ -5,6 +5,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from graftline.frozen.rows import FeatureRows, InputRows, joined
+from graftline.models.encoded_rows import ChosenRows
 from graftline.training.domain.choice import Features, Way, aligned, chosen_way
 from graftline.training.domain.self_training import Solve, pseudo_labels
 from graftline.training.linear_head import SolvedHead, solve_head
@@ -54,7 +55,7 @@ def _on_features(adaptation: Adaptation, features: Features, solve: Solve) -> tu
 def _labelled(adaptation: Adaptation, chosen: Tensor, labels: Tensor) -> InputRows:
     """Those rows of the target domain that were chosen, with these labels."""
     target = adaptation.rows[TARGET]
-    encoded = [target.encoded[place] for place in chosen.tolist()]
+    encoded = ChosenRows(target.encoded, chosen.numpy())
     return InputRows(target.preprocessor, encoded, labels.to(adaptation.rows["train"].targets.dtype))
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from graftline.data import tables
 from graftline.data.foreign_tables import manner_of, rewrite
 from graftline.data.tables import Row, nested_as_json, read_header, read_rows
 from graftline.errors import DataRefusedError, SettingsError
@@ -104,7 +105,11 @@ def test_a_broken_parquet_file_is_refused(tmp_path: Path) -> None:
         read_header(written(tmp_path, "t.parquet", b"PAR1 and no more"))
 
 
-def test_two_parquet_tables_in_one_file_are_refused_and_the_same_letters_in_a_text_are_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [1, 7, 8, 1 << 20])
+def test_two_parquet_tables_in_one_file_are_refused_and_the_same_letters_in_a_text_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(tables, "SCANNED_BYTES", at_once)
     path = tmp_path / "t.parquet"
     parquet.write_table(pa.table({"text": ["PAR1PAR1", "b"]}), path, compression="none")
     assert [row.values for row in read_rows(path, ["text"])] == [("PAR1PAR1",), ("b",)]

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from graftline.frozen import store as feature_store
 from graftline.frozen.store import INDEX, USE, VALUES, FeatureStore, FeatureStoreFullError
-from graftline.frozen.store_index import FeatureIndex, StoredPrecision, new_records
+from graftline.frozen.store_index import FeatureIndex, StoredPrecision, key_digest
 from tests.support.tiny_model_files import flip_byte
 
 PRECISIONS: tuple[StoredPrecision, ...] = ("float32", "bfloat16")
@@ -324,12 +325,13 @@ def test_another_error_of_the_disk_stays_what_it_is(folder: Path, monkeypatch: p
 @settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 30).map(str), max_size=8), max_size=12))
 def test_the_index_finds_what_a_dictionary_would(adds: list[list[str]]) -> None:
-    index = FeatureIndex(new_records([], offset_bytes=0, precision="float32"))
+    index = FeatureIndex()
     expected: dict[str, int] = {}
     for number, keys in enumerate(adds):
         rows = dict.fromkeys(keys)
-        index.add(new_records([(key, (), b"") for key in rows], offset_bytes=number, precision="float32"))
+        digests = np.array([key_digest(key) for key in rows], "S16")
+        index.add(digests, np.full(len(rows), number, np.uint32))
         expected |= dict.fromkeys(rows, number)
     asked = [str(number) for number in range(31)]
-    records, found = index.find(asked)
-    assert {k: int(r["offset_bytes"]) for k, r, hit in zip(asked, records, found, strict=True) if hit} == expected
+    numbers, found = index.find(asked)
+    assert {key: int(number) for key, number, hit in zip(asked, numbers, found, strict=True) if hit} == expected

@@ -3,14 +3,40 @@
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graftline.models.batching import POOL_BATCHES, equal_length_batches, shuffled_batches, sorted_batches
+from graftline.models.batching import POOL_BATCHES, Groups, equal_length_batches, shuffled_batches, sorted_batches
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=200)
 SIZES = st.integers(1, 16)
 SEEDS = st.integers(0, 2**31 - 1)
+
+
+def as_lists(lengths: Sequence[int], size: int, seed: int, epoch: int) -> list[list[int]]:
+    """The batches of an epoch as every release so far has had them."""
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(len(lengths))
+    pools = [order[start : start + POOL_BATCHES * size] for start in range(0, len(order), POOL_BATCHES * size)]
+    rows = [row for pool in pools for row in pool[np.argsort(np.take(lengths, pool), kind="stable")].tolist()]
+    batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+    if len(batches) > 1 and len(batches[-1]) == 1 < size:
+        batches[-2:] = [batches[-2] + batches[-1]]
+    return [batches[place] for place in random.permutation(len(batches))]
+
+
+def by_length(lengths: Sequence[int], tokens: int, *, filled: bool) -> list[list[int]]:
+    """The batches of one length as every release so far has had them."""
+    members: dict[int, list[int]] = {}
+    for row, length in enumerate(lengths):
+        members.setdefault(length, []).append(row)
+    batches = []
+    for length, rows in sorted(members.items(), reverse=True):
+        size = max(1, tokens // length)
+        rows += rows[:1] * (-len(rows) % size if filled else 0)
+        batches += [rows[start : start + size] for start in range(0, len(rows), size)]
+    return batches
 
 
 def rows_in(batches: Sequence[Sequence[int]]) -> list[int]:
@@ -32,6 +58,19 @@ def test_all_batches_but_one_are_full(lengths: list[int], size: int, seed: int) 
         assert Counter(map(len, batches)) == Counter({size: full - 1, size + 1: 1}) - Counter()
     else:
         assert Counter(map(len, batches)) == Counter({size: full, rest: 1 if rest else 0}) - Counter()
+
+
+@given(LENGTHS, SIZES, SEEDS, st.integers(0, 5), st.integers(1, 4), st.booleans())
+def test_batches_are_those_of_lists(
+    lengths: list[int], size: int, seed: int, epoch: int, accumulation: int, filled: bool
+) -> None:
+    expected = as_lists(lengths, size, seed, epoch)
+    batches = shuffled_batches(lengths, size, seed=seed, epoch=epoch)
+    assert batches == expected
+    assert [list(group) for group in Groups(batches, accumulation)] == [
+        expected[start : start + accumulation] for start in range(0, len(expected), accumulation)
+    ]
+    assert equal_length_batches(lengths, 60, filled=filled) == by_length(lengths, 60, filled=filled)
 
 
 @given(LENGTHS, SIZES, SEEDS, st.integers(0, 5))

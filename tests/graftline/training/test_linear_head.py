@@ -6,6 +6,8 @@ import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 from torch import Tensor, nn
 
+from graftline.frozen import vectors
+from graftline.frozen.vectors import FiledVectors, Vectors
 from graftline.training.linear_head import PENALTIES, Refit, SolvedHead, solve_head
 from graftline.training.multi_label import SeveralLabels
 from graftline.training.objective import Objective
@@ -119,6 +121,30 @@ def test_two_solutions_are_the_same_to_the_bit() -> None:
     first, second = solved(), solved()
     assert torch.equal(first.weight, second.weight)
     assert torch.equal(first.bias, second.bias)
+
+
+@pytest.mark.parametrize("penalty", [None, 0.01])
+def test_rows_in_a_file_have_the_head_of_rows_in_memory(penalty: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vectors, "BLOCK_NUMBERS", 6 * 64)  # 64 rows of 6 features
+    (features, targets), (held, labels) = drawn(200, seed=1), drawn(80, seed=2)
+
+    def solved_on(of_train: Vectors, of_held: Vectors) -> SolvedHead:
+        refit, held = Refit(OneLabel(), copies=2), (of_held, labels)
+        goal = OneLabel()
+        return solve_head(of_train, targets, validation=held, outputs=3, objective=goal, penalty=penalty, refit=refit)
+
+    plain, filed = (
+        solved_on(features, held),
+        solved_on(*(FiledVectors.written(iter([of]), 6) for of in (features, held))),
+    )
+    assert filed.penalty == plain.penalty
+    assert filed.train_loss == pytest.approx(plain.train_loss, abs=1e-4)
+    # Not bit for bit: sums over blocks end at another place within the tolerance of the gradient.
+    ours, theirs = ((held @ head.weight.T + head.bias).softmax(1) for head in (filed, plain))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-3)
+    torch.testing.assert_close(
+        filed.validation_outputs.softmax(1), plain.validation_outputs.softmax(1), rtol=0, atol=1e-3
+    )
 
 
 def test_a_refit_is_the_optimum_of_all_rows_and_is_judged_before_it() -> None:

@@ -4,9 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,6 +145,28 @@ def test_a_training_cut_off_anywhere_ends_with_the_weights_of_an_uninterrupted_o
     assert (resumed.sha256, resumed.epochs) == (whole.sha256, whole.epochs)
 
 
+def test_a_training_cut_off_in_an_epoch_learns_from_each_of_its_rows_once(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    steps, plain_step = list[list[int]](), loop.training_step
+
+    def noted(training: Training, group: Sequence[Sequence[int]], **options: Any) -> float:
+        steps.append([row for batch in group for row in batch])
+        return plain_step(training, group, **options)
+
+    monkeypatch.setattr(loop, "training_step", noted)
+    cut_off(base, tmp_path / "cut", STEPS_PER_EPOCH + 2)
+    # The report of the last step is what was cut off, in front of its checkpoint.
+    learned = steps[: STEPS_PER_EPOCH + 1]
+    steps.clear()
+    trained(base, tmp_path / "cut")
+    together = [*learned, *steps]
+    for first in range(0, 3 * STEPS_PER_EPOCH, STEPS_PER_EPOCH):
+        assert sorted(row for step in together[first : first + STEPS_PER_EPOCH] for row in step) == list(range(ROWS))
+    assert len(together) == 3 * STEPS_PER_EPOCH
+
+
 def test_a_resumed_training_does_not_start_over(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     cut_off(base, tmp_path / "cut", 5)
@@ -217,6 +240,7 @@ def test_a_finished_training_that_is_called_again_takes_no_step(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
