@@ -15,11 +15,8 @@ from graftline.compute.threads import use_threads
 from graftline.frozen.freezing import FreezePoint
 from graftline.frozen.rows import InputRows
 from graftline.frozen.running import batches_of, own_lengths, padded_rows, run_batches
+from graftline.models.batching import in_shards
 from graftline.models.preprocessing import Encoded, Preprocessor
-
-# Rows of a shard: seconds of work, and no more memory than some batches of a training. Which shard a row is in says
-# nothing of its bits, so neither this number nor that of the workers does.
-SHARD_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ def run_in_shards(
     """As `run_in_batches` of running.py: the same batches in the same order, computed by whom `spread` has for it."""
     padded = padded_rows(rows, chosen)
     batches = batches_of(padded)
-    parts = _in_parts(batches)
+    parts = in_shards(batches)
     if len(parts) < 2:  # not worth the way
         yield from run_batches(model, point, padded, own_lengths(rows, chosen), batches, precision)
         return
@@ -87,19 +84,6 @@ def run_shard(part: FrozenPart, shard: Shard) -> list[Kept]:
     padded, own = padded_rows(rows, everything), own_lengths(rows, everything)
     ran = run_batches(part.model, part.point, padded, own, shard.batches, part.precision)
     return [Kept.of(entries) for _, entries in ran]
-
-
-def _in_parts(batches: Sequence[list[int]]) -> list[list[list[int]]]:
-    """Batches that follow each other, together of so many rows."""
-    parts: list[list[list[int]]] = []
-    count = SHARD_ROWS
-    for batch in batches:
-        if count >= SHARD_ROWS:
-            parts.append([])
-            count = 0
-        parts[-1].append(batch)
-        count += len(batch)
-    return parts
 
 
 def _shard(rows: InputRows, chosen: Sequence[int], batches: Sequence[Sequence[int]]) -> Shard:

@@ -109,6 +109,7 @@ class FeatureStore:
         """A store that another process has open, and keeps open as long as this one reads."""
         store = cls(folder, precision)
         store._values_file = (folder / VALUES).open("rb", buffering=0)
+        store._index_file = (folder / INDEX).open("rb", buffering=0)
         store._read_index()
         store._mapped = None
         store._touched_bytes = 0

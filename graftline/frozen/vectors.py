@@ -42,6 +42,10 @@ class FiledVectors:
     def __len__(self) -> int:
         return self.rows
 
+    def __reduce__(self) -> "tuple[object, tuple[object, ...]]":
+        """To another process go the numbers themselves, for a file without a name is nowhere else."""
+        return _again, (self.together().numpy(), self.width)
+
     @overload
     def __getitem__(self, places: slice) -> "FiledVectors": ...
     @overload
@@ -73,6 +77,10 @@ class FiledVectors:
         of_row = self.width * ITEM_BYTES
         content = os.pread(self.file.fileno(), count * of_row, (self.first + start) * of_row)
         return torch.from_numpy(np.frombuffer(bytearray(content), np.float32)).reshape(count, self.width)
+
+
+def _again(numbers: "np.ndarray[tuple[int, int], np.dtype[np.float32]]", width: int) -> FiledVectors:
+    return FiledVectors.written(iter([torch.from_numpy(numbers)]), width)
 
 
 Vectors = Tensor | FiledVectors

@@ -121,6 +121,18 @@ class _Field:
         self._written: bytearray | None = None
         self._file: IO[bytes] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """To another process go the numbers themselves, for a file without a name is nowhere else."""
+        whole = self._written
+        if self._file:
+            whole = bytearray(os.pread(self._file.fileno(), os.fstat(self._file.fileno()).st_size, 0))
+        return {"_count": self._count, "_same": self._same, "_written": whole, "_file": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._written is not None and len(self._written) > MOST_BYTES:
+            self._write()
+
     def add(self, numbers: Numbers) -> None:
         if self._written is None:
             together = np.concatenate([self._same, numbers])

@@ -13,13 +13,15 @@ from torch import Tensor
 from graftline.compute.device import Batch, without_tf32
 from graftline.compute.onnx_graph import GRAPH, read_graph
 from graftline.compute.openvino_runtime import Network, compiled
-from graftline.compute.precision import Precision, autocast
+from graftline.compute.precision import Precision
+from graftline.compute.spread import Spread
 from graftline.evaluation.given import with_answers
 from graftline.models.encoded_rows import ChosenRows, lengths_of
 from graftline.models.folders import load_classifier, load_preprocessor
 from graftline.models.output_kind import OutputKind, Predictions
 from graftline.models.outputs import column_of, parts_of
 from graftline.models.preprocessing import Encoded, Raw
+from graftline.models.spread_vectors import Asked, spread_vectors, vectors_of
 from graftline.settings import Task
 from graftline.settings.adaptation import Runtime
 
@@ -82,6 +84,16 @@ class Predictor:
         self.outputs = self._model.outputs
         self._kinds = kinds
         self._columns = slice(0, self.outputs.width)
+        self._spread: Spread | None = None
+
+    def spread_over(self, spread: Spread | None) -> "Predictor":
+        """The same model with the same answers, computed by whom `spread` has for it; None: by this process.
+
+        Only where PyTorch computes; other runtimes do it here.
+        """
+        one = copy.copy(self)
+        one._spread = spread
+        return one
 
     def of_target(self, name: str | None) -> "Predictor":
         """The same model as if this target, None for the first one, were its only one."""
@@ -144,10 +156,12 @@ class Predictor:
             in_order = [row for batch in batches for row in batch]
             yield in_order, torch.cat(self._one_by_one(ChosenRows(rows, in_order)))
             return
-        for batch in batches:
-            with autocast(self._precision, self._model.device):
-                vectors = self._run(self._preprocessor.collate([rows[row] for row in batch]))
-            yield batch, vectors
+        asked = Asked(self._model, self._preprocessor, self._precision, torch.get_num_threads())
+        if self._spread is None:
+            vectors = vectors_of(asked, rows, batches)
+        else:
+            vectors = spread_vectors(asked, rows, batches, self._spread)
+        yield from zip(batches, vectors, strict=True)
 
     def _run(self, batch: Batch) -> Tensor:
         """The vectors that the head reads of a batch: (batch, width)."""

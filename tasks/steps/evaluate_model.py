@@ -46,6 +46,7 @@ from graftline.tasks.steps.held_out_answers import (
     write_predictions,
 )
 from graftline.tasks.steps.source_task import retention_of
+from graftline.tasks.workers.fanout import spread_for
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.gate import TEACHER
 
@@ -135,7 +136,9 @@ def _build(folder: Path, workspace: Workspace, there: _AtTarget) -> None:
     settings, data = there.settings, there.data
     use_threads(settings.adaptation.threads)
     rows = read_split(data, "test", ["row_id", "target"])
-    answers = held_out_answers(workspace, data, there.checkpoint.model)
+    # It answers on the processor, whatever adapted it.
+    spread = spread_for(workspace, settings.adaptation.model_copy(update={"device": "cpu"}), data.kind)
+    answers = held_out_answers(workspace, data, there.checkpoint.model, spread)
     candidate, predictions = answers.candidate, answers.candidate.predictions
     logger.info(
         "scoring %d held-out rows, each interval from %d resamples", len(predictions), settings.evaluation.bootstrap

@@ -17,6 +17,7 @@ from graftline.tasks.steps.evaluation import PREDICTIONS
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
+    from graftline.compute.spread import Spread
     from graftline.evaluation.comparison import Slice
     from graftline.evaluation.metrics import Floats
 
@@ -32,12 +33,14 @@ class HeldOutAnswers:
     """The predictions without the temperature."""
 
 
-def held_out_answers(workspace: Workspace, data: ValidatedData, model: Path) -> HeldOutAnswers:
-    """Those of the model in a folder."""
+def held_out_answers(
+    workspace: Workspace, data: ValidatedData, model: Path, spread: "Spread | None" = None
+) -> HeldOutAnswers:
+    """Those of the model in a folder; with `spread` it computes over shards of rows, here and whatever it is asked."""
     from graftline.answers.predicting import predictor_of
 
     # Of several targets all rows are asked, as a registered model is: a row's last bits depend on those beside it.
-    task, predictor = TASKS[data.task], predictor_of(model).of_target(data.target)
+    task, predictor = TASKS[data.task], predictor_of(model).spread_over(spread).of_target(data.target)
     every, places = raw_inputs(workspace, data.with_all_rows, "test"), places_with_target(data, "test")
     features = predictor.features(every, Wait("held-out rows").tell).at(places)
     raws = [every[place] for place in places]

@@ -1,5 +1,7 @@
 """Vectors in a file are read as if they were a tensor."""
 
+import pickle
+
 import pytest
 import torch
 
@@ -29,6 +31,8 @@ def test_ranges_masks_places_and_blocks_are_those_of_the_tensor(whole: torch.Ten
     for taken, expected in ((filed[5:19], whole[5:19]), (filed[5:19][2:4], whole[7:9]), (filed[mask], whole[mask])):
         assert isinstance(taken, FiledVectors)
         assert torch.equal(taken.together(), expected)
+    there: FiledVectors = pickle.loads(pickle.dumps(filed[5:19]))
+    assert torch.equal(there.together(), whole[5:19])
     assert torch.equal(filed[[3, 22, 3]], whole[[3, 22, 3]])  # type: ignore[arg-type]
 
 

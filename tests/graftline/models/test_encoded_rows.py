@@ -1,5 +1,6 @@
 """Rows that are not a list of Python's objects are read as if they were one."""
 
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def test_tokens_come_back_from_memory_and_from_a_file(ids: list[list[int]], odd:
     assert {values.dtype for row in kept for values in row.values()} == {np.dtype(np.int32)}
     assert list(lengths_of(kept, Tokenized())) == [len(one) for one in ids]
     assert plain(kept[1:-1]) == plain(rows[1:-1])
+    assert plain(pickle.loads(pickle.dumps(kept))) == plain(rows)
     with pytest.raises(IndexError):
         kept[len(kept)]
 
