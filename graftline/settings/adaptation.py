@@ -3,19 +3,11 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    ValidationInfo,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
-from graftline.compute.machine import has_bfloat16, may_have_gpu
 from graftline.errors import SettingsError
 from graftline.settings.addresses import address_of
+from graftline.settings.of_machine import ChosenDevice, ChosenPrecision
 from graftline.settings.sections import OptionalText, Section, Share
 
 Strategy = Literal[
@@ -49,38 +41,6 @@ Answers = Literal["likeliest", "thresholds", "least_cost"]
 Fairness = Literal["none", "reweigh", "counterfactual"]
 Augmentation = Literal["none", "light"]
 Runtime = Literal["torch", "openvino"]
-
-
-# What is chosen by the machine is settled here, so that keys, records and a repetition elsewhere name what it was.
-def _chosen_device(value: str, info: ValidationInfo) -> str:
-    if value != "auto":
-        return value
-    if info.data.get("runtime") == "openvino" or not may_have_gpu():
-        return "cpu"
-    import torch  # takes a second
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _chosen_precision(value: object, info: ValidationInfo) -> object:
-    if value in ("float32", "bfloat16"):
-        return value
-    if value != "auto":
-        raise ValueError("expected float32, bfloat16 or auto")
-    device = info.data.get("device", "cpu")
-    if device == "cpu" and (able := has_bfloat16()) is not None:
-        return "bfloat16" if able else "float32"
-    from graftline.compute.precision import fastest_precision  # and torch
-
-    return fastest_precision(device)
-
-
-ChosenDevice = Annotated[Literal["auto", "cpu", "cuda"], AfterValidator(_chosen_device), Field(validate_default=True)]
-ChosenPrecision = Annotated[
-    Literal["float32", "bfloat16"],
-    BeforeValidator(_chosen_precision),
-    WithJsonSchema({"type": "string", "enum": ["float32", "bfloat16", "auto"]}),
-]
 
 
 class AdaptationSettings(Section, title="Adaptation"):

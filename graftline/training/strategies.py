@@ -21,9 +21,9 @@ from graftline.models.blocks import find_blocks
 from graftline.models.classifier import Classifier
 from graftline.models.lora import add_lora, merge_lora
 from graftline.settings.adaptation import FREEZE_UNTIL, AdaptationSettings, Strategy
+from graftline.training.adapted import Adapted
 from graftline.training.averaging import copied
 from graftline.training.contrastive import Contrast, paired
-from graftline.training.interpolation import Between
 from graftline.training.loop import train
 from graftline.training.objective import Objective, ObjectiveFor
 from graftline.training.plan import Rows, Train, Training, plan_from
@@ -36,30 +36,6 @@ from graftline.training.solved_heads import SolvedHeads, solve_heads
 # Rows that show in which order a model runs its parts.
 EXAMPLE_ROWS = 2
 COLUMNS = ("strategy", "frozen", "learns", "`freeze_until`", "begins with", "for")
-
-
-@dataclass(frozen=True)
-class Adapted:
-    """How an adaptation went. The model itself was changed in place."""
-
-    frozen: str
-    """The frozen part, in words."""
-    frozen_sha256: str
-    """Digest of all frozen parameters and buffers, the same before and after; of the list of those of all stages, if
-    there are stages."""
-    epochs: tuple[Epoch, ...]
-    members: tuple[int, ...]
-    """The epochs whose mean the weights are; usually one."""
-    learning_rate: float
-    """The highest rate of the pre-trained part."""
-    head_penalty: float | None = None
-    """The L2 penalty of a solved head; of several targets that of the first one."""
-    between: tuple[Between, ...] = ()
-    """The means of the weights before and after fine-tuning that were tried, the one that was taken first."""
-    validation_outputs: Tensor | None = field(default=None, compare=False)
-    """(rows, outputs): the answers for the validation rows before the model learned from these, too, if it did."""
-    domain: str = ""
-    """The way into the target domain, in words, if there is one."""
 
 
 @dataclass(frozen=True)

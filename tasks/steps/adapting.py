@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from graftline.frozen.rows import InputRows
     from graftline.models.classifier import Classifier
     from graftline.models.preprocessing import Preprocessor
+    from graftline.training.adapted import Adapted
     from graftline.training.objective import ObjectiveFor
     from graftline.training.preparation import Stores
-    from graftline.training.strategies import Adapted
 
 # MLflow finds the checkpoint in the registered model under the folder's own name.
 MODEL, CHECKPOINTS = "model", "checkpoints"

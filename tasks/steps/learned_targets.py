@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from graftline.models.classifier import Classifier
     from graftline.models.outputs import Outputs
     from graftline.models.preprocessing import Preprocessor
+    from graftline.training.adapted import Adapted
     from graftline.training.objective import ObjectiveFor
-    from graftline.training.strategies import Adapted
 
 # The score of an epoch where there are several targets.
 MEAN_OF_TARGETS = "mean_of_targets"

@@ -6,10 +6,11 @@ from torch import Tensor
 
 from graftline.frozen.rows import FeatureRows, InputRows, joined
 from graftline.models.encoded_rows import ChosenRows
+from graftline.training.adapted import Adapted
 from graftline.training.domain.choice import Features, Way, aligned, chosen_way
 from graftline.training.domain.self_training import Solve, pseudo_labels
 from graftline.training.linear_head import SolvedHead, solve_head
-from graftline.training.strategies import Adaptation, Adapted
+from graftline.training.strategies import Adaptation
 
 # The side of the rows whose labels are not known, and those of the others.
 TARGET, LABELLED = "target", ("train", "validation")

@@ -111,7 +111,7 @@ def test_a_batch_on_the_processor_is_not_copied() -> None:
 def test_auto_is_settled_by_the_machine_where_settings_are_read(
     monkeypatch: pytest.MonkeyPatch, there: bool, bfloat16: bool, expected: tuple[str, str | None]
 ) -> None:
-    monkeypatch.setattr("graftline.settings.adaptation.may_have_gpu", lambda: True)
+    monkeypatch.setattr("graftline.settings.of_machine.may_have_gpu", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bfloat16 or including_emulation)
     read = parse_settings(settings_with(precision="auto"), source="params.yaml").adaptation

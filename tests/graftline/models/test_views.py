@@ -30,10 +30,11 @@ from graftline.frozen.store import FeatureStore
 from graftline.models.classifier import Classifier
 from graftline.models.views import View, augmented_image, augmented_sound, views_of
 from graftline.settings.adaptation import AdaptationSettings
+from graftline.training.adapted import Adapted
 from graftline.training.linear_head import Refit, solve_head
 from graftline.training.progress import Listener, Progress
 from graftline.training.single_label import OneLabel, objective_for
-from graftline.training.strategies import Adaptation, Adapted
+from graftline.training.strategies import Adaptation
 from tests.support.tiers import sampled
 from tests.support.tiny_media import MediaArchitecture, tiny_media_classifier, tiny_media_rows, write_tiny_media_model
 from tests.support.tiny_models import tiny_classifier, tiny_rows, write_tiny_model

@@ -21,6 +21,7 @@ from graftline.models.classifier import Classifier
 from graftline.models.folders import load_classifier, save_classifier
 from graftline.models.parts import HEAD
 from graftline.settings.adaptation import AdaptationSettings
+from graftline.training.adapted import Adapted
 from graftline.training.interpolation import SHARES, Between
 from graftline.training.loop import batch_groups
 from graftline.training.plan import Plan, Training
@@ -28,7 +29,7 @@ from graftline.training.progress import Epoch, Listener, Progress, best_epoch
 from graftline.training.rate_search import find_learning_rate
 from graftline.training.runs import SEED_STEP
 from graftline.training.single_label import OneLabel, balanced_weights, objective_for
-from graftline.training.strategies import Adaptation, Adapted
+from graftline.training.strategies import Adaptation
 from graftline.training.validation_score import predict
 from tests.support.tiers import sampled
 from tests.support.tiny_media import tiny_media_classifier, tiny_media_rows, write_tiny_image_model

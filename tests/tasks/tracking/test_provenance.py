@@ -47,7 +47,7 @@ def test_the_processor_is_recorded_by_its_name(project: Path) -> None:
 
 
 def test_the_gpu_is_recorded_by_its_name_where_it_adapts(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("graftline.settings.adaptation.may_have_gpu", lambda: True)
+    monkeypatch.setattr("graftline.settings.of_machine.may_have_gpu", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU of {device}")
     for there, name in ((False, None), (True, "GPU of cuda")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)

@@ -14,10 +14,11 @@ from graftline.frozen.eviction import open_feature_store
 from graftline.frozen.freezing import FreezePoint
 from graftline.frozen.store import FeatureStore
 from graftline.settings.adaptation import AdaptationSettings
+from graftline.training.adapted import Adapted
 from graftline.training.domain.adaptation import adapt
 from graftline.training.progress import Listener
 from graftline.training.single_label import objective_for
-from graftline.training.strategies import Adaptation, Adapted
+from graftline.training.strategies import Adaptation
 from tests.support.tiny_models import tiny_classifier, tiny_rows, write_tiny_model
 
 
