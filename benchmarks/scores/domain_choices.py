@@ -19,14 +19,14 @@ Rows = Mapping[str, FeatureRows]
 def means_alone(rows: Rows) -> FeatureRows:
     """The rows to learn from, moved to where the target's are on average."""
     train = rows["train"]
-    return replace(train, features=train.features - train.features.mean(0) + rows["target"].features.mean(0))
+    return replace(train, vectors=train.features - train.features.mean(0) + rows["target"].features.mean(0))
 
 
 def covariances_alone(rows: Rows) -> FeatureRows:
     """The rows to learn from, with the target's covariances about their own mean."""
     train = rows["train"]
     onto = alignment(train.features, rows["target"].features)
-    return replace(train, features=replace(onto, onto=onto.mean).of(train.features))
+    return replace(train, vectors=replace(onto, onto=onto.mean).of(train.features))
 
 
 def at_equal_shares(rows: Rows) -> FeatureRows:
@@ -40,7 +40,7 @@ def at_equal_shares(rows: Rows) -> FeatureRows:
     drawn = torch.multinomial(
         likely.double(), len(likely), replacement=True, generator=torch.Generator().manual_seed(0)
     )
-    return replace(train, features=alignment(train.features[drawn], target.features).of(train.features))
+    return replace(train, vectors=alignment(train.features[drawn], target.features).of(train.features))
 
 
 PARTS: Mapping[str, Callable[[Rows], FeatureRows]] = {

@@ -28,7 +28,7 @@ from graftline.frozen.store import FeatureStore
 from graftline.frozen.store_index import StoredPrecision
 from graftline.models.folders import load_base, load_preprocessor
 from graftline.models.outputs import Outputs
-from graftline.models.preprocessing import Reading
+from graftline.models.preprocessing import Encoded, Reading
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.training.progress import Listener
 from graftline.training.single_label import objective_for
@@ -132,7 +132,7 @@ def _small_base(folder: Path) -> Path:
 
 def _tokens(base: Path, rows: int) -> InputRows:
     preprocessor = load_preprocessor(base, READING)
-    encoded = []
+    encoded = list[Encoded]()
     for start in range(0, rows, TEXTS_AT_ONCE):
         numbers = range(start, min(rows, start + TEXTS_AT_ONCE))
         encoded += preprocessor.encode(

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from graftline.frozen.vectors import Vectors
+from graftline.frozen.vectors import FiledVectors, Vectors
 from graftline.training.objective import Objective
 from graftline.training.scaled_rows import Rows, pareto_scaling, scaled
 
@@ -66,7 +66,8 @@ def solve_head(
     The problem is convex, so the result depends on no seed. Of features in a file a block at a time is in memory.
     """
     scaling = pareto_scaling(features)
-    train, held = (scaled([rows], scaling) for rows in (features, validation[0]))
+    in_blocks = any(isinstance(rows, FiledVectors) for rows in (features, validation[0]))
+    train, held = (scaled([rows], scaling, in_blocks=in_blocks) for rows in (features, validation[0]))
     start = torch.zeros(outputs, len(scaling.mean) + 1)
     if penalty is None:
         rough = (train.rough(), targets), (held.rough(), validation[1])
@@ -75,7 +76,7 @@ def solve_head(
     solution = minimised(start.double(), (train, targets), objective=objective)
     outputs_of_train, outputs_of_held = train.logits(solution), held.logits(solution)
     if refit:
-        together = scaled([features, *[validation[0]] * refit.copies], scaling)
+        together = scaled([features, *[validation[0]] * refit.copies], scaling, in_blocks=in_blocks)
         of_all = torch.cat([targets, *[validation[1]] * refit.copies])
         solution = minimised(solution, (together, of_all), objective=refit.objective)
     weight = solution[:, :-1] * scaling.scale

@@ -1,13 +1,13 @@
 """The rows that a linear head is solved on: centred and scaled, in memory or block by block from a file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from graftline.frozen.vectors import FiledVectors, Vectors, in_blocks
+from graftline.frozen.vectors import BLOCK_NUMBERS, FiledVectors, Vectors
 
 # Features that never vary carry nothing; dividing by their spread would only blow up rounding errors.
 SMALLEST_SPREAD = 1e-6
@@ -54,13 +54,13 @@ class RowsInBlocks:
     dtype: torch.dtype = torch.float64
 
     def logits(self, solution: Tensor) -> Tensor:
-        blocks = (RowsInMemory(self._scaled(block)) for part in self.parts for _, block in in_blocks(part))
+        blocks = (RowsInMemory(self._scaled(block)) for part in self.parts for block in _blocks(part))
         return torch.cat([block.logits(solution) for block in blocks])
 
     def products(self, slopes: Tensor) -> Tensor:
         start, total = 0, torch.zeros(slopes.shape[1], len(self.scaling.mean), dtype=self.dtype)
         for part in self.parts:
-            for _, block in in_blocks(part):
+            for block in _blocks(part):
                 total += slopes[start : start + len(block)].T @ self._scaled(block)
                 start += len(block)
         return total
@@ -96,12 +96,18 @@ def pareto_scaling(features: Vectors) -> Scaling:
     return Scaling(mean, torch.where(spread > SMALLEST_SPREAD, own, torch.inf).reciprocal())
 
 
-def scaled(parts: Sequence[Vectors], scaling: Scaling) -> Rows:
-    """The rows of all parts, in order: block by block where one of these lies in a file."""
-    if any(isinstance(part, FiledVectors) for part in parts):
+def scaled(parts: Sequence[Vectors], scaling: Scaling, *, in_blocks: bool) -> Rows:
+    """The rows of all parts, in order: block by block if it is asked for, as it has to be where one lies in a file."""
+    if in_blocks or any(isinstance(part, FiledVectors) for part in parts):
         return RowsInBlocks(parts, scaling)
     features = [scaling.of(part) for part in parts if isinstance(part, Tensor)]
     return RowsInMemory(features[0] if len(features) == 1 else torch.cat(features))
+
+
+def _blocks(part: Vectors) -> Iterator[Tensor]:
+    if isinstance(part, FiledVectors):
+        return (block for _, block in part.blocks())
+    return iter(torch.split(part, max(1, BLOCK_NUMBERS // part.shape[1])))
 
 
 def _mean_and_spread(features: Vectors) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ def whole() -> torch.Tensor:
 
 
 def test_ranges_masks_places_and_blocks_are_those_of_the_tensor(whole: torch.Tensor) -> None:
-    filed = FiledVectors.written(iter(whole.split(7)), WIDTH)
+    filed = FiledVectors.written(iter(torch.split(whole, 7)), WIDTH)
     mask = torch.arange(ROWS) % 3 == 1
     assert len(filed) == ROWS
     assert torch.equal(filed.together(), whole)
@@ -37,11 +37,11 @@ def test_ranges_masks_places_and_blocks_are_those_of_the_tensor(whole: torch.Ten
 
 
 def test_only_many_vectors_lie_in_a_file(whole: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = kept_vectors(iter(whole.split(4)), ROWS)
+    few = kept_vectors(iter(torch.split(whole, 4)), ROWS)
     assert isinstance(few, torch.Tensor)
     assert torch.equal(few, whole)
     monkeypatch.setattr(vectors, "MOST_NUMBERS", ROWS * WIDTH - 1)
-    many = kept_vectors(iter(whole.split(4)), ROWS)
+    many = kept_vectors(iter(torch.split(whole, 4)), ROWS)
     assert isinstance(many, FiledVectors)
     assert torch.equal(FeatureRows(many, torch.zeros(ROWS)).features, whole)
 

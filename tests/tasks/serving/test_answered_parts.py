@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from graftline.data.written_tables import Cell
 from graftline.errors import SettingsError
 from graftline.models.outputs import Outputs
 from graftline.tasks.serving import answered_parts, predicting
@@ -99,7 +100,7 @@ def test_a_kill_while_the_table_is_put_together_asks_for_nothing_again(tmp_path:
     source, target = write_source(tmp_path / "in.csv"), tmp_path / "out.csv"
     predict(source, tmp_path / "whole.csv", Lengths())
 
-    def die(self: answered_parts.AnsweredParts, number: int) -> list[list[answered_parts.Cell]]:
+    def die(self: answered_parts.AnsweredParts, number: int) -> list[list[Cell]]:
         if number == LAST:
             os.kill(os.getpid(), signal.SIGKILL)
         return of_part(self, number)
