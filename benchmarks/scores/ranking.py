@@ -127,7 +127,7 @@ def taus(projects: Sequence[Sequence[Ranked]]) -> list[str]:
 
 def over(values: Sequence[float]) -> Over:
     """One value per seed."""
-    if len(values) < 2:  # noqa: PLR2004 - one value has no spread
+    if len(values) < 2:
         return Over(_mean(values), None)
     half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values)
     return Over(_mean(values), float(half))
