@@ -85,7 +85,8 @@ def test_every_weight_of_inception_has_its_name_in_timm() -> None:
 
 def test_of_the_detector_only_what_is_vggs_is_taken() -> None:
     name = "module.basenet.slice{}.weight"
-    held = {name.format(part): torch.tensor(0) for part in ("1.0", "4.38", "5.1")} | {"module.upconv1.0.weight": None}
+    held = {name.format(part): torch.tensor(0) for part in ("1.0", "4.38", "5.1")}
+    held["module.upconv1.0.weight"] = torch.tensor(0)
     assert set(features_of(held)) == {"features.0.weight", "features.38.weight"}
 
 
