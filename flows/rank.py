@@ -19,7 +19,7 @@ from graftline.tasks.data.in_use import data_in_use
 from graftline.tasks.ranking.advice import Advice, advise
 from graftline.tasks.ranking.depths import DepthCheck, check_depths, require_depths, train_at_depths
 from graftline.tasks.ranking.page import write_page
-from graftline.tasks.ranking.points import Point, agreements, points_of, verify
+from graftline.tasks.ranking.points import Point, agreements, are_the_head, points_of, verify
 from graftline.tasks.ranking.scores import NOT_OF, SCORES, DepthScores, RankedOn, ScoredBase, ScoreName, see_and_score
 from graftline.tasks.ranking.tuning import Tuning, setting_of, tune_from
 from graftline.tasks.step_uses import noting_uses
@@ -113,7 +113,7 @@ def _judged(
     """What fine-tunings there are by now, what they say of the scores, and the advice that follows."""
     points = points_of(workspace, settings, data, scored)
     checked = agreements(scored, points)
-    return points, checked, advise(settings, data, scored, checked)
+    return points, checked, advise(settings, data, scored, checked, are_the_head(scored, points))
 
 
 def _result(

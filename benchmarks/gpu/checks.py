@@ -13,6 +13,7 @@ from benchmarks.problems.problem import Task
 from benchmarks.sides.ours import adapt
 from graftline.compute.precision import Precision
 from graftline.digests import tensors_sha256
+from graftline.frozen.freezing import freeze
 from graftline.models.classifier import Classifier
 from graftline.models.folders import load_base, load_preprocessor
 from graftline.models.outputs import Outputs
@@ -51,10 +52,9 @@ def checks(name: str, task: Task, device: Device, precision: Precision) -> Itera
     yield Check(
         f"{name}: the same training twice", f"digests {digests[0][:8]} and {digests[1][:8]}", len(set(digests)) == 1
     )
-    moved, kept = moved_and_kept(task, one)
-    yield Check(
-        f"{name}: half frozen", f"{kept} tensors of the base are as they were, {moved} learned", bool(kept and moved)
-    )
+    moved, kept, wrong = moved_and_kept(task, one)
+    found = f"{kept} frozen tensors are as they were, {moved} of the others learned, {wrong} frozen ones did, too"
+    yield Check(f"{name}: half frozen", found, bool(kept and moved and not wrong))
 
 
 def features_apart(task: Task, device: Device, precision: Precision) -> float:
@@ -69,11 +69,16 @@ def features_apart(task: Task, device: Device, precision: Precision) -> float:
     return float((there.float().cpu() - here).abs().max() / here.abs().max())
 
 
-def moved_and_kept(task: Task, model: Classifier) -> tuple[int, int]:
-    """How many of the backbone's tensors learned, and how many are the base's to the bit."""
-    base, adapted = _model(task).backbone.state_dict(), model.backbone.state_dict()
-    kept = sum(torch.equal(tensor, adapted[name].cpu()) for name, tensor in base.items())
-    return len(base) - kept, kept
+def moved_and_kept(task: Task, model: Classifier) -> tuple[int, int, int]:
+    """How many tensors learned that may, how many frozen ones are the base's to the bit, and how many are not."""
+    base, preprocessor = _model(task), load_preprocessor(task.base, task.reading)
+    example = preprocessor.collate(preprocessor.encode(task.train.inputs[:2]))
+    point = freeze(base, "partial", "0.5", example=example)
+    before, after = dict(base.named_parameters()), dict(model.named_parameters())
+    same = {name: torch.equal(tensor, after[name].cpu()) for name, tensor in before.items()}
+    kept = sum(same[name] for name in point.frozen_parameters)
+    moved = sum(not same[name] for name in point.trainable_parameters)
+    return moved, kept, len(point.frozen_parameters) - kept
 
 
 def tests_on_the_gpu(root: Path) -> Check:

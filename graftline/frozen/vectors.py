@@ -1,6 +1,5 @@
 """One vector per row, of more rows than memory should hold: in a file without a name, read some rows at a time."""
 
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,8 @@ from typing import IO, overload
 import numpy as np
 import torch
 from torch import Tensor
+
+from graftline.models.encoded_rows import read_whole
 
 # Numbers that lie in memory. Up to so many, all that is computed of vectors has the bits that it has of a tensor.
 MOST_NUMBERS = 1 << 24
@@ -75,8 +76,8 @@ class FiledVectors:
 
     def _read(self, start: int, count: int) -> Tensor:
         of_row = self.width * ITEM_BYTES
-        content = os.pread(self.file.fileno(), count * of_row, (self.first + start) * of_row)
-        return torch.from_numpy(np.frombuffer(bytearray(content), np.float32)).reshape(count, self.width)
+        content = read_whole(self.file, count * of_row, (self.first + start) * of_row)
+        return torch.from_numpy(np.frombuffer(content, np.float32)).reshape(count, self.width)
 
 
 def _again(numbers: "np.ndarray[tuple[int, int], np.dtype[np.float32]]", width: int) -> FiledVectors:

@@ -125,7 +125,7 @@ class _Field:
         """To another process go the numbers themselves, for a file without a name is nowhere else."""
         whole = self._written
         if self._file:
-            whole = bytearray(os.pread(self._file.fileno(), os.fstat(self._file.fileno()).st_size, 0))
+            whole = read_whole(self._file, os.fstat(self._file.fileno()).st_size, 0)
         return {"_count": self._count, "_same": self._same, "_written": whole, "_file": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -155,8 +155,7 @@ class _Field:
         if self._file is None:
             return cast("Numbers", np.frombuffer(self._written, np.int32, count, start * ITEM_BYTES))
         # Neither by seeking, which two threads might do at once, nor mapped, which counts as this process's memory.
-        content = os.pread(self._file.fileno(), count * ITEM_BYTES, start * ITEM_BYTES)
-        return cast("Numbers", np.frombuffer(content, np.int32))
+        return cast("Numbers", np.frombuffer(read_whole(self._file, count * ITEM_BYTES, start * ITEM_BYTES), np.int32))
 
     def _write(self) -> None:
         if self._file is None:
@@ -165,3 +164,17 @@ class _Field:
         while content:
             content = content[self._file.write(content) :]
         self._written = bytearray()
+
+
+def read_whole(file: IO[bytes], count: int, start: int) -> bytearray:
+    """So many bytes of a file from there on: one call of the system hands out two gigabytes at most.
+
+    Raises: OSError if the file has fewer.
+    """
+    content = bytearray()
+    while len(content) < count:
+        some = os.pread(file.fileno(), count - len(content), start + len(content))
+        if not some:
+            raise OSError(f"a file of rows ends after {start + len(content)} bytes, expected {start + count}")
+        content += some
+    return content

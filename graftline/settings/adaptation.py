@@ -316,12 +316,14 @@ class AdaptationSettings(Section, title="Adaptation"):
             f"strategy {self.strategy}": self.strategy in ("feature_extraction", "contrastive", AUTO),
             "compile true": self.compile,
             f"batch_size {self.batch_size}": self.batch_size < 2 * self.workers,
+            # Each process would weigh the classes of its own few rows.
+            "class_weights balanced": self.class_weights == "balanced",
         }
         if misfits := [setting for setting, is_unfit in unfit.items() if is_unfit]:
             raise ValueError(
                 f"workers {self.workers} with {' and '.join(misfits)}: several processes share the batches of a"
-                " training with a named strategy that trains blocks, at least two rows of a batch each, and nothing"
-                " compiled; change that, or set workers to 1"
+                " training with a named strategy that trains blocks, at least two rows of a batch each, nothing"
+                " compiled, and with class_weights none or logit_adjusted; change that, or set workers to 1"
             )
         return self
 

@@ -71,6 +71,7 @@ def train(training: Training, folder: Path, *, epochs_before: int = 0) -> list[E
     origin = _origin(training) if plan.l2_sp else {}
     torch.manual_seed(plan.seed)
     state = _resumed(training, folder, optimizer=optimizer)
+    together.require_alike(state.step, learned(model, point))
     save = partial(_save, training, state, optimizer=optimizer, folder=folder)
     clock, pace = _Clock(state.step), Pace(CHECKPOINT_SECONDS)
     with fast_training(device_of(model)):

@@ -6,7 +6,7 @@ as many of them give the same bits again; another number adds in another order.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,12 +16,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from graftline.digests import tensors_sha256
 from graftline.frozen.freezing import statistics
 
 # How a process adds up with others: on processors, and on NVIDIA's GPUs.
 BACKEND = "cpu:gloo,cuda:nccl"
 # Whoever is not heard of for so long is lost: a validation or a checkpoint of the first one takes less.
-PATIENCE = timedelta(minutes=30)
+PATIENCE = timedelta(minutes=10)
 # Gradients are added up in pieces of so many numbers: large enough that the way does not count, and no second copy of
 # all of them.
 PIECE = 1 << 22
@@ -42,6 +43,17 @@ class Together:
     def leads(self) -> bool:
         """Whether this one validates last, writes checkpoints, and tells how it goes."""
         return self.rank == 0
+
+    def require_alike(self, step: int, learned: Mapping[str, Tensor]) -> None:
+        """Raises: PeerLostError unless all begin at the same step with the same weights, as read from a checkpoint."""
+        if self.count > 1:
+            here = torch.tensor([step, int(tensors_sha256(dict(learned))[:15], 16)])
+            low, high = here.clone(), here.clone()
+            with _told():
+                dist.all_reduce(low, dist.ReduceOp.MIN)
+                dist.all_reduce(high, dist.ReduceOp.MAX)
+            if not torch.equal(low, high):
+                raise PeerLostError("not all of them found the same checkpoint")
 
     def share(self, batch: Sequence[int]) -> list[int]:
         """Its rows of a batch: every `count`-th one, for rows that follow each other are alike in length."""

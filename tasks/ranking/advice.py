@@ -30,7 +30,11 @@ class Advice:
 
 
 def advise(
-    settings: Settings, data: ValidatedData, scored: Sequence[ScoredBase], checked: Mapping[ScoreName, Agreement]
+    settings: Settings,
+    data: ValidatedData,
+    scored: Sequence[ScoredBase],
+    checked: Mapping[ScoreName, Agreement],
+    are_the_head: int = 0,
 ) -> Advice:
     """The base model that is best by the score that finished fine-tunings speak for most.
 
@@ -44,7 +48,7 @@ def advise(
         *_beside_present(settings, data, scored, advised),
         *_faster(settings, data, scored, advised),
         *_depth(settings, data, advised),
-        check_in_words(checked, decided_by, candidates=len(scored)),
+        check_in_words(checked, decided_by, candidates=len(scored), are_the_head=are_the_head),
     ]
     return Advice(advised, TASKS[data.task].scores.scoring.primary, decided_by, "; ".join(said))
 
@@ -55,8 +59,13 @@ def _most_trusted(checked: Mapping[ScoreName, Agreement]) -> ScoreName:
     return max(trusted, key=lambda name: (checked[name].low, name == "head"), default="head")
 
 
-def check_in_words(checked: Mapping[ScoreName, Agreement], name: ScoreName, *, candidates: int) -> str:
-    """What finished fine-tunings say of a score by which so many `candidates` are ranked."""
+def check_in_words(
+    checked: Mapping[ScoreName, Agreement], name: ScoreName, *, candidates: int, are_the_head: int = 0
+) -> str:
+    """What finished fine-tunings say of a score by which so many `candidates` are ranked.
+
+    Of so many of them no epoch was better than the solved head, so that they are no word for it.
+    """
     found = checked.get(name)
     if found is None or found.bases < FEWEST_BASES:
         bases = found.bases if found else 0
@@ -71,6 +80,8 @@ def check_in_words(checked: Mapping[ScoreName, Agreement], name: ScoreName, *, c
         return f"{found.points} fine-tunings of {found.bases} base models came to the same, so nothing foretells them"
     interval = f"weighted Kendall tau {found.tau:.2f}, {found.low:.2f} to {found.high:.2f}"
     of = f"{found.points} fine-tunings of {found.bases} base models here ({interval})"
+    if are_the_head and name == "head":
+        of += f", of which {are_the_head} are that head itself, for no epoch was better"
     return f"it orders {of}" if found.means_something else f"it means nothing here: it does not order {of}"
 
 

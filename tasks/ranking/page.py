@@ -17,7 +17,7 @@ from graftline.pages.ranking_page import (
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.ranking.advice import Advice, check_in_words
 from graftline.tasks.ranking.depths import DepthCheck
-from graftline.tasks.ranking.points import Point
+from graftline.tasks.ranking.points import Point, are_the_head
 from graftline.tasks.ranking.scores import NOT_OF, SCORES, DepthScores, ScoredBase, ScoreName
 from graftline.tasks.ranking.tuning import Tuning
 from graftline.tasks.workspace import Workspace
@@ -40,6 +40,8 @@ def write_page(
     """Write it. Returns: where it lies."""
     left_out = NOT_OF.get(data.task, {})
     others = [name for name in SCORES if name != "head" and name not in left_out]
+    of_head = are_the_head(scored, points)
+    said = check_in_words(checked, advice.decided_by, candidates=len(scored), are_the_head=of_head)
     page = RankingPage(
         data_version=data.data.version,
         rows=data.split_rows,
@@ -49,7 +51,7 @@ def write_page(
         not_asked=[(SCORES[name], why) for name, why in left_out.items()],
         bases=[_base(one, advice, points, others) for one in scored],
         agreements=[_agreement(name, one) for name, one in checked.items() if points],
-        checked=f"{SCORES[advice.decided_by]}: {check_in_words(checked, advice.decided_by, candidates=len(scored))}",
+        checked=f"{SCORES[advice.decided_by]}: {said}",
         picture=cost_picture([_spot(one, advice, points) for one in scored], spelt(advice.score)),
         tuning=_tuning(tuning, depths),
     )

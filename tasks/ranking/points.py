@@ -160,6 +160,12 @@ def agreements(scored: Sequence[ScoredBase], points: Sequence[Point]) -> dict[Sc
     return found
 
 
+def are_the_head(scored: Sequence[ScoredBase], points: Sequence[Point]) -> int:
+    """How many came to what the solved head alone does: no epoch improved on it, so it foretells itself there."""
+    of_uri = {one.uri: one.last.head.value for one in scored}
+    return sum(abs(one.value - of_uri[one.uri]) < 10**-DIGITS for one in points)
+
+
 def _in_folders(workspace: Workspace, data: ValidatedData, uris: Mapping[str, str]) -> Iterator[Point]:
     primary = f"validation_{TASKS[data.task].scores.scoring.primary}"
     for manifest in sorted((workspace.artifacts / STEP).glob(f"[!.]*/{MANIFEST}")):

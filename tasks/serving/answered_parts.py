@@ -7,7 +7,7 @@ says what was read for it. A note is written last: without one, its part counts 
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ from graftline.errors import SettingsError
 from graftline.files import sync_folder, write_json
 
 LOCK, PLAN = "lock", "plan.json"
+# The names of the files that parts are made of.
+PARTS = ("[0-9]*.jsonl", "[0-9]*.json", "[0-9]*.partial")
 # Bytes that are no UTF-8 are lone surrogates in the rows, and stay so.
 AS_READ = "surrogatepass"
 
@@ -96,9 +98,10 @@ class AnsweredParts:
 
     def forget(self) -> None:
         """Remove what was made of every part."""
-        for path in self._folder.iterdir():
-            if path.name not in (LOCK, PLAN):
+        for pattern in PARTS:
+            for path in self._folder.glob(pattern):
                 path.unlink()
+        (self._folder / self._target.name).unlink(missing_ok=True)
         self.whole.clear()
 
     def _found(self) -> Iterator[Part]:
@@ -124,29 +127,58 @@ class AnsweredParts:
 
 
 @contextmanager
-def answered_parts(target: Path, plan: JsonValue) -> Iterator[AnsweredParts]:
+def answered_parts(target: Path, plan: JsonValue, say: Callable[[str], None]) -> Iterator[AnsweredParts]:
     """The parts of the table `target` that were made by the same `plan`, and are left if the block ends early.
 
     Raises: SettingsError for a place where no table can be, or if another process is making this one.
     """
     require_place_for_table(target)
     folder = target.with_name(f".{target.name}.parts")
-    folder.mkdir(exist_ok=True)
+    _require_ours(folder)
+    folder.mkdir(exist_ok=True, mode=0o700)
+    with _locked(folder, target):
+        parts = AnsweredParts(target, folder)
+        if _read_plan(folder) != plan:
+            if parts.whole:
+                say("predict: the model or what it computes with is another one than in the last run: beginning anew")
+            parts.forget()
+            write_json(folder / PLAN, plan)
+        try:
+            yield parts
+        finally:
+            if not parts.whole:
+                shutil.rmtree(folder)
+
+
+@contextmanager
+def _locked(folder: Path, target: Path) -> Iterator[None]:
+    lock = FileLock(folder / LOCK, timeout=0)
     try:
-        with FileLock(folder / LOCK, timeout=0):
-            parts = AnsweredParts(target, folder)
-            if _read_plan(folder) != plan:
-                parts.forget()
-                write_json(folder / PLAN, plan)
-            try:
-                yield parts
-            finally:
-                if not parts.whole:
-                    shutil.rmtree(folder)
+        lock.acquire()
     except Timeout:
         raise SettingsError(
             f"{target}: is being made by another `graftline predict`; wait for it, or name another table"
         ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _require_ours(folder: Path) -> None:
+    """Raises: SettingsError if what lies there is nothing that `answered_parts` makes: it would be removed."""
+    there = folder.is_symlink() or folder.exists()
+    if there and (folder.is_symlink() or not folder.is_dir() or _holds_others_files(folder)):
+        raise SettingsError(
+            f"{folder}: is not a folder that `graftline predict` made, which would keep its answers there meanwhile;"
+            " move it away, or name another table"
+        )
+
+
+def _holds_others_files(folder: Path) -> bool:
+    # A kill may have left the lock alone, or what was to become the plan, whose name begins with a dot.
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} - {LOCK}
+    return bool(names) and PLAN not in names
 
 
 def _read_plan(folder: Path) -> JsonValue:

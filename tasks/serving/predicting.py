@@ -15,14 +15,17 @@ from graftline.data.class_folders import SUFFIXES
 from graftline.data.media_files import UnreadableFileError, read_below
 from graftline.data.tables import Nested, Row, nested_as_json, read_header, read_rows, refuse_nested
 from graftline.data.written_tables import Cell, Type, require_place_for_table
-from graftline.digests import folder_sha256
+from graftline.digests import file_sha256
 from graftline.errors import DataRefusedError, SettingsError
 from graftline.files import names_below
 from graftline.models.outputs import Outputs, by_target, column_of, parts_of
 from graftline.settings import Kind
+from graftline.tasks.own_code import all_code_sha256
 from graftline.tasks.progress import Wait
 from graftline.tasks.serving.answered_parts import AnsweredParts, ReadDigest, answered_parts
 from graftline.tasks.serving.answering import Answering, RegisteredModel, answering
+from graftline.tasks.tracking.model_files import COMPILED
+from graftline.tasks.tracking.provenance import processor
 from graftline.tasks.tracking.requirements import installed_libraries
 from graftline.wording import shortened
 
@@ -109,7 +112,7 @@ def predict_table(
     rows = _folder(source, target, model.kind) if source.is_dir() else _table(source, target, trained.input, data)
     added = _added_columns(model, rows.columns)
     columns: dict[str, Type] = {**dict.fromkeys(rows.columns, "text"), **added}
-    with answered_parts(target, _plan(model, trained, columns)) as parts:
+    with answered_parts(target, _plan(model, trained, columns), say) as parts:
         chunks = _behind(parts, rows, model.kind, say)
         kept = sum(part.read for part in parts.whole)
         with answering(model, threads=thread_count(0)) as asked:
@@ -121,9 +124,14 @@ def predict_table(
 
 def _plan(model: RegisteredModel, trained: Trained, columns: Mapping[str, Type]) -> JsonValue:
     """What the answers depend on apart from the rows."""
+    files = names_below(model.folder)
     return {
-        "files_sha256": folder_sha256(model.folder),
+        # Servers leave bytecode in the folder of a version.
+        "files": {name: file_sha256(model.folder / name) for name in files if COMPILED not in Path(name).parts},
+        "code_sha256": all_code_sha256(),
         "libraries": dict(sorted(installed_libraries().items())),
+        "processor": processor(),
+        "threads": thread_count(0),
         "trained": asdict(trained),
         "columns": list(columns),
         "rows": [CHUNK_ROWS[model.kind], PART_CHUNKS],

@@ -5,7 +5,9 @@ what is told on the way are those of a training by one process, and none of them
 """
 
 import logging
+import os
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,10 +29,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from graftline.training.plan import Training
-    from graftline.training.progress import Epoch
+    from graftline.training.progress import Epoch, Listener
 
 # A step and a checkpoint take less: who is asked to stop writes one first.
 STOP_SECONDS = 20.0
+# Where one fails the others lose it, and may say so first.
+FAILED_SECONDS = 10.0
+# So long a machine that was lost may take to come back, and so often it is told that a training waits for room.
+ROOM_SECONDS, TELL_SECONDS = 120.0, 60.0
 # Names of what a training tells of itself, as `Listener` has them.
 Told = tuple[str, tuple[Any, ...]]
 
@@ -81,6 +87,7 @@ class Member:
         from graftline.training.progress import Listener
         from graftline.training.together import joined
 
+        os.environ.update(_known_to_the_cluster())
         use_threads(place.threads)
         prepare(torch.device(place.device))
         tells = {name: self._teller(name) for name in ("progress", "finished_epoch", "say", "passed", "saved")}
@@ -95,7 +102,7 @@ class Member:
 
     def _teller(self, name: str) -> Callable[..., None]:
         def tell(*told: Any) -> None:
-            if self._stopping.is_set():
+            if name == "progress" and self._stopping.is_set():  # nowhere else is a checkpoint written for it
                 raise Stopped(0)
             self._told.append((name, told))
 
@@ -122,13 +129,14 @@ class TrainedTogether:
             scratch_folder(self.workspace) as meetings,
         ):
             shared = self.workers.ray.put(replace(training, listener=Listener()))
+            told = replace(training, listener=_once_each(training.listener))
             for tries in range(1, self.workers.tries + 1):
                 place = Place(
                     0, self.count, meetings.resolve() / uuid.uuid4().hex, folder.resolve(), epochs_before,
                     self.needs.processors, self.device,
                 )  # fmt: skip
                 try:
-                    epochs, weights = self._once(expected, shared, place, training)
+                    epochs, weights = self._once(expected, shared, place, told, again=tries > 1)
                 except _LostError as lost:
                     logger.warning("the training lost a process (%s); it goes on from its last checkpoint", lost)
                     if tries == self.workers.tries:
@@ -144,10 +152,10 @@ class TrainedTogether:
         raise AssertionError("there is at least one try")
 
     def _once(
-        self, expected: Expected, shared: Any, place: Place, training: "Training"
+        self, expected: Expected, shared: Any, place: Place, training: "Training", *, again: bool
     ) -> "tuple[list[Epoch], Mapping[str, Tensor]]":
         """What the first process answers. Raises: _LostError if one is lost; what one of them raises."""
-        with self._members() as members:
+        with self._members(again=again) as members:
             refs = [
                 member.train.remote(expected, [shared], replace(place, rank=rank))
                 for rank, member in enumerate(members)
@@ -159,7 +167,7 @@ class TrainedTogether:
                 members[0].stop.remote()
                 self.workers.ray.wait(refs[:1], timeout=STOP_SECONDS)
                 raise
-            first: Done[tuple[list[Epoch], Mapping[str, Tensor]]] = self._answers(refs)[0]
+            first: Done[tuple[list[Epoch], Mapping[str, Tensor]]] = self._answers(refs, refs)[0]
             return said_here(first)
 
     def _wait(self, members: Sequence[Any], refs: Sequence[Any], training: "Training") -> None:
@@ -174,7 +182,7 @@ class TrainedTogether:
             if answered or not waiting:  # not before it has begun, which takes seconds
                 heard += self._tell(asked, training)
                 asked = members[0].told.remote(heard)
-            self._answers(ready)
+            self._answers(ready, refs)
         self._tell(asked, training)
 
     def _tell(self, asked: Any, training: "Training") -> int:
@@ -190,50 +198,59 @@ class TrainedTogether:
             getattr(training.listener, name)(*values)
         return len(told)
 
-    def _answers(self, refs: Sequence[Any]) -> list[Done[Any]]:
-        from ray.exceptions import RayError, RayTaskError
-
-        from graftline.training.together import PeerLostError
-
-        try:
+    def _answers(self, refs: Sequence[Any], every: Sequence[Any]) -> list[Done[Any]]:
+        """What some of them answered. Raises: what one of `every` raises by itself; _LostError if one is lost."""
+        done, lost = self._outcomes(refs)
+        if lost is not None:
             with looking():
-                done: list[Done[Any]] = self.workers.ray.get(list(refs))
-        except RayTaskError as error:
-            cause = error.cause if isinstance(error.cause, BaseException) else error
-            if isinstance(cause, RayError | PeerLostError):
-                raise _LostError(f"{type(cause).__name__}: {cause}") from None
-            raise cause from None
-        except RayError as error:
-            raise _LostError(type(error).__name__) from None
+                ended, _ = self.workers.ray.wait(list(every), num_returns=len(every), timeout=FAILED_SECONDS)
+            self._outcomes(ended)
+            raise lost
         for one in done:
             for place in one.uses:
                 note_use(place)
         return done
 
+    def _outcomes(self, refs: Sequence[Any]) -> "tuple[list[Done[Any]], _LostError | None]":
+        """The answers, and the loss that some tell of. Raises: what one of them raises by itself."""
+        from ray.exceptions import RayError, RayTaskError
+
+        from graftline.training.together import PeerLostError
+
+        done: list[Done[Any]] = []
+        lost: _LostError | None = None
+        for ref in refs:
+            try:
+                with looking():
+                    done.append(self.workers.ray.get(ref))
+            except RayTaskError as error:
+                cause = error.cause if isinstance(error.cause, BaseException) else error
+                if not isinstance(cause, RayError | PeerLostError):
+                    raise cause from None
+                lost = lost or _LostError(f"{type(cause).__name__}: {cause}")
+            except RayError as error:
+                lost = lost or _LostError(type(error).__name__)
+        return done, lost
+
     @contextmanager
-    def _members(self) -> Iterator[list[Any]]:
-        """As many processes as train together, each where it has what it needs; they end with the block."""
+    def _members(self, *, again: bool) -> Iterator[list[Any]]:
+        """As many processes as train together, each where it has what it needs; they end with the block.
+
+        Raises: SettingsError if the cluster has no room for all; `again` only if it does not get it back for a while.
+        """
         ray = self.workers.ray
         from ray.util.placement_group import placement_group, remove_placement_group
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        self._require_room()
-        gigabytes = self.workers.memory_gigabytes
-        asked: dict[str, float] = {"CPU": self.needs.processors}
-        asked |= {"GPU": self.needs.gpus} if self.needs.gpus else {}
-        asked |= {"memory": int(gigabytes * GIGABYTE)} if gigabytes else {}
-        group = placement_group([asked] * self.count, strategy="PACK")
+        self._require_room(time.monotonic() + (ROOM_SECONDS if again else 0.0))
+        group = placement_group([{name: needed for name, needed in self._asked.items() if needed}] * self.count)
         members: list[Any] = []
         try:
-            begun = False
-            while not begun:
-                with looking():
-                    begun = bool(ray.wait([group.ready()], timeout=LOOK_SECONDS)[0])
-                look()
+            self._wait_for(group)
             for bundle in range(self.count):
                 there = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
                 made = ray.remote(Member).options(
-                    num_cpus=self.needs.processors, num_gpus=self.needs.gpus, memory=asked.get("memory"),
+                    num_cpus=self._asked["CPU"], num_gpus=self._asked["GPU"], memory=self._asked["memory"] or None,
                     max_restarts=0, max_concurrency=2, scheduling_strategy=there,
                 )  # fmt: skip
                 members.append(made.remote())
@@ -243,15 +260,64 @@ class TrainedTogether:
                 ray.kill(member)
             remove_placement_group(group)
 
-    def _require_room(self) -> None:
+    @property
+    def _asked(self) -> dict[str, int]:
+        """What each process takes of a machine, by Ray's names."""
+        memory = int((self.workers.memory_gigabytes or 0) * GIGABYTE)
+        return {"CPU": self.needs.processors, "GPU": self.needs.gpus, "memory": memory}
+
+    def _wait_for(self, group: Any) -> None:
+        """Until all have their place: other work may have it."""
+        told = time.monotonic()
+        while True:
+            with looking():
+                begun, _ = self.workers.ray.wait([group.ready()], timeout=LOOK_SECONDS)
+            look()
+            if begun:
+                return
+            if time.monotonic() - told > TELL_SECONDS:
+                told = time.monotonic()
+                logger.info("the training waits until the cluster has room for %d processes at once", self.count)
+
+    def _require_room(self, until: float) -> None:
+        while (room := self._room()) < self.count:
+            if time.monotonic() > until:
+                asked = ", ".join(f"{needed:,} of {name}" for name, needed in self._asked.items() if needed)
+                raise SettingsError(
+                    f"adaptation.workers {self.count}: the machines of the Ray cluster have room for {room} processes"
+                    f" with {asked} each, and all of a training begin together; lower adaptation.workers, what each"
+                    " takes (adaptation.threads, memory_gigabytes), or add machines"
+                )
+            time.sleep(LOOK_SECONDS)
+            look()
+
+    def _room(self) -> int:
+        """How many of the processes its machines could hold if nothing else ran there."""
         nodes = [node["Resources"] for node in self.workers.ray.nodes() if node["Alive"]]
-        room = sum(int(node.get("CPU", 0.0)) // self.needs.processors for node in nodes)
-        if room < self.count:
-            raise SettingsError(
-                f"adaptation.workers {self.count}: the machines of the Ray cluster have room for {room} processes of"
-                f" {self.needs.processors} threads, and all of a training begin together; lower adaptation.workers or"
-                " adaptation.threads, or add machines"
-            )
+        asked = {name: needed for name, needed in self._asked.items() if needed}
+        return sum(min(int(node.get(name, 0.0) // needed) for name, needed in asked.items()) for node in nodes)
+
+
+def _once_each(listener: "Listener") -> "Listener":
+    """The listener, told each epoch once, also where a training goes on from a checkpoint before it."""
+    known: set[int] = set()
+
+    def finished(epoch: "Epoch") -> None:
+        if epoch.number not in known:
+            known.add(epoch.number)
+            listener.finished_epoch(epoch)
+
+    return replace(listener, finished_epoch=finished)
+
+
+def _known_to_the_cluster() -> dict[str, str]:
+    """That the processes meet where Ray knows this machine: its name may be that of the loopback address."""
+    import psutil
+    import ray
+
+    here = ray.util.get_node_ip_address()
+    name = next((name for name, known in psutil.net_if_addrs().items() if here in {one.address for one in known}), None)
+    return {} if name is None else {"GLOO_SOCKET_IFNAME": name, "NCCL_SOCKET_IFNAME": name}
 
 
 class _LostError(Exception):

@@ -17,7 +17,7 @@ from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.data.files import DataVersion
 from graftline.tasks.ranking.advice import advise, check_in_words
 from graftline.tasks.ranking.features import SeenBase
-from graftline.tasks.ranking.points import Point, agreements
+from graftline.tasks.ranking.points import Point, agreements, are_the_head
 from graftline.tasks.ranking.scores import DepthScores, ScoredBase, ScoreName
 from graftline.tasks.step_folders import StepFolder
 from graftline.transfer.agreement import Agreement
@@ -68,6 +68,19 @@ def test_more_are_to_be_verified_only_where_so_many_are_ranked() -> None:
     assert said.endswith(
         "0 of these 7 base models were fine-tuned on these rows, expected 5; `graftline rank --verify 5` does that"
     )
+
+
+def test_fine_tunings_that_are_the_solved_head_itself_are_told_as_no_word_for_it(
+    settings: Settings, data: ValidatedData
+) -> None:
+    bases = [scored(f"path:{place}", 100 + 10 * place) for place in range(6)]
+    came = [one.last.head.value + (0.01 if place > 2 else 0.0) for place, one in enumerate(bases)]
+    points = [
+        Point(one.uri, one.seen.base.digest, "fine_tuning", value) for one, value in zip(bases, came, strict=True)
+    ]
+    assert are_the_head(bases, points) == 3
+    found = advise(settings, data, bases, agreements(bases, points), are_the_head(bases, points))
+    assert found.sentence.endswith(", of which 3 are that head itself, for no epoch was better")
 
 
 def test_the_best_solved_head_is_advised_and_compared_with_the_present_one(

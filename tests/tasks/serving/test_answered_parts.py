@@ -146,8 +146,30 @@ def test_another_row_or_another_model_begins_anew(tmp_path: Path) -> None:
     assert target.read_text().splitlines()[1].startswith("0,a longer text,")
     target.unlink()
     killed_behind(2 * CHUNK * CHUNKS, source, target)
+    (tmp_path / "model" / "__pycache__").mkdir()
+    (tmp_path / "model" / "__pycache__" / "served_model.pyc").write_text("which a server left there")
+    parts = tmp_path / ".out.csv.parts"
+    kept = len(list(parts.glob("0*.json")))
+    killed_behind(CHUNK * CHUNKS, source, target)
+    assert len(list(parts.glob("0*.json"))) > kept
     (tmp_path / "model" / "weights").write_text("others")
-    assert predict(source, target, Lengths()).kept == 0
+    said.clear()
+    assert predict(source, target, Lengths(), said).kept == 0
+    assert said == ["predict: the model or what it computes with is another one than in the last run: beginning anew"]
+
+
+def test_what_another_one_left_where_parts_would_be_is_refused_and_stays(tmp_path: Path) -> None:
+    source, folder = write_source(tmp_path / "in.csv"), tmp_path / ".out.csv.parts"
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "0001.json").write_text("{}")
+    for put in (lambda: folder.symlink_to(theirs), lambda: folder.write_text("a file"), lambda: theirs.rename(folder)):
+        put()
+        with pytest.raises(SettingsError, match=r"\.out\.csv\.parts: is not a folder that `graftline predict` made"):
+            predict(source, tmp_path / "out.csv", Lengths())
+        if folder.is_symlink() or folder.is_file():
+            folder.unlink()
+    assert (folder / "0001.json").read_text() == "{}"
 
 
 def test_a_second_process_at_the_same_table_is_refused(tmp_path: Path) -> None:

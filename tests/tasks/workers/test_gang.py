@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from graftline.digests import tensors_sha256
-from graftline.errors import SettingsError, Stopped
+from graftline.errors import DataRefusedError, SettingsError, Stopped
 from graftline.frozen.eviction import open_feature_store
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.tasks.stopping import stoppable
 from graftline.tasks.workers import fanout
 from graftline.tasks.workers.fanout import Needs, train_for
 from graftline.tasks.workers.gang import TrainedTogether
+from graftline.tasks.workers.on_ray import RayWorkers
 from graftline.tasks.workspace import Workspace
 from graftline.training import loop
 from graftline.training.objective import Objective
@@ -54,6 +55,15 @@ class Killing(OneLabel):
             self.once.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return super().loss(logits, targets, weights)
+
+
+class Failing(OneLabel):
+    """An objective that fails in the second process alone."""
+
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        if torch.distributed.get_rank() == 1:
+            raise DataRefusedError("row 3: cannot be read")
+        return super().loss(outputs, targets, weights)
 
 
 @dataclass
@@ -150,7 +160,7 @@ def test_as_many_processes_give_equal_bits_also_if_one_is_killed_in_the_middle(
     assert killing.once.exists()
     assert caplog.text.count("lost a process") == 1
     assert lost.sha256 == whole.sha256
-    assert lost.epochs[-1] == whole.epochs[-1]
+    assert lost.epochs == whole.epochs, "each is told once"
 
 
 def pids() -> list[int]:
@@ -186,14 +196,25 @@ def test_who_is_stopped_leaves_a_checkpoint_and_goes_on_from_it(
     assert rest.sha256 == whole.sha256
 
 
-def test_what_a_training_raises_comes_back_as_it_is(machines: Machines, base: Path, tmp_path: Path) -> None:
+def test_what_a_training_raises_comes_back_as_it_is(
+    machines: Machines, base: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(DataRefusedError, match="row 3: cannot be read"):
+        ran(base, tmp_path / "one", together(machines, tmp_path, 2), objective_for=lambda *_, **__: Failing(), **WHOLE)
+    assert "lost a process" not in caplog.text
     with pytest.raises(DivergedError, match="the training diverged"):
         ran(base, tmp_path / "run", together(machines, tmp_path, 2), bias=float("nan"), **WHOLE)
 
 
 def test_more_processes_than_there_is_room_for_are_refused(machines: Machines, base: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"adaptation\.workers 9: the machines .* have room for 4 processes of 1"):
+    with pytest.raises(
+        SettingsError, match=r"adaptation\.workers 9: the machines .* have room for 4 processes with 1 of CPU each"
+    ):
         ran(base, tmp_path / "run", together(machines, tmp_path, 9), **WHOLE)
+    wanting = RayWorkers(machines.workers._compute.model_copy(update={"memory_gigabytes": 9_000.0}))
+    wanting._connection = machines.workers.ray
+    with pytest.raises(SettingsError, match=r"room for 0 processes with 1 of CPU, 9,000,000,000,000 of memory each"):
+        ran(base, tmp_path / "run", TrainedTogether(wanting, Workspace(tmp_path), 2, Needs(), "cpu"), **WHOLE)
 
 
 def test_several_without_a_cluster_and_with_what_cannot_be_shared_are_refused(tmp_path: Path) -> None:
@@ -205,6 +226,7 @@ def test_several_without_a_cluster_and_with_what_cannot_be_shared_are_refused(tm
         ({"strategy": "contrastive"}, "workers 2 with strategy contrastive: several processes share"),
         ({"strategy": "fine_tuning", "compile": True}, "workers 2 with compile true"),
         ({"strategy": "fine_tuning", "batch_size": 3}, "workers 2 with batch_size 3"),
+        ({"strategy": "fine_tuning", "class_weights": "balanced"}, "workers 2 with class_weights balanced"),
     ):
         with pytest.raises(ValueError, match=match):
             AdaptationSettings(workers=2, **chosen)
