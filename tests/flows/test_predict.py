@@ -98,7 +98,7 @@ def test_the_champion_answers_the_only_column_of_any_name_in_every_form(inside: 
     assert again.exit_code == DataRefusedError.exit_code  # several columns, none of them called text
 
 
-@pytest.mark.full
+@pytest.mark.long
 def test_a_kill_in_the_middle_costs_one_part_and_no_byte(inside: Line, tmp_path: Path) -> None:
     texts = [f"{TEXTS[row % 2]} {'very ' * (row % 5)}" for row in range(200)]
     source, killed = table(tmp_path / "in.csv", "text\n" + "\n".join(texts) + "\n"), tmp_path / "killed.csv"

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -112,14 +112,14 @@ def test_no_trial_is_repeated_and_more_of_them_begin_where_the_others_ended(
 def test_no_held_out_row_is_read(
     project: Project, undisturbed: list[Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    elsewhere, read = project.in_folder(tmp_path / "project"), accepted_rows.read_split
+    elsewhere, read = project.in_folder(tmp_path / "project"), accepted_rows.batches_of_split
     sides = set[str]()
 
-    def noting(data: ValidatedData, split: str, columns: Any) -> Mapping[str, list[str]]:
+    def noting(data: ValidatedData, split: str, columns: Any) -> Iterator[dict[str, list[str]]]:
         sides.add(split)
         return read(data, split, columns)
 
-    monkeypatch.setattr(accepted_rows, "read_split", noting)
+    monkeypatch.setattr(accepted_rows, "batches_of_split", noting)
     assert come_to(elsewhere.searched(3)) == come_to(undisturbed[:3])
     assert sides == {"train", "validation"}
 
