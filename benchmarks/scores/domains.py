@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import t
 from torch import Tensor
 
 from benchmarks.problems.domain_shifts import SHIFTS, Labelled, Shift
 from benchmarks.scores.domain_choices import PARTS, VALIDATORS
+from benchmarks.scores.intervals import half_interval
 from benchmarks.scores.kept_page import KeptPage, page_options, write_between
 from graftline.frozen.rows import FeatureRows
 from graftline.models.batching import sorted_batches
@@ -230,7 +230,7 @@ def gain(values: Sequence[float], plain: Sequence[float]) -> str:
     gains = [100 * (ours - theirs) for ours, theirs in zip(values, plain, strict=True)]
     if len(gains) < 2:
         return f"{gains[0]:+.1f}"
-    reach = t.ppf(0.975, len(gains) - 1) * statistics.stdev(gains) / len(gains) ** 0.5
+    reach = half_interval(gains)
     return f"{statistics.mean(gains):+.1f} ± {reach:.1f}"
 
 

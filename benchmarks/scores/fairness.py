@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 
+from benchmarks.scores.intervals import half_interval
 from benchmarks.scores.kept_page import KeptPage, page_options, use_threads, write_between
 from graftline.answers.tasks import TASKS
 from graftline.behaviour.bias import group_disparities
@@ -301,7 +301,7 @@ def _over(values: NDArray[np.float64] | None, plain: NDArray[np.float64], *, is_
     if values is None:
         return "-"
     of = values if is_plain else values - plain
-    half = float(stats.t.ppf(0.975, len(of) - 1) * stats.sem(of))
+    half = half_interval(of)
     return f"{values.mean():.3f} ± {half:.3f}" if is_plain else f"{values.mean():.3f} ({of.mean():+.3f} ± {half:.3f})"
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import stats
 
+from benchmarks.scores.intervals import half_interval
 from benchmarks.scores.kept_page import write_between
 from graftline.answers.tasks import TASKS
 from graftline.evaluation.metrics import Integers
@@ -161,7 +161,7 @@ def _over(values: Sequence[float]) -> str:
     mean = float(np.mean(values))
     if len(values) < 2:
         return f"{mean:.1%}"
-    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    half = half_interval(values)
     return f"{mean:.1%} ± {100 * half:.1f}"
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
+from benchmarks.scores.intervals import half_interval
 from benchmarks.scores.projects import PARAMS, validated, working_in
 from graftline.settings import read_settings
 from graftline.tasks.ranking.features import SeenBase, see
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FISHER, HEAD = "shrunk Fisher", "head"
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -129,8 +128,7 @@ def over(values: Sequence[float]) -> Over:
     """One value per seed."""
     if len(values) < 2:
         return Over(_mean(values), None)
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values)
-    return Over(_mean(values), float(half))
+    return Over(_mean(values), half_interval(values))
 
 
 def _tau(project: Sequence[Ranked], name: str) -> float | None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
+from benchmarks.scores.intervals import half_interval
 from benchmarks.scores.projects import PARAMS, validated
 from graftline.answers.predicting import predictor_of
 from graftline.answers.tasks import TASKS
@@ -93,7 +93,7 @@ def in_words(differences: list[float]) -> str:
     mean = float(np.mean(differences))
     if len(differences) < 2:
         return f"{mean:+.4f}"
-    reach = float(stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences))
+    reach = half_interval(differences)
     return f"{mean:+.4f} ({mean - reach:+.4f} to {mean + reach:+.4f})"
 
 

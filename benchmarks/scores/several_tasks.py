@@ -17,12 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.scores.intervals import half_interval
 from graftline.flows.cli import TELEMETRY_OFF
 
 os.environ.update(TELEMETRY_OFF)
 
 import numpy as np
-from scipy import stats
 
 from benchmarks.problems.real_sets import SECTIONS
 from benchmarks.scores.kept_page import KeptPage, page_options, use_threads
@@ -222,7 +222,7 @@ def _line(problem: Problem, balance: str, target: str, seeds: Sequence[Seed]) ->
     each = [seed.targets[target] for seed in seeds]
     gains = [one.together - one.alone for one in each]
     middle, count = statistics.mean(gains), len(gains)
-    reach = stats.t.ppf(0.975, count - 1) * statistics.stdev(gains) / math.sqrt(count) if count > 1 else math.nan
+    reach = half_interval(gains)
     outcomes = ", ".join(seed.interference for seed in seeds)
     return (
         f"| {problem.name} | {balance} | {target} ({spelt(each[0].score)}, {each[0].rows:,} held-out rows) | {count} |"

@@ -7,20 +7,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import TextIO
 
-from graftline.data.arrow_values import DATE, DECIMAL, TIME, TIMESTAMP, as_json, text_of, type_name, values_of
+from graftline.data.arrow_values import DATE, DECIMAL, TIME, TIMESTAMP, as_json, text_of, values_of
 from graftline.data.json_objects import JsonObject, Unfit, json_objects
+from graftline.data.parquet_files import parquet_header, require_one_table
 from graftline.data.splitting import Split
 from graftline.errors import DataRefusedError, SettingsError
 from graftline.other_formats import HEAD_BYTES, what_it_is
 
 # A record that spans more than this is an unclosed quote, not a text: reading on would swallow the whole file.
 MAX_RECORD_CHARACTERS = 4_000_000
-PARQUET_BATCH_ROWS, PARQUET_MARK = 4096, b"PAR1"
-# At once of a file that is looked through, and of each column of one that Arrow reads: otherwise it holds whole groups
-# of rows, of which a file may have a single one, and keeps them all until the end.
-SCANNED_BYTES, PARQUET_BUFFER_BYTES = 1 << 20, 1 << 20
+PARQUET_BATCH_ROWS = 4096
+# At once of each column that Arrow reads: otherwise it holds whole groups of rows, of which a file may have a single
+# one, and keeps them all until the end.
+PARQUET_BUFFER_BYTES = 1 << 20
 # So many rows show how many cells a row of the table usually has.
 SAMPLE_RECORDS = 200
 TEXT_TYPES = ("text", "string", "large_string", "string_view")
@@ -130,7 +131,7 @@ def _reader(path: Path) -> _Reader:
         ".csv": _Reader(_csv_header, _csv_rows),
         ".jsonl": _Reader(_json_header, _json_rows),
         ".ndjson": _Reader(_json_header, _json_rows),
-        ".parquet": _Reader(_parquet_header, _parquet_rows),
+        ".parquet": _Reader(parquet_header, _parquet_rows),
     }
     if path.suffix.lower() not in readers:
         raise SettingsError(
@@ -325,22 +326,12 @@ def _as_text(name: str, value: object, nested: Nested) -> str | None:
     return text_of(value)
 
 
-def _parquet_header(path: Path) -> list[tuple[str, str]]:
-    from pyarrow import parquet
-
-    try:
-        # Names and types are only now looked at whether they are any.
-        return [(field.name, type_name(field.type)) for field in parquet.read_schema(path)]
-    except Exception as error:  # noqa: BLE001 - of damaged bytes Arrow raises also what is none of its own errors
-        raise DataRefusedError(f"{path}: not readable as Parquet ({error}); restore it with `dvc pull`") from None
-
-
 def _parquet_rows(path: Path, columns: Sequence[str], nested: Nested) -> Iterator[Row]:
     from pyarrow import parquet
 
     number = 0
     try:
-        _check_one_table(path)
+        require_one_table(path)
         with parquet.ParquetFile(path, buffer_size=PARQUET_BUFFER_BYTES, pre_buffer=False) as file:
             for batch in file.iter_batches(PARQUET_BATCH_ROWS, columns=list(dict.fromkeys(columns))):
                 for values in zip(*(values_of(batch.column(name)) for name in columns), strict=True):
@@ -350,47 +341,6 @@ def _parquet_rows(path: Path, columns: Sequence[str], nested: Nested) -> Iterato
         raise DataRefusedError(
             f"{path}: not readable as Parquet after row {number} ({error}); restore it with `dvc pull`"
         ) from None
-
-
-def _check_one_table(path: Path) -> None:
-    """Of two tables in one file Arrow reads as many rows as the second one has, from the first."""
-    with path.open("rb") as file:
-        for place in _places_of(2 * PARQUET_MARK, file):
-            if _ends_a_table(file, place):
-                raise ValueError("it holds several tables, of which only one would be read")
-
-
-def _places_of(mark: bytes, file: BinaryIO) -> Iterator[int]:
-    """Where a mark stands in a file, which is read a block at a time; whoever asks may move in the file meanwhile."""
-    begin, end = 0, b""
-    while block := _read_at(file, begin + len(end), SCANNED_BYTES):
-        content = end + block
-        place = content.find(mark)
-        while place >= 0:
-            yield begin + place
-            place = content.find(mark, place + 1)
-        end = content[1 - len(mark) :]
-        begin += len(content) - len(end)
-
-
-def _read_at(file: BinaryIO, place: int, size: int) -> bytes:
-    file.seek(place)
-    return file.read(size)
-
-
-def _ends_a_table(file: BinaryIO, place: int) -> bool:
-    """Whether a description of rows stands in front of a mark, with its length; letters in a text have none."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    size = int.from_bytes(_read_at(file, max(0, place - 4), min(4, place)), "little")
-    begin = max(0, place - 4 - size)
-    described = _read_at(file, begin, place + len(PARQUET_MARK) - begin)
-    try:
-        parquet.read_metadata(pa.BufferReader(PARQUET_MARK + described))
-    except Exception:  # noqa: BLE001 - of other bytes Arrow raises anything
-        return False
-    return True
 
 
 def _shown(names: Iterable[str]) -> str:

@@ -15,8 +15,9 @@ from graftline.compute.threads import use_threads
 from graftline.frozen.freezing import FreezePoint
 from graftline.frozen.rows import InputRows
 from graftline.frozen.running import batches_of, own_lengths, padded_rows, run_batches
-from graftline.models.batching import in_shards
-from graftline.models.preprocessing import Encoded, Preprocessor
+from graftline.models.encoded_rows import ChosenRows
+from graftline.models.preprocessing import Preprocessor
+from graftline.models.sharding import Shard, in_shards, shard_of
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,6 @@ class FrozenPart:
     preprocessor: Preprocessor
     precision: Precision
     threads: int
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Rows, and the batches in which they run, by their places among these rows."""
-
-    encoded: list[Encoded]
-    batches: list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -68,7 +61,8 @@ def run_in_shards(
         yield from run_batches(model, point, padded, own_lengths(rows, chosen), batches, precision)
         return
     part = FrozenPart(model, point, rows.preprocessor, precision, torch.get_num_threads())
-    answers = spread(run_shard, part, (_shard(rows, chosen, some) for some in parts))
+    wanted = ChosenRows(rows.encoded, chosen)
+    answers = spread(run_shard, part, (shard_of(wanted, some) for some in parts))
     for some, kept in zip(parts, answers, strict=True):
         for batch, of_batch in zip(some, kept, strict=True):
             yield batch, of_batch.entries()
@@ -79,14 +73,8 @@ def run_shard(part: FrozenPart, shard: Shard) -> list[Kept]:
     use_threads(part.threads)
     prepare(device_of(part.model))
     # Nothing is learned here: the rows have no targets.
-    rows = InputRows(part.preprocessor, shard.encoded, torch.zeros(len(shard.encoded)))
-    everything = range(len(shard.encoded))
+    rows = InputRows(part.preprocessor, shard.rows, torch.zeros(len(shard.rows)))
+    everything = range(len(shard.rows))
     padded, own = padded_rows(rows, everything), own_lengths(rows, everything)
     ran = run_batches(part.model, part.point, padded, own, shard.batches, part.precision)
     return [Kept.of(entries) for _, entries in ran]
-
-
-def _shard(rows: InputRows, chosen: Sequence[int], batches: Sequence[Sequence[int]]) -> Shard:
-    """Each row once, in the order in which the batches have them."""
-    place = {row: number for number, row in enumerate(dict.fromkeys(row for batch in batches for row in batch))}
-    return Shard([rows.encoded[chosen[row]] for row in place], [[place[row] for row in batch] for batch in batches])

@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 # that a batch's companions differ in every epoch. Whole batches are shuffled afterwards; without that, the order of
 # lengths alone costs several points of accuracy.
 POOL_BATCHES = 50
-# Rows of a shard: seconds of work, and no more memory than some batches of a training. Which shard a row is in says
-# nothing of its bits, so neither this number nor that of the workers does.
-SHARD_ROWS = 256
 
 
 class Batches(Sequence[list[int]]):
@@ -85,19 +82,6 @@ def shuffled_batches(lengths: Sequence[int], batch_size: int, *, seed: int, epoc
     by_length = np.concatenate([pool[np.argsort(np.take(lengths, pool), kind="stable")] for pool in pools])
     batches = Batches.of_size(by_length, batch_size).without_lone_row()
     return batches[random.permutation(len(batches))]
-
-
-def in_shards(batches: Sequence[list[int]]) -> list[list[list[int]]]:
-    """Batches that follow each other, together of so many rows as a worker is given at once."""
-    parts: list[list[list[int]]] = []
-    count = SHARD_ROWS
-    for batch in batches:
-        if count >= SHARD_ROWS:
-            parts.append([])
-            count = 0
-        parts[-1].append(batch)
-        count += len(batch)
-    return parts
 
 
 def sorted_batches(lengths: Sequence[int], batch_size: int) -> Batches:

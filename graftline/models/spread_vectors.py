@@ -12,9 +12,9 @@ from graftline.compute.device import CPU
 from graftline.compute.precision import Precision, autocast
 from graftline.compute.spread import Spread
 from graftline.compute.threads import use_threads
-from graftline.models.batching import in_shards
 from graftline.models.classifier import Classifier
 from graftline.models.preprocessing import Encoded, Preprocessor
+from graftline.models.sharding import Shard, in_shards, shard_of
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,6 @@ class Asked:
     preprocessor: Preprocessor
     precision: Precision
     threads: int
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Inputs, and the batches in which they run, by their places among these inputs."""
-
-    rows: list[Encoded]
-    batches: list[list[int]]
 
 
 def vectors_of(asked: Asked, rows: Sequence[Encoded], batches: Sequence[list[int]]) -> Iterator[Tensor]:
@@ -51,7 +43,7 @@ def spread_vectors(
     if len(parts) < 2:  # not worth the way
         yield from vectors_of(asked, rows, batches)
         return
-    for vectors in spread(run_shard, asked, (_shard(rows, part) for part in parts)):
+    for vectors in spread(run_shard, asked, (shard_of(rows, part) for part in parts)):
         yield from map(torch.from_numpy, vectors)
 
 
@@ -60,9 +52,3 @@ def run_shard(asked: Asked, shard: Shard) -> list[NDArray[np.float32]]:
     use_threads(asked.threads)
     with torch.inference_mode():
         return [vectors.to(CPU).numpy() for vectors in vectors_of(asked, shard.rows, shard.batches)]
-
-
-def _shard(rows: Sequence[Encoded], batches: Sequence[Sequence[int]]) -> Shard:
-    """Each input once, in the order in which the batches have them."""
-    place = {row: number for number, row in enumerate(dict.fromkeys(row for batch in batches for row in batch))}
-    return Shard([rows[row] for row in place], [[place[row] for row in batch] for batch in batches])

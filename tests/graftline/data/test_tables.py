@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from graftline.data import tables
+from graftline.data import parquet_files
 from graftline.data.foreign_tables import manner_of, rewrite
 from graftline.data.tables import Row, nested_as_json, read_header, read_rows
 from graftline.errors import DataRefusedError, SettingsError
@@ -109,7 +109,7 @@ def test_a_broken_parquet_file_is_refused(tmp_path: Path) -> None:
 def test_two_parquet_tables_in_one_file_are_refused_and_the_same_letters_in_a_text_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    monkeypatch.setattr(tables, "SCANNED_BYTES", at_once)
+    monkeypatch.setattr(parquet_files, "SCANNED_BYTES", at_once)
     path = tmp_path / "t.parquet"
     parquet.write_table(pa.table({"text": ["PAR1PAR1", "b"]}), path, compression="none")
     assert [row.values for row in read_rows(path, ["text"])] == [("PAR1PAR1",), ("b",)]

@@ -16,7 +16,7 @@ from graftline.frozen.filling import fill, run_through
 from graftline.frozen.freezing import freeze
 from graftline.frozen.keys import row_keys
 from graftline.frozen.store import INDEX, VALUES, FeatureStore
-from graftline.models import batching
+from graftline.models import sharding
 from graftline.models.folders import save_classifier
 from graftline.settings.adaptation import Strategy
 from tests.support.tiny_models import tiny_classifier, tiny_preprocessor, tiny_rows, tiny_texts, write_tiny_model
@@ -50,7 +50,7 @@ def test_the_store_has_the_bytes_of_one_that_was_filled_without_shards(
     with FeatureStore(tmp_path / "plain") as store:
         ran = fill(store, model, point, rows, keys, precision=precision)
     for size in (1, 7, 10_000):
-        monkeypatch.setattr(batching, "SHARD_ROWS", size)
+        monkeypatch.setattr(sharding, "SHARD_ROWS", size)
         took = list[int]()
         with FeatureStore(tmp_path / f"shards of {size}") as store:
             spread = through_pickles(took)
@@ -64,7 +64,7 @@ def test_vectors_in_memory_are_the_same_too(tmp_path: Path, monkeypatch: pytest.
     folder = write_tiny_model(tmp_path / "base")
     model, rows = tiny_classifier(folder), tiny_rows(folder, ROWS)
     point = freeze(model, "feature_extraction", None, example=rows.batch([0, 1]))
-    monkeypatch.setattr(batching, "SHARD_ROWS", 7)
+    monkeypatch.setattr(sharding, "SHARD_ROWS", 7)
     in_shards = run_through(model, point, rows, "float32", spread=through_pickles([]))
     assert in_shards.equal(run_through(model, point, rows, "float32"))
 
@@ -73,7 +73,7 @@ def test_shards_are_made_when_they_are_asked_for(tmp_path: Path, monkeypatch: py
     folder = write_tiny_model(tmp_path / "base")
     model, rows = tiny_classifier(folder), tiny_rows(folder, ROWS)
     point = freeze(model, "feature_extraction", None, example=rows.batch([0, 1]))
-    monkeypatch.setattr(batching, "SHARD_ROWS", 7)
+    monkeypatch.setattr(sharding, "SHARD_ROWS", 7)
     took = list[int]()
     computing = shards.run_in_shards(model, point, rows, range(ROWS), "float32", through_pickles(took))
     next(computing)
@@ -86,7 +86,7 @@ def test_a_predictor_answers_to_the_bit_what_it_answers_without_shards(
     base, folder, texts = write_tiny_model(tmp_path / "base"), tmp_path / "model", tiny_texts(40 * ROWS)[0]
     save_classifier(tiny_classifier(base), tiny_preprocessor(base), folder)
     predictor, took = predictor_of(folder), list[int]()
-    monkeypatch.setattr(batching, "SHARD_ROWS", 7)
+    monkeypatch.setattr(sharding, "SHARD_ROWS", 7)
     spread = predictor.spread_over(through_pickles(took))
     assert (spread.predict(texts) == predictor.predict(texts)).all()
     assert len(took) > 1

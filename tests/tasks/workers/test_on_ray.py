@@ -19,7 +19,7 @@ from graftline.frozen.filling import fill
 from graftline.frozen.freezing import freeze
 from graftline.frozen.keys import row_keys
 from graftline.frozen.store import INDEX, VALUES, FeatureStore
-from graftline.models import batching
+from graftline.models import sharding
 from graftline.settings.compute import Compute
 from graftline.tasks.step_uses import collected_uses
 from graftline.tasks.stopping import stoppable
@@ -183,7 +183,7 @@ def test_a_store_has_the_same_bytes_by_1_2_and_4_workers_and_if_a_node_is_lost(
     folder = write_tiny_model(tmp_path / "base")
     model, rows = tiny_classifier(folder), tiny_rows(folder, 120)
     point, keys = freeze(model, "partial", "2", example=rows.batch([0, 1])), row_keys(rows)
-    monkeypatch.setattr(batching, "SHARD_ROWS", 10)
+    monkeypatch.setattr(sharding, "SHARD_ROWS", 10)
 
     def filled(name: str, count: int, those: Workers) -> bytes:
         # With as many processors for each that so many have room on two nodes of two.

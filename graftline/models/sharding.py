@@ -1,0 +1,37 @@
+"""Rows in shards: whole batches of them, which a worker computes for whoever wants the same bits as without it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from graftline.models.preprocessing import Encoded
+
+# Rows of a shard: seconds of work, and no more memory than some batches of a training. Which shard a row is in says
+# nothing of its bits, so neither this number nor that of the workers does.
+SHARD_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Rows, and the batches in which they run, by their places among these rows."""
+
+    rows: list[Encoded]
+    batches: list[list[int]]
+
+
+def in_shards(batches: Sequence[list[int]]) -> list[list[list[int]]]:
+    """Batches that follow each other, together of so many rows as a worker is given at once."""
+    parts: list[list[list[int]]] = []
+    count = SHARD_ROWS
+    for batch in batches:
+        if count >= SHARD_ROWS:
+            parts.append([])
+            count = 0
+        parts[-1].append(batch)
+        count += len(batch)
+    return parts
+
+
+def shard_of(rows: Sequence[Encoded], batches: Sequence[Sequence[int]]) -> Shard:
+    """Of all rows those of the batches, each once, in the order in which the batches have them."""
+    place = {row: number for number, row in enumerate(dict.fromkeys(row for batch in batches for row in batch))}
+    return Shard([rows[row] for row in place], [[place[row] for row in batch] for batch in batches])
