@@ -21,7 +21,7 @@ from graftline.tasks.scratch import scratch_folder
 from graftline.tasks.step_uses import note_use
 from graftline.tasks.stopping import hear, look, looking
 from graftline.tasks.workers.fanout import Needs
-from graftline.tasks.workers.on_ray import GIGABYTE, LOOK_SECONDS, RayWorkers, said_here
+from graftline.tasks.workers.on_ray import LOOK_SECONDS, RayWorkers, said_here
 from graftline.tasks.workers.piece import Done, Expected, do_piece, like_this_machine
 from graftline.tasks.workspace import Workspace
 
@@ -243,14 +243,15 @@ class TrainedTogether:
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         self._require_room(time.monotonic() + (ROOM_SECONDS if again else 0.0))
-        group = placement_group([{name: needed for name, needed in self._asked.items() if needed}] * self.count)
+        asked = self.workers.asked(self.needs)
+        group = placement_group([{name: needed for name, needed in asked.items() if needed}] * self.count)
         members: list[Any] = []
         try:
             self._wait_for(group)
             for bundle in range(self.count):
                 there = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
                 made = ray.remote(Member).options(
-                    num_cpus=self._asked["CPU"], num_gpus=self._asked["GPU"], memory=self._asked["memory"] or None,
+                    num_cpus=asked["CPU"], num_gpus=asked["GPU"], memory=asked["memory"] or None,
                     max_restarts=0, max_concurrency=2, scheduling_strategy=there,
                 )  # fmt: skip
                 members.append(made.remote())
@@ -259,12 +260,6 @@ class TrainedTogether:
             for member in members:
                 ray.kill(member)
             remove_placement_group(group)
-
-    @property
-    def _asked(self) -> dict[str, int]:
-        """What each process takes of a machine, by Ray's names."""
-        memory = int((self.workers.memory_gigabytes or 0) * GIGABYTE)
-        return {"CPU": self.needs.processors, "GPU": self.needs.gpus, "memory": memory}
 
     def _wait_for(self, group: Any) -> None:
         """Until all have their place: other work may have it."""
@@ -282,7 +277,9 @@ class TrainedTogether:
     def _require_room(self, until: float) -> None:
         while (room := self._room()) < self.count:
             if time.monotonic() > until:
-                asked = ", ".join(f"{needed:,} of {name}" for name, needed in self._asked.items() if needed)
+                asked = ", ".join(
+                    f"{needed:,} of {name}" for name, needed in self.workers.asked(self.needs).items() if needed
+                )
                 raise SettingsError(
                     f"adaptation.workers {self.count}: the machines of the Ray cluster have room for {room} processes"
                     f" with {asked} each, and all of a training begin together; lower adaptation.workers, what each"
@@ -294,7 +291,7 @@ class TrainedTogether:
     def _room(self) -> int:
         """How many of the processes its machines could hold if nothing else ran there."""
         nodes = [node["Resources"] for node in self.workers.ray.nodes() if node["Alive"]]
-        asked = {name: needed for name, needed in self._asked.items() if needed}
+        asked = {name: needed for name, needed in self.workers.asked(self.needs).items() if needed}
         return sum(min(int(node.get(name, 0.0) // needed) for name, needed in asked.items()) for node in nodes)
 
 

@@ -76,10 +76,10 @@ class RayWorkers:
         """How often work is begun that loses its worker."""
         return self._compute.tries
 
-    @property
-    def memory_gigabytes(self) -> float | None:
-        """The memory that each process of it asks for."""
-        return self._compute.memory_gigabytes
+    def asked(self, needs: Needs) -> dict[str, int]:
+        """What a piece of work or a process takes of a machine, by Ray's names; memory in bytes."""
+        memory = int((self._compute.memory_gigabytes or 0) * GIGABYTE)
+        return {"CPU": needs.processors, "GPU": needs.gpus, "memory": memory}
 
     def _in_order(self, begin: Callable[[Item], Any], items: Iterable[Item], needs: Needs) -> Iterator[Any]:
         begun = enumerate(items)
@@ -124,11 +124,11 @@ class RayWorkers:
         self, expected: Expected, function: Callable[[Shared, Item], Answer], shared: Any, needs: Needs
     ) -> Callable[[Item], Any]:
         """What begins a piece of work: on a worker that has what it needs, and once."""
-        gigabytes = self._compute.memory_gigabytes
+        asked = self.asked(needs)
         piece = self.ray.remote(do_piece).options(
-            num_cpus=needs.processors,
-            num_gpus=needs.gpus,
-            memory=None if gigabytes is None else int(gigabytes * GIGABYTE),
+            num_cpus=asked["CPU"],
+            num_gpus=asked["GPU"],
+            memory=asked["memory"] or None,
             max_retries=0,
             name=function.__name__,
         )
@@ -138,11 +138,12 @@ class RayWorkers:
     def _processors(self, needs: Needs) -> float:
         """Of the cluster. Raises: SettingsError if no machine of it is large enough."""
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-        for name, resource, needed, said_by in (
-            ("processors", "CPU", needs.processors, "adaptation.threads"),
-            ("GPUs", "GPU", needs.gpus, "adaptation.device"),
-            ("bytes of memory", "memory", (self._compute.memory_gigabytes or 0) * GIGABYTE, "memory_gigabytes"),
+        for name, resource, said_by in (
+            ("processors", "CPU", "adaptation.threads"),
+            ("GPUs", "GPU", "adaptation.device"),
+            ("bytes of memory", "memory", "memory_gigabytes"),
         ):
+            needed = self.asked(needs)[resource]
             largest = max((node.get(resource, 0.0) for node in nodes), default=0.0)
             # Of processors a cluster that grows may have none yet.
             if largest < needed and (largest > 0 or resource != "CPU"):
