@@ -144,9 +144,9 @@ class _Comparison:
     def _train(self, recipe: Recipe, seed: int) -> float:
         """Trainer's side, kept. Returns: its accuracy on the validation rows, which may choose."""
         torch.use_deterministic_algorithms(False)  # ours needs it, Trainer does not ask for it
-        _, accuracy_on = trained_text(self.task, recipe, seed)
-        self._keep(self.runs.trainer, trained_as(recipe.what, seed), accuracy_on(self.task.test))
-        return accuracy_on(self.validation)
+        _, right = trained_text(self.task, recipe, seed)
+        self._keep(self.runs.trainer, trained_as(recipe.what, seed), float(right(self.task.test).mean()))
+        return float(right(self.validation).mean())
 
     def _ours(self, strategy: str, seed: int) -> float:
         adaptation = {**self.tree["adaptation"], "strategy": strategy, "seed": seed, "threads": self.threads}

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.problems.problem import Labelled, Task
-from benchmarks.sides.turns import Outcome
+from benchmarks.sides.turns import Clock, Outcome
 from graftline.frozen.eviction import open_feature_store
 from graftline.frozen.freezing import FreezePoint
 from graftline.frozen.rows import InputRows
@@ -27,6 +29,7 @@ from graftline.training.validation_score import predict
 
 # Of the labelled rows: they choose the penalty or the epoch. The other sides train on these, too.
 VALIDATION_SHARE = 0.15
+Right = NDArray[np.bool_]
 LIMIT_BYTES = 20_000_000_000
 TEST_BATCH = 32
 
@@ -55,11 +58,11 @@ class _Stores:
 
     @contextmanager
     def __call__(self, point: FreezePoint) -> Iterator[FeatureStore]:
-        began = time.perf_counter()
+        began = Clock.seconds()
         key, precision = str(point.first_trainable), self.settings.feature_precision
         with open_feature_store(self.folder, key, precision=precision, limit_bytes=LIMIT_BYTES) as store:
             yield store
-        self.seconds += time.perf_counter() - began
+        self.seconds += Clock.seconds() - began
 
 
 def adapt(
@@ -77,11 +80,11 @@ def adapt(
         folder = features or Path(scratch) / "features"
         folder.mkdir(parents=True, exist_ok=True)
         stores = _Stores(folder, settings)
-        began, worked = time.perf_counter(), time.process_time()
+        began, worked = Clock.seconds(), time.process_time()
         Adaptation(
             model, _split(task, preprocessor), settings, objective_for, stores, Path(scratch) / "checkpoints"
         ).run()
-        seconds, worked = time.perf_counter() - began, time.process_time() - worked
+        seconds, worked = Clock.seconds() - began, time.process_time() - worked
     return Adapted(model, preprocessor, seconds, stores.seconds, worked)
 
 
@@ -98,13 +101,23 @@ def adapted_outcome(task: Task, settings: AdaptationSettings, *, features: Path 
 
 def share_right(adapted: Adapted, labelled: Labelled) -> float:
     """The accuracy of an adapted model on these rows."""
+    return float(rows_right(adapted, labelled).mean())
+
+
+def rows_right(adapted: Adapted, labelled: Labelled) -> Right:
+    """Which of these rows an adapted model answers right: (rows,)."""
     rows = _rows(adapted.preprocessor, labelled)
-    predicted = predict(adapted.model, rows, batch_size=TEST_BATCH).argmax(1)
-    return float((predicted == rows.targets).float().mean())
+    right: Right = (predict(adapted.model, rows, batch_size=TEST_BATCH).argmax(1) == rows.targets).numpy()
+    return right
+
+
+def held_rows(rows: int) -> int:
+    """How many of the labelled rows, the first ones, choose the penalty or the epoch."""
+    return max(2, round(VALIDATION_SHARE * rows))
 
 
 def _split(task: Task, preprocessor: Preprocessor) -> Mapping[str, InputRows]:
-    held = max(2, round(VALIDATION_SHARE * len(task.train.targets)))
+    held = held_rows(len(task.train.targets))
     rows = _rows(preprocessor, task.train)
     return {
         "train": InputRows(preprocessor, rows.encoded[held:], rows.targets[held:]),

@@ -1,12 +1,13 @@
 """The other side: transformers' Trainer, at its defaults and as well as it can be set up."""
 
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import (
     AutoModel,
@@ -21,11 +22,12 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from benchmarks.problems.problem import Labelled, Task
-from benchmarks.sides.turns import WARM_UP_ROWS, Bench, Outcome, fastest
+from benchmarks.sides.turns import WARM_UP_ROWS, Bench, Clock, Outcome, fastest
 from graftline.models.batching import sorted_batches
 
 Frozen = Literal["backbone", "half", "nothing"]
 Collate = Callable[[Sequence[Mapping[str, Any]]], dict[str, Tensor]]
+Right = NDArray[np.bool_]
 TEST_BATCH = 32
 DROPOUT = 0.1
 
@@ -104,11 +106,11 @@ class MeanPooled(PreTrainedModel):  # type: ignore[misc]
 
 def train_text(task: Task, recipe: Recipe, seed: int) -> Outcome:
     """Train on the task's texts, judged by those that it holds out."""
-    seconds, accuracy_on = trained_text(task, recipe, seed)
-    return Outcome(seconds, accuracy_on(task.test))
+    seconds, right = trained_text(task, recipe, seed)
+    return Outcome(seconds, float(right(task.test).mean()))
 
 
-def trained_text(task: Task, recipe: Recipe, seed: int) -> tuple[float, Callable[[Labelled], float]]:
+def trained_text(task: Task, recipe: Recipe, seed: int) -> tuple[float, Callable[[Labelled], Right]]:
     """Train on the task's texts. Returns: the seconds from the raw texts on, the base model being loaded; a judge."""
     tokenizer = AutoTokenizer.from_pretrained(task.base, local_files_only=True)
     model = _text_model(task, recipe, seed)
@@ -117,19 +119,19 @@ def trained_text(task: Task, recipe: Recipe, seed: int) -> tuple[float, Callable
         lambda: run_trainer(model, tokenized(task.train, tokenizer, task.reading.max_tokens), collate, recipe, seed)
     )
 
-    def accuracy_on(labelled: Labelled) -> float:
-        return share_right(model, tokenized(labelled, tokenizer, task.reading.max_tokens), collate)
+    def right(labelled: Labelled) -> Right:
+        return rows_right(model, tokenized(labelled, tokenizer, task.reading.max_tokens), collate)
 
-    return seconds, accuracy_on
+    return seconds, right
 
 
 def seconds_of(work: Callable[[], object]) -> float:
     """How long it takes, until a GPU is done with it, too."""
-    began = time.perf_counter()
+    began = Clock.seconds()
     work()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - began
+    return Clock.seconds() - began
 
 
 def run_trainer(
@@ -167,17 +169,17 @@ def best_recipe(bench: Bench, task: Task, candidates: Sequence[R], train: Callab
     return best
 
 
-def share_right(model: nn.Module, dataset: Sequence[Mapping[str, Any]], collate: Collate) -> float:
-    """Accuracy in eval mode and float32."""
+def rows_right(model: nn.Module, dataset: Sequence[Mapping[str, Any]], collate: Collate) -> Right:
+    """Which rows it answers right, in eval mode and float32: (rows,)."""
     model.eval()
-    right = 0
+    right = np.zeros(len(dataset), dtype=bool)
     lengths = [len(row.get("input_ids", "1")) for row in dataset]
     with torch.inference_mode():
         for batch in sorted_batches(lengths, TEST_BATCH):
             inputs = collate([dataset[row] for row in batch])
             targets = inputs.pop("labels")
-            right += int((model(**inputs).logits.argmax(1) == targets).sum())
-    return right / len(dataset)
+            right[batch] = (model(**inputs).logits.argmax(1) == targets).numpy()
+    return right
 
 
 def _text_model(task: Task, recipe: Recipe, seed: int) -> nn.Module:

@@ -1,6 +1,7 @@
 """Measuring sides by turns, so that whatever slows the machine down slows all of them down."""
 
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,19 @@ TOLERANCE = 0.005
 WARM_UP_ROWS = 32
 # Of which the best counts: the first one also warms a candidate up.
 TRIALS = 2
+
+
+class Clock:
+    """What all sides are timed by: the clock on the wall, or the time that the processor worked for this process.
+
+    With one thread the second is what the first shows on an idle machine, and other work beside it hardly matters.
+    """
+
+    of_processor = False
+
+    @classmethod
+    def seconds(cls) -> float:
+        return time.process_time() if cls.of_processor else time.perf_counter()
 
 
 @dataclass(frozen=True)

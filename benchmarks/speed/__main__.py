@@ -3,7 +3,7 @@
 Usage: python -m benchmarks.speed [--rows N] [--repeats N] [--only NAME ...]
 
 Each comparison that was run replaces its part of results.json, of the tables in README.md and of speed.svg. Nothing
-else should run on the machine meanwhile.
+else should run on the machine meanwhile, or `--threads 1 --processor-time` be said.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from benchmarks.problems.digits import digit_task, write_efficientnet
 from benchmarks.problems.long_reviews import REVIEWS, long_review_task, read_snippets
 from benchmarks.problems.problem import Task
 from benchmarks.problems.tones import tone_task, write_whisper
-from benchmarks.sides.turns import Bench, Comparison
+from benchmarks.sides.turns import Bench, Clock, Comparison
 from benchmarks.speed import arithmetic, media_features, prediction, text_features, text_fine_tuning
 from benchmarks.speed.machine import describe, fast_precision
 from benchmarks.speed.results import Result, read_results, write_results
@@ -64,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     transformers.logging.set_verbosity(transformers.logging.CRITICAL)  # it knows no class of ours
     transformers.logging.disable_progress_bar()
     chosen.out.mkdir(parents=True, exist_ok=True)
+    Clock.of_processor = chosen.processor_time
     with threadpool_limits(chosen.threads), tempfile.TemporaryDirectory(dir=chosen.folder) as scratch:
         makers: dict[Kind, Callable[[], Task]] = {
             "text": lambda: long_review_task(
@@ -98,7 +99,8 @@ def run(
         began = time.monotonic()
         sides = comparison.measure(bench, makers[comparison.kind]())
         conditions = {"rows": size.rows, "test rows": size.test_rows, "repetitions": size.repeats}
-        results[comparison.name] = Result(conditions, describe(threads), sides)
+        clock = {"clock": "the processor's time"} if Clock.of_processor else {}
+        results[comparison.name] = Result(conditions, {**describe(threads), **clock}, sides)
         write_results(out, COMPARISONS, results)
         _say(f"comparison {comparison.name}: done in {time.monotonic() - began:.0f} s")
 
@@ -109,6 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--test-rows", type=int, default=300, help="rows that accuracies are measured on")
     parser.add_argument("--repeats", type=int, default=5, help="repetitions of every side, each with its own seed")
     parser.add_argument("--threads", type=int, default=2, help="processor threads for every side")
+    parser.add_argument(
+        "--processor-time", action="store_true", help="seconds of the processor instead of the wall's; with --threads 1"
+    )
     parser.add_argument(
         "--only",
         nargs="+",

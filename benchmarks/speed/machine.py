@@ -2,7 +2,6 @@
 
 import os
 import platform
-import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import linear
 
-from benchmarks.sides.turns import Outcome
+from benchmarks.sides.turns import Clock, Outcome
 from graftline.compute.precision import Precision
 
 # Rows, inner width, columns of a product.
@@ -48,9 +47,9 @@ def products(shapes: Sequence[Shape], precision: Precision, at_least_seconds: fl
         for rows, inner, columns in shapes
     ]
     each_gflop = sum(2 * rows * inner * columns for rows, inner, columns in shapes) / 1e9
-    done, began = 0.0, time.perf_counter()
+    done, began = 0.0, Clock.seconds()
     with torch.inference_mode():
-        while (seconds := time.perf_counter() - began) < at_least_seconds or not done:
+        while (seconds := Clock.seconds() - began) < at_least_seconds or not done:
             for left, right in factors:
                 linear(left, right)
             if device != "cpu":

@@ -1,6 +1,5 @@
 """Feature extraction from pictures and sounds, against Trainer at its best."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,8 +10,8 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from benchmarks.problems.problem import Labelled, Task
 from benchmarks.sides.ours import adapted_outcome, with_openvino
-from benchmarks.sides.trainer import Recipe, best_recipe, run_trainer, share_right
-from benchmarks.sides.turns import WARM_UP_ROWS, Bench, Comparison, Measured, Outcome, Row, Side, by_turns
+from benchmarks.sides.trainer import Recipe, best_recipe, rows_right, run_trainer
+from benchmarks.sides.turns import WARM_UP_ROWS, Bench, Clock, Comparison, Measured, Outcome, Row, Side, by_turns
 from graftline.models.folders import load_base, load_preprocessor
 from graftline.models.outputs import Outputs
 from graftline.models.preprocessing import Preprocessor
@@ -95,11 +94,11 @@ def train_media(task: Task, recipe: MediaRecipe, seed: int) -> Outcome:
             for name, tensor in batch.items()
         }
 
-    began = time.perf_counter()
+    began = Clock.seconds()
     # Decoded in every epoch they would cost Trainer more; this is its best.
     run_trainer(model, _decoded(preprocessor, task.train), collate, recipe, seed)
-    seconds = time.perf_counter() - began
-    return Outcome(seconds, share_right(model, _decoded(preprocessor, task.test), collate))
+    seconds = Clock.seconds() - began
+    return Outcome(seconds, float(rows_right(model, _decoded(preprocessor, task.test), collate).mean()))
 
 
 def _decoded(preprocessor: Preprocessor, labelled: Labelled) -> list[dict[str, Tensor]]:

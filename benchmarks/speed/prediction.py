@@ -1,6 +1,5 @@
 """Prediction of many texts by the registered model's Predictor, against a pipeline of transformers."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,18 @@ from transformers import AutoModel, AutoTokenizer, pipeline
 from benchmarks.problems.problem import Task
 from benchmarks.sides.ours import adapt
 from benchmarks.sides.trainer import MeanPooled
-from benchmarks.sides.turns import WARM_UP_ROWS, Bench, Comparison, Measured, Outcome, Row, Side, by_turns, fastest
+from benchmarks.sides.turns import (
+    WARM_UP_ROWS,
+    Bench,
+    Clock,
+    Comparison,
+    Measured,
+    Outcome,
+    Row,
+    Side,
+    by_turns,
+    fastest,
+)
 from graftline.answers.predicting import predictor_of
 from graftline.models.folders import load_classifier, save_classifier
 from graftline.models.predictor import Predictor
@@ -21,7 +31,7 @@ from graftline.settings.adaptation import AdaptationSettings
 
 OURS, FAST, FASTER, BEST = "Predictor", "Predictor, fast precision", "Predictor, OpenVINO", "pipeline, best"
 ROWS = tuple(
-    Row("batch prediction of the registered model", ours, BEST, target=2, least_accuracy=0.995)
+    Row("batch prediction of the registered model", ours, BEST, target=1, least_accuracy=0.995)
     for ours in (OURS, FAST, FASTER)
 )
 
@@ -43,7 +53,7 @@ EXACT = Setup(1, "float32")
 CANDIDATES = (
     *(Setup(size, "bfloat16") for size in (4, 8, 16, 32, 64)),
     Setup(8, "bfloat16", "eager"),
-    *(Setup(size, "float32") for size in (8, 32)),
+    *(Setup(size, "float32") for size in (1, 4, 8, 32)),
 )
 
 
@@ -61,20 +71,21 @@ def measure(bench: Bench, task: Task) -> Mapping[str, Measured]:
         return Outcome(seconds, right / len(labels))
 
     def of_ours(predictor: Predictor, rows: Task) -> Outcome:
-        began = time.perf_counter()
+        began = Clock.seconds()
         probabilities = predictor.predict(rows.train.inputs)
-        seconds = time.perf_counter() - began
+        seconds = Clock.seconds() - began
         return compared([task.labels[place] for place in probabilities.argmax(1)], rows, seconds)
 
     def of_pipeline(way: "_Pipeline", rows: Task) -> Outcome:
-        began = time.perf_counter()
+        began = Clock.seconds()
         labels = way.labels(list(rows.train.inputs))
-        return compared(labels, rows, time.perf_counter() - began)
+        return compared(labels, rows, Clock.seconds() - began)
 
     few = task.small(WARM_UP_ROWS)
     exact, fast = predictor_of(folder), predictor_of(folder, precision=bench.fast)
     faster = predictor_of(folder, precision=bench.fast, runtime="openvino")
-    ways = [_Pipeline(folder, setup, task) for setup in CANDIDATES]
+    tried = [setup for setup in CANDIDATES if setup.precision in ("float32", bench.fast)]
+    ways = [_Pipeline(folder, setup, task) for setup in tried]
     best = fastest(ways, lambda way: of_pipeline(way, few).seconds)
     sides: list[Side[Task]] = [
         Side(OURS, "float32, as it is registered", lambda rows, _: of_ours(exact, rows)),

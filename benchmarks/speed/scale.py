@@ -164,7 +164,7 @@ def engine(root: Path) -> dict[str, float]:
     """What a real encoder's row needs and takes, forth and in a training step: MiniLM of 6 layers, float32."""
     from benchmarks.problems.problem import Labelled, Task
     from benchmarks.sides.ours import adapt
-    from benchmarks.speed.arithmetic import useful_gflop
+    from benchmarks.speed.arithmetic import useful_gflops
     from benchmarks.speed.machine import products
     from graftline.settings.adaptation import AdaptationSettings
 
@@ -180,7 +180,7 @@ def engine(root: Path) -> dict[str, float]:
     began = time.process_time()
     adapt(Task(_base(), reading, LABELS, few, few), AdaptationSettings(strategy="fine_tuning", epochs=1))
     trained = time.process_time() - began
-    gflop = useful_gflop(task) / ENCODED_ROWS
+    gflop = sum(useful_gflops(task)) / ENCODED_ROWS
     rate = products([(PRODUCT,) * 3], "float32", 2.0)
     return {
         "GFLOP a row": gflop,

@@ -1,6 +1,5 @@
 """Feature extraction from texts, against Trainer and against `encode` with a logistic regression."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -11,7 +10,18 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.problems.problem import Task
 from benchmarks.sides.ours import adapt, adapted_outcome, with_openvino
 from benchmarks.sides.trainer import Recipe, best_recipe, train_text
-from benchmarks.sides.turns import WARM_UP_ROWS, Bench, Comparison, Measured, Outcome, Row, Side, by_turns, fastest
+from benchmarks.sides.turns import (
+    WARM_UP_ROWS,
+    Bench,
+    Clock,
+    Comparison,
+    Measured,
+    Outcome,
+    Row,
+    Side,
+    by_turns,
+    fastest,
+)
 from graftline.settings.adaptation import AdaptationSettings
 
 EPOCHS = 5
@@ -86,10 +96,10 @@ def encoded_outcome(task: Task, batch_size: int) -> Outcome:
     model = SentenceTransformer(str(task.base), device="cpu", local_files_only=True)
     model.max_seq_length = task.reading.max_tokens
     model.to(torch.float32)
-    began = time.perf_counter()
+    began = Clock.seconds()
     vectors = model.encode(list(task.train.inputs), batch_size=batch_size, show_progress_bar=False)
     head = LogisticRegression(max_iter=1000).fit(vectors, task.train.targets)
-    seconds = time.perf_counter() - began
+    seconds = Clock.seconds() - began
     held = model.encode(list(task.test.inputs), batch_size=batch_size, show_progress_bar=False)
     return Outcome(seconds, float(head.score(held, task.test.targets)))
 

@@ -11,7 +11,8 @@ from benchmarks.problems.problem import Labelled, Task
 from benchmarks.problems.tones import tone_task
 from benchmarks.sides.turns import Bench, Measured, Outcome, Row, Side, by_turns, ratios, shortfalls
 from benchmarks.speed.__main__ import COMPARISONS, Size, run
-from benchmarks.speed.arithmetic import useful_gflop
+from benchmarks.speed.arithmetic import useful_gflops
+from benchmarks.speed.machine import fast_precision
 from benchmarks.speed.results import BEGIN, END, NOT_YET, PAGE, PICTURE, read_results, tables, write_results
 from graftline.models.preprocessing import Reading
 from tests.support.tiny_media import tiny_images, write_tiny_audio_model, write_tiny_image_model
@@ -65,14 +66,16 @@ def test_every_comparison_fills_its_lines_of_the_table(tmp_path: Path, monkeypat
     assert list(results) == sorted(comparison.name for comparison in COMPARISONS)
     for comparison in COMPARISONS:
         sides = results[comparison.name].sides
-        assert {name for row in comparison.rows for name in (row.ours, row.against)} <= sides.keys()
+        named = {name for row in comparison.rows for name in (row.ours, row.against)}
+        # A processor that only emulates bfloat16 says nothing about it.
+        assert {name for name in named if fast_precision() in name or "bfloat16" not in name} <= sides.keys()
         for side in sides.values():
             assert min(side.seconds) > 0
             assert all(0 <= accuracy <= 1 for accuracy in side.accuracies)
     page = (out / PAGE).read_text()
     assert page.startswith("before\n")
     assert page.endswith("\nbehind\n")
-    assert NOT_YET not in page
+    assert (NOT_YET in page) == (fast_precision() == "float32")
     assert (out / PICTURE).read_text().count("<svg") == 1
     # From the file come the same tables and the same picture.
     picture = (out / PICTURE).read_bytes()
@@ -134,7 +137,7 @@ def test_useful_work_is_that_of_the_matrix_products_of_each_text_alone(tmp_path:
     linear = 2 * (4 * WIDTH**2 + 2 * WIDTH * INTERMEDIATE)
     lengths = [preprocessor.length(row) for row in preprocessor.encode(task.train.inputs)]
     expected = sum(BLOCKS * (linear * length + 4 * length**2 * WIDTH) for length in lengths)
-    assert math.isclose(useful_gflop(task), expected / 1e9)
+    assert math.isclose(sum(useful_gflops(task)), expected / 1e9)
 
 
 def test_long_texts_are_made_of_snippets_of_their_label_each_used_once(tmp_path: Path) -> None:
