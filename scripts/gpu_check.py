@@ -23,7 +23,7 @@ from benchmarks.gpu.shapes import SHAPES, SMALL, Shape
 from benchmarks.gpu.sides import EPOCHS, STRATEGIES, Device, Work, rates
 from benchmarks.problems.problem import Task
 from benchmarks.sides.turns import Bench, fastest
-from benchmarks.speed.arithmetic import useful_gflop
+from benchmarks.speed.arithmetic import useful_gflops
 from benchmarks.speed.machine import describe, products
 from graftline.compute.precision import Precision, fastest_precision
 from graftline.files import write_atomically
@@ -79,7 +79,7 @@ def lines_of(
     bench: Bench, shape: Shape, task: Task, device: Device, late: Callable[[], bool], *, compiled: bool
 ) -> Iterator[Line]:
     """A line for each kind of work; where it is late, without figures."""
-    gflop = useful_gflop(task) / len(task.train.targets)
+    gflop = sum(useful_gflops(task)) / len(task.train.targets)
     for work in STRATEGIES:
         if late():
             yield Line(shape.name, work, {}, 0.0)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from graftline.frozen.vectors import FiledVectors, Vectors
-from graftline.training.objective import Objective
+from graftline.training.objective import Objective, Separable
+from graftline.training.reweighing import OfRows
 from graftline.training.scaled_rows import Rows, pareto_scaling, scaled
 
 # Strengths of the L2 penalty that are tried, from strong to weak: half decades around what suits scaled features.
@@ -74,7 +75,8 @@ def solve_head(
         penalty, start = _best_penalty(start, rough, objective=objective)
     minimised = partial(_minimised, penalty=penalty, tolerance=GRADIENT_TOLERANCE)
     solution = minimised(start.double(), (train, targets), objective=objective)
-    outputs_of_train, outputs_of_held = train.logits(solution), held.logits(solution)
+    train_loss, _ = _descent(train, targets, objective, solution)
+    outputs_of_held = held.logits(solution)
     if refit:
         together = scaled([features, *[validation[0]] * refit.copies], scaling, in_blocks=in_blocks)
         of_all = torch.cat([targets, *[validation[1]] * refit.copies])
@@ -84,7 +86,7 @@ def solve_head(
         weight=weight.float(),
         bias=(solution[:, -1] - weight @ scaling.mean).float(),
         penalty=penalty,
-        train_loss=float(objective.loss(outputs_of_train, targets)),
+        train_loss=float(train_loss),
         validation_loss=float(objective.validation_loss(outputs_of_held, validation[1])),
         validation_outputs=outputs_of_held.float(),
     )
@@ -121,15 +123,26 @@ def _minimised(start: Tensor, rows: Scaled, *, objective: Objective, penalty: fl
     )
 
     def closure() -> Tensor:
-        # Autograd ends at the logits: the gradient of the weights as it has it is a product with the transposed
-        # features, ten times as slow as this one where there are few outputs.
         weights = solution.detach()[:, :-1]
-        logits = features.logits(solution.detach()).requires_grad_()
-        loss = objective.loss(logits, targets)
-        (slopes,) = torch.autograd.grad(loss, logits)
+        loss, gradient = _descent(features, targets, objective, solution.detach())
         # The bias stays free: a penalty on it would pull towards equal classes.
-        solution.grad = torch.cat([features.products(slopes) + penalty * weights, slopes.sum(0)[:, None]], dim=1)
-        return loss.detach() + penalty / 2 * weights.square().sum()
+        gradient[:, :-1] += penalty * weights
+        solution.grad = gradient
+        return loss + penalty / 2 * weights.square().sum()
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
     return solution.detach()
+
+
+def _descent(features: Rows, targets: Tensor, objective: Objective, solution: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean loss of the rows under a solution and its gradient: (outputs, width + 1)."""
+    plain, weights = (objective.objective, objective.weights) if isinstance(objective, OfRows) else (objective, None)
+    in_parts = isinstance(plain, Separable)
+    counted = plain.counted if isinstance(plain, Separable) else len
+    whole = counted(targets)
+
+    def loss_of(outputs: Tensor, rows: slice) -> Tensor:
+        loss = plain.loss(outputs, targets[rows], None if weights is None else weights[rows])
+        return loss * (counted(targets[rows]) / whole)
+
+    return features.descent(solution, loss_of, in_parts=in_parts)

@@ -26,6 +26,9 @@ class SeveralLabels:
         each = None if weights is None else weights.to(outputs)
         return nn.functional.binary_cross_entropy_with_logits(outputs, smooth, each, pos_weight=of_labels)
 
+    def counted(self, targets: Tensor) -> float:
+        return len(targets)
+
     def validation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return nn.functional.binary_cross_entropy_with_logits(shifted(outputs, self.shift), targets.to(outputs))
 

@@ -1,6 +1,6 @@
 """The loss that training minimises and the score that chooses its best epoch, for each task."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -26,6 +26,15 @@ class Objective(Protocol):
 
     def score(self, outputs: Tensor, targets: Tensor) -> float:
         """The task's primary score: the epoch in which it is highest is best."""
+        ...
+
+
+@runtime_checkable
+class Separable(Objective, Protocol):
+    """An objective whose mean loss of rows is the mean of that of their parts, each of which counts as it says."""
+
+    def counted(self, targets: Tensor) -> float:
+        """How much rows with these targets count, before any weights of rows."""
         ...
 
 

@@ -17,6 +17,9 @@ class Number:
             return nn.functional.mse_loss(outputs, targets.to(outputs))
         return ((outputs - targets.to(outputs)).square() * weights.to(outputs)[:, None]).mean()
 
+    def counted(self, targets: Tensor) -> float:
+        return len(targets)
+
     def validation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return self.loss(outputs, targets)
 

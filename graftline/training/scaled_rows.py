@@ -1,7 +1,8 @@
 """The rows that a linear head is solved on: centred and scaled, in memory or block by block from a file."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -13,8 +14,19 @@ from graftline.frozen.vectors import BLOCK_NUMBERS, FiledVectors, Vectors
 SMALLEST_SPREAD = 1e-6
 
 
+# The loss of the outputs (rows, outputs) of some rows, as it adds to that of all.
+LossOf = Callable[[Tensor, slice], Tensor]
+
+
 class Rows(Protocol):
     """Scaled features (rows, width), of which nothing but products is asked."""
+
+    def descent(self, solution: Tensor, loss_of: LossOf, *, in_parts: bool) -> tuple[Tensor, Tensor]:
+        """The loss of a solution (outputs, width + 1), and its gradient (outputs, width + 1).
+
+        `in_parts` says that losses of parts add up to that of all; otherwise `loss_of` is given all rows at once.
+        """
+        ...
 
     def logits(self, solution: Tensor) -> Tensor:
         """(rows, outputs), for weights and, in the last column, biases (outputs, width + 1)."""
@@ -35,6 +47,10 @@ class RowsInMemory:
 
     features: Tensor
 
+    def descent(self, solution: Tensor, loss_of: LossOf, *, in_parts: bool = False) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - these are one part
+        loss, slopes = _slopes(self.logits(solution), loss_of, slice(0, len(self.features)))
+        return loss, torch.cat([self.products(slopes), slopes.sum(0)[:, None]], dim=1)
+
     def logits(self, solution: Tensor) -> Tensor:
         return self.features @ solution[:, :-1].T + solution[:, -1]
 
@@ -53,23 +69,34 @@ class RowsInBlocks:
     scaling: "Scaling"
     dtype: torch.dtype = torch.float64
 
+    def descent(self, solution: Tensor, loss_of: LossOf, *, in_parts: bool) -> tuple[Tensor, Tensor]:
+        if not in_parts:
+            logits = self.logits(solution)
+            loss, slopes = _slopes(logits, loss_of, slice(0, len(logits)))
+            return loss, torch.cat([self.products(slopes), slopes.sum(0)[:, None]], dim=1)
+        start, total, gradient = 0, solution.new_zeros(()), torch.zeros_like(solution)
+        for block in self._in_memory():
+            end = start + len(block.features)
+            loss, of_block = block.descent(solution, partial(_shifted, loss_of, start))
+            start, total, gradient = end, total + loss, gradient + of_block
+        return total, gradient
+
     def logits(self, solution: Tensor) -> Tensor:
-        blocks = (RowsInMemory(self._scaled(block)) for part in self.parts for block in _blocks(part))
-        return torch.cat([block.logits(solution) for block in blocks])
+        return torch.cat([block.logits(solution) for block in self._in_memory()])
 
     def products(self, slopes: Tensor) -> Tensor:
         start, total = 0, torch.zeros(slopes.shape[1], len(self.scaling.mean), dtype=self.dtype)
-        for part in self.parts:
-            for block in _blocks(part):
-                total += slopes[start : start + len(block)].T @ self._scaled(block)
-                start += len(block)
+        for block in self._in_memory():
+            total += block.products(slopes[start : (start := start + len(block.features))])
         return total
 
     def rough(self) -> "RowsInBlocks":
         return RowsInBlocks(self.parts, self.scaling, torch.float32)
 
-    def _scaled(self, block: Tensor) -> Tensor:
-        return self.scaling.of(block).to(self.dtype)
+    def _in_memory(self) -> Iterator[RowsInMemory]:
+        """One block after the other."""
+        blocks = (block for part in self.parts for block in _blocks(part))
+        return (RowsInMemory(self.scaling.of(block).to(self.dtype)) for block in blocks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +129,23 @@ def scaled(parts: Sequence[Vectors], scaling: Scaling, *, in_blocks: bool) -> Ro
         return RowsInBlocks(parts, scaling)
     features = [scaling.of(part) for part in parts if isinstance(part, Tensor)]
     return RowsInMemory(features[0] if len(features) == 1 else torch.cat(features))
+
+
+def _slopes(logits: Tensor, loss_of: LossOf, rows: slice) -> tuple[Tensor, Tensor]:
+    """The loss of these outputs, and how it rises with each: (rows, outputs).
+
+    Autograd ends here: the gradient of the weights as it has it is a product with the transposed features, ten times
+    as slow as `products` where there are few outputs.
+    """
+    outputs = logits.detach().requires_grad_()
+    loss = loss_of(outputs, rows)
+    (slopes,) = torch.autograd.grad(loss, outputs)
+    return loss.detach(), slopes
+
+
+def _shifted(loss_of: LossOf, start: int, outputs: Tensor, rows: slice) -> Tensor:
+    """The loss of rows that are counted from `start` on."""
+    return loss_of(outputs, slice(start + rows.start, start + rows.stop))
 
 
 def _blocks(part: Vectors) -> Iterator[Tensor]:

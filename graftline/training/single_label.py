@@ -30,6 +30,9 @@ class OneLabel:
         counted = len(targets) if of_classes is None else of_classes[targets].sum()
         return (loss(outputs, targets, reduction="none") * weights.to(outputs)).sum() / counted
 
+    def counted(self, targets: Tensor) -> float:
+        return len(targets) if self.weights is None else float(self.weights.double()[targets].sum())
+
     def validation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return nn.functional.cross_entropy(shifted(outputs, self.shift), targets)
 

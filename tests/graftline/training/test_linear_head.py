@@ -1,5 +1,7 @@
 """The solved head: the optimum that scikit-learn finds, for features of any scale."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -12,9 +14,26 @@ from graftline.training.linear_head import PENALTIES, Refit, SolvedHead, solve_h
 from graftline.training.multi_label import SeveralLabels
 from graftline.training.objective import Objective
 from graftline.training.regression import Number
+from graftline.training.reweighing import OfRows
 from graftline.training.single_label import OneLabel, log_frequencies
 
 loss_of = nn.functional.cross_entropy
+
+
+@dataclass(frozen=True, eq=False)
+class AsItIs:
+    """An objective that does not say how much rows count."""
+
+    plain: Objective
+
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        return self.plain.loss(outputs, targets, weights)
+
+    def validation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.plain.validation_loss(outputs, targets)
+
+    def score(self, outputs: Tensor, targets: Tensor) -> float:
+        return self.plain.score(outputs, targets)
 
 
 def drawn(rows: int, *, seed: int, width: int = 6, classes: int = 3) -> tuple[Tensor, Tensor]:
@@ -123,14 +142,28 @@ def test_two_solutions_are_the_same_to_the_bit() -> None:
     assert torch.equal(first.bias, second.bias)
 
 
-@pytest.mark.parametrize("penalty", [None, 0.01])
-def test_rows_in_a_file_have_the_head_of_rows_in_memory(penalty: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+CLASSES_AND_SMOOTHING = OneLabel(torch.tensor([5.0, 1.0, 0.5]), label_smoothing=0.1)
+
+
+@pytest.mark.parametrize(
+    ("penalty", "goal"),
+    [
+        (None, OneLabel()),
+        (0.01, OneLabel()),
+        (0.01, CLASSES_AND_SMOOTHING),
+        (0.01, OfRows(CLASSES_AND_SMOOTHING, torch.linspace(0.1, 3, 200))),
+        # One whose parts do not add up is given all rows at once.
+        (0.01, OfRows(AsItIs(CLASSES_AND_SMOOTHING), torch.linspace(0.1, 3, 200))),
+    ],
+)
+def test_rows_in_a_file_have_the_head_of_rows_in_memory(
+    penalty: float | None, goal: Objective, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(vectors, "BLOCK_NUMBERS", 6 * 64)  # 64 rows of 6 features
     (features, targets), (held, labels) = drawn(200, seed=1), drawn(80, seed=2)
 
     def solved_on(of_train: Vectors, of_held: Vectors) -> SolvedHead:
         refit, held = Refit(OneLabel(), copies=2), (of_held, labels)
-        goal = OneLabel()
         return solve_head(of_train, targets, validation=held, outputs=3, objective=goal, penalty=penalty, refit=refit)
 
     plain, filed = (
