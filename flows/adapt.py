@@ -28,6 +28,7 @@ from graftline.tasks.step import require_prefect, require_servers
 from graftline.tasks.step_uses import noting_uses
 from graftline.tasks.steps.baselines import baselines
 from graftline.tasks.steps.beside_held_out import beside_held_out
+from graftline.tasks.steps.choose_runtime import with_chosen_runtime
 from graftline.tasks.steps.choose_strategy import with_chosen_strategy
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.decide import decide
@@ -79,6 +80,7 @@ def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
         base = fetch_model(workspace, settings.base_model.uri)
         teacher = fetch_teacher(workspace, settings.adaptation, data)
         source = source_task(workspace, settings, base)
+        settings = with_chosen_runtime(workspace, settings, data, base)
         settings, choice = with_chosen_strategy(workspace, settings, data, base, domain)
         apart = distances(workspace, settings, data, base, source, domain)
         labels = held_out_in_words(workspace, settings, data, base)

@@ -30,6 +30,7 @@ from graftline.tasks.searching.outcome import Search, as_json, keep_search, trie
 from graftline.tasks.searching.page import write_page
 from graftline.tasks.step import require_servers
 from graftline.tasks.step_uses import noting_uses
+from graftline.tasks.steps.choose_runtime import with_chosen_runtime
 from graftline.tasks.steps.choose_strategy import with_chosen_strategy
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.fetch_model import fetch_model
@@ -95,6 +96,7 @@ def search(
         target = target_rows(workspace, settings, data)
         domain = target_domain(workspace, settings.data, data, target.rows if target else None)
         base = fetch_model(workspace, settings.base_model.uri)
+        settings = with_chosen_runtime(workspace, settings, data, base)
         settings, _ = with_chosen_strategy(workspace, settings, data, base, domain)
         space = space_of(settings.adaptation, strategies)
         start = starting_base(workspace, settings.adaptation, data, base, domain)

@@ -155,9 +155,11 @@ class AdaptationSettings(Section, title="Adaptation"):
     each of the usual epochs."""
     block_pattern: OptionalText = None
     """A regular expression over module names that says which are the blocks of an unknown model: blocks[.][0-9]+"""
-    runtime: Runtime = "torch"
+    runtime: Literal["torch", "openvino", "auto"] = "torch"
     """The runtime of the frozen part. openvino is faster on processors, needs pip install "graftline[openvino]", and is
-    compared with torch on a few rows first: a model that it cannot run, or runs differently, is an error."""
+    compared with torch on a few rows first: a model that it cannot run, or runs differently, is an error. auto:
+    openvino where it is installed, texts are so many that it pays, and it runs the base model as torch does; the run
+    records what it came to."""
     device: ChosenDevice = "auto"
     """The device that adapts the model: the processor (cpu) or a GPU of NVIDIA or, with PyTorch for ROCm, AMD (cuda).
     auto: a GPU where PyTorch finds one and the runtime is torch; the run records what it came to. Evaluation computes
@@ -258,6 +260,11 @@ class AdaptationSettings(Section, title="Adaptation"):
                 " feature_extraction, or domain to self_training"
             )
         return self
+
+    @property
+    def runs_with(self) -> Runtime:
+        """The runtime: where it is left open, torch until a run has chosen (tasks/steps/choose_runtime.py)."""
+        return "openvino" if self.runtime == "openvino" else "torch"
 
     @model_validator(mode="after")
     def _openvino_computes_on_processors(self) -> "AdaptationSettings":

@@ -96,7 +96,7 @@ class Preparation:
                     split: kept_vectors(_in_parts(store, of_split), len(of_split)) for split, of_split in keys.items()
                 }
         # One vector per row has room in memory where the files of all runs have none on the disk.
-        way = self.settings.precision, self.settings.runtime
+        way = self.settings.precision, self.settings.runs_with
         passed = self.listener.passed
         spread = self.spread if keep else None  # where the backbone has learned, shards would cost more than they spare
         # Not in a file: this is for few rows, or for a disk that is full.
@@ -129,7 +129,7 @@ class Preparation:
                 together,
                 of_all,
                 precision=settings.precision,
-                runtime=settings.runtime,
+                runtime=settings.runs_with,
                 passed=self.listener.passed,
                 spread=self.spread,
             )

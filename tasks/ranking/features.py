@@ -86,7 +86,7 @@ def _depths(settings: Settings, there: BaseOnRows) -> tuple[Depth, ...]:
         train = there.rows["train"]
         point = freeze(there.model, "feature_extraction", None, example=train.batch(range(min(2, len(train.encoded)))))
         # OpenVINO shows nothing but the end of what it computes.
-        blocks = looked_at(point.frozen_blocks) if settings.adaptation.runtime == "torch" else ()
+        blocks = looked_at(point.frozen_blocks) if settings.adaptation.runs_with == "torch" else ()
         vectors = _vectors(settings, there, point, (*blocks, HEAD))
     if odd := int((~vectors[HEAD].isfinite().all(-1)).sum()):
         raise GraftlineError(
@@ -122,13 +122,13 @@ def _vectors(
         with ExitStack() as opened:
             stores = {depth: opened.enter_context(there.stores(place_of(point, depth))) for depth in depths}
             ran = fill_depths(
-                stores, there.model, point, rows, keys, precision=chosen.precision, runtime=chosen.runtime
+                stores, there.model, point, rows, keys, precision=chosen.precision, runtime=chosen.runs_with
             )
             logger.info("frozen part: ran once for %d rows, %d were kept", ran, len(keys) - ran)
             return {depth: store.batch(keys).float() for depth, store in stores.items()}
     except FeatureStoreFullError as error:
         logger.info("%s; the frozen part runs once, into memory", error)
-    return run_through_depths(there.model, point, rows, depths, precision=chosen.precision, runtime=chosen.runtime)
+    return run_through_depths(there.model, point, rows, depths, precision=chosen.precision, runtime=chosen.runs_with)
 
 
 def _timed(data: ValidatedData) -> list[str]:

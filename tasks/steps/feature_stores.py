@@ -80,7 +80,7 @@ def _kept_under(base: BaseModel, point: "FreezePoint", settings: AdaptationSetti
         device=settings.device,
         precision=settings.precision,
         feature_precision=settings.feature_precision,
-        runtime=settings.runtime,
+        runtime=settings.runs_with,
         versions=(*(version(name) for name in (*LIBRARIES, *libraries_for(settings, kind))), *_decoded_in(kind)),
     )
 

@@ -1,0 +1,78 @@
+"""Where the settings leave the runtime open: what pays is taken where it answers as PyTorch does, else PyTorch."""
+
+from pathlib import Path
+
+import pytest
+
+from graftline.compute import openvino_runtime
+from graftline.errors import SettingsError
+from graftline.settings import Settings, read_settings
+from graftline.settings.by_value import by_value
+from graftline.tasks.base_models.store import BaseModel
+from graftline.tasks.data.accepted_rows import ValidatedData
+from graftline.tasks.steps import choose_runtime as module
+from graftline.tasks.steps.choose_runtime import choose_runtime, with_chosen_runtime
+from graftline.tasks.steps.data_version import data_version
+from graftline.tasks.steps.fetch_model import fetch_model
+from graftline.tasks.steps.validate_data import validate_data
+from graftline.tasks.workspace import Workspace
+from tests.support.tiny_project import write_project
+
+Line = tuple[Workspace, Settings, ValidatedData, BaseModel]
+
+
+def line(folder: Path, *changed: str) -> Line:
+    """A project whose rows are validated, and its base model."""
+    root = write_project(folder / "project")
+    workspace = Workspace(root)
+    settings = read_settings(root / "params.yaml", ["adaptation.runtime=auto", *changed])
+    data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
+    return workspace, settings, data, fetch_model.fn(workspace, settings.base_model.uri)
+
+
+def test_few_rows_stay_with_pytorch_and_the_run_is_as_if_that_had_been_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    workspace, settings, data, base = line(tmp_path)
+    with caplog.at_level("INFO", "graftline.choose_runtime"):
+        chosen = with_chosen_runtime(workspace, settings, data, base)
+    named = read_settings(workspace.root / "params.yaml", [])
+    assert by_value(chosen.adaptation, "adaptation") == by_value(named.adaptation, "adaptation")
+    assert "too few for a conversion to pay" in caplog.text
+
+
+@pytest.mark.full
+def test_openvino_is_compared_once_and_taken_where_it_answers_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "choose_runtime", choose_runtime.fn)
+    monkeypatch.setattr(module, "PAYS", 0)
+    there = line(tmp_path)
+    chosen = with_chosen_runtime(*there)
+    assert chosen.adaptation.runtime == "openvino"
+
+    def again(*_: object, **__: object) -> None:
+        raise AssertionError("it was compared already")
+
+    monkeypatch.setattr(openvino_runtime, "compiled", again)
+    assert with_chosen_runtime(*there) == chosen
+
+
+@pytest.mark.full
+def test_a_base_model_that_openvino_runs_differently_stays_with_pytorch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "choose_runtime", choose_runtime.fn)
+    monkeypatch.setattr(module, "PAYS", 0)
+    # No rounding is as small as that.
+    monkeypatch.setattr(openvino_runtime, "TOLERANCE", {"float32": -1.0, "bfloat16": -1.0})
+    with caplog.at_level("INFO", "graftline.choose_runtime"):
+        chosen = with_chosen_runtime(*line(tmp_path))
+    assert chosen.adaptation.runtime == "torch"
+    assert "OpenVINO's answer differs from PyTorch's by" in caplog.text
+
+
+def test_a_runtime_that_is_none_is_refused(tmp_path: Path) -> None:
+    root = write_project(tmp_path / "project")
+    with pytest.raises(SettingsError, match=r"adaptation\.runtime"):
+        read_settings(root / "params.yaml", ["adaptation.runtime=onnx"])
