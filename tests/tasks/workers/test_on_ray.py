@@ -79,6 +79,22 @@ def test_answers_come_in_the_order_of_the_items_from_several_processes(machines:
     assert len({process for _, process in came} - {os.getpid()}) > 1
 
 
+def test_pieces_are_made_when_there_is_room_for_their_bytes(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made() -> Iterator[int]:
+        for item in range(4):
+            count.append(item)
+            yield item
+
+    count = list[int]()
+    monkeypatch.setattr(on_ray, "MOST_BYTES", 1)
+    answers = machines.workers.map(pieces.squared, 0, made(), ANYWHERE)
+    for number in range(4):
+        assert next(answers)[0] == number * number
+        assert len(count) == number + 1
+
+
 def test_what_was_said_and_used_on_a_worker_is_said_and_used_here(
     machines: Machines, caplog: pytest.LogCaptureFixture
 ) -> None:
