@@ -30,6 +30,8 @@ class Needs:
     gpus: int = 0
     project: Workspace | None = None
     """The project folder, if it reads or writes there: then all machines must see it."""
+    said_by: str = "adaptation.threads"
+    """What says how many processors."""
 
     @classmethod
     def of(cls, settings: AdaptationSettings, project: Workspace | None) -> "Needs":

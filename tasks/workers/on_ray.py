@@ -151,7 +151,7 @@ class RayWorkers:
         """Of the cluster. Raises: SettingsError if no machine of it is large enough."""
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         for name, resource, said_by in (
-            ("processors", "CPU", "adaptation.threads"),
+            ("processors", "CPU", needs.said_by),
             ("GPUs", "GPU", "adaptation.device"),
             ("bytes of memory", "memory", "memory_gigabytes"),
         ):
