@@ -53,7 +53,8 @@ def removed_with_us(*paths: Path) -> Iterator[None]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-    ):
+    ) as shell:
+        shell.wait()  # until it has left another one behind
         yield
 
 

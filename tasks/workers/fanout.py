@@ -22,6 +22,10 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
+class FolderNotSeenError(SettingsError):
+    """A worker does not see the project folder, which its work needs."""
+
+
 @dataclass(frozen=True)
 class Needs:
     """What each piece of work takes of a machine."""
