@@ -139,8 +139,8 @@ def predict_table(
     with answered_parts(target, _plan(model, trained, columns, threads), say) as parts:
         chunks = _behind(parts, rows, model.kind, say)
         kept = sum(part.read for part in parts.whole)
-        with closing(_answered(chunks, model, threads)) as answered:
-            _write(answered, rows.count, parts, lambda answer: _cells(answer, model, trained))
+        with closing(_answered(chunks, model, threads)) as told:
+            _write(told, rows.count, parts, lambda answer: _cells(answer, model, trained))
         read, answered = sum(part.read for part in parts.whole), sum(part.answered for part in parts.whole)
         parts.write_table(columns)
     return Predicted(read, answered, tuple(added), kept)
