@@ -20,7 +20,7 @@ from graftline.tasks.workers.ray_cluster import connected, require_cluster
 LOOK_SECONDS = 0.5
 # Pieces that are begun for each that can run at once: so no worker waits for this process, and memory stays flat.
 AHEAD = 2
-# Pieces of more than this together are not under way, unless it is one alone: images and sounds bring their files.
+# No further piece begins while those under way hold so many bytes: images and sounds bring their files.
 MOST_BYTES = 1 << 30
 GIGABYTE = 10**9
 
