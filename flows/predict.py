@@ -12,6 +12,7 @@ from graftline.tasks.registry.named import find_named, read_name
 from graftline.tasks.serving.answering import open_registered
 from graftline.tasks.serving.predicting import Trained, predict_table
 from graftline.tasks.tracking.server import logged_settings
+from graftline.tasks.workers.fanout import fanned_out
 from graftline.tasks.workspace import Workspace
 
 # As the settings have them where a run logged none.
@@ -20,7 +21,14 @@ INPUT, LABEL_SEPARATOR = "text", "|"
 
 @plain_progress()
 def predict(
-    root: Path, source: Path, target: Path, *, model: str, version: int | None, say: Callable[[str], None]
+    root: Path,
+    source: Path,
+    target: Path,
+    *,
+    model: str,
+    version: int | None,
+    say: Callable[[str], None],
+    threads: int = 0,
 ) -> dict[str, JsonValue]:
     """Answer every row of `source` with a version of `model`, by default its champion, and write them to `target`.
 
@@ -32,9 +40,9 @@ def predict(
     settings = logged_settings(str(named.version.run_id))
     trained = Trained(settings.get("data.input", INPUT), settings.get("data.label_separator", LABEL_SEPARATOR))
     data = root / folder_of(settings.get("data.path", DATA_FOLDER))
-    with as_judged(workspace, named.model, named.number) as folder:
+    with fanned_out(workspace), as_judged(workspace, named.model, named.number) as folder:
         registered = open_registered(str(named), folder, named.weights_sha256)
-        done = predict_table(registered, trained, source, target, data=data, say=say)
+        done = predict_table(registered, trained, source, target, data=data, threads=threads, say=say)
     refused = (
         f"; {done.refused:,} could not be read, see the column {done.columns[-1]} of {target}" if done.refused else ""
     )

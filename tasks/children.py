@@ -14,6 +14,12 @@ tries=75
 while [ $tries -gt 0 ] && kill -s 0 -- "$1" 2>/dev/null; do sleep 0.2; tries=$((tries - 1)); done
 kill -s KILL -- "$1"
 """
+# Removes when this process says so or is no more, and is by then no child of it: Ray kills those of its workers.
+REMOVER = """
+trap '' INT TERM HUP QUIT
+exec 3<&0
+{ read -r done <&3; exec rm -rf -- "$@"; } &
+"""
 LOOK_SECONDS = 1.0
 
 
@@ -36,6 +42,20 @@ def ending_with_us(target: int) -> Iterator[None]:
     finally:
         with suppress(BrokenPipeError):  # somebody killed it
             keeper.communicate(b"done\n")
+
+
+@contextmanager
+def removed_with_us(*paths: Path) -> Iterator[None]:
+    """What is left at these paths when the block ends, or this process does however it does, goes then."""
+    with subprocess.Popen(  # noqa: S603 - ours, and the paths are
+        ["/bin/sh", "-c", REMOVER, "graftline-remover", *map(str, paths)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as shell:
+        shell.wait()  # until it has left another one behind
+        yield
 
 
 def run_child(

@@ -219,6 +219,9 @@ def predict(
         str | None, typer.Option("--model", help="The registered model; without it registry.model of the settings.")
     ] = None,
     version: Annotated[int | None, typer.Option("--version", help="Its version; without it the champion.")] = None,
+    threads: Annotated[
+        int, typer.Option("--threads", min=0, help="Processor threads that answer each piece; 0: one per core.")
+    ] = 0,
     params: Params = Path("params.yaml"),
     as_json: AsJson = False,
     debug: Debug = False,
@@ -233,7 +236,7 @@ def predict(
 
         nonlocal unanswered
         name = model or read_settings(params).registry.model
-        result = predict(Path.cwd(), source, target, model=name, version=version, say=say)
+        result = predict(Path.cwd(), source, target, model=name, version=version, threads=threads, say=say)
         unanswered = result["rows"]["refused"] > 0  # type: ignore[index,call-overload,operator]  # a count
         return result
 

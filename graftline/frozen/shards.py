@@ -56,13 +56,13 @@ def run_in_shards(
     """As `run_in_batches` of running.py: the same batches in the same order, computed by whom `spread` has for it."""
     padded = padded_rows(rows, chosen)
     batches = batches_of(padded)
-    parts = in_shards(batches)
+    parts = in_shards(batches, rows.preprocessor.reading.kind)
     if len(parts) < 2:  # not worth the way
         yield from run_batches(model, point, padded, own_lengths(rows, chosen), batches, precision)
         return
     part = FrozenPart(model, point, rows.preprocessor, precision, torch.get_num_threads())
     wanted = ChosenRows(rows.encoded, chosen)
-    answers = spread(run_shard, part, (shard_of(wanted, some) for some in parts))
+    answers = spread(run_shard, part, (shard_of(wanted, some, rows.preprocessor) for some in parts))
     for some, kept in zip(parts, answers, strict=True):
         for batch, of_batch in zip(some, kept, strict=True):
             yield batch, of_batch.entries()

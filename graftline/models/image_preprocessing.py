@@ -52,6 +52,10 @@ class ImagePreprocessor:
         deep = [] if bits == MOST_SAMPLE_BITS else [f"{bits} bits"]
         return row_key(f"{BATCH_IMAGES} channels last", [row.digest(), *deep], row.view)
 
+    def carried(self, row: Medium) -> Medium:
+        """The image with its bytes. Raises: as `Medium.read`."""
+        return row.carried()
+
     def in_view(self, row: Medium, view: View) -> Medium:
         """The image, cropped and lit at random once it is decoded."""
         return replace(row, view=view)

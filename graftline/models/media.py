@@ -6,7 +6,7 @@ import hashlib
 import re
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -61,6 +61,10 @@ class Medium:
                 " while the line ran: put it back, or run again from the start"
             )
         return content
+
+    def carried(self) -> "Medium":
+        """The same with its bytes in place of the file. Raises: as `read`."""
+        return replace(self, source=self.read())
 
     def unreadable(self, what: str, error: ValueError) -> ValueError:
         """The error for bytes that are no `what`, and why.

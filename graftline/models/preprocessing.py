@@ -60,6 +60,10 @@ class Preprocessor(Protocol):
         """A name for what the model reads of the row, in hexadecimal digits."""
         ...
 
+    def carried(self, row: Encoded) -> Encoded:
+        """The row with the bytes of its file, for a machine that sees no files. Raises: as reading the file does."""
+        ...
+
     def in_view(self, row: Encoded, view: View) -> Encoded:
         """The row as it is seen in one of its random views. Raises: SettingsError if such inputs have none."""
         ...

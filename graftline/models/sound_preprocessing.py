@@ -46,6 +46,10 @@ class Sound:
         """A digest of the file's bytes, of how much is read of them, and of the view."""
         return row_key(computed, [self.medium.digest(), str(self.samples)], self.medium.view)
 
+    def carried(self) -> "Sound":
+        """The sound with its bytes. Raises: as `Medium.read`."""
+        return replace(self, medium=self.medium.carried())
+
     def in_view(self, view: View) -> "Sound":
         """The sound, changed at random once it is decoded."""
         return replace(self, medium=replace(self.medium, view=view))

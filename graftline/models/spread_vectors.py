@@ -39,11 +39,11 @@ def spread_vectors(
     asked: Asked, rows: Sequence[Encoded], batches: Sequence[list[int]], spread: Spread
 ) -> Iterator[Tensor]:
     """The same batches in the same order, with the same bits, computed by whom `spread` has for it."""
-    parts = in_shards(batches)
+    parts = in_shards(batches, asked.preprocessor.reading.kind)
     if len(parts) < 2:  # not worth the way
         yield from vectors_of(asked, rows, batches)
         return
-    for vectors in spread(run_shard, asked, (shard_of(rows, part) for part in parts)):
+    for vectors in spread(run_shard, asked, (shard_of(rows, part, asked.preprocessor) for part in parts)):
         yield from map(torch.from_numpy, vectors)
 
 

@@ -110,6 +110,10 @@ class TextPreprocessor:
         """A digest of the tokens."""
         return row_key(f"{CAPTURE_TOKENS} {LENGTH_BITS}", [_spelt(row)])
 
+    def carried(self, row: Tokens) -> Tokens:
+        """As it is: a text has no file."""
+        return row
+
     def in_view(self, row: Tokens, view: View) -> Tokens:  # noqa: ARG002 - of no text
         """Raises: SettingsError."""
         raise SettingsError(

@@ -62,6 +62,10 @@ class WhisperPreprocessor:
         """A digest of the file's bytes, of how much is read of them, and of the view."""
         return row.key(str(BATCH_SOUNDS))
 
+    def carried(self, row: Sound) -> Sound:
+        """The sound with its bytes. Raises: as `Medium.read`."""
+        return row.carried()
+
     def in_view(self, row: Sound, view: View) -> Sound:
         """The sound, changed at random once it is decoded."""
         return row.in_view(view)

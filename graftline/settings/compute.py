@@ -18,14 +18,15 @@ class Compute(Section):
 
     engine: Engine = "local"
     """local: one thing after the other, in the run's own process. ray: candidates, trials and shards of rows at once,
-    on the workers of a Ray cluster; the run's own process alone writes verdict, history and registry."""
+    also of those to predict, on the workers of a Ray cluster; the run's own process alone writes verdict, history and
+    registry."""
     address: OptionalText = None
     """HOST:PORT of the cluster, to which this machine belongs. Empty: what RAY_ADDRESS says, which Ray sets in a job of
     its own; without it as many workers as this machine has processors, begun and ended with the run, at its loopback
     address alone."""
     memory_gigabytes: Annotated[float, Field(gt=0, le=10_000)] | None = None
     """Memory that each piece of work asks the cluster for, so that no machine gets more of them than it has room for.
-    Empty: processors alone decide, of which each piece asks for adaptation.threads."""
+    Empty: processors alone decide, of which each piece asks for adaptation.threads, of predict for --threads."""
     tries: Annotated[int, Field(ge=1, le=100)] = 3
     """How often a piece of work is begun whose machine or process is lost, before the run gives up. Work that fails by
     itself is not tried again."""

@@ -2,11 +2,13 @@
 
 import base64
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import JsonValue
 
@@ -23,10 +25,12 @@ from graftline.settings import Kind
 from graftline.tasks.own_code import all_code_sha256
 from graftline.tasks.progress import Wait
 from graftline.tasks.serving.answered_parts import AnsweredParts, ReadDigest, answered_parts
-from graftline.tasks.serving.answering import Answering, RegisteredModel, answering
+from graftline.tasks.serving.answering import RegisteredModel, answering
+from graftline.tasks.serving.answering_there import answers_there
 from graftline.tasks.tracking.model_files import COMPILED
 from graftline.tasks.tracking.provenance import processor
 from graftline.tasks.tracking.requirements import installed_libraries
+from graftline.tasks.workers.fanout import workers
 from graftline.wording import shortened
 
 # Enough to fill a batch of each length; media are held whole.
@@ -91,6 +95,21 @@ class _Chunk:
         """All that the answers come from."""
         return [[*row.values, *question] for row, question in zip(self.rows, self.questions, strict=True)]
 
+    @property
+    def asked(self) -> list[str]:
+        """What the model is asked."""
+        return [question for question, fault in self.questions if fault is None]
+
+    def told(self, answers: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Row, Mapping[str, Any]]]:
+        """The rows, each with its answer or its fault."""
+        following = iter(answers)
+        for row, (_, fault) in zip(self.rows, self.questions, strict=True):
+            yield row, {ERROR: fault} if fault else next(following)
+
+
+# With the answers to what the model was asked.
+_Answered: TypeAlias = tuple[_Chunk, list[dict[str, Any]]]
+
 
 def predict_table(
     model: RegisteredModel,
@@ -99,9 +118,13 @@ def predict_table(
     target: Path,
     *,
     data: Path,
+    threads: int = 0,
     say: Callable[[str], None] = lambda _: None,
 ) -> Predicted:
-    """Write the rows of `source`, in their order, with the model's answers to `target`.
+    """Write the rows of `source`, in their order, with the model's answers to `target`; this process alone writes.
+
+    The model answers with so many processor threads (0: one per core) in a process of its own beside this one, or, in a
+    block of `fanned_out`, in one beside each worker of a cluster.
 
     `source` is a table, or a folder of pictures or sounds; files that a table names lie beside it, or below `data`. A
     row that cannot be read, or that the model refuses, is written with an error in place of an answer. After a kill the
@@ -112,17 +135,18 @@ def predict_table(
     rows = _folder(source, target, model.kind) if source.is_dir() else _table(source, target, trained.input, data)
     added = _added_columns(model, rows.columns)
     columns: dict[str, Type] = {**dict.fromkeys(rows.columns, "text"), **added}
-    with answered_parts(target, _plan(model, trained, columns), say) as parts:
+    threads = thread_count(threads)
+    with answered_parts(target, _plan(model, trained, columns, threads), say) as parts:
         chunks = _behind(parts, rows, model.kind, say)
         kept = sum(part.read for part in parts.whole)
-        with answering(model, threads=thread_count(0)) as asked:
-            _answer(chunks, rows.count, parts, lambda chunk: _answered(chunk, asked, model, trained))
+        with closing(_answered(chunks, model, threads)) as told:
+            _write(told, rows.count, parts, lambda answer: _cells(answer, model, trained))
         read, answered = sum(part.read for part in parts.whole), sum(part.answered for part in parts.whole)
         parts.write_table(columns)
     return Predicted(read, answered, tuple(added), kept)
 
 
-def _plan(model: RegisteredModel, trained: Trained, columns: Mapping[str, Type]) -> JsonValue:
+def _plan(model: RegisteredModel, trained: Trained, columns: Mapping[str, Type], threads: int) -> JsonValue:
     """What the answers depend on apart from the rows."""
     files = names_below(model.folder)
     return {
@@ -131,7 +155,7 @@ def _plan(model: RegisteredModel, trained: Trained, columns: Mapping[str, Type])
         "code_sha256": all_code_sha256(),
         "libraries": dict(sorted(installed_libraries().items())),
         "processor": processor(),
-        "threads": thread_count(0),
+        "threads": threads,
         "trained": asdict(trained),
         "columns": list(columns),
         "rows": [CHUNK_ROWS[model.kind], PART_CHUNKS],
@@ -164,30 +188,43 @@ def _chunks(source: _Source, kind: Kind) -> Iterator[_Chunk]:
         yield _Chunk(some, [_question(row, source, kind) for row in some])
 
 
-def _answer(
-    chunks: Iterator[_Chunk],
+def _answered(chunks: Iterator[_Chunk], model: RegisteredModel, threads: int) -> Generator[_Answered, None, None]:
+    """The chunks with their answers, here or by workers, who are not worth the way for one chunk alone."""
+    some = list(islice(chunks, 2))
+    chunks = chain(some, chunks)
+    if len(some) > 1 and workers().many:
+        under_way = deque[_Chunk]()
+        answers = answers_there(model, _asked(chunks, under_way), threads=threads)
+        yield from ((under_way.popleft(), answer) for answer in answers)
+        return
+    with answering(model, threads=threads) as asked:
+        yield from ((chunk, asked.ask(chunk.asked)) for chunk in chunks)
+
+
+def _asked(chunks: Iterable[_Chunk], under_way: deque[_Chunk]) -> Iterator[list[str]]:
+    for chunk in chunks:
+        under_way.append(chunk)
+        yield chunk.asked
+
+
+def _write(
+    answered: Iterator[_Answered],
     count: int | None,
     parts: AnsweredParts,
-    answered: Callable[[_Chunk], list[list[Cell]]],
+    cells: Callable[[Mapping[str, Any]], list[Cell]],
 ) -> None:
     """Write part after part until there are no more chunks."""
     wait, read = Wait("predict"), sum(part.read for part in parts.whole)
 
-    def written(first: _Chunk, digest: ReadDigest) -> Iterator[list[list[Cell]]]:
-        for chunk in chain([first], islice(chunks, PART_CHUNKS - 1)):
+    def written(first: _Answered, digest: ReadDigest) -> Iterator[list[list[Cell]]]:
+        for chunk, answers in chain([first], islice(answered, PART_CHUNKS - 1)):
             digest.add(chunk.read)
-            yield answered(chunk)
+            yield [[*row.values, *cells(answer)] for row, answer in chunk.told(answers)]
             wait.tell(read + digest.rows, count)
 
-    while first := next(chunks, None):
+    while first := next(answered, None):
         digest = ReadDigest()
         read += parts.add(written(first, digest), digest).read
-
-
-def _answered(chunk: _Chunk, asked: Answering, model: RegisteredModel, trained: Trained) -> list[list[Cell]]:
-    answers = iter(asked.ask([question for question, fault in chunk.questions if fault is None]))
-    told = [{ERROR: fault} if fault else next(answers) for _, fault in chunk.questions]
-    return [[*row.values, *_cells(answer, model, trained)] for row, answer in zip(chunk.rows, told, strict=True)]
 
 
 def _table(source: Path, target: Path, trained_input: str, data: Path) -> _Source:

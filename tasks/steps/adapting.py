@@ -146,7 +146,7 @@ def adapt_base(
         stores=there.stores,
         folder=folder,
         listener=listener_of(settings, data, bar, rows=count, finished_epoch=finished_epoch, saved=saved),
-        spread=spread_for(workspace, settings, data.kind),
+        spread=spread_for(settings),
         train=train_for(workspace, settings),
     )
     adapted = adapt(adaptation)

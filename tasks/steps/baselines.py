@@ -31,7 +31,7 @@ from graftline.tasks.steps.baseline_settings import (
 from graftline.tasks.steps.fine_tune import LIBRARIES
 from graftline.tasks.steps.teacher import taught_predictions
 from graftline.tasks.steps.words_alone import LABELLED, LabelledTexts, answers_on_words
-from graftline.tasks.workers.fanout import Needs, settled, workers
+from graftline.tasks.workers.fanout import FolderNotSeenError, Needs, settled, workers
 from graftline.tasks.workspace import Workspace
 from graftline.verdict.gate import TEACHER
 from graftline.verdict.policy import BASELINES, USUAL_BASELINES, Baseline
@@ -242,7 +242,7 @@ def _of_teacher(workspace: Workspace, teacher: BaseModel, data: ValidatedData) -
 
 
 def _at_once(on: _ComparedOn, recipes: Mapping[str, _Recipe]) -> dict[str, Rival]:
-    """Those that are not there yet, where there are workers for several."""
+    """Those that are not there yet, where there are workers for several that see the project folder."""
     if not workers().many:
         return {}
     lacking = [
@@ -250,9 +250,13 @@ def _at_once(on: _ComparedOn, recipes: Mapping[str, _Recipe]) -> dict[str, Rival
     ]
     if len(lacking) < 2:
         return {}
-    adaptation = settled(on.settings.adaptation)
-    there = replace(on, settings=on.settings.model_copy(update={"adaptation": adaptation}))
-    return dict(zip(lacking, workers().map(_named, there, lacking, Needs.of(adaptation, on.workspace)), strict=True))
+    alone = settled(on.settings.adaptation)
+    there = replace(on, settings=on.settings.model_copy(update={"adaptation": alone}))
+    try:
+        return dict(zip(lacking, workers().map(_named, there, lacking, Needs.of(alone, on.workspace)), strict=True))
+    except FolderNotSeenError:
+        logger.warning("%s: the workers do not see the project folder, so they are made here, one by one", STEP)
+        return {}
 
 
 def _named(on: _ComparedOn, name: str) -> Rival:

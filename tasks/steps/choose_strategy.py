@@ -124,7 +124,7 @@ def _build(folder: Path, workspace: Workspace, settings: Settings, data: Validat
             say=logger.info,
             passed=frozen.tell,
         ),
-        spread=spread_for(workspace, chosen, data.kind),
+        spread=spread_for(chosen),
     )
     trials = tried(adaptation, plan, _folded(settings, data))
     best = best_trial(trials)

@@ -137,7 +137,7 @@ def _build(folder: Path, workspace: Workspace, there: _AtTarget) -> None:
     use_threads(settings.adaptation.threads)
     rows = read_split(data, "test", ["row_id", "target"])
     # It answers on the processor, whatever adapted it.
-    spread = spread_for(workspace, settings.adaptation.model_copy(update={"device": "cpu"}), data.kind)
+    spread = spread_for(settings.adaptation.model_copy(update={"device": "cpu"}))
     answers = held_out_answers(workspace, data, there.checkpoint.model, spread)
     candidate, predictions = answers.candidate, answers.candidate.predictions
     logger.info(

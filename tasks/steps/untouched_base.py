@@ -108,7 +108,7 @@ def head_vectors(
         stores=stores_of(workspace, base, plain, kind, []),
         folder=workspace.artifacts,
         listener=Listener(passed=Wait("frozen part").tell, say=logger.info),
-        spread=spread_for(workspace, plain, kind),
+        spread=spread_for(plain),
     )
     return adaptation.features()["train"].features
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from graftline.compute.spread import Spread
 from graftline.compute.threads import thread_count
 from graftline.errors import SettingsError
-from graftline.settings import Kind
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.settings.compute import COMPUTE, read_compute
 from graftline.tasks.stopping import look
@@ -23,6 +22,10 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
+class FolderNotSeenError(SettingsError):
+    """A worker does not see the project folder, which its work needs."""
+
+
 @dataclass(frozen=True)
 class Needs:
     """What each piece of work takes of a machine."""
@@ -31,6 +34,8 @@ class Needs:
     gpus: int = 0
     project: Workspace | None = None
     """The project folder, if it reads or writes there: then all machines must see it."""
+    said_by: str = "adaptation.threads"
+    """What says how many processors."""
 
     @classmethod
     def of(cls, settings: AdaptationSettings, project: Workspace | None) -> "Needs":
@@ -82,12 +87,12 @@ def settled(settings: AdaptationSettings) -> AdaptationSettings:
     return settings.model_copy(update={"threads": thread_count(settings.threads), "workers": 1})
 
 
-def spread_for(workspace: Workspace, settings: AdaptationSettings, kind: Kind) -> Spread | None:
+def spread_for(settings: AdaptationSettings) -> Spread | None:
     """What computes the frozen part over shards of rows; None: it runs in this process.
 
-    The model goes to the workers as it is, and so do texts; images and sounds are read there, from the project folder.
+    The model goes to the workers as it is, and so do texts and the bytes of images and sounds.
     """
-    those, needs = workers(), Needs.of(settings, None if kind == "text" else workspace)
+    those, needs = workers(), Needs.of(settings, None)
     if not those.many:
         return None
     return lambda function, shared, items: those.map(function, shared, items, needs)

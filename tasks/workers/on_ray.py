@@ -13,13 +13,15 @@ from graftline.settings.compute import COMPUTE, Compute
 from graftline.tasks.step_uses import note_use
 from graftline.tasks.stopping import hear, look, looking
 from graftline.tasks.workers.fanout import Answer, Item, Needs, Shared
-from graftline.tasks.workers.piece import Done, Expected, do_piece, like_this_machine
+from graftline.tasks.workers.piece import Done, Expected, do_stored, like_this_machine
 from graftline.tasks.workers.ray_cluster import connected, require_cluster
 
 # So often it is asked whether the run is to stop.
 LOOK_SECONDS = 0.5
 # Pieces that are begun for each that can run at once: so no worker waits for this process, and memory stays flat.
 AHEAD = 2
+# No further piece begins while those under way hold so many bytes: images and sounds bring their files.
+MOST_BYTES = 1 << 30
 GIGABYTE = 10**9
 
 Value = TypeVar("Value")
@@ -28,11 +30,14 @@ logger = logging.getLogger("graftline.workers")
 
 
 @dataclass
-class _Piece(Generic[Item, Value]):
+class _Piece(Generic[Value]):
     """A piece of work under way."""
 
     number: int
-    item: Item
+    item: Any
+    """In Ray's store on this machine, where it outlives every worker; let go when it is done."""
+    size: int
+    """In bytes."""
     ref: Any
     tries: int = 1
     done: Done[Value] | None = None
@@ -81,15 +86,15 @@ class RayWorkers:
         memory = int((self._compute.memory_gigabytes or 0) * GIGABYTE)
         return {"CPU": needs.processors, "GPU": needs.gpus, "memory": memory}
 
-    def _in_order(self, begin: Callable[[Item], Any], items: Iterable[Item], needs: Needs) -> Iterator[Any]:
-        begun = enumerate(items)
-        under_way: deque[_Piece[Item, Any]] = deque()
+    def _in_order(self, begin: Callable[[Any], Any], items: Iterable[Item], needs: Needs) -> Iterator[Any]:
+        waiting = enumerate(items)
+        under_way: deque[_Piece[Any]] = deque()
         try:
             while True:
                 # Asked each time: machines come and go.
                 ahead = AHEAD * max(1, int(self._processors(needs)) // needs.processors)
-                while len(under_way) < ahead and (following := next(begun, None)) is not None:
-                    under_way.append(_Piece(*following, begin(following[1])))
+                while _is_room(under_way, ahead) and (following := next(waiting, None)) is not None:
+                    under_way.append(self._begun(*following, begin))
                 if not under_way:
                     return
                 if (done := under_way[0].done) is not None:
@@ -103,6 +108,13 @@ class RayWorkers:
         finally:
             if under_way:
                 self._disconnect()
+
+    def _begun(self, number: int, item: Item, begin: Callable[[Any], Any]) -> _Piece[Any]:
+        from ray import cloudpickle
+
+        content = cloudpickle.dumps(item)
+        stored = self.ray.put(content)
+        return _Piece(number, stored, len(content), begin(stored))
 
     @property
     def ray(self) -> Any:
@@ -122,10 +134,10 @@ class RayWorkers:
 
     def _beginner(
         self, expected: Expected, function: Callable[[Shared, Item], Answer], shared: Any, needs: Needs
-    ) -> Callable[[Item], Any]:
-        """What begins a piece of work: on a worker that has what it needs, and once."""
+    ) -> Callable[[Any], Any]:
+        """What begins a piece of work with what was stored of it: on a worker that has what it needs, and once."""
         asked = self.asked(needs)
-        piece = self.ray.remote(do_piece).options(
+        piece = self.ray.remote(do_stored).options(
             num_cpus=asked["CPU"],
             num_gpus=asked["GPU"],
             memory=asked["memory"] or None,
@@ -133,13 +145,13 @@ class RayWorkers:
             name=function.__name__,
         )
         # In a list Ray hands on what is shared as a reference: each worker reads it once, not once per piece.
-        return lambda item: piece.remote(expected, function, [shared], item)
+        return lambda stored: piece.remote(expected, function, [shared], stored)
 
     def _processors(self, needs: Needs) -> float:
         """Of the cluster. Raises: SettingsError if no machine of it is large enough."""
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         for name, resource, said_by in (
-            ("processors", "CPU", "adaptation.threads"),
+            ("processors", "CPU", needs.said_by),
             ("GPUs", "GPU", "adaptation.device"),
             ("bytes of memory", "memory", "memory_gigabytes"),
         ):
@@ -153,7 +165,7 @@ class RayWorkers:
                 )
         return float(sum(node.get("CPU", 0.0) for node in nodes))
 
-    def _collect(self, under_way: "deque[_Piece[Item, Answer]]", begin: Callable[[Item], Any]) -> None:
+    def _collect(self, under_way: "deque[_Piece[Answer]]", begin: Callable[[Any], Any]) -> None:
         """Wait a moment, keep what is done, and begin again what was lost."""
         from ray.exceptions import RayError, RayTaskError
 
@@ -174,11 +186,12 @@ class RayWorkers:
             except RayError as error:
                 self._begin_again(piece, begin, error)
             else:
+                piece.item, piece.size = None, 0
                 # At once, and not when its turn comes: until then another run might take what it made for garbage.
                 for place in piece.done.uses:
                     note_use(place)
 
-    def _begin_again(self, piece: _Piece[Item, Answer], begin: Callable[[Item], Any], error: Exception) -> None:
+    def _begin_again(self, piece: _Piece[Answer], begin: Callable[[Any], Any], error: Exception) -> None:
         from ray.exceptions import OutOfMemoryError
 
         why = type(error).__name__
@@ -192,6 +205,11 @@ class RayWorkers:
         logger.warning("piece %d of the work lost its worker (%s); it begins again elsewhere", piece.number + 1, why)
         piece.tries += 1
         piece.ref = begin(piece.item)
+
+
+def _is_room(under_way: "deque[_Piece[Any]]", ahead: float) -> bool:
+    """Whether one more piece may begin."""
+    return len(under_way) < ahead and sum(piece.size for piece in under_way) < MOST_BYTES
 
 
 def said_here(done: Done[Value]) -> Value:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pickle
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
@@ -17,6 +18,7 @@ from graftline.tasks.scratch import SCRATCH, scratch_folder
 from graftline.tasks.state.shared import STATE
 from graftline.tasks.step_uses import collected_uses
 from graftline.tasks.tracking.provenance import gpu, processor
+from graftline.tasks.workers.fanout import FolderNotSeenError
 from graftline.tasks.workspace import Workspace
 
 # What computes: other versions of them give other bits.
@@ -74,7 +76,7 @@ def do_piece(
 ) -> Done[Value]:
     """Call the function in the project folder, if it needs that, and keep what is said.
 
-    Raises: SettingsError if this machine is not like the run's own; what the function raises.
+    Raises: SettingsError if this machine is not like the run's own; FolderNotSeenError; what the function raises.
     """
     _require_alike(expected)
     with _state(expected.state), _said() as said, collected_uses() as uses:
@@ -85,6 +87,13 @@ def do_piece(
             with chdir(expected.root):
                 value = function(_shared(shared[0]), item)
     return Done(value, said, uses)
+
+
+def do_stored(
+    expected: Expected, function: Callable[[Any, Any], Value], shared: "list[Any]", content: bytes
+) -> Done[Value]:
+    """The same of an item that lies pickled in Ray's store."""
+    return do_piece(expected, function, shared, pickle.loads(content))  # noqa: S301 - by the run's own process
 
 
 def _require_alike(expected: Expected) -> None:
@@ -103,7 +112,7 @@ def _require_alike(expected: Expected) -> None:
 
 def _require_folder(root: Path, seen: str) -> None:
     if not (Workspace(root).artifacts / SCRATCH / seen).is_dir():
-        raise SettingsError(
+        raise FolderNotSeenError(
             f"the Ray worker at {platform.node()} does not see the project folder {root} as the run's own machine does;"
             " mount one shared folder under that path on every machine, or set engine local in mlflow/compute.yaml"
         )

@@ -3,21 +3,21 @@
 import logging
 import os
 import secrets
-import shutil
 import signal
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from graftline.errors import ServerAwayError, SettingsError, Stopped
 from graftline.settings.compute import COMPUTE, Compute
+from graftline.tasks.scratch import temporary_folder
 from graftline.tasks.stopping import hear
 from graftline.wording import ERROR_CHARACTERS, shortened
 
@@ -72,13 +72,19 @@ def connected(compute: Compute) -> Iterator[Any]:
     another Ray or Python.
     """
     os.environ.update(QUIET)
-    address, folder = address_of(compute), None
-    if address is None:
-        os.environ.update(LOOPBACK)
-        if TOKEN_MODE not in os.environ:
-            os.environ.update({TOKEN_MODE: "token", TOKEN: secrets.token_hex(32)})
-        # Not in the project folder: the paths of Ray's sockets may have 107 characters.
-        folder = tempfile.mkdtemp(prefix="graftline-ray-")
+    if (address := address_of(compute)) is not None:
+        with _connected(address, None) as ray:
+            yield ray
+        return
+    os.environ.update(LOOPBACK)
+    if TOKEN_MODE not in os.environ:
+        os.environ.update({TOKEN_MODE: "token", TOKEN: secrets.token_hex(32)})
+    with temporary_folder() as folder, _connected(None, folder) as ray:
+        yield ray
+
+
+@contextmanager
+def _connected(address: str | None, folder: Path | None) -> Iterator[Any]:
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -97,8 +103,6 @@ def connected(compute: Compute) -> Iterator[Any]:
         finally:
             _until_begun(beginning)  # whoever stops meanwhile must not end it half begun
             ray.shutdown()
-            if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _until_begun(beginning: "Future[None]") -> None:
@@ -111,11 +115,11 @@ def _until_begun(beginning: "Future[None]") -> None:
             signal.signal(signal.SIGTERM, handler)
 
 
-def _begin(ray: Any, address: str | None, folder: str | None) -> None:
+def _begin(ray: Any, address: str | None, folder: Path | None) -> None:
     quiet = {"log_to_driver": False, "configure_logging": False}
     if address is None:
         # "local": not a cluster that somebody else has begun on this machine.
-        ray.init(address="local", include_dashboard=False, _temp_dir=folder, **quiet)
+        ray.init(address="local", include_dashboard=False, _temp_dir=str(folder), **quiet)
         return
     try:
         ray.init(address=address, **quiet)

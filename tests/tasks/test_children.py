@@ -2,15 +2,17 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from graftline.tasks.children import run_child
 from graftline.tasks.living_runs import living, mend_lost
-from graftline.tasks.scratch import scratch_folder
+from graftline.tasks.scratch import scratch_folder, temporary_folder
 from graftline.tasks.workspace import Workspace
 from tests.support.running_project import wait_until
 from tests.support.shell import own_code
@@ -69,6 +71,53 @@ def test_scratch_of_a_killed_process_goes_with_the_next_and_that_of_a_living_one
             assert first.is_dir()
             assert second != first
     assert list(left.parent.iterdir()) == []
+
+
+def test_temporary_folders_of_killed_processes_go_and_those_of_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("graftline-left", "graftline-ray", "another"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    for lock in ("graftline-left.lock", "another.lock"):
+        (tmp_path / lock).touch()
+    (tmp_path / "graftline-ray.lock").symlink_to(tmp_path / "another.lock")
+    with temporary_folder() as folder:
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        with temporary_folder():
+            assert folder.is_dir()
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"graftline-ray", "another"}
+    assert not (tmp_path / "graftline-left.lock").exists()
+
+
+REMOVING = """
+import sys, time
+from pathlib import Path
+from graftline.tasks.children import removed_with_us
+with removed_with_us(Path("kept for now"), Path("never there")):
+    Path("kept for now/in it").mkdir(parents=True)
+    print("ready", flush=True)
+    time.sleep(60 if sys.argv[1] == "killed" else 0)
+    assert Path("kept for now").exists()
+"""
+
+
+@pytest.mark.parametrize("how", ["killed", "well"])
+def test_what_is_to_go_with_a_process_goes_however_that_ends(tmp_path: Path, how: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", REMOVING, how], cwd=tmp_path, env={**os.environ, **own_code()}, stdout=subprocess.PIPE
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        if how == "killed":
+            # As Ray does: the children first.
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            for pid in [*map(int, children), process.pid]:
+                os.kill(pid, signal.SIGKILL)
+    assert process.returncode == (-signal.SIGKILL if how == "killed" else 0)
+    wait_until(lambda: not list(tmp_path.iterdir()), seconds=10)
 
 
 def test_a_run_whose_process_is_gone_is_mended_once_and_no_other(tmp_path: Path) -> None:

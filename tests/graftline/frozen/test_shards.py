@@ -2,23 +2,38 @@
 
 import pickle
 from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import cloudpickle  # as Ray does it
 import pytest
+import torch
 
 from graftline.answers.predicting import predictor_of
 from graftline.compute.precision import Precision
 from graftline.compute.spread import Spread
+from graftline.data.class_folders import SUFFIXES
+from graftline.errors import DataRefusedError
 from graftline.frozen import shards
 from graftline.frozen.filling import fill, run_through
 from graftline.frozen.freezing import freeze
 from graftline.frozen.keys import row_keys
+from graftline.frozen.rows import InputRows
 from graftline.frozen.store import INDEX, VALUES, FeatureStore
 from graftline.models import sharding
-from graftline.models.folders import save_classifier
+from graftline.models.folders import load_preprocessor, save_classifier
+from graftline.models.media import Medium
+from graftline.models.preprocessing import Reading
 from graftline.settings.adaptation import Strategy
+from tests.support.tiny_media import (
+    MediaArchitecture,
+    kind_of,
+    tiny_images,
+    tiny_media_classifier,
+    tiny_sounds,
+    write_tiny_media_model,
+)
 from tests.support.tiny_models import tiny_classifier, tiny_preprocessor, tiny_rows, tiny_texts, write_tiny_model
 
 ROWS = 60
@@ -94,3 +109,36 @@ def test_a_predictor_answers_to_the_bit_what_it_answers_without_shards(
     few = len(took)
     assert spread.of_target(None).predict(texts[:3]).shape == (3, 2)
     assert len(took) == few, "of so few none is worth the way"
+
+
+@pytest.mark.parametrize("architecture", ["timm resnet", pytest.param("whisper", marks=pytest.mark.long)])
+def test_files_go_along_to_whoever_sees_none_of_them(
+    tmp_path: Path, architecture: MediaArchitecture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, kind = write_tiny_media_model(tmp_path / "base", architecture), kind_of(architecture)
+    files, _ = (tiny_images if kind == "image" else tiny_sounds)(3 * 16)
+    paths = [tmp_path / "files" / f"{number}{SUFFIXES[kind][0]}" for number in range(len(files))]
+    paths[0].parent.mkdir()
+    for path, content in zip(paths, files, strict=True):
+        path.write_bytes(content)
+    media = [Medium(path.name, path, sha256(content).hexdigest()) for path, content in zip(paths, files, strict=True)]
+    model, preprocessor = tiny_media_classifier(base, architecture), load_preprocessor(base, Reading(kind))
+    rows = InputRows(preprocessor, preprocessor.encode(media), torch.zeros(len(media)))
+    point = freeze(model, "feature_extraction", None, example=rows.batch([0, 1]))
+    expected, took = run_through(model, point, rows, "float32"), list[int]()
+    monkeypatch.setattr(sharding, "SHARD_FILES", 16)
+
+    def hidden(function: Callable[[Any, Any], Any], shared: object, items: Iterable[object]) -> Iterator[Any]:
+        sent = list(items)
+        paths[0].parent.rename(tmp_path / "elsewhere")
+        yield from through_pickles(took)(function, shared, sent)
+        (tmp_path / "elsewhere").rename(paths[0].parent)
+
+    assert run_through(model, point, rows, "float32", spread=hidden).equal(expected)
+    assert sum(took) > sum(map(len, files))
+    save_classifier(model, preprocessor, tmp_path / "model")
+    predictor = predictor_of(tmp_path / "model")
+    assert (predictor.spread_over(hidden).predict(media) == predictor.predict(media)).all()
+    paths[5].write_bytes(b"another")
+    with pytest.raises(DataRefusedError, match=r"5.*it changed while the line ran"):
+        predictor.spread_over(hidden).predict(media)

@@ -1,16 +1,25 @@
 """A real Ray cluster of three nodes on this machine, which a file's tests share with the next one's."""
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import pytest
 
 from graftline.settings.compute import Compute
+from graftline.tasks.workers.fanout import Needs
 from graftline.tasks.workers.on_ray import RayWorkers
 from graftline.tasks.workers.ray_cluster import LOOPBACK, QUIET, TOKEN, TOKEN_MODE
+from tests.support import pieces
 
 NODES, PROCESSORS = 2, 2
+
+Shared = TypeVar("Shared")
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 @dataclass
@@ -30,6 +39,39 @@ class Machines:
         while len(self.nodes) < NODES:
             self.nodes.append(self.cluster.add_node(num_cpus=PROCESSORS))
         self.cluster.wait_for_nodes()
+
+
+class Losing:
+    """The workers of a cluster that loses the node, or the process, of the first piece while that is under way."""
+
+    many = True
+
+    def __init__(self, machines: Machines, folder: Path, by: Literal["node", "process"] = "node") -> None:
+        self._machines, self._folder, self._by = machines, folder, by
+        self.lost = False
+        if by == "node":
+            machines.whole()
+
+    def map(
+        self, function: Callable[[Shared, Item], Answer], shared: Shared, items: Iterable[Item], needs: Needs
+    ) -> Iterator[Answer]:
+        killer = threading.Thread(target=self._lose, daemon=True)
+        killer.start()
+        yield from self._machines.workers.map(
+            pieces.unless_lost, pieces.Lost(self._folder, self._by, function, shared), items, needs
+        )
+        killer.join()
+
+    def _lose(self) -> None:
+        while not (node := read(self._folder / "lost")):
+            time.sleep(0.05)
+        if self._by == "node":
+            self._machines.lose(node)
+        self.lost = True
+
+
+def read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 @pytest.fixture(scope="package")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import pytest
 
@@ -31,52 +31,31 @@ from graftline.tasks.workspace import Workspace
 from tests.support import pieces
 from tests.support.spread_work import Work, compared, found_by, ranked, searched, write_candidates
 from tests.support.tiny_models import tiny_classifier, tiny_rows, write_tiny_model
-from tests.tasks.workers.conftest import NODES, PROCESSORS, Machines
+from tests.tasks.workers.conftest import NODES, PROCESSORS, Losing, Machines
 
 ANYWHERE = Needs()
-
-Shared = TypeVar("Shared")
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
-
-
-class Losing:
-    """The workers of a cluster that loses the node, or the process, of the first piece while that is under way."""
-
-    many = True
-
-    def __init__(self, machines: Machines, folder: Path, by: Literal["node", "process"] = "node") -> None:
-        self._machines, self._folder, self._by = machines, folder, by
-        self.lost = False
-        if by == "node":
-            machines.whole()
-
-    def map(
-        self, function: Callable[[Shared, Item], Answer], shared: Shared, items: Iterable[Item], needs: Needs
-    ) -> Iterator[Answer]:
-        killer = threading.Thread(target=self._lose, daemon=True)
-        killer.start()
-        yield from self._machines.workers.map(
-            pieces.unless_lost, pieces.Lost(self._folder, self._by, function, shared), items, needs
-        )
-        killer.join()
-
-    def _lose(self) -> None:
-        while not (node := read(self._folder / "lost")):
-            time.sleep(0.05)
-        if self._by == "node":
-            self._machines.lose(node)
-        self.lost = True
-
-
-def read(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
 
 
 def test_answers_come_in_the_order_of_the_items_from_several_processes(machines: Machines) -> None:
     came = list(machines.workers.map(pieces.squared, 5, range(20), ANYWHERE))
     assert [value for value, _ in came] == [5 + item * item for item in range(20)]
     assert len({process for _, process in came} - {os.getpid()}) > 1
+
+
+def test_pieces_are_made_when_there_is_room_for_their_bytes(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made() -> Iterator[int]:
+        for item in range(4):
+            count.append(item)
+            yield item
+
+    count = list[int]()
+    monkeypatch.setattr(on_ray, "MOST_BYTES", 1)
+    answers = machines.workers.map(pieces.squared, 0, made(), ANYWHERE)
+    for number in range(4):
+        assert next(answers)[0] == number * number
+        assert len(count) == min(4, number + 2)  # the next one, as soon as one is done
 
 
 def test_what_was_said_and_used_on_a_worker_is_said_and_used_here(
