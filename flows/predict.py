@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from graftline.flows.console import plain_progress
+from graftline.settings.adaptation import Runtime
 from graftline.settings.data import DATA_FOLDER, folder_of
 from graftline.tasks.registry.manifest import as_judged
 from graftline.tasks.registry.named import find_named, read_name
@@ -29,6 +30,7 @@ def predict(
     version: int | None,
     say: Callable[[str], None],
     threads: int = 0,
+    runtime: Runtime = "torch",
 ) -> dict[str, JsonValue]:
     """Answer every row of `source` with a version of `model`, by default its champion, and write them to `target`.
 
@@ -41,7 +43,7 @@ def predict(
     trained = Trained(settings.get("data.input", INPUT), settings.get("data.label_separator", LABEL_SEPARATOR))
     data = root / folder_of(settings.get("data.path", DATA_FOLDER))
     with fanned_out(workspace), as_judged(workspace, named.model, named.number) as folder:
-        registered = open_registered(str(named), folder, named.weights_sha256)
+        registered = open_registered(str(named), folder, named.weights_sha256, runtime=runtime)
         done = predict_table(registered, trained, source, target, data=data, threads=threads, say=say)
     refused = (
         f"; {done.refused:,} could not be read, see the column {done.columns[-1]} of {target}" if done.refused else ""

@@ -222,6 +222,10 @@ def predict(
     threads: Annotated[
         int, typer.Option("--threads", min=0, help="Processor threads that answer each piece; 0: one per core.")
     ] = 0,
+    runtime: Annotated[
+        Literal["torch", "openvino"],
+        typer.Option("--runtime", help="openvino is faster for texts on processors, and differs in the last digits."),
+    ] = "torch",
     params: Params = Path("params.yaml"),
     as_json: AsJson = False,
     debug: Debug = False,
@@ -236,7 +240,9 @@ def predict(
 
         nonlocal unanswered
         name = model or read_settings(params).registry.model
-        result = predict(Path.cwd(), source, target, model=name, version=version, threads=threads, say=say)
+        result = predict(
+            Path.cwd(), source, target, model=name, version=version, threads=threads, runtime=runtime, say=say
+        )
         unanswered = result["rows"]["refused"] > 0  # type: ignore[index,call-overload,operator]  # a count
         return result
 

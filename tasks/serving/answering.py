@@ -8,13 +8,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, cast
 
 from graftline.digests import tensors_sha256
-from graftline.errors import RegistryRefusedError
+from graftline.errors import RegistryRefusedError, SettingsError
 from graftline.models.outputs import Outputs
 from graftline.settings import Kind
+from graftline.settings.adaptation import Runtime
 from graftline.tasks.serving import answering_process, from_source
 from graftline.tasks.serving.earlier_forms import has_earlier_forms, warn_of_earlier_forms
 from graftline.wording import shortened
@@ -36,10 +38,17 @@ class RegisteredModel:
     folder: Path
     kind: Kind
     outputs: Outputs
+    runtime: Runtime = "torch"
+    """What computes its answers."""
 
 
-def open_registered(what: str, folder: Path, weights_sha256: str | None) -> RegisteredModel:
-    """The version in a folder as MLflow holds it. Raises: RegistryRefusedError unless its weights have this digest."""
+def open_registered(
+    what: str, folder: Path, weights_sha256: str | None, *, runtime: Runtime = "torch"
+) -> RegisteredModel:
+    """The version in a folder as MLflow holds it. Raises: RegistryRefusedError unless its weights have this digest.
+
+    OpenVINO computes answers to texts only. Raises: SettingsError if it is asked for others, or not installed.
+    """
     from safetensors import SafetensorError
 
     from graftline.models.folders import load_classifier, load_preprocessor
@@ -64,7 +73,22 @@ def open_registered(what: str, folder: Path, weights_sha256: str | None) -> Regi
         )
     if has_earlier_forms(folder):
         warn_of_earlier_forms(what)
-    return RegisteredModel(what, folder, reading.kind, model.outputs)
+    if runtime == "openvino":
+        require_openvino(what, reading.kind)
+    return RegisteredModel(what, folder, reading.kind, model.outputs, runtime)
+
+
+def require_openvino(what: str, kind: Kind) -> None:
+    """Refuse what OpenVINO is not for, or not there for. Raises: SettingsError."""
+    if kind != "text":
+        raise SettingsError(
+            f"--runtime openvino: {what} reads {kind} files, expected a model for texts: nothing else was faster with"
+            " it; leave the option out"
+        )
+    if find_spec("openvino") is None:
+        raise SettingsError(
+            '--runtime openvino: OpenVINO is not installed; run pip install "graftline[openvino]", or leave it out'
+        )
 
 
 class Answering:
@@ -107,7 +131,7 @@ def answering(model: RegisteredModel, *, threads: int) -> Iterator[Answering]:
             # As a file and not as a module, with no folder of ours on the path: graftline is the model's to import.
             [
                 *(sys.executable, "-P", from_source.__file__, str(model.folder)),
-                *(answering_process.__file__, str(model.folder), str(threads)),
+                *(answering_process.__file__, str(model.folder), str(threads), model.runtime),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

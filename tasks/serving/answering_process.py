@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
 
+# A short and a long text: another runtime is compared with PyTorch on the first that it is given.
+EXAMPLES = ("a quiet street", "The film was not what one hopes for when it begins with rain in a quiet street. " * 40)
+
+
 def main() -> None:
-    folder, threads = sys.argv[1:]
+    folder, threads, runtime = sys.argv[1:]
     # Standard output is for answers alone, whatever the model's libraries print.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -21,7 +25,11 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(int(threads))
-    model = mlflow.pyfunc.load_model(folder)
+    if runtime == "torch":  # as it is registered
+        model = mlflow.pyfunc.load_model(folder)
+    else:
+        model = mlflow.pyfunc.load_model(folder, model_config={"runtime": runtime})
+        model.predict(list(EXAMPLES))  # a runtime that cannot run it is no fault of the rows
     for line in sys.stdin:
         print(json.dumps(_answers(model, json.loads(line))), file=answers, flush=True)
 

@@ -14,6 +14,7 @@ from graftline.settings import Settings
 from graftline.settings.adaptation import AdaptationSettings, Runtime
 from graftline.tasks.base_models.store import BaseModel, verify_base_model
 from graftline.tasks.data.accepted_rows import ValidatedData
+from graftline.tasks.serving.answering_process import EXAMPLES
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import produce
 from graftline.tasks.workers.fanout import workers
@@ -26,9 +27,6 @@ AUTO = "auto"
 # a quarter of the time of short texts in float32, and a third in bfloat16 (benchmarks/README.md).
 PAYS = 100_000_000_000
 BYTES_OF_PARAMETER = 4
-# A short and a long text, on which the answers are compared.
-EXAMPLES = ("Graftline", "The film was not quite what one hopes for when it begins with rain in a quiet street. " * 40)
-
 logger = logging.getLogger("graftline.choose_runtime")
 
 

@@ -19,7 +19,7 @@ from graftline.errors import DataRefusedError, RegistryRefusedError, SettingsErr
 from graftline.flows.cli import app
 from graftline.models.outputs import Outputs
 from graftline.tasks.serving import predicting
-from graftline.tasks.serving.answering import ADAPTED, RegisteredModel, open_registered
+from graftline.tasks.serving.answering import ADAPTED, RegisteredModel, open_registered, require_openvino
 from graftline.tasks.serving.predicting import Trained, predict_table
 from graftline.tasks.tracking.server import model_folder
 from tests.support.tiny_model_files import flip_byte
@@ -94,6 +94,13 @@ def test_the_champion_answers_the_only_column_of_any_name_in_every_form(inside: 
     assert found.column_names == ["anything", "answer", *(f"probability.{label}" for label in LABELS), "error"]
     assert found["anything"].to_pylist() == TEXTS * 400
     assert set(found["error"].to_pylist()) == {None}
+    faster = predicted(str(source), str(tmp_path / "faster.parquet"), "--runtime", "openvino")
+    assert faster.exit_code == 0, faster.output
+    other = parquet.read_table(tmp_path / "faster.parquet")
+    assert other["answer"].to_pylist() == found["answer"].to_pylist()
+    name = f"probability.{LABELS[0]}"
+    assert other[name].to_pylist() == pytest.approx(found[name].to_pylist(), abs=1e-4)
+    assert other[name].to_pylist() != found[name].to_pylist()  # it did compute otherwise
     again = predicted(str(tmp_path / "out.parquet"), str(tmp_path / "out.jsonl"))
     assert again.exit_code == DataRefusedError.exit_code  # several columns, none of them called text
 
@@ -151,6 +158,14 @@ def test_what_would_be_overwritten_or_read_again_is_refused(tmp_path: Path) -> N
         refused(tmp_path, tmp_path / "out.csv")
     with pytest.raises(SettingsError, match="lies in the folder that is read"):
         refused(tmp_path, tmp_path / "out.csv", "image")
+
+
+def test_openvino_is_for_texts_and_has_to_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="--runtime openvino: tiny reads image files, expected a model for texts"):
+        require_openvino("tiny", "image")
+    monkeypatch.setattr("graftline.tasks.serving.answering.find_spec", lambda _: None)
+    with pytest.raises(SettingsError, match="OpenVINO is not installed; run pip install"):
+        require_openvino("tiny", "text")
 
 
 def test_weights_that_were_changed_since_answer_nothing(adapted: Line, tmp_path: Path) -> None:
