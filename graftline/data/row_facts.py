@@ -10,9 +10,11 @@ import numpy as np
 
 from graftline.data.columns import BATCH_ROWS, Column, Fact, GrowingColumns, raw
 from graftline.data.media_files import MediaFile
+from graftline.data.numbering import digests, numbered
 from graftline.data.row_conflicts import Labels, first_conflicts
 from graftline.data.row_names import content_names, normalised, numbered_names, printable, shown_texts
 from graftline.data.row_table import RowTable
+from graftline.data.split_column import SplitColumn
 from graftline.data.splitting import SPLITS, Split, side_with_folders
 from graftline.data.tables import Row
 from graftline.data.target_kind import TargetKind
@@ -26,15 +28,20 @@ WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 
 # In front of the name of a target beside the first one.
 FURTHER = "further."
+# What is gathered beside the facts that are judged.
+CONTENT, NAME = "content", "name"
 
 
 @dataclass(frozen=True)
 class RowFacts:
-    """The rows that could be read, and one column for each fact about them, in the same order."""
+    """The rows that could be read, and one column for each fact about them, in the same order.
+
+    What is as long as the rows lies in files, but for their lines, their sides, and the hashes of images.
+    """
 
     rows: RowTable
     ids: Column
-    splits: list[Split]
+    splits: SplitColumn
     columns: dict[str, Column]
     contents: Column
     """Equal where two inputs are the same."""
@@ -70,27 +77,32 @@ def row_facts(
 
     readable = (rows if isinstance(rows, RowTable) else RowTable.of(rows)).readable
     given = {None if side < 0 else SPLITS[side] for side in np.unique(readable.sides).tolist()}
-    columns, contents, names = GrowingColumns(), GrowingColumns(), GrowingColumns()
+    columns = GrowingColumns()
+    of_contents, sides = np.empty((len(readable), 2), np.uint64), np.empty(len(readable), np.int8)
     labels = {role: Labels() for role, kind, _ in targets_of(settings, targets) if kind.may_conflict}
-    splits, hashes = list[Split](), list[int]()
+    hashes = list[int]()
     for start in range(0, max(1, len(readable)), BATCH_ROWS):  # of no rows as well there are columns
         batch = _facts_of_some(readable[start : start + BATCH_ROWS], settings, targets, files, given)
-        columns.add(batch.columns)
-        contents.add({"": raw(batch.inputs.contents)})
-        names.add({"": raw(batch.ids) if settings.id else content_names(batch.inputs.names)})
-        splits += batch.splits
+        contents = [text.encode("utf-8", "surrogatepass") for text in batch.inputs.contents]
+        names = raw(batch.ids) if settings.id else content_names(batch.inputs.names)
+        columns.add({**batch.columns, CONTENT: contents, NAME: names})
+        of_contents[start : start + BATCH_ROWS] = digests(contents)
+        sides[start : start + BATCH_ROWS] = SplitColumn.of(batch.splits).places
         hashes += batch.inputs.hashes
         for role, one in labels.items():
             one.add(batch.fit[role])
-    facts, content = columns.done(), contents.done()[""]
-    ids = names.done()[""] if settings.id else numbered_names(names.done()[""])
+    content = numbered(of_contents)
+    del of_contents
+    facts = columns.done()
+    texts, names_of_rows = facts.pop(CONTENT), facts.pop(NAME)
+    ids = names_of_rows if settings.id else numbered_names(names_of_rows)
     for place, role in enumerate(named_columns(settings, targets)):
         if role not in facts:  # a target's column holds what is meant by it
             facts[role] = shown_texts(readable.values[place]) if readable.values else Column(pa.nulls(0))
     facts["id"] = facts["id"] if settings.id else ids
     facts["line"] = Column(pa.array(readable.lines))
     facts["conflict"] = first_conflicts(labels.values(), content, readable.lines)
-    return RowFacts(readable, ids, splits, facts, content, hashes)
+    return RowFacts(readable, ids, SplitColumn(sides), facts, texts, hashes)
 
 
 @dataclass(frozen=True)
