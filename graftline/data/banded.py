@@ -7,6 +7,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from graftline.data.numbering import in_parts
 from graftline.data.text_pieces import Integers, spread
 from graftline.nameless_files import NamelessFile
 
@@ -68,8 +69,9 @@ def meeting_below(keys: Sequence[Keys], ranks: NDArray[np.int8]) -> Pairs:
     beside = keys[0]
     for band in range(len(keys)):
         key, beside = beside, keys[(band + 1) % len(keys)]
-        met = _met(key, beside, ranks)
-        pending.append(met.rows.astype(np.uint64) * rows + met.others.astype(np.uint64))
+        for some in in_parts(key):
+            met = _met(key[some], beside[some], ranks[some])
+            pending.append(some[met.rows].astype(np.uint64) * rows + some[met.others].astype(np.uint64))
         if band == len(keys) - 1 or sum(map(len, pending)) > MOST_PENDING:
             codes, counts = _most_often(np.concatenate([codes, *pending]), counts, rows)
             pending = []

@@ -1,13 +1,15 @@
 """Equal values have equal numbers, found by sorting digests of sixteen bytes: the values need not be in memory."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 DIGEST_BYTES = 16
+# So many values are sorted at a time: a hundred MB. At most 2^16 times as many there may be.
+SORTED_ROWS = 2_000_000
 
 # (values, 2): the two halves of each.
 Digests = NDArray[np.uint64]
@@ -24,29 +26,34 @@ def digests(values: Iterable[bytes]) -> Digests:
 def numbered(some: Digests) -> Numbers:
     """The number of each value, equal where two are equal, in order of first appearance."""
     kind = np.int32 if len(some) < 2**31 else np.int64
-    if not len(some):
-        return np.zeros(0, kind)
-    order, starts = _in_runs(some)
-    first = np.zeros(len(some), np.bool_)
-    first[order[starts]] = True
-    # Each run has the number of its first value, and these are numbered in their own order.
-    of_run = (np.cumsum(first, dtype=kind) - kind(1))[order[starts]]
-    numbers = np.empty(len(some), kind)
-    numbers[order] = np.repeat(of_run, np.diff(np.append(np.flatnonzero(starts), len(some))))
-    return numbers
+    first = np.empty(len(some), kind)
+    for rows in in_parts(some[:, 0]):
+        first[rows] = rows[_first_of_equals(some[rows])]
+    # The first ones are numbered in their own order.
+    numbers = np.cumsum(first == np.arange(len(some), dtype=kind), dtype=kind)
+    numbers -= kind(1)
+    return numbers[first]
 
 
-def _in_runs(some: Digests) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The places of all digests, equal ones beside each other as they come; and where others begin."""
+def in_parts(keys: NDArray[np.unsignedinteger[Any]]) -> Iterator[NDArray[np.int64]]:
+    """All places, some of them at a time: those of equal keys together, so that they can be sorted part by part."""
+    parts = -(-len(keys) // SORTED_ROWS)
+    part_of = (keys % keys.dtype.type(max(parts, 1))).astype(np.uint16)
+    for part in range(parts):
+        yield np.flatnonzero(part_of == part)
+
+
+def _first_of_equals(some: Digests) -> NDArray[np.int64]:
+    """For each digest the place of the first that is equal."""
     order = np.argsort(some[:, 0], kind="stable")
-    half = some[order, 0]
-    alike = half[1:] == half[:-1]
-    del half
-    of_both = np.flatnonzero(alike)
-    if (some[order[of_both], 1] != some[order[of_both + 1], 1]).any():  # in one half alone: next to never
+    alike = some[order[1:], 0] == some[order[:-1], 0]
+    if (alike & (some[order[1:], 1] != some[order[:-1], 1])).any():  # equal in one half alone: next to never
         order = np.lexsort((some[:, 1], some[:, 0]))
         alike = (some[order[1:]] == some[order[:-1]]).all(axis=1)
-    return order, np.append(True, ~alike)
+    starts = np.flatnonzero(np.append(True, ~alike))
+    first = np.empty(len(some), np.int64)
+    first[order] = np.repeat(order[starts], np.diff(np.append(starts, len(some))))
+    return first
 
 
 def first_of_each(numbers: Numbers) -> NDArray[np.bool_]:

@@ -53,7 +53,7 @@ class Validator:
     def faulty_rows(
         self, name: str, frames: "Iterable[pd.DataFrame]", expectations: Sequence[Expectation], index: str
     ) -> list[tuple[Expectation, int, object]]:
-        """Each faulty row of each row expectation: its value of the column `index`, by which they rise, and what it has."""
+        """Each faulty row of each row expectation, by its value of the column `index`, in their order."""
         columns = [column for expectation in expectations for column in expectation.columns]
         wanted = [index, *dict.fromkeys(columns)]
         complete = {"result_format": "COMPLETE", "unexpected_index_column_names": [index]}

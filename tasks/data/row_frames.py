@@ -101,7 +101,7 @@ def _numbers(column: Column) -> Numbers:
     of_values = np.empty((len(column), 2), np.uint64)
     for some in _ranges(len(column), BATCH_ROWS):
         texts = column[some]
-        of_values[some] = digests(str(text).encode() for text in texts)
+        of_values[some] = digests(b"" if text is None else str(text).encode() for text in texts)
     return numbered(of_values)
 
 

@@ -33,6 +33,7 @@ ROWS_PER_ARRAY = MOST_ARRAY_BYTES // (4 * MAX_RECORD_CHARACTERS)
 
 def write_accepted(folder: Path, findings: Findings, settings: DataSettings) -> None:
     """Both, into a folder."""
+    import pyarrow as pa
     from pyarrow import parquet
 
     assert findings.facts is not None
@@ -41,11 +42,12 @@ def write_accepted(folder: Path, findings: Findings, settings: DataSettings) -> 
         raise RuntimeError(
             f"{len(findings.rows)} rows read, but {len(accepted)} accepted and {len(findings.reasons)} quarantined"
         )
-    first = _accepted_table(facts, accepted[:WRITTEN_ROWS], findings, settings)
-    with parquet.ParquetWriter(folder / ACCEPTED, first.schema) as writer:
-        for start in range(0, max(1, len(accepted)), WRITTEN_ROWS):
-            some = accepted[start : start + WRITTEN_ROWS]
-            writer.write_table(_accepted_table(facts, some, findings, settings) if start else first)
+    schema = _accepted_table(facts, accepted[:0], findings, settings).schema
+    with parquet.ParquetWriter(folder / ACCEPTED, schema) as writer:
+        for start in range(0, len(accepted), WRITTEN_ROWS):
+            group = accepted[start : start + WRITTEN_ROWS]
+            writer.write_table(_accepted_table(facts, group, findings, settings))
+            pa.default_memory_pool().release_unused()
     summary = _summary(facts, accepted, findings)
     write_json(folder / SUMMARY, {**summary, "accepted_sha256": file_sha256(folder / ACCEPTED)})
 

@@ -1,0 +1,62 @@
+"""Validation holds a few bytes a row, whatever the rows are: their texts lie in files."""
+
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from graftline.data import column_parts, columns, near_duplicates, row_facts, row_table, twins
+from graftline.digests import file_sha256
+from graftline.settings import DataSettings
+from graftline.tasks.data import row_frames, set_findings
+from graftline.tasks.data.files import DataVersion
+from graftline.tasks.steps import accepted_table
+from graftline.tasks.steps.validate_data import validate_data
+from graftline.tasks.workspace import Workspace
+from tests.tasks.steps.test_validate_data import Table, fit_rows
+
+FEW, MANY = 500, 2_000
+# Each text has so many bytes at least. A batch, and what is judged and written at a time, are made small below.
+TEXT_BYTES = 1_500
+AT_ONCE = 100
+# What is sorted is, which is the names.
+MOST_KEPT = 0.25
+
+# Arrow's own may outlive a test, and ask their pool for more.
+POOLS: list[pa.MemoryPool] = []
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (columns, near_duplicates, row_facts, row_frames, row_table, set_findings, accepted_table, twins):
+        monkeypatch.setattr(module, "BATCH_ROWS", AT_ONCE)
+    monkeypatch.setattr(row_frames, "JUDGED_ROWS", 5 * AT_ONCE)
+    monkeypatch.setattr(accepted_table, "WRITTEN_ROWS", AT_ONCE)
+    monkeypatch.setattr(column_parts, "MOST_BYTES", 0)
+
+
+def peak_bytes(root: Path, rows: int) -> int:
+    """The most that Arrow, in which all columns are, held at any time."""
+    table = root / "data" / "table.csv"
+    table.parent.mkdir(parents=True)
+    source = random.Random(1)
+    long = [[one, source.randbytes(TEXT_BYTES // 2).hex(), *rest] for one, _, *rest in fit_rows(rows)]
+    table.write_bytes(Table(long).csv())
+    version = DataVersion("v" * 32, False, (), file_sha256(table), table)
+    del long
+    before = pa.default_memory_pool()
+    counted = pa.proxy_memory_pool(before)
+    POOLS.append(counted)
+    pa.set_memory_pool(counted)
+    try:
+        settings = DataSettings(path="data/table.csv", id="id", max_twins=1)
+        assert validate_data.fn(Workspace(root), settings, version).accepted == rows
+        return counted.max_memory() or 0
+    finally:
+        pa.set_memory_pool(before)
+
+
+def test_more_texts_take_no_more_memory(tmp_path: Path, small_batches: None) -> None:
+    few, many = peak_bytes(tmp_path / "few", FEW), peak_bytes(tmp_path / "many", MANY)
+    assert many - few < MOST_KEPT * TEXT_BYTES * (MANY - FEW), f"{(many - few) / (MANY - FEW):.0f} bytes a row"
