@@ -1,6 +1,6 @@
 """Where the values of a column lie: in memory, or some rows at a time in a file without a name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -32,18 +32,18 @@ class Parts(Protocol):
 
 
 class InMemory:
-    """One part."""
+    """Parts that are not put together, for which there would have to be room twice."""
 
-    def __init__(self, values: "pa.Array") -> None:
-        self._values = values
-        self.ends = np.array([len(values)], np.int64)
+    def __init__(self, arrays: "Sequence[pa.Array]") -> None:
+        self._arrays = arrays
+        self.ends = np.cumsum([len(values) for values in arrays])
 
     @property
     def type(self) -> "pa.DataType":
-        return self._values.type
+        return self._arrays[0].type
 
-    def read(self, _part: int) -> "pa.Array":
-        return self._values
+    def read(self, part: int) -> "pa.Array":
+        return self._arrays[part]
 
 
 class Seen:
@@ -96,7 +96,7 @@ class FiledParts:
         self.type = kind or joined
         if self._file is None:
             parts = [self.read(part) for part in range(len(self._parts))]
-            return InMemory(pa.concat_arrays(parts) if parts else pa.array([], self.type))
+            return InMemory([pa.concat_arrays(parts) if parts else pa.array([], self.type)])
         self.ends = np.cumsum(self._rows)
         return self
 

@@ -22,7 +22,7 @@ class Column(Sequence[Fact]):
     def __init__(self, values: "pa.Array | Parts") -> None:
         import pyarrow as pa
 
-        self._parts: Parts = InMemory(values) if isinstance(values, pa.Array) else values
+        self._parts: Parts = InMemory([values]) if isinstance(values, pa.Array) else values
         self._is_raw = pa.types.is_large_binary(self._parts.type)
 
     def __len__(self) -> int:
@@ -103,17 +103,16 @@ class Column(Sequence[Fact]):
             before = int(ends[number - 1]) if number else 0
             some = sorted_places[bounds[number] : bounds[number + 1]] - before
             found.append(self._parts.read(number).take(some))
-        joined = pa.concat_arrays(found)
-        if order is not None:
-            back = np.empty(len(order), np.int64)
-            back[order] = np.arange(len(order))
-            joined = joined.take(back)
-        return Column(joined)
+        if order is None:
+            return Column(InMemory(found))
+        back = np.empty(len(order), np.int64)
+        back[order] = np.arange(len(order))
+        return Column(pa.concat_arrays(found).take(back))
 
     def where(self, chosen: NDArray[np.bool_]) -> "Column":
         """The facts of the rows that are chosen; of a column in a file in another file."""
         if isinstance(self._parts, InMemory):
-            return Column(self._parts.read(0).take(np.flatnonzero(chosen)))
+            return self.at(np.flatnonzero(chosen))
         kept, before = FiledParts(), 0
         for some in self.arrays():
             kept.add(some.take(np.flatnonzero(chosen[before : before + len(some)])))

@@ -40,7 +40,8 @@ def in_parts(keys: NDArray[np.unsignedinteger[Any]]) -> Iterator[NDArray[np.int6
     parts = -(-len(keys) // SORTED_ROWS)
     part_of = (keys % keys.dtype.type(max(parts, 1))).astype(np.uint16)
     for part in range(parts):
-        yield np.flatnonzero(part_of == part)
+        if len(rows := np.flatnonzero(part_of == part)):
+            yield rows
 
 
 def _first_of_equals(some: Digests) -> NDArray[np.int64]:

@@ -70,10 +70,13 @@ def _by_themselves(expectations: Sequence[Expectation], facts: RowFacts) -> "Ite
             kinds.setdefault(name, set()).add(one.kind)
     compared = [name for name in kinds if kinds[name] - {NULL, NOT_NULL}]
     for some in _ranges(len(facts.rows)):
-        columns = {name: facts.columns[name].between(some.start, some.stop) for name in kinds}
-        # What only has to be there is never shown, and texts take most of the room.
-        seen = {name: _presence(one) if kinds[name] == {NOT_NULL} else one for name, one in columns.items()}
-        yield _frame(seen, compared)
+
+        def part(name: str, rows: slice = some) -> "pa.Array":
+            values = facts.columns[name].between(rows.start, rows.stop)
+            # What only has to be there is never shown, and texts take most of the room.
+            return _presence(values) if kinds[name] == {NOT_NULL} else values
+
+        yield _frame({name: part(name) for name in kinds}, compared)
 
 
 def _of_names(name: str, facts: RowFacts) -> "Iterator[pd.DataFrame]":
