@@ -56,7 +56,7 @@ class Bands(Sequence[Keys]):
     def write(self, keys: Keys, first: int) -> None:
         """The keys (bands, rows) of the rows from `first` on."""
         for band, some in enumerate(keys):
-            self._file.write(np.ascontiguousarray(some), (band * self._rows + first) * KEY_BYTES)
+            self._file.write(some.tobytes(), (band * self._rows + first) * KEY_BYTES)
 
 
 def meeting_below(keys: Sequence[Keys], ranks: NDArray[np.int8]) -> Pairs:

@@ -30,9 +30,8 @@ def numbered(some: Digests) -> Numbers:
     for rows in in_parts(some[:, 0]):
         first[rows] = rows[_first_of_equals(some[rows])]
     # The first ones are numbered in their own order.
-    numbers = np.cumsum(first == np.arange(len(some), dtype=kind), dtype=kind)
-    numbers -= kind(1)
-    return numbers[first]
+    numbers: Numbers = np.cumsum(first == np.arange(len(some), dtype=kind), dtype=kind)[first]
+    return np.subtract(numbers, 1, out=numbers)
 
 
 def in_parts(keys: NDArray[np.unsignedinteger[Any]]) -> Iterator[NDArray[np.int64]]:

@@ -45,8 +45,8 @@ def twins_of(facts: RowFacts, accepted: NDArray[np.int64], settings: DataSetting
     found = straddling_rows(*_compared(facts, accepted), facts.splits.at(accepted), settings)
     rows = accepted[list(found)].tolist()
     others = accepted[[twin.index for twin in found.values()]].tolist()
-    shown = (_Shown.of(facts, rows), _Shown.of(facts, others))
-    twins = (_told(*both, twin, SHARED[settings.kind]) for *both, twin in zip(*shown, found.values(), strict=True))
+    told = zip(_Shown.of(facts, rows), _Shown.of(facts, others), found.values(), strict=True)
+    twins = (_told(row, other, twin, SHARED[settings.kind]) for row, other, twin in told)
     return dict(zip(rows, twins, strict=True))
 
 

@@ -27,14 +27,14 @@ def test_every_pair_that_meets_is_there_once_where_few_meet(
         for other in range(len(ranks))
         if ranks[other] < ranks[row] and (keys[:, row] == keys[:, other]).any()
     ]
-    found = meeting_below(keys, ranks)
+    found = meeting_below(list(keys), ranks)
     assert list(zip(found.rows.tolist(), found.others.tolist(), strict=True)) == expected
     assert len(expected) > 100
 
 
 def test_of_many_that_meet_a_row_those_are_there_that_it_meets_most_often() -> None:
     keys, ranks = keys_and_ranks(rows=3_000, names=3)
-    found = meeting_below(keys, ranks)
+    found = meeting_below(list(keys), ranks)
     counts = np.bincount(found.rows, minlength=len(ranks))
     assert counts.max() == MOST_COMPARED
     assert (counts[ranks > 0] > 0).all()
