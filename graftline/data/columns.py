@@ -94,15 +94,13 @@ class Column(Sequence[Fact]):
         wanted, ends = np.asarray(places, np.int64), self._parts.ends
         if len(ends) == 1:
             return Column(self._parts.read(0).take(wanted))
-        part = np.searchsorted(ends, wanted, side="right")
-        order = None if (part[1:] >= part[:-1]).all() else np.argsort(part, kind="stable")
-        part, sorted_places = (part, wanted) if order is None else (part[order], wanted[order])
-        bounds = np.searchsorted(part, np.arange(len(ends) + 1))
+        order = None if (wanted[1:] >= wanted[:-1]).all() else np.argsort(wanted, kind="stable")
+        rising = wanted if order is None else wanted[order]
+        bounds = np.searchsorted(rising, [0, *ends.tolist()])
         found = [pa.array([], self.type)]
-        for number in np.unique(part).tolist():
+        for number in np.flatnonzero(bounds[1:] > bounds[:-1]).tolist():
             before = int(ends[number - 1]) if number else 0
-            some = sorted_places[bounds[number] : bounds[number + 1]] - before
-            found.append(self._parts.read(number).take(some))
+            found.append(self._parts.read(number).take(rising[bounds[number] : bounds[number + 1]] - before))
         if order is None:
             return Column(InMemory(found))
         back = np.empty(len(order), np.int64)

@@ -138,7 +138,9 @@ def side_of(index: int, splits: Sequence[Split], twins: Collection[int]) -> Side
 def sides_of(rows: NDArray[np.int64], splits: SplitColumn, twins: Collection[int]) -> NDArray[np.int8]:
     """The same of many rows, by the places in `SIDES`."""
     sides = splits.places[rows]
-    sides[np.isin(rows, list(twins))] = SIDES.index(TWIN)
+    is_twin = np.zeros(len(splits), np.bool_)
+    is_twin[list(twins)] = True
+    sides[is_twin[rows]] = SIDES.index(TWIN)
     return sides
 
 

@@ -127,7 +127,7 @@ def _of_target(
 
 def _names_and_sides(facts: RowFacts, rows: NDArray[np.int64]) -> Iterator[str]:
     """The name and the side of each row, in the order of the names."""
-    names = facts.ids.at(rows)
+    names = Column(facts.ids.at(rows).values)
     for some in _by_name(names):
         for name, row in zip(names.at(some), rows[some].tolist(), strict=True):
             yield str(name)
@@ -136,7 +136,7 @@ def _names_and_sides(facts: RowFacts, rows: NDArray[np.int64]) -> Iterator[str]:
 
 def _in_order_of_names(columns: Sequence[Column], rows: NDArray[np.int64]) -> Iterator[str]:
     """What stands in the columns, of which the first has the names, row by row in the order of these."""
-    held = [column.at(rows) for column in columns]
+    held = [Column(column.at(rows).values) for column in columns]
     for some in _by_name(held[0]):
         yield from (str(one) for row in zip(*(column.at(some) for column in held), strict=True) for one in row)
 

@@ -100,7 +100,7 @@ def test_the_twins_are_the_same_however_many_texts_are_looked_at_at_once(monkeyp
     at_once = straddling(texts, splits, similarity=0.75)
     monkeypatch.setattr(similar_texts, "BYTES_PER_CUT", 100)
     monkeypatch.setattr(similar_texts, "PIECES_PER_COMPARISON", 700)
-    monkeypatch.setattr(similar_texts, "PIECES_PER_READING", 2_000)
+    monkeypatch.setattr(similar_texts, "PIECES_PER_READING", 20_000)
     monkeypatch.setattr(column_parts, "MOST_BYTES", 0)
     monkeypatch.setattr(near_duplicates, "BATCH_ROWS", 50)
     assert straddling(texts, splits, similarity=0.75) == at_once

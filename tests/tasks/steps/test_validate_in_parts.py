@@ -18,7 +18,7 @@ from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
 from tests.tasks.steps.test_validate_data import Table, fit_rows, quarantine, run
 
-FEW, MANY = 600, 1_200
+FEW, MANY = 300, 600
 # Each text has so many bytes at least. A batch, and what is judged and written at a time, are made small below.
 TEXT_BYTES = 1_500
 AT_ONCE = 100
@@ -33,7 +33,7 @@ POOLS: list[pa.MemoryPool] = []
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (columns, near_duplicates, row_facts, row_frames, row_table, set_findings, accepted_table, twins):
         monkeypatch.setattr(module, "BATCH_ROWS", AT_ONCE)
-    monkeypatch.setattr(row_frames, "JUDGED_ROWS", 5 * AT_ONCE)
+    monkeypatch.setattr(row_frames, "JUDGED_ROWS", 3 * AT_ONCE)
     monkeypatch.setattr(accepted_table, "WRITTEN_ROWS", AT_ONCE)
     monkeypatch.setattr(column_parts, "MOST_BYTES", 0)
 
