@@ -44,7 +44,7 @@ class Seen:
 
 def main() -> None:
     parser = page_options(__doc__, PAGE)
-    parser.add_argument("--rows", type=int, nargs="*", default=SIZES, help="how many texts (default: all three; of ten million the files take 6 GB)")
+    parser.add_argument("--rows", type=int, nargs="*", default=SIZES, help="how many (of ten million: 6 GB of disk)")
     chosen = parser.parse_args()
     use_threads(1)
     lines = [
