@@ -1,6 +1,6 @@
 """Seconds and resident memory of validating, splitting and writing 10,000, 100,000 and a million short texts.
 
-Usage: python -m benchmarks.speed.rows [--rows N ...] [--output PAGE]      needs 700 MB in the temporary folder
+Usage: python -m benchmarks.speed.rows [--rows N ...] [--output PAGE]      a million needs 700 MB of disk
 
 Each size is looked at in a fresh process, and once more in another, which finds it finished. The texts are made up: 5
 to 20 words of 20,000, the frequent ones as frequent as in a language; every hundredth is the one before with a word
@@ -44,7 +44,7 @@ class Seen:
 
 def main() -> None:
     parser = page_options(__doc__, PAGE)
-    parser.add_argument("--rows", type=int, nargs="*", default=SIZES, help="how many texts (default: all three)")
+    parser.add_argument("--rows", type=int, nargs="*", default=SIZES, help="how many (of ten million: 6 GB of disk)")
     chosen = parser.parse_args()
     use_threads(1)
     lines = [

@@ -1,11 +1,18 @@
 """Rows that meet in one of several bands: candidates for being alike, found by sorting and never pair by pair."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from graftline.data.numbering import in_parts
 from graftline.data.text_pieces import Integers, spread
+from graftline.nameless_files import NamelessFile
+
+Keys = NDArray[np.uint32]
+KEY_BYTES = np.dtype(np.uint32).itemsize
 
 # Thousands of rows may meet in a band, such as texts made from one template: of each rank so many are looked at, those
 # that lie beside the row by their keys in the next band, and in all those first that it meets most often.
@@ -26,16 +33,45 @@ class Pairs:
         return Pairs(self.rows[chosen], self.others[chosen])
 
 
-def meeting_below(keys: NDArray[np.uint32], ranks: NDArray[np.int8]) -> Pairs:
+class Bands(Sequence[Keys]):
+    """The keys of every row in each band, in a file: two bands of them are in memory at a time."""
+
+    def __init__(self, bands: int, rows: int) -> None:
+        self._file, self._bands, self._rows = NamelessFile(), bands, rows
+
+    def __len__(self) -> int:
+        return self._bands
+
+    @overload
+    def __getitem__(self, band: int) -> Keys: ...
+    @overload
+    def __getitem__(self, band: slice) -> list[Keys]: ...
+    def __getitem__(self, band: int | slice) -> Keys | list[Keys]:
+        if isinstance(band, slice):
+            return [self[one] for one in range(self._bands)[band]]
+        at = range(self._bands)[band]
+        size = self._rows * KEY_BYTES
+        return np.frombuffer(self._file.read(size, at * size), np.uint32)
+
+    def write(self, keys: Keys, first: int) -> None:
+        """The keys (bands, rows) of the rows from `first` on."""
+        for band, some in enumerate(keys):
+            self._file.write(some.tobytes(), (band * self._rows + first) * KEY_BYTES)
+
+
+def meeting_below(keys: Sequence[Keys], ranks: NDArray[np.int8]) -> Pairs:
     """The pairs of a row and one of a lower rank that have the same key in one of the bands, by rows, then by others.
 
     `keys` are (bands, rows), and ranks 0 to 3. Of many that a row meets, the `MOST_COMPARED` that it meets most often.
     """
-    rows = np.uint64(keys.shape[1])
+    rows = np.uint64(len(ranks))
     codes, counts, pending = np.zeros(0, np.uint64), np.zeros(0, np.int64), list[NDArray[np.uint64]]()
-    for band, key in enumerate(keys):
-        met = _met(key, keys[(band + 1) % len(keys)], ranks)
-        pending.append(met.rows.astype(np.uint64) * rows + met.others.astype(np.uint64))
+    beside = keys[0]
+    for band in range(len(keys)):
+        key, beside = beside, keys[(band + 1) % len(keys)]
+        for some in in_parts(key):
+            met = _met(key[some], beside[some], ranks[some])
+            pending.append(some[met.rows].astype(np.uint64) * rows + some[met.others].astype(np.uint64))
         if band == len(keys) - 1 or sum(map(len, pending)) > MOST_PENDING:
             codes, counts = _most_often(np.concatenate([codes, *pending]), counts, rows)
             pending = []
@@ -43,9 +79,11 @@ def meeting_below(keys: NDArray[np.uint32], ranks: NDArray[np.int8]) -> Pairs:
     return Pairs((codes // rows).astype(np.int64), (codes % rows).astype(np.int64))
 
 
-def _met(key: NDArray[np.uint32], beside: NDArray[np.uint32], ranks: NDArray[np.int8]) -> Pairs:
+def _met(key: Keys, beside: Keys, ranks: NDArray[np.int8]) -> Pairs:
     """The rows of a lower rank with the same key in one band; of many those nearest by their keys `beside`."""
-    names = key.astype(np.uint64) << np.uint64(32) | _within(ranks) | beside.astype(np.uint64) >> np.uint64(2)
+    names = key.astype(np.uint64)
+    names <<= np.uint64(32)
+    names |= ranks.astype(np.uint32) << np.uint32(30) | beside >> np.uint32(2)
     # Stable: which of two equal ones comes first is the processor's choice otherwise.
     order = np.argsort(names, kind="stable")
     key = key[order]
@@ -65,10 +103,6 @@ def _met(key: NDArray[np.uint32], beside: NDArray[np.uint32], ranks: NDArray[np.
     if not found:
         return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64))
     return Pairs(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
-
-
-def _within(ranks: NDArray[np.int8]) -> NDArray[np.uint64]:
-    return ranks.astype(np.uint64) << np.uint64(30)
 
 
 def _most_often(codes: NDArray[np.uint64], counts: Integers, rows: np.uint64) -> tuple[NDArray[np.uint64], Integers]:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 NULL, NOT_NULL = "ExpectColumnValuesToBeNull", "ExpectColumnValuesToNotBeNull"
+UNIQUE = "ExpectColumnValuesToBeUnique"
 BETWEEN, IN_SET = "ExpectColumnValuesToBeBetween", "ExpectColumnValuesToBeInSet"
 
 Level = Literal["set", "row"]

@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 from pydantic import JsonValue
 
-from graftline.data.expectation import BETWEEN, IN_SET, NOT_NULL, NULL
+from graftline.data.expectation import BETWEEN, IN_SET, NOT_NULL, NULL, UNIQUE
 from graftline.wording import ERROR_CHARACTERS, shortened
 
 MOST_VALUES, PATTERN_CHARACTERS = 10_000, 500
@@ -47,7 +47,7 @@ KINDS: Mapping[str, Kind] = {
     "column_values_to_not_be_null": Kind(NOT_NULL, "no value of {columns} is missing", of_each_row=True),
     "column_values_to_be_null": Kind(NULL, "{columns} holds nothing", of_each_row=True),
     "column_values_to_be_unique": Kind(
-        "ExpectColumnValuesToBeUnique", "no value of {columns} stands there twice", of_each_row=True
+        UNIQUE, "no value of {columns} stands there twice", of_each_row=True
     ),
     "column_value_lengths_to_be_between": Kind(
         "ExpectColumnValueLengthsToBeBetween", "the length of " + _EACH + "is {bounds}", needs=BOUNDS,

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from graftline.data.domains import columns_of_domain
-from graftline.data.expectation import BETWEEN, IN_SET, NOT_NULL, NULL, Asset, Expectation, of_row
+from graftline.data.expectation import BETWEEN, IN_SET, NOT_NULL, NULL, UNIQUE, Asset, Expectation, of_row
 from graftline.data.row_facts import FURTHER, further_role, named_columns
 from graftline.data.row_names import printable
 from graftline.data.tables import NAME_TYPES, NAME_TYPES_IN_WORDS, TEXT_TYPES
@@ -74,7 +74,7 @@ def _of_the_rows(settings: DataSettings, targets: TargetKind) -> list[Expectatio
         *(of_row(f"{role}_clean", f"{role}.unclean", NULL,
                f"every {role} is valid Unicode without control characters or direction overrides") for role in roles),
         *_of_targets(settings, targets, "rows"),
-        of_row("id_unique", "id", "ExpectColumnValuesToBeUnique", "no two rows have the same id"),
+        of_row("id_unique", "id", UNIQUE, "no two rows have the same id"),
         *([of_row("no_conflict", "conflict", NULL, "no input stands there twice with different labels")]
           if targets.may_conflict else []),
     ]  # fmt: skip

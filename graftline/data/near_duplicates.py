@@ -3,28 +3,23 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graftline.data.columns import BATCH_ROWS, numbered, raw
+from graftline.data.column_parts import FiledParts
+from graftline.data.columns import BATCH_ROWS, Column, GrowingColumns
+from graftline.data.numbering import Numbers, digests, first_of_each, numbered
 from graftline.data.similar_hashes import HASH_BITS, nearest_below
 from graftline.data.similar_texts import likest_below, without_sentence_marks
-from graftline.data.splitting import Split
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-# A row has its twin on a side before its own: a model learns from the first, and is chosen by the second, from which
-# a solved head learns, too.
-ORDER: dict[Split, int] = {"train": 0, "validation": 1, "test": 2}
-SIDES: tuple[Split, ...] = tuple(ORDER)
+from graftline.data.split_column import SplitColumn
+from graftline.data.splitting import SPLITS, Split
 
 
 @dataclass(frozen=True)
 class Twin:
-    """A row on an earlier side of the split, and how alike the two are."""
+    """A row on an earlier side of the split (see `SPLITS`), and how alike the two are."""
 
     index: int
     split: Split
@@ -39,15 +34,16 @@ def straddling(texts: Iterable[str], splits: Sequence[Split], *, similarity: flo
     """
     contents = _Contents.of(map(without_sentence_marks, texts), splits)
     twins = contents.equal_twins()
-    likest = likest_below(contents.kinds, contents.sides[contents.earliest], similarity=similarity)
+    likest = likest_below(contents.kinds(), contents.sides[contents.earliest], similarity=similarity)
     # Rows of one content on one side have the same twin; those on later sides have one that is equal.
-    other = np.full(len(contents.kinds), -1)
-    share = np.zeros(len(contents.kinds))
-    other[likest.texts], share[likest.texts] = contents.earliest[likest.others], likest.shares
-    for index in np.flatnonzero(other[contents.kind_of] >= 0).tolist():
-        kind = contents.kind_of[index]
+    found = dict(
+        zip(likest.texts.tolist(), zip(contents.earliest[likest.others], likest.shares, strict=True), strict=True)
+    )
+    has_one = np.zeros(len(contents.earliest), np.bool_)
+    has_one[likest.texts] = True
+    for index in np.flatnonzero(has_one[contents.kind_of]).tolist():
         if index not in twins:
-            twins[index] = contents.twin(other[kind], share[kind])
+            twins[index] = contents.twin(*found[int(contents.kind_of[index])])
     return dict(sorted(twins.items()))
 
 
@@ -56,7 +52,7 @@ def straddling_hashes(hashes: Sequence[int], splits: Sequence[Split], *, most_bi
 
     The one told is on the earliest side, and there the first that is near enough.
     """
-    near = nearest_below(hashes, _sides(splits), most_bits=most_bits)
+    near = nearest_below(hashes, SplitColumn.of(splits).places, most_bits=most_bits)
     return {
         row: Twin(other, splits[other], 1 - bits / HASH_BITS)
         for row, other, bits in zip(near.rows.tolist(), near.others.tolist(), near.bits.tolist(), strict=True)
@@ -72,39 +68,44 @@ def straddling_equals(contents: Iterable[str], splits: Sequence[Split]) -> dict[
 class _Contents:
     """The different contents of some rows, and where each stands."""
 
-    kinds: "pa.LargeBinaryArray"
-    """Each content once, in UTF-8."""
-    kind_of: NDArray[np.int64]
-    """The content of each row."""
+    texts: Column
+    """The content of each row, in UTF-8."""
+    kind_of: Numbers
+    """Which content each row has, in order of first appearance."""
     sides: NDArray[np.int8]
     """Of each row."""
-    earliest: NDArray[np.int64]
+    earliest: Numbers
     """Of each content the first row on the earliest side that has it."""
 
     @classmethod
     def of(cls, contents: Iterable[str], splits: Sequence[Split]) -> "_Contents":
-        import pyarrow as pa
-
-        left, parts = iter(contents), [pa.array([], pa.large_binary())]
-        while some := raw(islice(left, BATCH_ROWS)):
-            parts.append(pa.array(some, pa.large_binary()))
-        kind_of, kinds = numbered(parts)
-        parts.clear()
-        pa.default_memory_pool().release_unused()
-        sides = _sides(splits)
-        order = np.lexsort((np.arange(len(sides)), sides, kind_of))
-        first = np.searchsorted(kind_of[order], np.arange(len(kinds)))
-        return cls(kinds, kind_of, sides, order[first])
+        left, done, texts = iter(contents), 0, GrowingColumns()
+        of_rows = np.empty((len(splits), 2), np.uint64)
+        while some := [text.encode("utf-8", "surrogatepass") for text in islice(left, BATCH_ROWS)]:
+            texts.add({"": some})
+            of_rows[done : done + len(some)] = digests(some)
+            done += len(some)
+        kind_of, sides = numbered(of_rows), SplitColumn.of(splits).places
+        earliest = np.zeros(int(kind_of.max(initial=-1)) + 1, kind_of.dtype)
+        for side in range(len(SPLITS) - 1, -1, -1):
+            rows = np.flatnonzero(sides == side)[::-1]
+            earliest[kind_of[rows]] = rows  # the last one written stays: the first row, of the earliest side
+        return cls(texts.done().get("", Column(FiledParts().done())), kind_of, sides, earliest)
 
     def equal_twins(self) -> dict[int, Twin]:
         """The rows that stand on an earlier side as well."""
-        earliest = self.earliest[self.kind_of]
-        found = np.flatnonzero(self.sides[earliest] < self.sides)
-        return {index: self.twin(earliest[index], 1.0) for index in found.tolist()}
+        found = [np.zeros(0, np.int64)]
+        for start in range(0, len(self.sides), BATCH_ROWS):
+            some = slice(start, start + BATCH_ROWS)
+            found.append(start + np.flatnonzero(self.sides[self.earliest[self.kind_of[some]]] < self.sides[some]))
+        rows = np.concatenate(found)
+        others = self.earliest[self.kind_of[rows]]
+        return {row: self.twin(other, 1.0) for row, other in zip(rows.tolist(), others, strict=True)}
 
-    def twin(self, index: "np.int64", similarity: float) -> Twin:
-        return Twin(int(index), SIDES[self.sides[index]], float(similarity))
+    def kinds(self) -> Column:
+        """Each content once."""
+        first = first_of_each(self.kind_of)
+        return self.texts if first.all() else self.texts.where(first)
 
-
-def _sides(splits: Sequence[Split]) -> NDArray[np.int8]:
-    return np.fromiter((ORDER[split] for split in splits), np.int8, len(splits))
+    def twin(self, index: "np.signedinteger[Any]", similarity: float) -> Twin:
+        return Twin(int(index), SPLITS[self.sides[index]], float(similarity))

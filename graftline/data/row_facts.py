@@ -10,9 +10,11 @@ import numpy as np
 
 from graftline.data.columns import BATCH_ROWS, Column, Fact, GrowingColumns, raw
 from graftline.data.media_files import MediaFile
+from graftline.data.numbering import Numbers, digests, numbered
 from graftline.data.row_conflicts import Labels, first_conflicts
 from graftline.data.row_names import content_names, normalised, numbered_names, printable, shown_texts
 from graftline.data.row_table import RowTable
+from graftline.data.split_column import SplitColumn
 from graftline.data.splitting import SPLITS, Split, side_with_folders
 from graftline.data.tables import Row
 from graftline.data.target_kind import TargetKind
@@ -26,15 +28,20 @@ WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 
 # In front of the name of a target beside the first one.
 FURTHER = "further."
+# What is gathered beside the facts that are judged.
+CONTENT, NAME = "content", "name"
 
 
 @dataclass(frozen=True)
 class RowFacts:
-    """The rows that could be read, and one column for each fact about them, in the same order."""
+    """The rows that could be read, and one column for each fact about them, in the same order.
+
+    What is as long as the rows lies in files, but for their lines, their sides, and the hashes of images.
+    """
 
     rows: RowTable
     ids: Column
-    splits: list[Split]
+    splits: SplitColumn
     columns: dict[str, Column]
     contents: Column
     """Equal where two inputs are the same."""
@@ -69,28 +76,50 @@ def row_facts(
     import pyarrow as pa
 
     readable = (rows if isinstance(rows, RowTable) else RowTable.of(rows)).readable
-    given = {None if side < 0 else SPLITS[side] for side in np.unique(readable.sides).tolist()}
-    columns, contents, names = GrowingColumns(), GrowingColumns(), GrowingColumns()
-    labels = {role: Labels() for role, kind, _ in targets_of(settings, targets) if kind.may_conflict}
-    splits, hashes = list[Split](), list[int]()
-    for start in range(0, max(1, len(readable)), BATCH_ROWS):  # of no rows as well there are columns
-        batch = _facts_of_some(readable[start : start + BATCH_ROWS], settings, targets, files, given)
-        columns.add(batch.columns)
-        contents.add({"": raw(batch.inputs.contents)})
-        names.add({"": raw(batch.ids) if settings.id else content_names(batch.inputs.names)})
-        splits += batch.splits
-        hashes += batch.inputs.hashes
-        for role, one in labels.items():
-            one.add(batch.fit[role])
-    facts, content = columns.done(), contents.done()[""]
-    ids = names.done()[""] if settings.id else numbered_names(names.done()[""])
+    seen = _seen_one_by_one(readable, settings, targets, files)
+    facts, contents, names = dict(seen.columns), seen.columns[CONTENT], seen.columns[NAME]
+    del facts[CONTENT], facts[NAME]
+    ids = names if settings.id else numbered_names(names)
     for place, role in enumerate(named_columns(settings, targets)):
         if role not in facts:  # a target's column holds what is meant by it
             facts[role] = shown_texts(readable.values[place]) if readable.values else Column(pa.nulls(0))
     facts["id"] = facts["id"] if settings.id else ids
     facts["line"] = Column(pa.array(readable.lines))
-    facts["conflict"] = first_conflicts(labels.values(), content, readable.lines)
-    return RowFacts(readable, ids, splits, facts, content, hashes)
+    facts["conflict"] = first_conflicts(seen.labels, seen.content, readable.lines)
+    return RowFacts(readable, ids, seen.splits, facts, contents, seen.hashes)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The facts about all rows that follow from each row by itself."""
+
+    columns: dict[str, Column]
+    content: Numbers
+    """Which content each row has."""
+    splits: SplitColumn
+    labels: list[Labels]
+    """Of each target of which two may contradict."""
+    hashes: list[int]
+
+
+def _seen_one_by_one(
+    rows: RowTable, settings: DataSettings, targets: TargetKind, files: Mapping[int, MediaFile]
+) -> _Seen:
+    given = {None if side < 0 else SPLITS[side] for side in np.unique(rows.sides).tolist()}
+    columns, hashes = GrowingColumns(), list[int]()
+    of_contents, sides = np.empty((len(rows), 2), np.uint64), np.empty(len(rows), np.int8)
+    labels = {role: Labels() for role, kind, _ in targets_of(settings, targets) if kind.may_conflict}
+    for start in range(0, max(1, len(rows)), BATCH_ROWS):  # of no rows as well there are columns
+        some = slice(start, start + BATCH_ROWS)
+        batch = _facts_of_some(rows[some], settings, targets, files, given)
+        contents = [text.encode("utf-8", "surrogatepass") for text in batch.inputs.contents]
+        names = raw(batch.ids) if settings.id else content_names(batch.inputs.names)
+        columns.add({**batch.columns, CONTENT: contents, NAME: names})
+        of_contents[some], sides[some] = digests(contents), SplitColumn.of(batch.splits).places
+        hashes += batch.inputs.hashes
+        for role, one in labels.items():
+            one.add(batch.fit[role])
+    return _Seen(columns.done(), numbered(of_contents), SplitColumn(sides), list(labels.values()), hashes)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from graftline.data.columns import Column
 
 # 64 bits: among a hundred million rows two share a name with a chance of one in four thousand.
@@ -31,20 +33,26 @@ def numbered_names(names: "Column") -> "Column":
     import pyarrow as pa
     from pyarrow import compute
 
-    from graftline.data.columns import Column, numbered
+    from graftline.data.column_parts import FiledParts
+    from graftline.data.columns import Column
+    from graftline.data.numbering import digests, numbered
 
-    number, _ = numbered([names.values])
-    places = np.flatnonzero(np.bincount(number)[number] > 1)
-    if not len(places):
+    number = numbered(digests(str(name).encode() for name in names))
+    doubled = np.bincount(number)[number] > 1 if len(number) else np.zeros(0, np.bool_)
+    if not doubled.any():
         return names
     seen: Counter[int] = Counter()
-    made = []
-    for name, one in zip(names.at(places), number[places].tolist(), strict=True):
-        seen[one] += 1
-        made.append(name if seen[one] == 1 else f"{name}-{seen[one]}")
-    doubled = np.zeros(len(names), np.bool_)
-    doubled[places] = True
-    return Column(compute.replace_with_mask(names.values, doubled, pa.array(made, names.values.type)))
+    made, before = FiledParts(), 0
+    for some in names.arrays():
+        places = np.flatnonzero(doubled[before : before + len(some)])
+        suffixed = []
+        for name, one in zip(some.take(places).to_pylist(), number[before + places].tolist(), strict=True):
+            seen[one] += 1
+            suffixed.append(name if seen[one] == 1 else f"{name}-{seen[one]}")
+        here = doubled[before : before + len(some)]
+        made.add(compute.replace_with_mask(some, here, pa.array(suffixed, some.type)))
+        before += len(some)
+    return Column(made.done(names.type))
 
 
 def printable(text: str) -> str:
@@ -55,13 +63,19 @@ def printable(text: str) -> str:
 def shown_texts(texts: "Column") -> "Column":
     """Raw texts as valid Unicode, what is none as backslash escapes; an empty one is missing."""
     import pyarrow as pa
+
+    return texts.seen_as(pa.large_string(), _shown)
+
+
+def _shown(texts: "pa.Array") -> "pa.Array":
+    import pyarrow as pa
     from pyarrow import compute
 
     from graftline.data.columns import Column
 
     try:
-        shown = texts.values.cast(pa.large_string())  # the same bytes, looked at once
+        shown = texts.cast(pa.large_string())  # the same bytes, looked at once
     except pa.ArrowInvalid:
-        shown = pa.array((None if one is None else printable(str(one)) for one in texts), pa.large_string())
+        shown = pa.array((None if one is None else printable(str(one)) for one in Column(texts)), pa.large_string())
     empty = compute.equal(compute.binary_length(shown), 0)
-    return Column(compute.if_else(empty, None, shown) if compute.any(empty).as_py() else shown)
+    return compute.if_else(empty, None, shown) if compute.any(empty).as_py() else shown

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from graftline.data.banded import Pairs, meeting_below
+from graftline.data.banded import Bands, Pairs, meeting_below
+from graftline.data.columns import Column
 from graftline.data.text_pieces import BITS, MOST_TEXTS, Hashes, Integers, cut, mixed, spread
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 SENTENCE_MARK = re.compile("(?<=\\w)[.,;!\u2026\u3001\u3002\uff0c\uff01\uff1b]+(?=\\s|$)")
 # In a text with fewer letters and digits such a mark says too much.
 LETTERS_BESIDE_MARKS = 20
-# Texts of so many bytes are cut at a time, because a processor holds their pieces near itself; and pairs of texts of
-# so many are compared at a time: a hundred MB.
-BYTES_PER_CUT, BYTES_PER_COMPARISON = 50_000, 1_000_000
+# Texts of so many bytes are cut at a time, because a processor holds their pieces near itself; pairs of texts of so
+# many pieces are compared at a time: a hundred MB; and of so many they are in memory.
+BYTES_PER_CUT, PIECES_PER_COMPARISON, PIECES_PER_READING = 50_000, 1_000_000, 64_000_000
 # Two texts that are exactly as similar as is asked for are overlooked with this chance; likelier ones with less.
 OVERLOOKED = 1e-4
 # Of so many smallest hashes a band is made at least: with fewer, texts that have little in common meet too often.
@@ -46,7 +47,7 @@ class Likest:
     shares: NDArray[np.float64]
 
 
-def likest_below(texts: "pa.LargeBinaryArray", ranks: NDArray[np.int8], *, similarity: float) -> Likest:
+def likest_below(texts: Column, ranks: NDArray[np.int8], *, similarity: float) -> Likest:
     """For each text the one of a lower rank that is most like it: those at least so similar (Jaccard), in one order.
 
     `texts` are UTF-8, no two of them equal. Candidates share a band of MinHash values (Broder 1997; Leskovec et al.,
@@ -58,7 +59,7 @@ def likest_below(texts: "pa.LargeBinaryArray", ranks: NDArray[np.int8], *, simil
     pairs = meeting_below(keys, ranks)
     ours, theirs = sizes[pairs.rows], sizes[pairs.others]
     pairs = pairs.among(np.minimum(ours, theirs) >= similarity * np.maximum(ours, theirs))
-    near, shares = _near(texts, pairs, similarity)
+    near, shares = _near(texts, sizes, pairs, similarity)
     order = np.lexsort((near.others, -shares, near.rows))
     best = order[np.append(True, near.rows[order][1:] != near.rows[order][:-1])] if len(order) else order
     return Likest(near.rows[best], near.others[best], shares[best])
@@ -73,41 +74,59 @@ def banding(similarity: float) -> tuple[int, int]:
     return (math.ceil(math.log(OVERLOOKED) / math.log(apart)) if apart > OVERLOOKED else 1), rows
 
 
-def _band_keys(texts: "pa.LargeBinaryArray", similarity: float) -> tuple[NDArray[np.uint32], Integers]:
-    """The key of each text in each band (bands, texts): equal where its smallest hashes are; and the texts' sizes."""
+def _band_keys(texts: Column, similarity: float) -> tuple[Bands, NDArray[np.int32]]:
+    """The key of each text in each band: equal where its smallest hashes are; and how many pieces each text has."""
     bands, rows = banding(similarity)
     factors = (mixed(np.arange(1, bands * rows + 1, dtype=np.uint64)) >> np.uint64(32)).astype(np.uint32) | np.uint32(1)
-    keys = np.empty((bands, len(texts)), np.uint32)
-    sizes = np.empty(len(texts), np.int64)
-    for start, end in _steps(_bytes_of(texts), BYTES_PER_CUT):
-        pieces = cut(_decoded(texts.slice(start, end - start)))
-        sizes[start:end], starts = pieces.sizes, pieces.starts
-        hashes = (pieces.pieces >> np.uint64(BITS - 32)).astype(np.uint32)
-        for band in range(bands):
-            key = np.zeros(end - start, np.uint64)
-            for factor in factors[band * rows : (band + 1) * rows]:
-                key = mixed(key + np.minimum.reduceat(hashes * factor, starts))
-            keys[band, start:end] = key >> np.uint64(32)
+    keys, sizes, before = Bands(bands, len(texts)), np.empty(len(texts), np.int32), 0
+    for some in texts.arrays():
+        of_some = np.empty((bands, len(some)), np.uint32)
+        for start, end in _steps(_bytes_of(some), BYTES_PER_CUT, MOST_TEXTS // 2):
+            pieces = cut(_decoded(some.slice(start, end - start)))
+            sizes[before + start : before + end], starts = pieces.sizes, pieces.starts
+            hashes = (pieces.pieces >> np.uint64(BITS - 32)).astype(np.uint32)
+            for band in range(bands):
+                key = np.zeros(end - start, np.uint64)
+                for factor in factors[band * rows : (band + 1) * rows]:
+                    key = mixed(key + np.minimum.reduceat(hashes * factor, starts))
+                of_some[band, start:end] = key >> np.uint64(32)
+        keys.write(of_some, before)
+        before += len(some)
     return keys, sizes
 
 
-def _near(texts: "pa.LargeBinaryArray", pairs: Pairs, similarity: float) -> tuple[Pairs, NDArray[np.float64]]:
+def _near(
+    texts: Column, sizes: NDArray[np.int32], pairs: Pairs, similarity: float
+) -> tuple[Pairs, NDArray[np.float64]]:
     """Those of the pairs that share so much, each with its share: counted first, and then in one order."""
-    counted = np.concatenate([np.zeros(0), *_shares(texts, pairs, _common, with_places=False)])
+    counted = np.concatenate([np.zeros(0), *_shares(texts, sizes, pairs, _common, with_places=False)])
     pairs = pairs.among(counted >= similarity)
-    shares = np.concatenate([np.zeros(0), *_shares(texts, pairs, _common_in_order, with_places=True)])
+    shares = np.concatenate([np.zeros(0), *_shares(texts, sizes, pairs, _common_in_order, with_places=True)])
     return pairs.among(shares >= similarity), shares[shares >= similarity]
 
 
 def _shares(
-    texts: "pa.LargeBinaryArray", pairs: Pairs, common: "Callable[[_Sides], Integers]", *, with_places: bool
+    texts: Column,
+    sizes: NDArray[np.int32],
+    pairs: Pairs,
+    common: "Callable[[_Sides], Integers]",
+    *,
+    with_places: bool,
 ) -> Iterator[NDArray[np.float64]]:
-    """The share of pieces that two texts have in common, pair by pair."""
-    lengths = _bytes_of(texts)
-    for start, end in _steps(lengths[pairs.rows] + lengths[pairs.others], BYTES_PER_COMPARISON):
-        sides = _Sides.of(texts, pairs.rows[start:end], pairs.others[start:end], with_places=with_places)
-        shared = common(sides)
-        yield shared / (sides.together - shared)
+    """The share of pieces that two texts have in common, pair by pair.
+
+    The texts of many pairs are read in one go, because each go reads the whole file; and then compared by fewer.
+    """
+    of_pairs = sizes[pairs.rows].astype(np.int64) + sizes[pairs.others]
+    for first, last in _steps(of_pairs, PIECES_PER_READING, len(of_pairs)):
+        rows, others = pairs.rows[first:last], pairs.others[first:last]
+        named = np.unique(np.concatenate([rows, others]))
+        read = texts.at(named).values
+        rows, others = np.searchsorted(named, rows), np.searchsorted(named, others)
+        for start, end in _steps(of_pairs[first:last], PIECES_PER_COMPARISON, MOST_TEXTS // 2):
+            sides = _Sides.of(read, rows[start:end], others[start:end], with_places=with_places)
+            shared = common(sides)
+            yield shared / (sides.together - shared)
 
 
 @dataclass(frozen=True)
@@ -176,12 +195,12 @@ def _decoded(texts: "pa.LargeBinaryArray") -> Sequence[str]:
     return [text.decode("utf-8", "surrogatepass") for text in texts.to_pylist()]
 
 
-def _steps(lengths: Integers, most: int) -> Iterator[tuple[int, int]]:
-    """From where to where, so that what lies there is about `most` long in all, and can be cut at once."""
+def _steps(lengths: Integers, most: int, most_rows: int) -> Iterator[tuple[int, int]]:
+    """From where to where, so that what lies there is about `most` long in all, and no more rows than that."""
     ends, start = np.cumsum(lengths), 0
     while start < len(lengths):
         before = ends[start - 1] if start else 0
         end = int(np.searchsorted(ends, before + most, side="right"))
-        end = min(max(end, start + 1), start + MOST_TEXTS // 2)
+        end = min(max(end, start + 1), start + most_rows)
         yield start, end
         start = end

@@ -9,6 +9,8 @@ from collections.abc import Collection
 from typing import Literal
 
 Split = Literal["train", "validation", "test"]
+# A row has its twin on a side before its own: a model learns from the first, and is chosen by the second, from which
+# a solved head learns, too.
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # Where an accepted row is used: on its side of the split, or on none, for a held-out row with a twin before it.
 Side = Split | Literal["twin"]

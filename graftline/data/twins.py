@@ -1,12 +1,16 @@
 """The twins of a table: accepted held-out rows that nearly are a row that a model learns from, whatever their kind."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from graftline.data.columns import BATCH_ROWS
+import numpy as np
+from numpy.typing import NDArray
+
+from graftline.data.columns import BATCH_ROWS, Fact
 from graftline.data.near_duplicates import Twin, straddling, straddling_equals, straddling_hashes
 from graftline.data.row_facts import RowFacts
-from graftline.data.splitting import TWIN, Side, Split
+from graftline.data.split_column import SplitColumn
+from graftline.data.splitting import SPLITS, TWIN, Side, Split
 from graftline.settings import DataSettings
 from graftline.settings.data import Kind
 
@@ -36,11 +40,14 @@ class TwinRow:
         return self.target != self.twin_target
 
 
-def twins_of(facts: RowFacts, accepted: Sequence[int], settings: DataSettings) -> dict[int, TwinRow]:
+def twins_of(facts: RowFacts, accepted: NDArray[np.int64], settings: DataSettings) -> dict[int, TwinRow]:
     """The twins among the accepted rows, by index."""
-    found = straddling_rows(*_compared(facts, accepted), [facts.splits[index] for index in accepted], settings)
-    shared = SHARED[settings.kind]
-    return {accepted[at]: _told(facts, accepted[at], accepted[twin.index], twin, shared) for at, twin in found.items()}
+    found = straddling_rows(*_compared(facts, accepted), facts.splits.at(accepted), settings)
+    rows = accepted[list(found)].tolist()
+    others = accepted[[twin.index for twin in found.values()]].tolist()
+    told = zip(_Shown.of(facts, rows), _Shown.of(facts, others), found.values(), strict=True)
+    twins = (_told(row, other, twin, SHARED[settings.kind]) for row, other, twin in told)
+    return dict(zip(rows, twins, strict=True))
 
 
 def likenesses(
@@ -72,34 +79,55 @@ def straddling_rows(
     return straddling(contents, sides, similarity=settings.near_duplicate_similarity)
 
 
-def _compared(facts: RowFacts, indices: Sequence[int]) -> tuple[Iterable[str], list[int]]:
+def _compared(facts: RowFacts, indices: "Sequence[int] | NDArray[np.int64]") -> tuple[Iterable[str], list[int]]:
     steps = range(0, len(indices), BATCH_ROWS)
     contents = (str(one) for start in steps for one in facts.contents.at(indices[start : start + BATCH_ROWS]))
-    return contents, [facts.hashes[index] for index in indices if facts.hashes]
+    return contents, [facts.hashes[index] for index in indices] if facts.hashes else []
 
 
-def _told(facts: RowFacts, index: int, other: int, twin: Twin, shared: str) -> TwinRow:
-    targets, inputs = facts.columns["target"], facts.columns["input"]
-    line, twin_line = (int(facts.rows.lines[place]) for place in (index, other))
-    row_id, twin_id = (None if (name := facts.ids[place]) is None else str(name) for place in (index, other))
-    split, theirs = facts.splits[index], f"line {twin_line}, a {twin.split} row"
-    said = f"{theirs}, shares {twin.similarity:.2f} of its {shared} with this {split} row"
-    if targets[index] != targets[other]:
-        said += f", and has another target: {targets[other]!a}, not {targets[index]!a}"
+@dataclass(frozen=True)
+class _Shown:
+    """What is told of a row."""
+
+    line: int
+    row_id: str | None
+    split: Split
+    target: Fact
+    input: str
+
+    @classmethod
+    def of(cls, facts: RowFacts, indices: Sequence[int]) -> "Iterator[_Shown]":
+        """Each of some rows: their columns are read together."""
+        columns = (facts.ids, facts.columns["target"], facts.columns["input"])
+        found = zip(indices, *(column.at(indices) for column in columns), strict=True)
+        for index, name, target, text in found:
+            row_id = None if name is None else str(name)
+            yield cls(int(facts.rows.lines[index]), row_id, facts.splits[index], target, str(text))
+
+
+def _told(row: _Shown, other: _Shown, twin: Twin, shared: str) -> TwinRow:
+    theirs = f"line {other.line}, a {twin.split} row"
+    said = f"{theirs}, shares {twin.similarity:.2f} of its {shared} with this {row.split} row"
+    if row.target != other.target:
+        said += f", and has another target: {other.target!a}, not {row.target!a}"
     return TwinRow(
-        line,
-        row_id,
-        split,
-        str(targets[index] or ""),
-        twin_line,
-        twin_id,
+        row.line,
+        row.row_id,
+        row.split,
+        str(row.target or ""),
+        other.line,
+        other.row_id,
         twin.split,
-        str(targets[other] or ""),
+        str(other.target or ""),
         twin.similarity,
-        str(inputs[index]),
-        str(inputs[other]),
+        row.input,
+        other.input,
         said,
     )
+
+
+# The places of the sides where accepted rows are used: those of `SPLITS`, and behind them that of twins.
+SIDES: tuple[Side, ...] = (*SPLITS, TWIN)
 
 
 def side_of(index: int, splits: Sequence[Split], twins: Collection[int]) -> Side:
@@ -107,6 +135,15 @@ def side_of(index: int, splits: Sequence[Split], twins: Collection[int]) -> Side
     return TWIN if index in twins else splits[index]
 
 
-def twins_share(splits: Sequence[Split], accepted: Sequence[int], twins: Collection[int]) -> float:
+def sides_of(rows: NDArray[np.int64], splits: SplitColumn, twins: Collection[int]) -> NDArray[np.int8]:
+    """The same of many rows, by the places in `SIDES`."""
+    sides = splits.places[rows]
+    is_twin = np.zeros(len(splits), np.bool_)
+    is_twin[list(twins)] = True
+    sides[is_twin[rows]] = SIDES.index(TWIN)
+    return sides
+
+
+def twins_share(splits: SplitColumn, accepted: NDArray[np.int64], twins: Collection[int]) -> float:
     """The share of the held-out rows, validation and test, that are twins."""
-    return len(twins) / max(1, sum(splits[index] != "train" for index in accepted))
+    return len(twins) / max(1, int(np.count_nonzero(splits.places[accepted] != SPLITS.index("train"))))

@@ -1,15 +1,14 @@
 """One vector per row, of more rows than memory should hold: in a file without a name, read some rows at a time."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, overload
+from typing import overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from graftline.models.encoded_rows import read_whole
+from graftline.nameless_files import NamelessFile
 
 # Numbers that lie in memory. Up to so many, all that is computed of vectors has the bits that it has of a tensor.
 MOST_NUMBERS = 1 << 24
@@ -22,7 +21,7 @@ ITEM_BYTES = torch.float32.itemsize
 class FiledVectors:
     """Float32 vectors (rows, width) in a file."""
 
-    file: IO[bytes]
+    file: NamelessFile
     width: int
     first: int
     """Where its rows begin in the file."""
@@ -31,12 +30,9 @@ class FiledVectors:
     @classmethod
     def written(cls, parts: Iterator[Tensor], width: int) -> "FiledVectors":
         """The rows of all parts (some rows, width), in order."""
-        file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - open as long as the vectors are of use
-        rows = 0
+        file, rows = NamelessFile(), 0
         for part in parts:
-            content = memoryview(part.float().contiguous().numpy().tobytes())
-            while content:
-                content = content[file.write(content) :]
+            file.append(part.float().contiguous().numpy().tobytes())
             rows += len(part)
         return cls(file, width, 0, rows)
 
@@ -76,7 +72,7 @@ class FiledVectors:
 
     def _read(self, start: int, count: int) -> Tensor:
         of_row = self.width * ITEM_BYTES
-        content = read_whole(self.file, count * of_row, (self.first + start) * of_row)
+        content = self.file.read(count * of_row, (self.first + start) * of_row)
         return torch.from_numpy(np.frombuffer(content, np.float32)).reshape(count, self.width)
 
 

@@ -1,12 +1,12 @@
 """Encoded rows that are too many for a list of Python's objects: end to end in a file, joined, or some of others."""
 
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
-from typing import IO, TYPE_CHECKING, Any, Protocol, cast, overload, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, overload, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from graftline.nameless_files import NamelessFile
 
 if TYPE_CHECKING:
     from graftline.models.preprocessing import Encoded
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Numbers = np.ndarray[tuple[int], np.dtype[np.int32]]
 # Of each thing that the model reads of a text, one number per token.
 Tokens = dict[str, Numbers]
-# What takes more lies in a file without a name, in the system's folder for these (TMPDIR), instead of in memory.
+# What takes more lies in a file without a name instead of in memory.
 MOST_BYTES = 16 << 20
 ITEM_BYTES = np.dtype(np.int32).itemsize
 
@@ -119,13 +119,13 @@ class _Field:
     def __init__(self) -> None:
         self._count, self._same = 0, np.zeros(0, np.int32)
         self._written: bytearray | None = None
-        self._file: IO[bytes] | None = None
+        self._file: NamelessFile | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """To another process go the numbers themselves, for a file without a name is nowhere else."""
         whole = self._written
         if self._file:
-            whole = read_whole(self._file, os.fstat(self._file.fileno()).st_size, 0)
+            whole = self._file.read(self._file.size, 0)
         return {"_count": self._count, "_same": self._same, "_written": whole, "_file": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -154,27 +154,10 @@ class _Field:
             return cast("Numbers", np.repeat(self._same, count))
         if self._file is None:
             return cast("Numbers", np.frombuffer(self._written, np.int32, count, start * ITEM_BYTES))
-        # Neither by seeking, which two threads might do at once, nor mapped, which counts as this process's memory.
-        return cast("Numbers", np.frombuffer(read_whole(self._file, count * ITEM_BYTES, start * ITEM_BYTES), np.int32))
+        return cast("Numbers", np.frombuffer(self._file.read(count * ITEM_BYTES, start * ITEM_BYTES), np.int32))
 
     def _write(self) -> None:
         if self._file is None:
-            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - open as long as the rows are of use
-        content = memoryview(bytes(self._written or b""))
-        while content:
-            content = content[self._file.write(content) :]
+            self._file = NamelessFile()
+        self._file.append(self._written or b"")
         self._written = bytearray()
-
-
-def read_whole(file: IO[bytes], count: int, start: int) -> bytearray:
-    """So many bytes of a file from there on: one call of the system hands out two gigabytes at most.
-
-    Raises: OSError if the file has fewer.
-    """
-    content = bytearray()
-    while len(content) < count:
-        some = os.pread(file.fileno(), count - len(content), start + len(content))
-        if not some:
-            raise OSError(f"a file of rows ends after {start + len(content)} bytes, expected {start + count}")
-        content += some
-    return content

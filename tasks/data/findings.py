@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from graftline.data.expectation import Asset, Check, Expectation
 from graftline.data.media_files import MOST_SAMPLE_BITS
@@ -46,11 +47,10 @@ class Findings:
         return any(not check.success for check in self.checks if check.expectation.level == "set")
 
     @property
-    def accepted(self) -> list[int]:
+    def accepted(self) -> NDArray[np.int64]:
         """Which of the readable rows have no fault."""
         lines = self.facts.rows.lines if self.facts else np.zeros(0, np.int64)
-        accepted: list[int] = np.flatnonzero(~np.isin(lines, list(self.reasons))).tolist()
-        return accepted
+        return np.flatnonzero(~np.isin(lines, list(self.reasons)))
 
     def add(self, checks: Iterable[Check], reasons: Iterable[tuple[int, str]] = ()) -> "Findings":
         """These findings and more of them."""

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,27 +37,41 @@ class Validator:
         self, name: str, frame: "pd.DataFrame", expectations: Sequence[Expectation], index: str | None = None
     ) -> list[Check]:
         """Whether each expectation holds of the frame, with counts and a few examples named by the column `index`."""
+        return self.decide_in_parts(name, [frame], expectations, index)
+
+    def decide_in_parts(
+        self, name: str, frames: "Iterable[pd.DataFrame]", expectations: Sequence[Expectation], index: str | None = None
+    ) -> list[Check]:
+        """The same of rows that come in several frames: each expectation is one of every row by itself.
+
+        Its counts are those of all frames together, and its examples the first ones by the column `index`.
+        """
         summary = {"result_format": "SUMMARY"} | ({"unexpected_index_column_names": [index]} if index else {})
-        return [
-            _as_check(expectation, result, index)
-            for expectation, result in self._run(name, frame, expectations, summary)
-        ]
+        by_frame = self._run(name, frames, expectations, summary)
+        return [_as_check(*results, index) for results in zip(expectations, zip(*by_frame, strict=True), strict=True)]
 
     def faulty_rows(
-        self, name: str, frame: "pd.DataFrame", expectations: Sequence[Expectation], index: str
+        self, name: str, frames: "Iterable[pd.DataFrame]", expectations: Sequence[Expectation], index: str
     ) -> list[tuple[Expectation, int, object]]:
-        """Each faulty row of each row expectation: its value of the column `index`, and the value found."""
+        """Each faulty row of each row expectation, by its value of the column `index`, in their order."""
         columns = [column for expectation in expectations for column in expectation.columns]
+        wanted = [index, *dict.fromkeys(columns)]
         complete = {"result_format": "COMPLETE", "unexpected_index_column_names": [index]}
+        by_frame = self._run(name, (frame[wanted] for frame in frames), expectations, complete)
         return [
             (expectation, int(entry[index]), _found(expectation, entry))
-            for expectation, result in self._run(name, frame[[index, *dict.fromkeys(columns)]], expectations, complete)
-            for entry in result.result["unexpected_index_list"]
+            for expectation, results in zip(expectations, zip(*by_frame, strict=True), strict=True)
+            for entry in _by_index((result.result["unexpected_index_list"] for result in results), index)
         ]
 
     def _run(
-        self, name: str, frame: "pd.DataFrame", expectations: Sequence[Expectation], result_format: Mapping[str, Any]
-    ) -> list[tuple[Expectation, Any]]:
+        self,
+        name: str,
+        frames: "Iterable[pd.DataFrame]",
+        expectations: Sequence[Expectation],
+        result_format: Mapping[str, Any],
+    ) -> list[list[Any]]:
+        """For each frame the results, in the order of the expectations."""
         import great_expectations as gx
 
         batch = self._source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
@@ -68,12 +82,15 @@ class Validator:
         checkpoint = self._context.checkpoints.add(
             gx.Checkpoint(name=name, validation_definitions=[definition], result_format=dict(result_format))
         )
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "This pattern is interpreted")  # pandas, of a pattern with groups
-            (run,) = checkpoint.run(batch_parameters={"dataframe": frame}).run_results.values()
-        results = {result.expectation_config.meta["name"]: result for result in run.results}
-        # KeyError here: an expectation without a result may not pass as fulfilled.
-        return [(expectation, results[expectation.name]) for expectation in expectations]
+        by_frame = []
+        for frame in frames:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "This pattern is interpreted")  # pandas, of a pattern with groups
+                (run,) = checkpoint.run(batch_parameters={"dataframe": frame}).run_results.values()
+            results = {result.expectation_config.meta["name"]: result for result in run.results}
+            # KeyError here: an expectation without a result may not pass as fulfilled.
+            by_frame.append([results[expectation.name] for expectation in expectations])
+        return by_frame
 
 
 def suite_of(expectations: Sequence[Expectation]) -> JsonValue:
@@ -162,21 +179,39 @@ def _found(expectation: Expectation, entry: Mapping[str, Any]) -> object:
     return ", ".join(f"{entry.get(column)}" for column in expectation.columns)
 
 
-def _as_check(expectation: Expectation, result: Any, index: str | None) -> Check:
-    if raised := [info for info in _exceptions(result.exception_info) if info.get("raised_exception")]:
+def _as_check(expectation: Expectation, results: Sequence[Any], index: str | None) -> Check:
+    """One check of the results of all frames."""
+    infos = [info for result in results for info in _exceptions(result.exception_info)]
+    if raised := [info for info in infos if info.get("raised_exception")]:
         if expectation.source is None:
-            raise RuntimeError(f"expectation {expectation.name} could not be evaluated: {result.exception_info}")
+            raise RuntimeError(f"expectation {expectation.name} could not be evaluated: {raised}")
         why = shortened(str(raised[0].get("exception_message")), ERROR_CHARACTERS)
         return Check(replace(expectation, level="set"), False, 1, f"could not be looked at: {why}")
-    found = result.result
-    faulty = int(found.get("unexpected_count", 0 if result.success else 1))
+    is_met = all(result.success for result in results)
+    found = results[0].result if len(results) == 1 else _together([result.result for result in results], index)
+    faulty = int(found.get("unexpected_count", 0 if is_met else 1))
     if "observed_value" in found:
         seen = shortened(f"{found['observed_value']}", ERROR_CHARACTERS)
     elif "element_count" in found:
         seen = f"{faulty:,} of {found['element_count']:,} faulty"
     else:
-        seen = "yes" if result.success else "no"
-    return Check(expectation, bool(result.success), faulty, seen, tuple(_examples(expectation, found, index)))
+        seen = "yes" if is_met else "no"
+    return Check(expectation, is_met, faulty, seen, tuple(_examples(expectation, found, index)))
+
+
+def _together(found: Sequence[Mapping[str, Any]], index: str | None) -> dict[str, Any]:
+    """What was found in several frames, each row by itself, as if in one."""
+    examples: dict[str, Any] = {}
+    if index is not None:
+        named = (one.get("partial_unexpected_index_list") or [] for one in found)
+        examples["partial_unexpected_index_list"] = _by_index(named, index)
+    # KeyError here: what is no count of rows cannot be put together.
+    counts = {name: sum(one[name] for one in found) for name in ("element_count", "unexpected_count")}
+    return {**counts, "partial_unexpected_list": [], **examples}
+
+
+def _by_index(named: Iterable[Sequence[Mapping[str, Any]]], index: str) -> list[Mapping[str, Any]]:
+    return sorted((entry for some in named for entry in some), key=lambda entry: int(entry[index]))
 
 
 def _examples(expectation: Expectation, found: Mapping[str, Any], index: str | None) -> list[str]:

@@ -7,12 +7,13 @@ from dataclasses import replace
 from itertools import islice
 
 from graftline.data.classes import ONE_SPELLING, class_table
+from graftline.data.columns import BATCH_ROWS
 from graftline.data.expectation import Check
 from graftline.data.expectations import TWINS_SHARE
 from graftline.data.row_facts import RowFacts, further_role, targets_of
 from graftline.data.splitting import BY_HASH, SPLITS, Side
 from graftline.data.target_kind import TargetKind
-from graftline.data.twins import side_of, twins_share
+from graftline.data.twins import SIDES, sides_of, twins_share
 from graftline.settings import DataSettings
 from graftline.tasks.data.findings import Classes, Findings, Judge
 from graftline.tasks.data.gx_checks import EXAMPLES, frame_name
@@ -47,11 +48,13 @@ def _target_checks(
     facts, twins = findings.facts, findings.twins
     assert facts is not None
     column = facts.columns["target" if target is None else further_role(target)]
+    targets = Counter[tuple[str, Side]]()
     accepted = findings.accepted
-    sides = (side_of(index, facts.splits, twins) for index in accepted)
-    targets = Counter(
-        (str(target), side) for target, side in zip(column.at(accepted), sides, strict=True) if target is not None
-    )
+    for start in range(0, len(accepted), BATCH_ROWS):
+        some = accepted[start : start + BATCH_ROWS]
+        sides = (SIDES[side] for side in sides_of(some, facts.splits, twins).tolist())
+        pairs_of_some = zip(column.at(some), sides, strict=True)
+        targets.update((str(target), side) for target, side in pairs_of_some if target is not None)
     pairs = Counter[tuple[str, Side]]()
     for (target_of_rows, side), count in targets.items():
         for label in kind.labels(target_of_rows, settings):

@@ -1,34 +1,30 @@
 """The validation of a table, stage by stage: its header, its rows, the files that they name, all of them together."""
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graftline.data.class_folders import read_class_folders, read_files, split_folders
-from graftline.data.columns import Column, Fact
 from graftline.data.domains import Domain, columns_of_domain, of_domain
-from graftline.data.expectation import NOT_NULL, NULL, Asset, Check, Expectation
+from graftline.data.expectation import Asset, Check, Expectation
 from graftline.data.expectations import expectations_for
-from graftline.data.row_facts import RowFacts, named_columns, row_facts
+from graftline.data.row_facts import named_columns, row_facts
 from graftline.data.row_names import printable
 from graftline.data.row_table import RowTable
 from graftline.data.tables import Nested, read_header, read_rows, refuse_nested
 from graftline.data.target_kind import TargetKind
-from graftline.data.team_columns import AS_NUMBER, columns_as_read, columns_of, present
+from graftline.data.team_columns import columns_of, present
 from graftline.data.twins import twins_of
 from graftline.settings import DataSettings
 from graftline.tasks.data.findings import Findings, Judge
 from graftline.tasks.data.gx_checks import Validator
 from graftline.tasks.data.media_findings import media_files
+from graftline.tasks.data.row_frames import ROW_ASSETS, RowFrames, frames_of
 from graftline.tasks.data.set_findings import with_set_checks
 from graftline.wording import did_you_mean, shown
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # Great Expectations needs half a minute to name half a million rows. Data this faulty is refused in any case, and
 # nobody reads on: beyond it only examples are named, unless data.max_quarantined lets so many pass.
@@ -76,9 +72,9 @@ def look_into(
     files, sample_bits = media_files(findings.rows, data, settings, cache)
     facts = row_facts(findings.rows, settings, targets, files)
     findings = replace(findings, facts=facts, sample_bits=sample_bits)
-    as_read = columns_as_read(facts.rows, findings.names, team)
-    for asset, frame in _row_frames(judge, findings.rows, facts, as_read):
-        findings = findings.add(*_row_checks(judge, asset, frame, len(findings.rows)))
+    for asset in ROW_ASSETS:
+        parts = frames_of(asset, judge.of(asset), findings.rows, facts, findings.names)
+        findings = findings.add(*_row_checks(judge, asset, parts, len(findings.rows)))
         yield findings
     findings = replace(findings, twins=twins_of(facts, findings.accepted, settings))
     yield with_set_checks(judge, findings, facts)
@@ -144,68 +140,23 @@ def _header_checks(judge: Judge, header: Mapping[str, str], *, of_team: bool = F
             yield check
 
 
-def _row_frames(
-    judge: Judge, rows: RowTable, facts: RowFacts, as_read: Mapping[str, Sequence[Fact]]
-) -> Iterator[tuple[Asset, "pd.DataFrame"]]:
-    """The rows as Great Expectations sees them, in Arrow's columns; only of what a team looks at as Python's objects.
-
-    Of these Arrow's regular expressions and comparisons are others than Great Expectations' own.
-    """
-    import pyarrow as pa
-
-    faults: list[str | None] = [None] * (len(rows) if rows.faults else 0)
-    for place, (fault, _) in rows.faults.items():
-        faults[place] = printable(fault)
-    fault = pa.array(faults) if rows.faults else pa.nulls(len(rows))
-    yield "lines", _frame({"line": Column(pa.array(rows.lines)), "fault": Column(fault)})
-    kinds: dict[str, set[str]] = {"line": set()}
-    for one in judge.of("rows"):
-        for name in one.columns:
-            kinds.setdefault(name, set()).add(one.kind)
-    compared = [name for name in kinds if kinds[name] - {NULL, NOT_NULL}]
-    # What only has to be there is never shown, and texts take most of the room.
-    columns = {
-        name: _presence(facts.columns[name]) if kinds[name] == {NOT_NULL} else facts.columns[name]
-        for name in kinds
-        if name not in as_read
-    }
-    frame = _frame(columns, compared)
-    for name, values in as_read.items():
-        frame[name] = np.array(values, float if name.startswith(AS_NUMBER) else object)
-    yield "rows", frame
-
-
-def _presence(column: Column) -> Column:
-    """True for each row that has it, nothing for the others."""
-    import pyarrow as pa
-
-    return Column(pa.array(np.ones(len(column), np.bool_), mask=~column.there))
-
-
-def _frame(columns: Mapping[str, Column], compared: Collection[str] = ()) -> "pd.DataFrame":
-    """The columns, of which some are compared with values: Arrow compares nothing with a column of no type."""
-    import pandas as pd
-
-    return pd.DataFrame(
-        {
-            name: np.full(len(column), None)
-            if name in compared and column.values.null_count == len(column)
-            else pd.Series(pd.arrays.ArrowExtensionArray(column.values))
-            for name, column in columns.items()
-        }
-    )
-
-
 def _row_checks(
-    judge: Judge, asset: Asset, frame: "pd.DataFrame", read: int
+    judge: Judge, asset: Asset, parts: Sequence[RowFrames], read: int
 ) -> tuple[list[Check], list[tuple[int, str]]]:
     """The checks of an asset, decided quickly first; then the rows of what failed, each line with a reason."""
-    checks = judge.validator.decide(asset, frame, judge.of(asset), index="line")
+    checks, faulty = dict[str, Check](), dict[str, list[tuple[int, str]]]()
     most = max(MOST_ROWS_NAMED_IN_REFUSED_DATA, judge.settings.max_quarantined * read)
-    of_rows = [check for check in checks if check.expectation.level == "row" and not check.success]
-    failed = [check.expectation for check in of_rows if check.faulty <= most]
-    faulty = judge.validator.faulty_rows(f"{asset} named", frame, failed, "line") if failed else ()
-    return checks, [(line, _reason(judge, expectation, value)) for expectation, line, value in faulty]
+    for part in parts:
+        name = f"{asset} {part.name}"
+        decided = judge.validator.decide_in_parts(name, part.frames(), part.expectations, index="line")
+        checks |= {check.expectation.name: check for check in decided}
+        of_rows = [check for check in decided if check.expectation.level == "row" and not check.success]
+        failed = [check.expectation for check in of_rows if check.faulty <= most]
+        named = judge.validator.faulty_rows(f"{name} named", part.frames(), failed, "line") if failed else ()
+        for expectation, line, value in named:
+            faulty.setdefault(expectation.name, []).append((line, _reason(judge, expectation, value)))
+    names = [expectation.name for expectation in judge.of(asset)]
+    return [checks[name] for name in names], [row for name in names for row in faulty.get(name, ())]
 
 
 def _reason(judge: Judge, expectation: Expectation, value: object) -> str:

@@ -11,9 +11,8 @@ from graftline.answers.tasks import TASKS
 from graftline.data.arrow_values import LIST_OF_LABELS, as_json
 from graftline.data.class_folders import split_folders
 from graftline.data.media_files import UnreadableFileError, read_below
-from graftline.data.near_duplicates import ORDER
 from graftline.data.row_names import normalised
-from graftline.data.splitting import TWIN, Side
+from graftline.data.splitting import SPLITS, TWIN, Side
 from graftline.data.tables import Row, read_header, read_rows
 from graftline.data.targets import labels_in
 from graftline.settings import DataSettings
@@ -86,8 +85,8 @@ class Objector:
     fates: dict[Key, Fate]
 
     def __call__(self, old: Looked, new: Looked, keys: set[Key]) -> dict[Key, str]:
-        held_out: list[Side] = [side for side in ORDER if side != "train"]
-        near = leaks(self.draft, old, new, keys, beside={split: [*held_out, TWIN] for split in ORDER})
+        held_out: list[Side] = [side for side in SPLITS if side != "train"]
+        near = leaks(self.draft, old, new, keys, beside={split: [*held_out, TWIN] for split in SPLITS})
         self.fates |= dict.fromkeys(near, "near a held-out row")
         held: dict[Key, str] = {}
         if not self.at_random:

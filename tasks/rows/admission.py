@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from graftline.answers.tasks import targets_in
-from graftline.data.near_duplicates import ORDER
-from graftline.data.splitting import TWIN, Side, Split
+from graftline.data.splitting import SPLITS, TWIN, Side, Split
 from graftline.data.tables import Row
 from graftline.data.twins import likenesses, side_of
 from graftline.errors import DataRefusedError
@@ -163,7 +162,7 @@ def _looked(findings: Findings, keys: Sequence[Key]) -> Looked:
     key_of = dict(zip(findings.rows.lines.tolist(), keys, strict=True))
     index = {key_of[line]: place for place, line in enumerate(facts.rows.lines.tolist())}
     names = {place: key for key, place in index.items()}
-    places = findings.accepted
+    places = findings.accepted.tolist()
     columns = (facts.ids.at(places), facts.contents.at(places), facts.columns["target"].at(places))
     accepted = {
         names[place]: Judged(
@@ -183,7 +182,7 @@ def _faults(draft: Draft, old: Looked, new: Looked, keys: set[Key]) -> dict[Key,
     """The proposed rows that would be quarantined, or spoil a row that is there."""
     faults = {key: new.reasons[key] for key in keys if key in new.reasons}
     # A row on a side before that of a held-out one takes it out of the scores.
-    sides = {split: [side for side in ORDER if ORDER[side] > ORDER[split]] for split in ORDER}
+    sides = {split: [*SPLITS[place + 1 :]] for place, split in enumerate(SPLITS)}
     faults |= {key: (why,) for key, why in leaks(draft, old, new, keys, beside=sides).items()}
     renamed = {
         row.content: key for key, row in old.accepted.items()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from graftline.data import banded
+from graftline.data import banded, numbering
 from graftline.data.banded import MOST_COMPARED, meeting_below
 
 
@@ -14,9 +14,12 @@ def keys_and_ranks(rows: int, names: int) -> tuple[NDArray[np.uint32], NDArray[n
     return keys, source.integers(0, 3, rows).astype(np.int8)
 
 
-@pytest.mark.parametrize("pending", [40, banded.MOST_PENDING])
-def test_every_pair_that_meets_is_there_once_where_few_meet(pending: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("pending", "sorted_rows"), [(40, 11), (banded.MOST_PENDING, numbering.SORTED_ROWS)])
+def test_every_pair_that_meets_is_there_once_where_few_meet(
+    pending: int, sorted_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(banded, "MOST_PENDING", pending)
+    monkeypatch.setattr(numbering, "SORTED_ROWS", sorted_rows)
     keys, ranks = keys_and_ranks(rows=120, names=80)
     expected = [
         (row, other)
@@ -24,14 +27,14 @@ def test_every_pair_that_meets_is_there_once_where_few_meet(pending: int, monkey
         for other in range(len(ranks))
         if ranks[other] < ranks[row] and (keys[:, row] == keys[:, other]).any()
     ]
-    found = meeting_below(keys, ranks)
+    found = meeting_below(list(keys), ranks)
     assert list(zip(found.rows.tolist(), found.others.tolist(), strict=True)) == expected
     assert len(expected) > 100
 
 
 def test_of_many_that_meet_a_row_those_are_there_that_it_meets_most_often() -> None:
     keys, ranks = keys_and_ranks(rows=3_000, names=3)
-    found = meeting_below(keys, ranks)
+    found = meeting_below(list(keys), ranks)
     counts = np.bincount(found.rows, minlength=len(ranks))
     assert counts.max() == MOST_COMPARED
     assert (counts[ranks > 0] > 0).all()

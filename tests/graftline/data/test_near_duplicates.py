@@ -6,12 +6,13 @@ import random
 
 import pytest
 
-from graftline.data import similar_hashes, similar_texts
-from graftline.data.near_duplicates import ORDER, Twin, straddling, straddling_equals, straddling_hashes
+from graftline.data import column_parts, near_duplicates, similar_hashes, similar_texts
+from graftline.data.near_duplicates import Twin, straddling, straddling_equals, straddling_hashes
 from graftline.data.row_names import normalised
 from graftline.data.similar_texts import OVERLOOKED, banding
-from graftline.data.splitting import Split, split_of
+from graftline.data.splitting import SPLITS, Split, split_of
 
+place = SPLITS.index
 WORDS = [f"word{number}" for number in range(300)]
 SWAPPED = (
     "what was said there, please note it for me, is about the bakery and not at all, as you wrote, about the cinema now"
@@ -63,7 +64,7 @@ def test_it_finds_what_comparing_every_pair_finds(similarity: float) -> None:
     splits: list[Split] = [split_of(text, test_share=0.3, validation_share=0.2) for text in texts]
     expected: dict[int, float] = {}
     for one, other in itertools.product(range(len(texts)), repeat=2):
-        if ORDER[splits[other]] < ORDER[splits[one]] and (alike := share(texts[one], texts[other])) >= similarity:
+        if place(splits[other]) < place(splits[one]) and (alike := share(texts[one], texts[other])) >= similarity:
             expected[one] = max(alike, expected.get(one, 0))
     found = straddling(texts, splits, similarity=similarity)
     assert len(expected) > 20
@@ -98,7 +99,10 @@ def test_the_twins_are_the_same_however_many_texts_are_looked_at_at_once(monkeyp
     splits: list[Split] = [split_of(text, test_share=0.3, validation_share=0.2) for text in texts]
     at_once = straddling(texts, splits, similarity=0.75)
     monkeypatch.setattr(similar_texts, "BYTES_PER_CUT", 100)
-    monkeypatch.setattr(similar_texts, "BYTES_PER_COMPARISON", 700)
+    monkeypatch.setattr(similar_texts, "PIECES_PER_COMPARISON", 700)
+    monkeypatch.setattr(similar_texts, "PIECES_PER_READING", 20_000)
+    monkeypatch.setattr(column_parts, "MOST_BYTES", 0)
+    monkeypatch.setattr(near_duplicates, "BATCH_ROWS", 50)
     assert straddling(texts, splits, similarity=0.75) == at_once
     assert len(at_once) > 50
 
@@ -201,9 +205,9 @@ def test_hashes_across_the_split_are_found_as_pair_by_pair(most_bits: int) -> No
     expected: dict[int, Twin] = {}
     for one in range(len(hashes)):
         near = [
-            (ORDER[splits[other]], other)
+            (place(splits[other]), other)
             for other in range(len(hashes))
-            if ORDER[splits[other]] < ORDER[splits[one]] and (hashes[one] ^ hashes[other]).bit_count() <= most_bits
+            if place(splits[other]) < place(splits[one]) and (hashes[one] ^ hashes[other]).bit_count() <= most_bits
         ]
         if near:
             other = min(near)[1]

@@ -5,13 +5,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graftline.data import columns, row_facts, row_table, single_label
-from graftline.data.columns import Column, GrowingColumns
+from graftline.data import column_parts, columns, row_facts, row_table, single_label
+from graftline.data.columns import GrowingColumns
+from graftline.data.numbering import digests, numbered
 from graftline.data.row_conflicts import Labels, first_conflicts
 from graftline.data.row_names import shown_texts
 from graftline.data.row_table import RowTable
@@ -25,11 +25,12 @@ FAULTY = st.builds(Row, st.integers(1, 10**6), st.just((None, None)), st.just("b
 
 
 @settings(max_examples=40)
-@given(rows=st.lists(FIT | FAULTY, max_size=12), place=st.slices(12), batch=st.integers(1, 5))
-def test_rows_come_out_as_they_went_in(rows: list[Row], place: slice, batch: int) -> None:
+@given(rows=st.lists(FIT | FAULTY, max_size=12), place=st.slices(12), batch=st.integers(1, 5), most=st.integers(0, 100))
+def test_rows_come_out_as_they_went_in(rows: list[Row], place: slice, batch: int, most: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(row_table, "BATCH_ROWS", batch)
         patch.setattr(columns, "BATCH_ROWS", batch)
+        patch.setattr(column_parts, "MOST_BYTES", most)
         table = RowTable.of(iter(rows))
         assert list(table) == rows
         assert [table[at] for at in range(-len(rows), len(rows))] == rows + rows
@@ -58,11 +59,12 @@ def test_the_facts_are_the_same_whatever_the_batches(monkeypatch: pytest.MonkeyP
     at_once = row_facts.row_facts(rows, settings, single_label.TARGETS)
     for module in (columns, row_table, row_facts):
         monkeypatch.setattr(module, "BATCH_ROWS", 7)
+    monkeypatch.setattr(column_parts, "MOST_BYTES", 0)
     in_batches = row_facts.row_facts(rows, settings, single_label.TARGETS)
     assert {name: list(facts) for name, facts in in_batches.columns.items()} == {
         name: list(facts) for name, facts in at_once.columns.items()
     }
-    assert (list(in_batches.ids), in_batches.splits) == (list(at_once.ids), at_once.splits)
+    assert (list(in_batches.ids), list(in_batches.splits)) == (list(at_once.ids), list(at_once.splits))
     assert list(in_batches.contents) == list(at_once.contents)
     assert any(at_once.columns["conflict"])
 
@@ -73,7 +75,7 @@ def test_a_column_may_hold_more_text_than_arrow_puts_into_one_array_by_itself() 
     growing.add({"texts": ["a", None], "bytes": [None, b"a"], "nothing": [None, None], "numbers": [1, None]})
     growing.add({"texts": ["b"], "bytes": [b"b"], "nothing": [None], "numbers": [1.5]})
     done = growing.done()
-    assert [str(column.values.type) for column in done.values()] == ["large_string", "large_binary", "null", "double"]
+    assert [str(column.type) for column in done.values()] == ["large_string", "large_binary", "null", "double"]
     assert list(done["numbers"]) == [1.0, None, 1.5]
 
 
@@ -84,7 +86,7 @@ def test_each_row_names_the_first_one_that_contradicts_it() -> None:
     gathered = Labels()
     for start in range(0, len(labels), 7):
         gathered.add(labels[start : start + 7])
-    found = first_conflicts([gathered], Column(pa.array(contents)), np.arange(len(labels)))
+    found = first_conflicts([gathered], numbered(digests(text.encode() for text in contents)), np.arange(len(labels)))
     assert list(found) == conflicts_by_comparing_all(contents, labels)
 
 
