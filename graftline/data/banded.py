@@ -12,13 +12,16 @@ from graftline.data.text_pieces import Integers, spread
 from graftline.nameless_files import NamelessFile
 
 Keys = NDArray[np.uint32]
+# A row and another as one number, and in how many bands they met: at most as many as there are.
+Codes = NDArray[np.uint64]
+Counts = NDArray[np.uint16]
 KEY_BYTES = np.dtype(np.uint32).itemsize
 
 # Thousands of rows may meet in a band, such as texts made from one template: of each rank so many are looked at, those
 # that lie beside the row by their keys in the next band, and in all those first that it meets most often.
 MOST_MET, MOST_COMPARED = 8, 16
-# Candidates are counted when there are so many: a hundred MB.
-MOST_PENDING = 4_000_000
+# Candidates are counted when there are so many, and so many at a time: two hundred MB.
+MOST_PENDING = MOST_COUNTED = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def meeting_below(keys: Sequence[Keys], ranks: NDArray[np.int8]) -> Pairs:
     `keys` are (bands, rows), and ranks 0 to 3. Of many that a row meets, the `MOST_COMPARED` that it meets most often.
     """
     rows = np.uint64(len(ranks))
-    codes, counts, pending = np.zeros(0, np.uint64), np.zeros(0, np.int64), list[NDArray[np.uint64]]()
+    codes, counts, pending = np.zeros(0, np.uint64), np.zeros(0, np.uint16), list[Codes]()
     beside = keys[0]
     for band in range(len(keys)):
         key, beside = beside, keys[(band + 1) % len(keys)]
@@ -73,9 +76,8 @@ def meeting_below(keys: Sequence[Keys], ranks: NDArray[np.int8]) -> Pairs:
             met = _met(key[some], beside[some], ranks[some])
             pending.append(some[met.rows].astype(np.uint64) * rows + some[met.others].astype(np.uint64))
         if band == len(keys) - 1 or sum(map(len, pending)) > MOST_PENDING:
-            codes, counts = _most_often(np.concatenate([codes, *pending]), counts, rows)
+            codes, counts = _most_often(codes, counts, np.concatenate(pending), len(ranks))
             pending = []
-    codes = np.sort(codes)
     return Pairs((codes // rows).astype(np.int64), (codes % rows).astype(np.int64))
 
 
@@ -105,15 +107,29 @@ def _met(key: Keys, beside: Keys, ranks: NDArray[np.int8]) -> Pairs:
     return Pairs(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
-def _most_often(codes: NDArray[np.uint64], counts: Integers, rows: np.uint64) -> tuple[NDArray[np.uint64], Integers]:
-    """Each pair once with how often it met, as many of each row as are compared; the first of `codes` have `counts`."""
-    codes, at = np.unique(codes, return_inverse=True)
-    # The first codes were counted before; what came since counts once.
-    weights = np.append(counts, np.ones(len(at) - len(counts), np.int64))
-    counts = np.bincount(at, weights=weights, minlength=len(codes)).astype(np.int64)
-    row = codes // rows
-    order = np.lexsort((codes, -counts, row))
+def _most_often(codes: Codes, counts: Counts, new: Codes, rows: int) -> tuple[Codes, Counts]:
+    """Each pair once with how often it met, as many of each row as are compared: in order, as the `codes` are.
+
+    They have `counts`; what is `new` counts once. Some rows at a time, because counting takes ten times the room.
+    """
+    new = np.sort(new)
+    parts = -(-(len(codes) + len(new)) // MOST_COUNTED)
+    edges = np.linspace(0, rows, max(parts, 1) + 1).astype(np.uint64) * np.uint64(rows)
+    known, fresh = np.searchsorted(codes, edges), np.searchsorted(new, edges)
+    found = [
+        _of_some_rows(codes[a:b], counts[a:b], new[c:d], np.uint64(rows))
+        for a, b, c, d in zip(known[:-1], known[1:], fresh[:-1], fresh[1:], strict=True)
+    ]
+    return np.concatenate([codes for codes, _ in found]), np.concatenate([counts for _, counts in found])
+
+
+def _of_some_rows(codes: Codes, counts: Counts, new: Codes, rows: np.uint64) -> tuple[Codes, Counts]:
+    together, at = np.unique(np.concatenate([codes, new]), return_inverse=True)
+    weights = np.append(counts, np.ones(len(new), np.uint16))
+    met = np.bincount(at, weights=weights, minlength=len(together)).astype(np.uint16)
+    row = together // rows
+    order = np.lexsort((together, -met.astype(np.int32), row))
     first = np.append(True, row[order][1:] != row[order][:-1]) if len(order) else np.zeros(0, np.bool_)
     place = np.arange(len(order)) - np.flatnonzero(first)[np.cumsum(first) - 1] if len(order) else order
-    kept = order[place < MOST_COMPARED]
-    return codes[kept], counts[kept]
+    kept = np.sort(order[place < MOST_COMPARED])
+    return together[kept], met[kept]

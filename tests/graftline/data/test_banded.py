@@ -19,6 +19,7 @@ def test_every_pair_that_meets_is_there_once_where_few_meet(
     pending: int, sorted_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(banded, "MOST_PENDING", pending)
+    monkeypatch.setattr(banded, "MOST_COUNTED", pending)
     monkeypatch.setattr(numbering, "SORTED_ROWS", sorted_rows)
     keys, ranks = keys_and_ranks(rows=120, names=80)
     expected = [
