@@ -28,7 +28,7 @@ def frozen_head_settings(settings: Settings) -> AdaptationSettings:
 
     With that penalty, the head learns from these, too.
     """
-    shared = _shared(settings, "feature_precision", "feature_gigabytes")
+    shared = _shared(settings, "feature_precision", "feature_gigabytes", "runtime")
     return AdaptationSettings.model_validate({**shared, "strategy": "feature_extraction"})
 
 

@@ -138,6 +138,13 @@ def test_a_training_from_scratch_that_diverges_loses_no_run(adapted: Line, monke
     assert (list(found.rivals), found.left_out["scratch"]) == (["majority"], "its training diverged")
 
 
+def test_the_frozen_head_reads_what_the_adaptation_kept(adapted: Line) -> None:
+    changed = {"runtime": "openvino", "feature_precision": "bfloat16", "threads": 3, "max_tokens": 77}
+    chosen = adapted.settings.adaptation.model_copy(update=changed)
+    frozen = frozen_head_settings(adapted.settings.model_copy(update={"adaptation": chosen}))
+    assert {name: getattr(frozen, name) for name in changed} == changed
+
+
 def test_scratch_has_the_budget_of_the_adaptation_and_rates_of_its_own(adapted: Line) -> None:
     given = {"epochs": 5, "runs": 2, "batch_size": 8, "gradient_accumulation": 2, "max_tokens": 16, "l2_sp": 0.5}
     chosen = scratch_settings(changed(adapted.settings, strategy="lora", layer_decay=0.5, learning_rate=1.0, **given))
