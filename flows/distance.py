@@ -19,6 +19,7 @@ from graftline.tasks.distances.page import write_page
 from graftline.tasks.distances.past_rows import rows_of_commit
 from graftline.tasks.distances.served import served_beside_held_out
 from graftline.tasks.step_uses import noting_uses
+from graftline.tasks.steps.choose_runtime import with_chosen_runtime
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.distances import Asked, asked_of_line, compare, rows_to_learn_from
 from graftline.tasks.steps.fetch_model import fetch_model
@@ -55,6 +56,7 @@ def distance(
     with noting_uses(workspace, settings.registry.model), data_in_use(workspace):
         data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
         base = fetch_model.fn(workspace, settings.base_model.uri)
+        settings = with_chosen_runtime(workspace, settings, data, base)
         pairs, too_few = _of_rows(workspace, settings, data, base, since, say)
         if served:
             say("comparing what was served with the held-out rows")

@@ -21,6 +21,7 @@ from graftline.tasks.rows.labels_page import estimate_in_words, held_out_of, rec
 from graftline.tasks.rows.relabelled import named_rows, new_labels, relabelling
 from graftline.tasks.rows.standing_labels import Standing, looked_at, note_standing, standing_file
 from graftline.tasks.rows.whole_version import whole_version
+from graftline.tasks.steps.choose_runtime import with_chosen_runtime
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
@@ -150,6 +151,7 @@ def _look(root: Path, settings: Settings) -> _Look:
         version = whole_version(workspace, settings.data)
         data = validate_data.fn(workspace, settings.data, version).alone
         base = fetch_model.fn(workspace, settings.base_model.uri)
+        settings = with_chosen_runtime(workspace, settings, data, base)
         found = doubted_labels(workspace, settings, data, base, looked_at(root, settings.data.folder))
     return _Look(workspace, version, data, found)
 

@@ -50,6 +50,9 @@ def rank(
     if depths:
         require_depths(settings)
     workspace, uris = Workspace(root), _named(settings)
+    # Named, so that a run which comes to the same finds what is trained here.
+    named = settings.adaptation.model_copy(update={"runtime": settings.adaptation.runs_with})
+    settings = settings.model_copy(update={"adaptation": named})
     with noting_uses(workspace, settings.registry.model), data_in_use(workspace), fanned_out(workspace):
         data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data)).alone
         scored = _scored(workspace, settings, data, [_fetched(workspace, uri, say) for uri in uris], say)

@@ -54,7 +54,10 @@ class Size:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    chosen = _parser().parse_args(arguments)
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    if chosen.processor_time and chosen.threads != 1:
+        parser.error("--processor-time adds up all threads: say --threads 1 as well")
     comparisons = [] if chosen.table else [one for one in COMPARISONS if not chosen.only or one.name in chosen.only]
     if comparisons and not REVIEWS.exists():
         raise SystemExit(f"{REVIEWS} is not there; bring it with `dvc pull`, in the project folder")

@@ -19,7 +19,7 @@ LossOf = Callable[[Tensor, slice], Tensor]
 
 
 class Rows(Protocol):
-    """Scaled features (rows, width), of which nothing but products is asked."""
+    """Scaled features (rows, width), as a head is solved on them."""
 
     def descent(self, solution: Tensor, loss_of: LossOf, *, in_parts: bool) -> tuple[Tensor, Tensor]:
         """The loss of a solution (outputs, width + 1), and its gradient (outputs, width + 1).

@@ -54,11 +54,12 @@ def _lines(rows: RowTable) -> "Iterator[pd.DataFrame]":
     """Each line, with why it could not be read."""
     import pyarrow as pa
 
+    faulty = np.sort(np.fromiter(rows.faults, np.int64, len(rows.faults)))
     for some in _ranges(len(rows)):
         said: list[str | None] = [None] * (some.stop - some.start)
-        here = {place: fault for place, (fault, _) in rows.faults.items() if some.start <= place < some.stop}
-        for place, fault in here.items():
-            said[place - some.start] = printable(fault)
+        here = faulty[slice(*np.searchsorted(faulty, (some.start, some.stop)))].tolist()
+        for place in here:
+            said[place - some.start] = printable(rows.faults[place][0])
         yield _frame({"line": pa.array(rows.lines[some]), "fault": pa.array(said) if here else pa.nulls(len(said))})
 
 

@@ -50,10 +50,10 @@ def _target_checks(
     column = facts.columns["target" if target is None else further_role(target)]
     targets = Counter[tuple[str, Side]]()
     accepted = findings.accepted
+    sides = sides_of(accepted, facts.splits, twins)
     for start in range(0, len(accepted), BATCH_ROWS):
-        some = accepted[start : start + BATCH_ROWS]
-        sides = (SIDES[side] for side in sides_of(some, facts.splits, twins).tolist())
-        pairs_of_some = zip(column.at(some), sides, strict=True)
+        some = slice(start, start + BATCH_ROWS)
+        pairs_of_some = zip(column.at(accepted[some]), (SIDES[side] for side in sides[some].tolist()), strict=True)
         targets.update((str(target), side) for target, side in pairs_of_some if target is not None)
     pairs = Counter[tuple[str, Side]]()
     for (target_of_rows, side), count in targets.items():

@@ -199,8 +199,6 @@ def _adaptation_lines(answers: Answers, seen: Seen) -> Iterator[Line]:
         longest = float(max(1, math.ceil(seen.seconds[1])))
         yield "max_seconds", longest, f"no sound is longer than {seen.seconds[1]:.1f} s"
     yield "device", "auto", "a GPU where PyTorch finds one, else the processor"
-    if answers.kind == "text":
-        yield "runtime", "auto", "OpenVINO where it pays and answers as PyTorch does"
     yield "precision", "auto", "bfloat16 where the device has instructions for it"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graftline.errors import RegistryRefusedError
 from graftline.tasks.children import removed_with_us
 from graftline.tasks.scratch import temporary_folder
 from graftline.tasks.serving.answering import Answering, RegisteredModel, answering
@@ -50,6 +51,13 @@ _loaded: list[tuple[_Sent, Answering, ExitStack]] = []
 
 def _answer(sent: _Sent, inputs: list[str]) -> list[dict[str, Any]]:
     """On a worker: the model that is loaded there answers, or is loaded first."""
+    try:
+        return _ask(sent, inputs)
+    except RegistryRefusedError:  # its process is gone, as if killed for want of memory: what ends twice is no accident
+        return _ask(sent, inputs)
+
+
+def _ask(sent: _Sent, inputs: list[str]) -> list[dict[str, Any]]:
     if not _loaded or _loaded[0][0] is not sent:
         _let_go()
         stack = ExitStack()

@@ -15,7 +15,6 @@ from graftline.settings.adaptation import AdaptationSettings, Runtime
 from graftline.tasks.base_models.store import BaseModel, verify_base_model
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.serving.answering_process import EXAMPLES
-from graftline.tasks.step import step
 from graftline.tasks.step_folders import produce
 from graftline.tasks.workers.fanout import workers
 from graftline.tasks.workspace import Workspace
@@ -63,7 +62,6 @@ def _stays_with_torch(settings: AdaptationSettings, data: ValidatedData, base: B
     return None
 
 
-@step("choose runtime")
 def choose_runtime(workspace: Workspace, settings: AdaptationSettings, base: BaseModel) -> tuple[Runtime, str]:
     """Whether OpenVINO runs this base model as PyTorch does: compared once, and kept. Returns: the runtime, and why."""
     folder = produce(
@@ -74,6 +72,7 @@ def choose_runtime(workspace: Workspace, settings: AdaptationSettings, base: Bas
             "precision": settings.precision,
             "threads": thread_count(settings.threads),
             "max_tokens": settings.max_tokens,
+            "freeze_until": settings.freeze_until,
         },
         code=(__name__, "graftline.compute.openvino_runtime"),
         libraries=LIBRARIES,
@@ -97,7 +96,9 @@ def _build(folder: Path, settings: AdaptationSettings, base: BaseModel) -> None:
     preprocessor = load_preprocessor(base.path, reading)
     model = load_base(base.path, Outputs("single_label", ("0", "1")), reading=reading, seed=settings.seed)
     examples = [preprocessor.collate([row]) for row in preprocessor.encode(EXAMPLES)]
-    point = freeze(model, "feature_extraction", None, example=examples[0])
+    # In front of the block where the run's own frozen part ends, if the settings name one.
+    until = settings.freeze_until
+    point = freeze(model, "partial" if until else "feature_extraction", until, example=examples[0])
     summary: dict[str, JsonValue] = {
         "runtime": "openvino",
         "because": "it runs this base model as PyTorch does, faster on a processor",

@@ -11,7 +11,7 @@ from graftline.settings.by_value import by_value
 from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.steps import choose_runtime as module
-from graftline.tasks.steps.choose_runtime import choose_runtime, with_chosen_runtime
+from graftline.tasks.steps.choose_runtime import with_chosen_runtime
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.validate_data import validate_data
@@ -45,7 +45,6 @@ def test_few_rows_stay_with_pytorch_and_the_run_is_as_if_that_had_been_named(
 def test_openvino_is_compared_once_and_taken_where_it_answers_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "choose_runtime", choose_runtime.fn)
     monkeypatch.setattr(module, "PAYS", 0)
     there = line(tmp_path)
     chosen = with_chosen_runtime(*there)
@@ -62,7 +61,6 @@ def test_openvino_is_compared_once_and_taken_where_it_answers_alike(
 def test_a_base_model_that_openvino_runs_differently_stays_with_pytorch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "choose_runtime", choose_runtime.fn)
     monkeypatch.setattr(module, "PAYS", 0)
     # No rounding is as small as that.
     monkeypatch.setattr(openvino_runtime, "TOLERANCE", {"float32": -1.0, "bfloat16": -1.0})
