@@ -38,7 +38,11 @@ SCRIPT = "benchmarks.scores.against_trainer"
 ROWS = (240, 300)
 """Labelled rows, and those that judge."""
 RATES = (2e-5, 5e-5, 1e-4)
-OURS: Mapping[str, Mapping[str, float]] = {"ours": {}, "ours, rate 0.0001": {"learning_rate": 1e-4}}
+OURS: Mapping[str, Mapping[str, Any]] = {
+    "ours": {},
+    "ours, rate 0.0001": {"learning_rate": 1e-4},
+    "fine_tuning, rate 0.0001": {"strategy": "fine_tuning", "learning_rate": 1e-4, "head_learning_rate": 1e-4},
+}
 MARGINS = (0.005, 0.01)
 EDITORIALS = "nytEditorialSnippets"
 LEVEL = 0.05
@@ -168,7 +172,7 @@ def _sides() -> Mapping[str, Any]:
     return {**by_name, **{_trainer(rate): partial(_theirs, rate=rate) for rate in RATES}}
 
 
-def _ours(task: Task, seed: int, *, changed: Mapping[str, float]) -> ours.Right:
+def _ours(task: Task, seed: int, *, changed: Mapping[str, Any]) -> ours.Right:
     settings = AdaptationSettings.model_validate({"precision": "float32", "threads": 1, "seed": seed, **changed})
     return ours.rows_right(ours.adapt(task, settings), task.test)
 
