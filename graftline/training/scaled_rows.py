@@ -48,8 +48,7 @@ class RowsInMemory:
     features: Tensor
 
     def descent(self, solution: Tensor, loss_of: LossOf, *, in_parts: bool = False) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - these are one part
-        loss, slopes = _slopes(self.logits(solution), loss_of, slice(0, len(self.features)))
-        return loss, torch.cat([self.products(slopes), slopes.sum(0)[:, None]], dim=1)
+        return _at_once(self, solution, loss_of)
 
     def logits(self, solution: Tensor) -> Tensor:
         return self.features @ solution[:, :-1].T + solution[:, -1]
@@ -71,9 +70,7 @@ class RowsInBlocks:
 
     def descent(self, solution: Tensor, loss_of: LossOf, *, in_parts: bool) -> tuple[Tensor, Tensor]:
         if not in_parts:
-            logits = self.logits(solution)
-            loss, slopes = _slopes(logits, loss_of, slice(0, len(logits)))
-            return loss, torch.cat([self.products(slopes), slopes.sum(0)[:, None]], dim=1)
+            return _at_once(self, solution, loss_of)
         start, total, gradient = 0, solution.new_zeros(()), torch.zeros_like(solution)
         for block in self._in_memory():
             end = start + len(block.features)
@@ -129,6 +126,13 @@ def scaled(parts: Sequence[Vectors], scaling: Scaling, *, in_blocks: bool) -> Ro
         return RowsInBlocks(parts, scaling)
     features = [scaling.of(part) for part in parts if isinstance(part, Tensor)]
     return RowsInMemory(features[0] if len(features) == 1 else torch.cat(features))
+
+
+def _at_once(rows: Rows, solution: Tensor, loss_of: LossOf) -> tuple[Tensor, Tensor]:
+    """The loss of all rows together, and its gradient: (outputs, width + 1)."""
+    logits = rows.logits(solution)
+    loss, slopes = _slopes(logits, loss_of, slice(0, len(logits)))
+    return loss, torch.cat([rows.products(slopes), slopes.sum(0)[:, None]], dim=1)
 
 
 def _slopes(logits: Tensor, loss_of: LossOf, rows: slice) -> tuple[Tensor, Tensor]:

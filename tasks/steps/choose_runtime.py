@@ -16,6 +16,7 @@ from graftline.tasks.base_models.store import BaseModel, verify_base_model
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.serving.answering_process import EXAMPLES
 from graftline.tasks.step_folders import produce
+from graftline.tasks.steps.untouched_base import base_with_head
 from graftline.tasks.workers.fanout import workers
 from graftline.tasks.workspace import Workspace
 
@@ -26,6 +27,7 @@ AUTO = "auto"
 # a quarter of the time of short texts in float32, and a third in bfloat16 (benchmarks/README.md).
 PAYS = 100_000_000_000
 BYTES_OF_PARAMETER = 4
+
 logger = logging.getLogger("graftline.choose_runtime")
 
 
@@ -73,6 +75,7 @@ def choose_runtime(workspace: Workspace, settings: AdaptationSettings, base: Bas
             "threads": thread_count(settings.threads),
             "max_tokens": settings.max_tokens,
             "freeze_until": settings.freeze_until,
+            "block_pattern": settings.block_pattern,
         },
         code=(__name__, "graftline.compute.openvino_runtime"),
         libraries=LIBRARIES,
@@ -86,7 +89,7 @@ def _build(folder: Path, settings: AdaptationSettings, base: BaseModel) -> None:
     from graftline.compute.openvino_runtime import compiled
     from graftline.frozen.freezing import freeze
     from graftline.frozen.replay import capture
-    from graftline.models.folders import load_base, load_preprocessor
+    from graftline.models.folders import load_preprocessor
     from graftline.models.outputs import Outputs
     from graftline.models.preprocessing import Reading
 
@@ -94,7 +97,7 @@ def _build(folder: Path, settings: AdaptationSettings, base: BaseModel) -> None:
     verify_base_model(base)
     reading = Reading("text", settings.max_tokens)
     preprocessor = load_preprocessor(base.path, reading)
-    model = load_base(base.path, Outputs("single_label", ("0", "1")), reading=reading, seed=settings.seed)
+    model = base_with_head(base, Outputs("single_label", ("0", "1")), reading, settings, scratch=False)
     examples = [preprocessor.collate([row]) for row in preprocessor.encode(EXAMPLES)]
     # In front of the block where the run's own frozen part ends, if the settings name one.
     until = settings.freeze_until

@@ -16,6 +16,7 @@ from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.validate_data import validate_data
 from graftline.tasks.workspace import Workspace
+from tests.support.tiny_models import BLOCKS
 from tests.support.tiny_project import write_project
 
 Line = tuple[Workspace, Settings, ValidatedData, BaseModel]
@@ -46,7 +47,13 @@ def test_openvino_is_compared_once_and_taken_where_it_answers_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PAYS", 0)
-    there = line(tmp_path)
+    # More blocks than the model is known to have, and the freeze point at one that is none without the pattern.
+    named = (
+        "adaptation.block_pattern=encoder[.]layer[.][0-9]+[.]attention|encoder[.]layer[.][0-9]+[.]intermediate",
+        "adaptation.strategy=partial",
+        f"adaptation.freeze_until={BLOCKS + 1}",
+    )
+    there = line(tmp_path, *named)
     chosen = with_chosen_runtime(*there)
     assert chosen.adaptation.runtime == "openvino"
 
