@@ -11,6 +11,7 @@ from graftline.answers.tasks import targets_in
 from graftline.errors import DataRefusedError, GraftlineError, ServerAwayError
 from graftline.settings import Settings
 from graftline.settings.adaptation import AUTO
+from graftline.settings.refitting import learns_again
 from graftline.tasks.base_models.locking import locked_model
 from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.dvc_folder import objects_folder
@@ -173,6 +174,8 @@ def expected_seconds(settings: Settings, *, rows: int, learning: float, rate: fl
     if passes.strategy == fastest:
         return {fastest: pretraining + once}
     trained = passes.epochs * passes.runs * (TRAINING_FACTOR * learning / rate + (rows - learning) / rate / 2)
+    if learns_again(passes, labelled := round((1 - settings.data.test_share) * rows)):
+        trained += passes.epochs * TRAINING_FACTOR * labelled / rate
     if passes.strategy in ("contrastive", AUTO):
         trained *= PAIR
     if passes.strategy == AUTO:

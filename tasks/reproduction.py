@@ -14,6 +14,7 @@ import yaml
 from pydantic import JsonValue
 
 from graftline.errors import RegistryRefusedError, ReproductionError
+from graftline.settings.by_value import FIRST_DEFAULTS
 from graftline.tasks.own_code import PACKAGE, command_line_of
 from graftline.tasks.past_project import lay_out, recorded_by, run_in
 from graftline.tasks.registry.manifest import require_as_judged
@@ -82,12 +83,19 @@ def repeat(workspace: Workspace, original: Original, folder: Path) -> dict[str, 
         workspace.root, project, digest=str(recorded["base_model_sha256"]), uri=str(settings["base_model"]["uri"])
     )
     settings["adaptation"]["threads"] = recorded["threads"]
+    python, module, path = _command_line_for(project, folder.with_name("environment"))
+    if path == PACKAGE.parent:
+        settings["adaptation"] = with_later_settings(settings["adaptation"])
     params = project / "params.reproduced.yaml"
     params.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
-    python, module, path = _command_line_for(project, folder.with_name("environment"))
     logger.info("running the line again with data version %s", version)
     command = [str(python), "-m", module, "adapt", "--params", params.name, "--json"]
     return cast("dict[str, JsonValue]", json.loads(run_in(command, project, of, path).splitlines()[-1]))
+
+
+def with_later_settings(adaptation: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """What was recorded of the adaptation, and what this release knows beside it as it was before one could choose."""
+    return {**FIRST_DEFAULTS["adaptation"], **adaptation}
 
 
 def compare(original: Original, repeated: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

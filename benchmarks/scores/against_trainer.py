@@ -41,7 +41,13 @@ RATES = (2e-5, 5e-5, 1e-4)
 OURS: Mapping[str, Mapping[str, Any]] = {
     "ours": {},
     "ours, rate 0.0001": {"learning_rate": 1e-4},
-    "fine_tuning, rate 0.0001": {"strategy": "fine_tuning", "learning_rate": 1e-4, "head_learning_rate": 1e-4},
+    "ours, refit_rows 0": {"refit_rows": 0},
+    "fine_tuning, rate 0.0001, refit_rows 0": {
+        "strategy": "fine_tuning",
+        "learning_rate": 1e-4,
+        "head_learning_rate": 1e-4,
+        "refit_rows": 0,
+    },
 }
 MARGINS = (0.005, 0.01)
 EDITORIALS = "nytEditorialSnippets"

@@ -37,7 +37,7 @@ from graftline.models.preprocessing import Reading
 from graftline.settings import parse_settings
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.tasks.data.accepted_rows import raw_inputs
-from graftline.training.strategies import markdown_rows
+from graftline.training.strategy_table import markdown_rows
 
 PAGE = Path(__file__).parents[2] / "docs" / "measurements" / "strategies.md"
 FOLDER = Path("artifacts") / "strategies"

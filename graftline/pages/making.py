@@ -69,6 +69,8 @@ class Trained:
     temperature: float
     between: Sequence[Mapping[str, float]] = ()
     """The means of the weights before and after fine-tuning that were tried, the one that was taken first."""
+    again_from: int = 0
+    """So many labelled rows, all, were learned from again in the end; 0: they were not."""
     mended: str | None = None
     """What was done against differences between groups, in words."""
     pretraining: str | None = None
@@ -86,15 +88,22 @@ class Trained:
             ("strategy", self.strategy),
             *([("into the target domain", self.domain)] if self.domain else []),
             ("frozen", f"{self.frozen}; digest before and after training {self.frozen_sha256}"),
-            ("training", f"{self.epochs} epochs, {kept(self.kept_epochs, self.between)}, {self.seconds:.0f} s"),
+            (
+                "training",
+                f"{self.epochs} epochs, {kept(self.kept_epochs, self.between, self.again_from)}, {self.seconds:.0f} s",
+            ),
             *([("fairness", self.mended)] if self.mended else []),
             *([("answers", self.answers)] if self.answers else []),
             ("weights", f"sha256 {self.weights_sha256}"),
         ]
 
 
-def kept(epochs: Sequence[int], between: Sequence[Mapping[str, float]] = ()) -> str:
-    """Which epochs' weights the model has, in words; first of `between` is the mean with those before all epochs."""
+def kept(epochs: Sequence[int], between: Sequence[Mapping[str, float]] = (), again_from: int = 0) -> str:
+    """Which epochs' weights the model has, in words; first of `between` is the mean with those before all epochs.
+
+    Of a model that learned again, `again_from` so many rows, they say how long.
+    """
     said = f"weights the mean of {', '.join(map(str, sorted(epochs)))}" if len(epochs) > 1 else f"best {epochs[0]}"
     share = between[0]["share"] if between else 0
-    return f"{said}, {share:g} of it and {1 - share:g} of what it began with" if share else said
+    said = f"{said}, {share:g} of it and {1 - share:g} of what it began with" if share else said
+    return f"{said}, learned again so long from all {again_from:,} rows" if again_from else said

@@ -176,6 +176,10 @@ class AdaptationSettings(Section, title="Adaptation"):
     patience: Annotated[int, Field(ge=0, le=100)] = 0
     """Stop after this many epochs without improvement on the validation rows. 0: train all epochs; of
     three, little is saved, and the weights are those of the best one either way."""
+    refit_rows: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
+    """With up to so many labelled rows, a training of blocks learns once more, from the validation rows too, for as
+    many epochs as these chose: about twice the time, for what few rows teach (docs/measurements/against_trainer.md).
+    Not with average or runs, which choose among several weights. 0: never."""
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     """Share of each row's weight that is spread over all classes: against noisy labels and overconfidence. 0: none."""
     class_weights: Literal["none", "balanced", "logit_adjusted"] = "none"

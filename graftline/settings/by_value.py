@@ -90,6 +90,7 @@ FIRST_DEFAULTS: Mapping[Root, Mapping[str, JsonValue]] = {
         "feature_precision": "float32",
         "feature_gigabytes": 20.0,
         "patience": 0,
+        "refit_rows": 0,
         "label_smoothing": 0.0,
         "class_weights": "none",
         "answers": "likeliest",

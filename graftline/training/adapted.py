@@ -28,5 +28,7 @@ class Adapted:
     """The means of the weights before and after fine-tuning that were tried, the one that was taken first."""
     validation_outputs: Tensor | None = field(default=None, compare=False)
     """(rows, outputs): the answers for the validation rows before the model learned from these, too, if it did."""
+    again_from: int = 0
+    """So many labelled rows, all, were learned from in the end; 0: the model is that of the epochs."""
     domain: str = ""
     """The way into the target domain, in words, if there is one."""

@@ -62,6 +62,8 @@ class _Clock:
 def train(training: Training, folder: Path, *, epochs_before: int = 0) -> list[Epoch]:
     """Train the model in place and leave it with the weights of its best epoch (highest score, then lowest loss).
 
+    A plan that names the last epoch leaves it with those.
+
     Checkpoints go to `folder`; a training that finds one there goes on from it and ends with the same weights. One
     that its listener stops leaves one. The views of the rows go on from those that `epochs_before` this training have
     shown. Of processes that train together each calls it with the same things but its place; the first one writes.
@@ -74,6 +76,7 @@ def train(training: Training, folder: Path, *, epochs_before: int = 0) -> list[E
     together.require_alike(state.step, learned(model, point))
     save = partial(_save, training, state, optimizer=optimizer, folder=folder)
     clock, pace = _Clock(state.step), Pace(CHECKPOINT_SECONDS)
+    ends = plan.last_epoch or plan.epochs
     with fast_training(device_of(model)):
         while not _is_done(state.epochs, plan):
             epoch = len(state.epochs)
@@ -88,7 +91,7 @@ def train(training: Training, folder: Path, *, epochs_before: int = 0) -> list[E
                 state.step, state.loss_sum = state.step + 1, state.loss_sum + loss
                 speed = clock.steps_per_second(state.step) * plan.batch_size * plan.accumulation
                 try:
-                    training.listener.progress(Progress(epoch + 1, state.step, len(groups) * plan.epochs, loss, speed))
+                    training.listener.progress(Progress(epoch + 1, state.step, len(groups) * ends, loss, speed))
                 except Stopped:
                     pace.write(save)
                     raise
@@ -180,18 +183,19 @@ def _pull_towards(origin: Mapping[str, Tensor], learning: Mapping[str, Tensor], 
 
 
 def _finish_epoch(training: Training, state: _State, *, steps: int) -> None:
-    loss, score = validate(training)
+    train_loss, is_settled = state.loss_sum / steps, training.plan.last_epoch is not None
+    loss, score = (train_loss, 0.0) if is_settled else validate(training)
     if not math.isfinite(loss):
         raise _diverged(f"the loss of {len(training.validation.targets)} validation rows", loss)
-    epoch = Epoch(len(state.epochs) + 1, state.loss_sum / steps, loss, score)
+    epoch = Epoch(len(state.epochs) + 1, train_loss, loss, score)
     state.epochs.append(epoch)
     state.loss_sum = 0.0
-    if best_epoch(state.epochs) is epoch:
+    if is_settled or best_epoch(state.epochs) is epoch:
         state.best = copied(learned(training.model, training.point))
 
 
 def _is_done(epochs: Sequence[Epoch], plan: Plan) -> bool:
-    if len(epochs) >= plan.epochs:
+    if len(epochs) >= (plan.last_epoch or plan.epochs):
         return True
     return bool(plan.patience and epochs and len(epochs) - best_epoch(epochs).number >= plan.patience)
 

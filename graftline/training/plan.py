@@ -56,6 +56,9 @@ class Plan:
     """Strength of the pull of the pre-trained part towards the weights that it started from (arXiv 1802.01483)."""
     accumulation: int = 1
     """Batches whose gradients make one step."""
+    last_epoch: int | None = None
+    """The epoch after which it ends, whose weights it keeps, with rates as if all `epochs` followed. No row judges it.
+    None: the validation rows choose of all."""
     keep_epochs: bool = False
     """Whether the weights of the best epochs stay, for `average_greedily`."""
     recomputed: bool = False
@@ -73,7 +76,7 @@ class Training:
     rows: Rows
     """Those to learn from."""
     validation: Rows
-    """Those by which the best epoch is chosen."""
+    """Those by which the best epoch is chosen, unless the plan names it."""
     objective: Objective
     plan: Plan
     listener: Listener = field(default_factory=Listener)

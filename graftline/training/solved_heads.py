@@ -38,17 +38,18 @@ def solve_heads(
     rows: Mapping[str, FeatureRows],
     objective: Objective,
     *,
-    penalty: float | None = None,
+    penalties: Sequence[float | None] | None = None,
     refit: Objective | None = None,
 ) -> SolvedHeads:
     """Solve the head of every target by itself: with fixed features no target has to do with another.
 
-    Each chooses its penalty on its validation rows, if none is given. With `refit`, the objective of training and
-    validation rows together, it learns from both in the end.
+    Each chooses its penalty on its validation rows, if none is given for its target. With `refit`, the objective of
+    training and validation rows together, it learns from both in the end.
     """
     train, held = rows["train"], rows["validation"]
     learned, judged = (learned_of(outputs, side.targets) for side in (train, held))
     again = each_of(refit) if refit else [None] * len(learned)
+    given = penalties or [None] * len(learned)
     solved = [
         solve_head(
             _of(own, train.vectors),
@@ -59,7 +60,7 @@ def solve_heads(
             penalty=penalty,
             refit=Refit(OfRows(of_all, _both_weights(own, beside, train, held)), train.views) if of_all else None,
         )
-        for own, beside, goal, of_all in zip(learned, judged, each_of(objective), again, strict=True)
+        for own, beside, goal, of_all, penalty in zip(learned, judged, each_of(objective), again, given, strict=True)
     ]
     return SolvedHeads(
         torch.cat([one.weight for one in solved]),

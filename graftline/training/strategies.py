@@ -1,7 +1,6 @@
 """Adapting a model: for each strategy how it goes, from the base model to the adapted one."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,13 +14,15 @@ from graftline.compute.device import gpu_faults_told, prepare
 from graftline.compute.spread import Spread
 from graftline.digests import json_sha256
 from graftline.errors import GraftlineError
-from graftline.frozen.freezing import FREEZES, FreezePoint, freeze, frozen_sha256
+from graftline.frozen.freezing import FreezePoint, freeze, frozen_sha256
 from graftline.frozen.rows import FeatureRows, InputRows
 from graftline.models.blocks import find_blocks
 from graftline.models.classifier import Classifier
 from graftline.models.lora import add_lora, merge_lora
-from graftline.settings.adaptation import FREEZE_UNTIL, AdaptationSettings, Strategy
+from graftline.settings.adaptation import AdaptationSettings, Strategy
+from graftline.settings.refitting import learns_again
 from graftline.training.adapted import Adapted
+from graftline.training.all_rows import settled, with_validation_rows
 from graftline.training.averaging import copied
 from graftline.training.contrastive import Contrast, paired
 from graftline.training.loop import train
@@ -32,10 +33,13 @@ from graftline.training.progress import Epoch, Listener, best_epoch
 from graftline.training.runs import TrainingRuns
 from graftline.training.several import SeveralTargets, learning_variances, log_variances_of
 from graftline.training.solved_heads import SolvedHeads, solve_heads
+from graftline.training.stages import stages
+from graftline.training.validation_score import predict
 
 # Rows that show in which order a model runs its parts.
 EXAMPLE_ROWS = 2
-COLUMNS = ("strategy", "frozen", "learns", "`freeze_until`", "begins with", "for")
+# Of the checkpoints of a training on all labelled rows.
+FROM_ALL = "all-rows"
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,15 @@ class Adaptation:
 
     def _plain_training(self) -> Adapted:
         """Everything that is not frozen, from the first epoch to the last."""
-        return self._trained_behind(self._freeze(self.settings.named_strategy, self.settings.freeze_until))
+        point = self._freeze(self.settings.named_strategy, self.settings.freeze_until)
+        start = copied(self.model.state_dict()) if self._learns_again else {}
+        adapted = self._trained_behind(point)
+        if not self._learns_again:
+            return adapted
+        chosen = self._with_chosen(adapted)
+        self.model.load_state_dict(start)
+        self._train_from_all(point, chosen)
+        return chosen
 
     def _feature_extraction(self) -> Adapted:
         """Only the head: a linear one at its optimum, any other trained, both on kept features."""
@@ -116,7 +128,15 @@ class Adaptation:
             self.listener.say("fine-tuning: no epoch was better than the solved head alone, which is kept")
             self.model.load_state_dict(solved)
             members = (probe.number,)
-        return replace(adapted, epochs=epochs, members=members, head_penalty=head.penalties[0])
+        adapted = replace(adapted, epochs=epochs, members=members, head_penalty=head.penalties[0])
+        if not self._learns_again:
+            return adapted
+        chosen = self._with_chosen(adapted)
+        self.model.load_state_dict(solved)
+        self._put(self._solved(features, penalties=head.penalties, refit=True))
+        if not probe_is_best:
+            self._train_from_all(point, chosen, before=1)
+        return chosen
 
     def _contrastive(self) -> Adapted:
         """The backbone learns to tell rows of one label from others, then the head is solved on what it gives.
@@ -173,7 +193,7 @@ class Adaptation:
         digests: list[JsonValue] = []
         described, rate = "", 0.0
         base = copied(dict(self.model.named_parameters())) if self.settings.l2_sp else None
-        for stage, (strategy, until, epochs) in enumerate(self._stages()):
+        for stage, (strategy, until, epochs) in enumerate(stages(self.settings, len(find_blocks(self.model)))):
             point = self._freeze(strategy, until)
             self.listener.say(f"stage {stage + 1}: frozen is {point.description}")
             with self._standing_still(point) as digest, self._preparation.prepared(point) as rows:
@@ -188,20 +208,6 @@ class Adaptation:
         self.model.load_state_dict(best)
         return Adapted(described, json_sha256(digests), tuple(done), members, rate)
 
-    def _stages(self) -> Iterator[tuple[Strategy, str | None, int]]:
-        """How each stage freezes, and its epochs: all but the head is frozen, then fewer blocks, then nothing."""
-        epochs, each = self.settings.epochs, self.settings.stage_epochs
-        count, blocks = -(-epochs // each), len(find_blocks(self.model))
-        for stage in range(count):
-            length = min(each, epochs - stage * each)
-            frozen = blocks - math.ceil(stage * blocks / max(1, count - 1))
-            if stage == 0 and count > 1:
-                yield "feature_extraction", None, length
-            elif stage == count - 1 or frozen == 0:
-                yield "fine_tuning", None, length
-            else:
-                yield "partial", str(frozen), length
-
     def _trained_behind(self, point: FreezePoint, *, before: int = 0) -> Adapted:
         """The outcome of one training; so many epochs were `before` it."""
         with self._standing_still(point) as digest, self._preparation.prepared(point) as rows:
@@ -211,6 +217,32 @@ class Adaptation:
         return Adapted(
             point.description, digest, trained.epochs, trained.members, trained.learning_rate, between=trained.between
         )
+
+    def _with_chosen(self, adapted: Adapted) -> Adapted:
+        """With what the model of the best epoch answers, before it is learned again from all labelled rows."""
+        held, settings = self.rows["validation"], self.settings
+        outputs = predict(self.model, held, batch_size=settings.batch_size)
+        rows = self._labelled
+        self.listener.say(f"learning again from all {rows} rows, as long as was best: epoch {adapted.members[0]}")
+        return replace(adapted, validation_outputs=outputs, again_from=rows)
+
+    def _train_from_all(self, point: FreezePoint, chosen: Adapted, *, before: int = 0) -> None:
+        """Train on all labelled rows with the plan of the first training, up to its best epoch."""
+        to_all = replace(self, rows=with_validation_rows(self.rows))
+        known = self.settings.model_copy(update={"find_learning_rate": False})
+        with self._standing_still(point), to_all._preparation.prepared(point) as rows:
+            training = settled(
+                to_all._training(point, rows), rate=chosen.learning_rate, last_epoch=chosen.members[0] - before
+            )
+            TrainingRuns(training, known, self.train).run(self.folder / FROM_ALL, before=before)
+
+    @property
+    def _learns_again(self) -> bool:
+        return learns_again(self.settings, self._labelled)
+
+    @property
+    def _labelled(self) -> int:
+        return sum(len(self.rows[split].encoded) for split in ("train", "validation"))
 
     def _freeze(self, strategy: Strategy, until: str | None) -> FreezePoint:
         few = range(min(EXAMPLE_ROWS, len(self.rows["train"].encoded)))
@@ -241,23 +273,29 @@ class Adaptation:
 
         A `refit` learns from the validation rows, too, so only where nothing that follows is chosen by them.
         """
-        layer, objective, held = self.model.output_layer, self._objective("train"), rows["validation"]
-        solved = solve_heads(
-            self.model.outputs,
-            rows,
-            objective,
-            penalty=self.settings.head_penalty or None,
-            refit=self._objective("train", "validation") if refit else None,
+        given = self.settings.head_penalty
+        solved = self._solved(
+            rows, penalties=[given] * (1 + len(self.model.outputs.further)) if given else None, refit=refit
         )
-        with torch.no_grad():
-            layer.weight.copy_(solved.weight)
-            layer.bias.copy_(solved.bias)
-        score = objective.score(solved.validation_outputs, held.targets)
+        self._put(solved)
+        score = self._objective("train").score(solved.validation_outputs, rows["validation"].targets)
         epoch = Epoch(1, solved.train_loss, solved.validation_loss, score)
         penalties = ", ".join(f"{penalty:.2g}" for penalty in solved.penalties)
         self.listener.say(f"head: solved with an L2 penalty of {penalties}, validation score {score:.4f}")
         self.listener.finished_epoch(epoch)
         return epoch, solved
+
+    def _solved(
+        self, rows: Mapping[str, FeatureRows], *, penalties: Sequence[float] | None, refit: bool
+    ) -> SolvedHeads:
+        of_all = self._objective("train", "validation") if refit else None
+        return solve_heads(self.model.outputs, rows, self._objective("train"), penalties=penalties, refit=of_all)
+
+    def _put(self, solved: SolvedHeads) -> None:
+        layer = self.model.output_layer
+        with torch.no_grad():
+            layer.weight.copy_(solved.weight)
+            layer.bias.copy_(solved.bias)
 
     def _objective(self, *splits: str) -> Objective:
         """The objective for learning from these splits; classes are weighed by how often they are in them."""
@@ -326,13 +364,3 @@ def _contrast_of(epoch: Epoch) -> str:
     return (
         f"contrast: epoch {epoch.number}, loss {epoch.train_loss:.4f}, of validation rows {epoch.validation_loss:.4f}"
     )
-
-
-def markdown_rows() -> list[str]:
-    """The table of all strategies, its heading first."""
-    cells = [COLUMNS, ("---",) * len(COLUMNS)]
-    for strategy, method in METHODS.items():
-        freezing, rule = FREEZES[strategy], FREEZE_UNTIL[strategy]
-        until = "-" if rule == "refused" else rule
-        cells.append((strategy, freezing.frozen, freezing.learns, until, f"a {method.head} head", method.suits))
-    return [f"| {' | '.join(row)} |" for row in cells]

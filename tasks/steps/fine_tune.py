@@ -57,10 +57,12 @@ class Checkpoint:
     between: tuple[dict[str, float], ...]
     """The means of the weights before and after fine-tuning that were tried, the one that was taken first."""
     temperature: float
-    """Divides the model's outputs; fitted on the validation rows, before a solved head learns from them, too."""
+    """Divides the model's outputs; fitted on the validation rows, before the model learns from them, too."""
     threads: int
     """The number of processor threads, on which the last bits of all answers depend."""
     seconds: float
+    again_from: int = 0
+    """So many labelled rows, all, were learned from again in the end; 0: they were not."""
     mended: str | None = None
     """What was done against differences between groups, in words."""
     pretrained: PretrainedBase | None = None
@@ -188,6 +190,7 @@ def _summary(made: AdaptedModel, weights_sha256: str, data: ValidatedData, secon
         **({"between": cast("JsonValue", [asdict(one) for one in adapted.between])} if adapted.between else {}),
         "epochs": [cast("JsonValue", numbers_of(epoch, score_of(data))) for epoch in adapted.epochs],
         "seconds": seconds,
+        **({"again_from": adapted.again_from} if adapted.again_from else {}),
         **({} if made.mended is None else {"mended": made.mended}),
         **({"domain": adapted.domain} if adapted.domain else {}),
     }
@@ -197,10 +200,11 @@ def _record(folder: StepFolder, threads: int, pretrained: PretrainedBase | None)
     summary = cast("dict[str, JsonValue]", folder.read_json(SUMMARY))
     kept_epochs = tuple(cast("list[int]", summary["kept_epochs"]))
     between = tuple(cast("list[dict[str, float]]", summary.get("between", [])))
+    again_from = cast("int", summary.get("again_from", 0))
     logger.info(
         "%s: %s of %d epochs (%s)",
         STEP,
-        kept(kept_epochs, between),
+        kept(kept_epochs, between, again_from),
         len(cast("list[object]", summary["epochs"])),
         folder.outcome,
     )
@@ -216,6 +220,7 @@ def _record(folder: StepFolder, threads: int, pretrained: PretrainedBase | None)
         temperature=cast("float", summary["temperature"]),
         threads=threads,
         seconds=cast("float", summary["seconds"]),
+        again_from=again_from,
         mended=cast("str | None", summary.get("mended")),
         pretrained=pretrained,
         domain=cast("str", summary.get("domain", "")),

@@ -87,7 +87,7 @@ def _evidence(done: RunOutcome) -> JsonValue:
 
 def _summary(done: RunOutcome, report: Path, primary: str, *, unchanged: bool) -> str:
     data, base, checkpoint = done.inputs.data, done.inputs.base, done.checkpoint
-    kept_epochs = kept(checkpoint.kept_epochs, checkpoint.between)
+    kept_epochs = kept(checkpoint.kept_epochs, checkpoint.between, checkpoint.again_from)
     score = done.evaluation.scores[primary]
     twins = f"; {data.twins:,} accepted held-out rows are twins of others, not scored" if data.twins else ""
     groups = done.evaluation.held_out.groups

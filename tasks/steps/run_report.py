@@ -109,6 +109,7 @@ def _trained(done: RunOutcome) -> Trained:
         seconds=checkpoint.seconds,
         temperature=checkpoint.temperature,
         between=checkpoint.between,
+        again_from=checkpoint.again_from,
         mended=checkpoint.mended,
         pretraining=checkpoint.pretrained.in_words if checkpoint.pretrained else None,
         domain=checkpoint.domain,

@@ -8,10 +8,11 @@ from pydantic import JsonValue
 
 from benchmarks.scores.projects import git
 from graftline.errors import ReproductionError
+from graftline.settings.adaptation import AdaptationSettings
 from graftline.tasks.data.dvc_folder import open_repo
 from graftline.tasks.own_code import command_line_of
 from graftline.tasks.past_project import _share_data, check_out
-from graftline.tasks.reproduction import _share_base_model, _suspects
+from graftline.tasks.reproduction import _share_base_model, _suspects, with_later_settings
 from graftline.tasks.tracking.git import git as ask_git
 from graftline.tasks.tracking.provenance import processor
 
@@ -112,3 +113,11 @@ def test_the_cache_and_credentials_of_the_project_are_those_of_its_past_too(repo
 def test_another_python_may_be_why_a_digest_differs() -> None:
     recorded: dict[str, JsonValue] = {"python": "3.0.1", "processor": processor(), "libraries": {}, "git_clean": True}
     assert _suspects(recorded).startswith(f"Python was 3.0.1, here it is {platform.python_version()}")
+
+
+def test_what_a_later_release_lets_choose_is_repeated_as_it_was_before() -> None:
+    recorded = AdaptationSettings(epochs=2).model_dump(mode="json")
+    del recorded["refit_rows"]  # a release that did not know it learned from the training rows alone
+    read = AdaptationSettings.model_validate(with_later_settings(recorded))
+    assert (read.refit_rows, read.epochs) == (0, 2)
+    assert AdaptationSettings().refit_rows > 0

@@ -40,8 +40,8 @@ def test_every_setting_stands_in_the_table_of_first_defaults(root: Root) -> None
 
 
 def test_a_setting_that_is_written_out_though_it_is_the_default_does_not_count() -> None:
-    assert by_value(AdaptationSettings(epochs=3, device="cpu"), "adaptation") == {}
-    assert by_value(AdaptationSettings(epochs=4, device="cpu"), "adaptation") == {"epochs": 4}
+    assert by_value(AdaptationSettings(epochs=3, device="cpu", refit_rows=0), "adaptation") == {}
+    assert by_value(AdaptationSettings(epochs=4, device="cpu", refit_rows=0), "adaptation") == {"epochs": 4}
 
 
 def test_a_setting_that_must_be_given_counts() -> None:
@@ -52,16 +52,16 @@ def test_a_new_setting_counts_only_where_it_is_used() -> None:
     class Newer(AdaptationSettings):
         another: int = 7
 
-    assert by_value(Newer(device="cpu"), "adaptation") == {}
-    assert by_value(Newer(device="cpu", another=8), "adaptation") == {"another": 8}
+    assert by_value(Newer(device="cpu", refit_rows=0), "adaptation") == {}
+    assert by_value(Newer(device="cpu", refit_rows=0, another=8), "adaptation") == {"another": 8}
 
 
 def test_a_default_that_was_changed_counts_wherever_it_is_not_the_first_one() -> None:
     class Newer(AdaptationSettings):
         epochs: int = 5
 
-    assert by_value(Newer(device="cpu"), "adaptation") == {"epochs": 5}
-    assert by_value(Newer(device="cpu", epochs=3), "adaptation") == {}
+    assert by_value(Newer(device="cpu", refit_rows=0), "adaptation") == {"epochs": 5}
+    assert by_value(Newer(refit_rows=0, device="cpu", epochs=3), "adaptation") == {}
 
 
 def test_of_a_section_in_a_section_what_differs_is_named() -> None:
@@ -79,7 +79,7 @@ def test_of_a_section_in_a_section_what_differs_is_named() -> None:
 
 
 def test_what_decides_nothing_can_be_left_out() -> None:
-    settings = AdaptationSettings(device="cpu", epochs=4, threads=2)
+    settings = AdaptationSettings(refit_rows=0, device="cpu", epochs=4, threads=2)
     assert by_value(settings, "adaptation", without=["threads"]) == {"epochs": 4}
 
 

@@ -29,6 +29,7 @@ from graftline.training.progress import Epoch, Listener, Progress, best_epoch
 from graftline.training.rate_search import find_learning_rate
 from graftline.training.runs import SEED_STEP
 from graftline.training.single_label import OneLabel, balanced_weights, objective_for
+from graftline.training.stages import stages
 from graftline.training.strategies import Adaptation
 from graftline.training.validation_score import predict
 from tests.support.tiers import sampled
@@ -41,6 +42,7 @@ SETTINGS: dict[str, Any] = {
     "learning_rate": 5e-3,
     "head_learning_rate": 1e-2,
     "max_tokens": 32,
+    "refit_rows": 0,
     "seed": 3,
     "device": "cpu",
 }
@@ -259,15 +261,10 @@ def test_gradual_unfreezing_goes_on_after_a_cut_and_ends_with_the_same_weights(
     ],
 )
 def test_stages_unfreeze_from_the_head_down_and_use_every_epoch(
-    base: Path, tmp_path: Path, epochs: int, stage_epochs: int, expected: list[Any]
+    epochs: int, stage_epochs: int, expected: list[Any]
 ) -> None:
-    assert BLOCKS == 3
     settings = AdaptationSettings(strategy="gradual_unfreezing", epochs=epochs, stage_epochs=stage_epochs)
-    rows = {"train": tiny_rows(base, 8)}
-    adaptation = Adaptation(
-        tiny_classifier(base), rows, settings, objective_for, lambda _: FeatureStore(tmp_path), tmp_path
-    )
-    assert list(adaptation._stages()) == expected
+    assert list(stages(settings, blocks=3)) == expected
 
 
 def test_the_frozen_part_runs_once_per_row_whatever_the_epochs_seed_and_penalty(base: Path, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from graftline.frozen.freezing import FREEZES, freeze
 from graftline.models.parts import BACKBONE, LORA
 from graftline.settings.adaptation import FREEZE_UNTIL, AdaptationSettings, Strategy
-from graftline.training.strategies import COLUMNS, METHODS, markdown_rows
+from graftline.training.strategies import METHODS
+from graftline.training.strategy_table import COLUMNS, markdown_rows
 from tests.graftline.frozen.test_freezing import Mixer
 from tests.graftline.training.test_strategies import ran
 from tests.support.tiny_models import write_tiny_model
