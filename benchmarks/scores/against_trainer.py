@@ -40,7 +40,6 @@ ROWS = (240, 300)
 RATES = (2e-5, 5e-5, 1e-4)
 OURS: Mapping[str, Mapping[str, Any]] = {
     "ours": {},
-    "ours, rate 0.0001": {"learning_rate": 1e-4},
     "ours, refit_rows 0": {"refit_rows": 0},
     "fine_tuning, rate 0.0001, refit_rows 0": {
         "strategy": "fine_tuning",

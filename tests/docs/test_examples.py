@@ -13,6 +13,7 @@ from graftline.settings import Kind, Settings, Task, read_settings
 from graftline.tasks.base_models.locking import lock_model
 from graftline.tasks.workspace import Workspace
 from tests.support.running_project import PROJECT
+from tests.support.tiers import seldom
 from tests.support.tiny_media import write_tiny_media_model
 from tests.support.tiny_media_files import write_tiny_images
 from tests.support.tiny_models import BAD, FILLERS, GOOD, write_tiny_model
@@ -43,7 +44,7 @@ def test_there_is_an_example_for_every_kind_and_task() -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("name", RUN)
+@pytest.mark.parametrize("name", seldom(RUN, *RUN[1:]))
 def test_an_example_runs_to_a_verdict(name: str, workspace: Workspace) -> None:
     root = workspace.root
     shutil.copy(PROJECT / "examples" / f"{name}.yaml", root / "params.yaml")

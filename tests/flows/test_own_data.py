@@ -91,9 +91,9 @@ def write_base(root: Path, kind: str) -> None:
     ("make", "kind", "task", "rows"),
     [
         (several_labels, "text", "multi_label", 300),
-        (numbers, "text", "regression", 300),
+        pytest.param(numbers, "text", "regression", 300, marks=pytest.mark.long),
         (pictures, "image", "single_label", 200),
-        (sounds, "audio", "single_label", 200),
+        pytest.param(sounds, "audio", "single_label", 200, marks=pytest.mark.long),
     ],
 )
 def test_own_data_become_a_champion(

@@ -10,7 +10,7 @@ from tests.support.shell import own_code
 from tests.support.tiny_project import surroundings
 
 
-@pytest.mark.full
+@pytest.mark.long
 @pytest.mark.timeout(1200)  # three servers and two trainings, on a machine that does other things, too
 def test_commands_that_are_killed_on_a_teams_servers_cost_nothing() -> None:
     hunt = [sys.executable, "-m", "tests.hunts.team", "--kills", "1", "--seed", "1", "--only", "command"]

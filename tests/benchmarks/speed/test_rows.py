@@ -26,7 +26,7 @@ def test_hashes_near_each_other_are_counted(monkeypatch: pytest.MonkeyPatch) -> 
     assert varied.peak_mb > 10
 
 
-@pytest.mark.full
+@pytest.mark.long
 def test_a_table_is_validated_in_a_process_of_its_own(tmp_path: Path) -> None:
     rows.write_texts(tmp_path / "data" / "table.csv", 1_000)
     first, again = (rows.in_fresh_process(rows.validate, tmp_path) for _ in range(2))

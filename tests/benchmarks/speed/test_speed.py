@@ -46,7 +46,7 @@ def measured(*seconds: float, accuracies: tuple[float, ...] = (), work: float = 
     return Measured("", seconds, (work,) * len(seconds), accuracies)
 
 
-@pytest.mark.full
+@pytest.mark.long
 def test_every_comparison_fills_its_lines_of_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.sides.turns.TRIALS", 1)
     out, scratch = tmp_path / "out", tmp_path / "scratch"

@@ -18,7 +18,7 @@ def test_some_years_of_few_looks_promote_nothing_that_is_no_better_there() -> No
     assert sum(bool(promotions(there, home, seed=(5, number), looks=8)) for number in range(8)) <= 1
 
 
-@pytest.mark.full
+@pytest.mark.long
 def test_a_month_of_looks_rarely_promotes_what_is_no_better_there() -> None:
     there, home = held_out(600, seed=1), held_out(800, seed=0)
     false = [bool(promotions(there, home, seed=(6, number), looks=20)) for number in range(16)]

@@ -49,7 +49,7 @@ def test_a_month_of_looks_promotes_rarely_what_is_no_better_where_single_looks_d
     assert false["promote if larger"] >= 0.8
 
 
-@pytest.mark.full
+@pytest.mark.long
 def test_a_large_improvement_is_found_after_many_useless_looks() -> None:
     rows = held_out(1600, seed=0)
     policy = Policy(wanted_difference=0.06)

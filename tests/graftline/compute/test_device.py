@@ -35,7 +35,7 @@ from graftline.settings import parse_settings
 from graftline.settings.adaptation import AdaptationSettings, Strategy
 from graftline.training.single_label import OneLabel, objective_for
 from graftline.training.strategies import Adaptation
-from tests.graftline.frozen.test_replay_families import FAMILIES, Tiny, tiny
+from tests.graftline.frozen.test_replay_families import TRAINED, Tiny, tiny
 from tests.support.tiny_models import tiny_classifier, tiny_preprocessor, tiny_rows, tiny_texts, write_tiny_model
 
 HAS_GPU = torch.cuda.is_available()
@@ -57,7 +57,7 @@ def no_values() -> TorchDispatchMode:
     return NoValues()  # type: ignore[no-untyped-call]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TRAINED)
 def test_rows_and_what_is_kept_of_them_go_to_where_the_model_is(tmp_path: Path, family: str) -> None:
     case, places = tiny(tmp_path, family), [0, 1, 2, 3]
     rows, here = case.rows(4, 0), case.model
@@ -194,7 +194,7 @@ def test_a_gpu_adapts_the_same_each_time_and_freezes_what_the_processor_freezes(
 
 
 @pytest.mark.skipif(not HAS_GPU, reason="needs a GPU")
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TRAINED)
 def test_replayed_logits_on_a_gpu_are_those_of_the_plain_pass(tmp_path: Path, family: str) -> None:
     case = Tiny(tiny(tmp_path, family).model.to("cuda"), tiny(tmp_path / "rows", family).rows)
     rows = case.rows(4, 0)

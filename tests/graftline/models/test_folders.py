@@ -24,7 +24,7 @@ from graftline.models.outputs import Outputs
 from graftline.models.preprocessing import Reading
 from graftline.settings import parse_settings
 from tests.graftline.data.test_images import png_of
-from tests.support.tiers import sampled
+from tests.support.tiers import sampled, seldom
 from tests.support.tiny_media import (
     AUDIO_ARCHITECTURES,
     IMAGE_ARCHITECTURES,
@@ -44,7 +44,10 @@ from tests.support.tiny_media import (
 from tests.support.tiny_models import tiny_classifier, tiny_preprocessor, write_tiny_model
 
 LARGE = ("timm vgg", "timm inception_v3")
-MEDIA = sampled(MEDIA_ARCHITECTURES, "timm resnet", "vit", "hubert", "whisper")
+MEDIA = [
+    *sampled([name for name in MEDIA_ARCHITECTURES if name not in LARGE], "timm resnet", "vit", "hubert", "whisper"),
+    *seldom(LARGE),
+]
 
 
 def files(family: MediaArchitecture, rows: int) -> list[bytes]:

@@ -14,6 +14,7 @@ from graftline.training import compiling
 from graftline.training.compiling import compiled_blocks
 from tests.graftline.compute.test_device import HAS_GPU
 from tests.graftline.training.test_strategies import PowerCutError, Ran, ran
+from tests.support.tiers import seldom
 from tests.support.tiny_models import BLOCKS, tiny_classifier, write_tiny_model
 
 # PyTorch's own way to trace and differentiate a model without a C++ compiler, which then runs it as it would have.
@@ -41,10 +42,13 @@ def losses(done: Ran) -> list[float]:
 @pytest.mark.full
 @pytest.mark.parametrize(
     "chosen",
-    [
+    seldom(
+        [
+            {"strategy": "partial", "freeze_until": "2"},
+            {"strategy": "fine_tuning", "gradient_checkpointing": True, "precision": "bfloat16"},
+        ],
         {"strategy": "partial", "freeze_until": "2"},
-        {"strategy": "fine_tuning", "gradient_checkpointing": True, "precision": "bfloat16"},
-    ],
+    ),
     ids=lambda chosen: "-".join(map(str, chosen.values())),
 )
 def test_compiled_blocks_learn_what_plain_ones_do(

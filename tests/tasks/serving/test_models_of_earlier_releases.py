@@ -104,7 +104,7 @@ def answers_of_a_process(workspace: Workspace, *, imported: str) -> tuple[Path, 
     return Path(library), answers
 
 
-@pytest.mark.full
+@pytest.mark.long
 def test_whoever_loads_it_gets_the_library_that_it_brings(earlier: Workspace) -> None:
     library, answers = answers_of_a_process(earlier, imported="json")
     assert library == files_of(MODEL, 1) / "code" / "graftline" / "__init__.py"

@@ -26,6 +26,7 @@ from graftline.tasks.serving.predicting import Trained, predict_table
 from graftline.tasks.steps.report_examples import MOST_MEDIA_CHARACTERS, example_rows
 from graftline.tasks.tracking.server import model_folder
 from graftline.tasks.workspace import Workspace
+from tests.support.tiers import seldom
 from tests.support.tiny_media import MediaArchitecture, write_tiny_media_model
 from tests.support.tiny_media_files import write_tiny_images, write_tiny_sounds
 from tests.support.tiny_project import Line, empty_store, run_line, workspace
@@ -200,7 +201,7 @@ def check_that_files_can_be_seen_and_heard(registered: Registered) -> None:
 @pytest.mark.parametrize(
     ("kind", "base"),
     # Of each library and each way to read one; `python -m tests.hunts.every_family` runs all families and strategies.
-    [("image", "convnext"), ("audio", "wav2vec2 group norm")],
+    seldom([("image", "convnext"), ("audio", "wav2vec2 group norm")], ("image", "convnext")),
 )
 def test_other_families_go_through_the_whole_line_whose_random_views_are_kept_and_which_serves_rows_as_they_are(
     workspace: Workspace, caplog: pytest.LogCaptureFixture, kind: Kind, base: MediaArchitecture
@@ -218,7 +219,10 @@ def test_other_families_go_through_the_whole_line_whose_random_views_are_kept_an
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("kind", "base", "task"), [("image", "timm vit", "multi_label"), ("audio", "whisper", "regression")]
+    ("kind", "base", "task"),
+    seldom(
+        [("image", "timm vit", "multi_label"), ("audio", "whisper", "regression")], ("audio", "whisper", "regression")
+    ),
 )
 def test_tables_of_paths_with_several_labels_or_numbers_go_through_the_whole_line(
     workspace: Workspace, kind: Kind, base: MediaArchitecture, task: Task

@@ -196,6 +196,7 @@ def test_who_is_stopped_leaves_a_checkpoint_and_goes_on_from_it(
     assert rest.sha256 == whole.sha256
 
 
+@pytest.mark.long
 def test_what_a_training_raises_comes_back_as_it_is(
     machines: Machines, base: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
