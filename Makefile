@@ -15,9 +15,9 @@ BENCH_OPTIONS ?=
 KNOWN := -W "ignore:Editable installation"
 # What no command of ours imports, or one file of it: the others are compiled by whoever imports them after all.
 NEVER_IMPORTED := /(tests?|testing|transformers/models|rllib|databricks|apprise|fontTools|altair|pip|pygments/lexers)/
-# One more than CI's machine has cores: tests wait for servers and processes to start. Which tests
+# Two more than CI's machine has cores: tests wait for servers and processes to start. Which tests
 # stay together says tests/conftest.py.
-WORKERS := --numprocesses 3 --dist loadfile --no-loadscope-reorder
+WORKERS := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: run team test test-fast test-long check docs bench lock chromium postgres clean
 

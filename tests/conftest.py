@@ -32,7 +32,8 @@ settings.load_profile("any machine")
 # Rooms whose files share what takes long to make: servers, a browser, an adapted project. Each of them stays on one
 # worker, and they begin first; of the others each file does. xdist's own groups have no effect in pytest 9.2 (xdist's
 # issue 1386).
-SHARING = ("tests/browser/", "tests/flows/", "tests/tasks/")
+# Half of the tasks' tests are those of the steps: a worker that did them all would be the last.
+SHARING = ("tests/browser/", "tests/flows/", "tests/tasks/steps/", "tests/tasks/")
 # Of the other files these take minutes each: begun last, one worker would wait for the other's.
 LONG = ("tests/docs/", "tests/hunts/")
 
