@@ -13,6 +13,7 @@ from graftline.models.folders import load_preprocessor
 from graftline.models.preprocessing import Reading
 from graftline.settings import Settings, read_settings
 from graftline.settings.by_value import by_value
+from graftline.settings.compute import COMPUTE
 from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import ValidatedData, read_split
 from graftline.tasks.serving.answering_process import EXAMPLES
@@ -40,14 +41,33 @@ def line(folder: Path, *changed: str) -> Line:
 
 
 def test_few_rows_stay_with_pytorch_and_the_run_is_as_if_that_had_been_named(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Which costs nothing: nobody looks for OpenVINO, and no step is made."""
     workspace, settings, data, base = line(tmp_path)
+    monkeypatch.setattr(module, "find_spec", None)
     with caplog.at_level("INFO", "graftline.choose_runtime"):
         chosen = with_chosen_runtime(workspace, settings, data, base)
     named = read_settings(workspace.root / "params.yaml", [])
     assert by_value(chosen.adaptation, "adaptation") == by_value(named.adaptation, "adaptation")
     assert "too few for a conversion to pay" in caplog.text
+    assert not (workspace.artifacts / module.STEP).exists()
+
+
+def test_a_cluster_and_a_machine_without_openvino_stay_with_pytorch_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "PAYS", 0)
+    workspace, settings, data, base = line(tmp_path)
+    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    with caplog.at_level("INFO", "graftline"):
+        assert with_chosen_runtime(workspace, settings, data, base).adaptation.runtime == "torch"
+        (workspace.root / COMPUTE).write_text("engine: ray\n")
+        assert with_chosen_runtime(workspace, settings, data, base).adaptation.runtime == "torch"
+    assert [record.getMessage() for record in caplog.records[-2:]] == [
+        'runtime: torch, for want of OpenVINO, which pip install "graftline[openvino]" brings',
+        "runtime: torch, for a cluster runs the frozen part",
+    ]
 
 
 @pytest.mark.full
