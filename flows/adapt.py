@@ -58,7 +58,7 @@ from graftline.verdict.policy import Policy
 
 @flow(name="adapt", persist_result=False, on_failure=[tell_failure], on_crashed=[tell_failure])
 @told(of_verdict)
-@torch_instead
+@torch_instead(show_progress)
 def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
     """Adapt the base model to the data of the project folder that the process runs in.
 

@@ -37,7 +37,7 @@ CELL_CHARACTERS = 40
 
 
 @plain_progress()
-@torch_instead
+@torch_instead()
 def distance(
     root: Path,
     settings: Settings,

@@ -145,7 +145,7 @@ def reject_labels(root: Path, settings: Settings, names: Sequence[str]) -> dict[
     }
 
 
-@torch_instead
+@torch_instead()
 def _look(root: Path, settings: Settings) -> _Look:
     require_labels(settings.data.task)
     workspace = Workspace(root)

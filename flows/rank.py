@@ -36,7 +36,7 @@ BLOCK_COLUMNS = ("block", "relative gradient norm", "advice", "tuned from here o
 
 
 @plain_progress()
-@torch_instead
+@torch_instead()
 def rank(
     root: Path, settings: Settings, *, verified: int = 0, depths: bool = False, say: Callable[[str], None]
 ) -> dict[str, JsonValue]:

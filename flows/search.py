@@ -58,7 +58,7 @@ def of_search(result: Result) -> Told:
 
 @flow(name="search", persist_result=False, on_failure=[tell_failure], on_crashed=[tell_failure])
 @told(of_search)
-@torch_instead
+@torch_instead(show_progress)
 def search(
     trials: Annotated[int, Field(ge=1, le=1000)] = TRIALS,
     hours: Annotated[float, Field(ge=0, le=1000)] = 0,

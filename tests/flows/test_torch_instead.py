@@ -26,7 +26,7 @@ def verb(monkeypatch: pytest.MonkeyPatch) -> Verb:
     """One that runs the rows through the base model, which OpenVINO runs alike until it was chosen."""
     monkeypatch.setattr(choose_runtime, "PAYS", 0)
 
-    @torch_instead
+    @torch_instead()
     def of_rows(workspace: Workspace, settings: Settings) -> torch.Tensor:
         data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data))
         base = fetch_model.fn(workspace, settings.base_model.uri)
