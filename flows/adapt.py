@@ -15,6 +15,7 @@ from graftline.flows.form_fields import Note
 from graftline.flows.notifying import tell_failure
 from graftline.flows.run_page import name_run_under_way, of_verdict, told
 from graftline.flows.servers.starting import settings_of_commit
+from graftline.flows.torch_instead import torch_instead
 from graftline.flows.waiting import wait_for_approval
 from graftline.settings import Settings
 from graftline.tasks.base_models.ranked import with_ranked
@@ -57,6 +58,7 @@ from graftline.verdict.policy import Policy
 
 @flow(name="adapt", persist_result=False, on_failure=[tell_failure], on_crashed=[tell_failure])
 @told(of_verdict)
+@torch_instead(show_progress)
 def adapt(settings: Settings, note: Note = "") -> dict[str, JsonValue]:
     """Adapt the base model to the data of the project folder that the process runs in.
 

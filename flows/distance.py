@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from graftline.errors import SettingsError
 from graftline.flows.columns import in_columns
 from graftline.flows.console import plain_progress
+from graftline.flows.torch_instead import torch_instead
 from graftline.pages.text import visible
 from graftline.settings import Settings
 from graftline.tasks.base_models.ranked import with_ranked
@@ -36,6 +37,7 @@ CELL_CHARACTERS = 40
 
 
 @plain_progress()
+@torch_instead()
 def distance(
     root: Path,
     settings: Settings,

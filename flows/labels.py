@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from graftline.flows.columns import in_columns
 from graftline.flows.console import plain_progress
 from graftline.flows.new_rows import Consent, Say, finish
+from graftline.flows.torch_instead import torch_instead
 from graftline.pages.text import visible
 from graftline.settings import Settings
 from graftline.tasks.data.accepted_rows import ValidatedData
@@ -144,6 +145,7 @@ def reject_labels(root: Path, settings: Settings, names: Sequence[str]) -> dict[
     }
 
 
+@torch_instead()
 def _look(root: Path, settings: Settings) -> _Look:
     require_labels(settings.data.task)
     workspace = Workspace(root)

@@ -10,6 +10,7 @@ from graftline.errors import SettingsError
 from graftline.evaluation.scoring import spelt
 from graftline.flows.columns import in_columns
 from graftline.flows.console import plain_progress
+from graftline.flows.torch_instead import torch_instead
 from graftline.settings import RANKED, Settings
 from graftline.tasks.base_models.locking import lock_model, locked_uris
 from graftline.tasks.base_models.ranked import keep_ranking
@@ -35,6 +36,7 @@ BLOCK_COLUMNS = ("block", "relative gradient norm", "advice", "tuned from here o
 
 
 @plain_progress()
+@torch_instead()
 def rank(
     root: Path, settings: Settings, *, verified: int = 0, depths: bool = False, say: Callable[[str], None]
 ) -> dict[str, JsonValue]:
@@ -50,17 +52,16 @@ def rank(
     if depths:
         require_depths(settings)
     workspace, uris = Workspace(root), _named(settings)
-    # Named, so that a run which comes to the same finds what is trained here.
-    named = settings.adaptation.model_copy(update={"runtime": settings.adaptation.runs_with})
-    settings = settings.model_copy(update={"adaptation": named})
+    # PyTorch looks between the blocks where the runtime is left open; what is trained has the one that a run comes to.
+    asked, settings = settings, _named_runtime(settings)
     with noting_uses(workspace, settings.registry.model), data_in_use(workspace), fanned_out(workspace):
         data = validate_data.fn(workspace, settings.data, data_version.fn(workspace, settings.data)).alone
         scored = _scored(workspace, settings, data, [_fetched(workspace, uri, say) for uri in uris], say)
         if verified:
-            verify(workspace, settings, data, scored, verified, say=say)
+            verify(workspace, asked, data, scored, verified, say=say)
         if depths:
             advised = _judged(workspace, settings, data, scored)[2].advised
-            train_at_depths(workspace, settings, data, tune_from(workspace, settings, data, advised), say=say)
+            train_at_depths(workspace, asked, data, tune_from(workspace, settings, data, advised), say=say)
         points, checked, advice = _judged(workspace, settings, data, scored)
         say(f"looking for the block from which on to tune {advice.advised.uri}")
         tuning = tune_from(workspace, settings, data, advice.advised)
@@ -70,6 +71,11 @@ def rank(
     page = write_page(workspace, data, scored, advice, points, checked, tuning, at_depths)
     said = [_summary(data, scored, advice), _summary_of_blocks(tuning, at_depths), f"page: {page}"]
     return {**found, "page": str(page), "summary": "\n\n".join(said)}
+
+
+def _named_runtime(settings: Settings) -> Settings:
+    named = settings.adaptation.model_copy(update={"runtime": settings.adaptation.runs_with})
+    return settings.model_copy(update={"adaptation": named})
 
 
 def _named(settings: Settings) -> list[str]:

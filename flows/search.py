@@ -17,6 +17,7 @@ from graftline.flows.form_fields import Note
 from graftline.flows.notifying import tell_failure
 from graftline.flows.run_page import Result, Told, name_run, told
 from graftline.flows.servers.starting import settings_of_commit
+from graftline.flows.torch_instead import torch_instead
 from graftline.search.space import Space, space_of
 from graftline.search.trials import Trial, begins_another, proposed_at_once
 from graftline.settings import Settings, Strategy
@@ -57,6 +58,7 @@ def of_search(result: Result) -> Told:
 
 @flow(name="search", persist_result=False, on_failure=[tell_failure], on_crashed=[tell_failure])
 @told(of_search)
+@torch_instead(show_progress)
 def search(
     trials: Annotated[int, Field(ge=1, le=1000)] = TRIALS,
     hours: Annotated[float, Field(ge=0, le=1000)] = 0,

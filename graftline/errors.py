@@ -25,6 +25,10 @@ class SettingsError(GraftlineError):
     exit_code = 2
 
 
+class RuntimeUnfitError(SettingsError):
+    """A runtime cannot run a model, or runs it differently."""
+
+
 class DataRefusedError(GraftlineError):
     """The data was refused."""
 

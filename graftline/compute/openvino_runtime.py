@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from graftline.compute.device import Batch
 from graftline.compute.precision import Precision
-from graftline.errors import SettingsError
+from graftline.errors import RuntimeUnfitError, SettingsError
 from graftline.wording import ERROR_CHARACTERS, shortened
 
 Forward = Callable[[Batch], Tensor]
@@ -47,12 +47,12 @@ def compiled(
 
     The first example is traced; on all of them, which should differ in shape, the answer is compared with PyTorch's.
     Differences are taken as shares of the largest value.
-    Raises: SettingsError if OpenVINO is not installed, cannot convert the model, or answers differently. `what` names
-    the setting that asked for it.
+    Raises: SettingsError if OpenVINO is not installed; RuntimeUnfitError if it cannot convert the model, or answers
+    differently. `what` names the setting that asked for it.
     """
     if find_spec("openvino") is None:
         raise SettingsError(
-            f'{what}: OpenVINO is not installed; run pip install "graftline[openvino]", or set it to torch'
+            f'{what}: OpenVINO is not installed; run pip install "graftline[openvino]", or use runtime torch'
         )
     try:
         network = _converted(plain, module, examples[0], precision)
@@ -62,13 +62,13 @@ def compiled(
         far = max(_distance(answer, right) for answer, right in pairs)
     except Exception as error:  # whatever it stumbles over means one thing: not this model
         said = shortened(str(error).strip().splitlines()[-1], ERROR_CHARACTERS)
-        raise SettingsError(
-            f"{what}: OpenVINO cannot run {type(module).__name__} ({type(error).__name__}: {said}); set it to torch"
+        raise RuntimeUnfitError(
+            f"{what}: OpenVINO cannot run {type(module).__name__} ({type(error).__name__}: {said}); use runtime torch"
         ) from error
     if not far <= TOLERANCE[precision]:
-        raise SettingsError(
+        raise RuntimeUnfitError(
             f"{what}: OpenVINO's answer differs from PyTorch's by {far:.2g} of the largest value, expected at most"
-            f" {TOLERANCE[precision]:.2g} in {precision}; set it to torch"
+            f" {TOLERANCE[precision]:.2g} in {precision}; use runtime torch"
         )
     return network
 

@@ -157,9 +157,9 @@ class AdaptationSettings(Section, title="Adaptation"):
     """A regular expression over module names that says which are the blocks of an unknown model: blocks[.][0-9]+"""
     runtime: Literal["torch", "openvino", "auto"] = "torch"
     """The runtime of the frozen part. openvino is faster on processors, needs pip install "graftline[openvino]", and is
-    compared with torch on a few rows first: a model that it cannot run, or runs differently, is an error. auto:
-    openvino where it is installed, texts are so many that it pays, and it runs the base model as torch does; the run
-    records what it came to."""
+    compared with torch on a few rows first: a model that it cannot run, or runs differently, is an error. auto,
+    which `init` writes for texts: openvino where it is installed, texts are so many that it pays, and it runs the base
+    model as torch does, else torch; the run records what it came to."""
     device: ChosenDevice = "auto"
     """The device that adapts the model: the processor (cpu) or a GPU of NVIDIA or, with PyTorch for ROCm, AMD (cuda).
     auto: a GPU where PyTorch finds one and the runtime is torch; the run records what it came to. Evaluation computes

@@ -198,6 +198,8 @@ def _adaptation_lines(answers: Answers, seen: Seen) -> Iterator[Line]:
     if seen.seconds and seen.seconds[1] < 15:
         longest = float(max(1, math.ceil(seen.seconds[1])))
         yield "max_seconds", longest, f"no sound is longer than {seen.seconds[1]:.1f} s"
+    if text:
+        yield "runtime", "auto", "OpenVINO for many texts, where it is installed and answers as PyTorch does"
     yield "device", "auto", "a GPU where PyTorch finds one, else the processor"
     yield "precision", "auto", "bfloat16 where the device has instructions for it"
 

@@ -11,6 +11,7 @@ from graftline.settings import Settings
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.ranking.points import PRETRAINING, Point, Tuned, fine_tune_each
 from graftline.tasks.ranking.tuning import FROM_RANDOM_HEAD, Tuning, setting_of
+from graftline.tasks.steps.choose_runtime import chosen_runtime
 from graftline.tasks.workers.fanout import settled
 from graftline.tasks.workspace import Workspace
 
@@ -63,7 +64,8 @@ def train_at_depths(
             say(f"tuning {tuning.base.uri}, {_named(first)}: {chosen.epochs} epochs")
             # The gradients are of the base model as it is locked.
             changed = chosen.model_copy(update={**setting_of(chosen, first), PRETRAINING: 0})
-            yield Tuned(tuning.base.seen.base, settled(changed))
+            base = tuning.base.seen.base
+            yield Tuned(base, settled(chosen_runtime(workspace, changed, data, base)))
 
     fine_tune_each(workspace, settings, data, begun())
 

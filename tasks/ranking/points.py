@@ -14,6 +14,7 @@ from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import ValidatedData
 from graftline.tasks.ranking.scores import SCORES, ScoredBase, ScoreName
 from graftline.tasks.step_folders import MANIFEST
+from graftline.tasks.steps.choose_runtime import chosen_runtime
 from graftline.tasks.steps.fine_tune import STEP, SUMMARY, fine_tune
 from graftline.tasks.steps.mended_rows import Mending, mending_of
 from graftline.tasks.steps.untouched_base import FASTEST
@@ -107,7 +108,8 @@ def verify(
     def begun() -> Iterator[Tuned]:
         for place in sorted({round(step * (len(order) - 1) / (many - 1)) for step in range(many)}):
             say(f"verifying {order[place].uri}: {chosen.strategy}, {chosen.epochs} epochs")
-            yield Tuned(order[place].seen.base, settled(chosen))
+            base = order[place].seen.base
+            yield Tuned(base, settled(chosen_runtime(workspace, chosen, data, base)))
 
     fine_tune_each(workspace, settings, data, begun())
 

@@ -23,7 +23,6 @@ from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import (
     ACCEPTED,
     GROUP,
-    READING_LIBRARIES,
     ValidatedData,
     read_split,
     split_targets,
@@ -32,6 +31,7 @@ from graftline.tasks.progress import Wait
 from graftline.tasks.rows.standing_labels import LookedAt, input_digest
 from graftline.tasks.step_folders import StepFolder, finished, produce
 from graftline.tasks.steps.baseline_settings import frozen_head_settings
+from graftline.tasks.steps.feature_stores import libraries_for
 from graftline.tasks.steps.fine_tune import LIBRARIES
 from graftline.tasks.steps.untouched_base import head_features
 from graftline.tasks.steps.validation_files import TWINS
@@ -189,7 +189,7 @@ def _made_of(settings: Settings, data: ValidatedData, base: BaseModel) -> _MadeO
             "threads": thread_count(frozen.threads),
         },
         "code": (__name__, "graftline.transfer.wrong_labels", *task.modules("outputs", "objective_for")),
-        "libraries": (*LIBRARIES, "cleanlab", "scikit-learn", *READING_LIBRARIES[data.kind]),
+        "libraries": (*LIBRARIES, "cleanlab", "scikit-learn", *libraries_for(frozen, data.kind)),
     }
 
 

@@ -100,7 +100,7 @@ class Answering:
     def ask(self, inputs: Sequence[str]) -> list[dict[str, Any]]:
         """For each input the columns of the model's answer, or `error`; media are base64 texts.
 
-        Raises: RegistryRefusedError if the process ended.
+        Raises: RegistryRefusedError if the process ended; SettingsError if the runtime cannot run the model.
         """
         if not inputs:
             return []
@@ -112,15 +112,26 @@ class Answering:
             pass  # what it said is told below
         line = back.readline()
         if not line:
-            code = self._process.wait()
-            self._said.seek(0)
-            last = (self._said.read().strip().splitlines() or ["no message"])[-1]
-            raise RegistryRefusedError(
-                f"{self._model.what}: the process that answers ended with {code}"
-                f" ({shortened(last, SHOWN_CHARACTERS)}); mend its cause and run again"
-            )
+            raise self._ended()
         answered: list[dict[str, Any]] = json.loads(line)
         return answered
+
+    def _ended(self) -> RegistryRefusedError | SettingsError:
+        code = self._process.wait()
+        self._said.seek(0)
+        last = (self._said.read().strip().splitlines() or ["no message"])[-1]
+        what, runtime = self._model.what, self._model.runtime
+        if code == answering_process.UNFIT:
+            # In the words of the model's own code, whose setting and advice are not those of this command.
+            why = last.removeprefix(f"runtime {runtime}: ").rpartition("; ")[0] or last
+            return SettingsError(
+                f"--runtime {runtime}: {what} cannot be asked with it ({shortened(why, SHOWN_CHARACTERS)}); leave the"
+                " option out"
+            )
+        return RegistryRefusedError(
+            f"{what}: the process that answers ended with {code} ({shortened(last, SHOWN_CHARACTERS)}); mend its cause"
+            " and run again"
+        )
 
 
 @contextmanager

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
 
+# It ended because the runtime that was asked for is none for this model (sysexits.h: a service is unavailable).
+UNFIT = 69
 # A short and a long text: another runtime is compared with PyTorch on the first that it is given.
 EXAMPLES = ("a quiet street", "The film was not what one hopes for when it begins with rain in a quiet street. " * 40)
 
@@ -29,7 +31,11 @@ def main() -> None:
         model = mlflow.pyfunc.load_model(folder)
     else:
         model = mlflow.pyfunc.load_model(folder, model_config={"runtime": runtime})
-        model.predict(list(EXAMPLES))  # a runtime that cannot run it is no fault of the rows
+        try:
+            model.predict(list(EXAMPLES))  # a runtime that cannot run it is no fault of the rows
+        except Exception as error:  # noqa: BLE001 - whatever the model's own code raises
+            print(" ".join(str(error).split()), file=sys.stderr)
+            sys.exit(UNFIT)
     for line in sys.stdin:
         print(json.dumps(_answers(model, json.loads(line))), file=answers, flush=True)
 

@@ -28,6 +28,7 @@ from graftline.tasks.steps.baseline_settings import (
     is_solved_head,
     scratch_settings,
 )
+from graftline.tasks.steps.feature_stores import libraries_for
 from graftline.tasks.steps.fine_tune import LIBRARIES
 from graftline.tasks.steps.teacher import taught_predictions
 from graftline.tasks.steps.words_alone import LABELLED, LabelledTexts, answers_on_words
@@ -199,7 +200,9 @@ def _recipes(workspace: Workspace, settings: Settings, data: ValidatedData, base
     def learn(chosen: AdaptationSettings, *, scratch: bool = False, kept: bool = False) -> Callable[[Path], "Floats"]:
         return lambda folder: _adapted(folder, workspace, chosen, data, base, scratch=scratch, kept=kept)
 
-    libraries = (*LIBRARIES, *READING_LIBRARIES[data.kind])
+    def libraries(chosen: AdaptationSettings) -> Sequence[str]:
+        return *LIBRARIES, *libraries_for(chosen, data.kind)
+
     found = {MAJORITY: _Recipe(scoring.baseline, {}, scored, ("numpy",), lambda _: _without_model(data))}
     if data.kind == "text":
         found["tfidf"] = _Recipe(
@@ -213,20 +216,20 @@ def _recipes(workspace: Workspace, settings: Settings, data: ValidatedData, base
         "the frozen base model with a solved head",
         adapted(frozen),
         learned,
-        libraries,
+        libraries(frozen),
         learn(frozen, kept=True),
     )
     found["scratch"] = _Recipe(
         f"the same architecture trained from scratch for {scratch.epochs} epochs",
         adapted(scratch),
         learned,
-        libraries,
+        libraries(scratch),
         learn(scratch, scratch=True),
     )
     if data.is_partial:
         alone = settings.adaptation.model_copy(update={"task_balance": "equal"})
         found[SINGLE_TASK] = _Recipe(
-            "the same training for this target alone", adapted(alone), learned, libraries, learn(alone)
+            "the same training for this target alone", adapted(alone), learned, libraries(alone), learn(alone)
         )
     return found
 

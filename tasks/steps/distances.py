@@ -17,7 +17,6 @@ from graftline.tasks.base_models.store import BaseModel
 from graftline.tasks.data.accepted_rows import (
     ACCEPTED,
     GROUP,
-    READING_LIBRARIES,
     ValidatedData,
     raw_inputs,
     read_split,
@@ -25,6 +24,7 @@ from graftline.tasks.data.accepted_rows import (
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import produce
 from graftline.tasks.steps.baseline_settings import frozen_head_settings
+from graftline.tasks.steps.feature_stores import libraries_for
 from graftline.tasks.steps.fine_tune import LIBRARIES
 from graftline.tasks.steps.source_task import NAME as PROBE
 from graftline.tasks.steps.source_task import SourceTask
@@ -117,7 +117,7 @@ def distances(
         STEP,
         depends_on=depends_on,
         code=(__name__,),
-        libraries=(*LIBRARIES, "scipy", *READING_LIBRARIES[data.kind]),
+        libraries=(*LIBRARIES, "scipy", *libraries_for(frozen, data.kind)),
         build=build,
     )
     return pairs_of(folder.read_json(SUMMARY))

@@ -14,12 +14,13 @@ from graftline.settings import Settings
 from graftline.settings.adaptation import AdaptationSettings
 from graftline.settings.by_value import by_value
 from graftline.tasks.base_models.store import BaseModel
-from graftline.tasks.data.accepted_rows import READING_LIBRARIES, ValidatedData, split_targets
+from graftline.tasks.data.accepted_rows import ValidatedData, split_targets
 from graftline.tasks.step import step
 from graftline.tasks.step_folders import produce
 from graftline.tasks.steps.answer_rule import by_thresholds
 from graftline.tasks.steps.baseline_settings import frozen_head_settings
 from graftline.tasks.steps.baselines import FROZEN_HEAD
+from graftline.tasks.steps.feature_stores import libraries_for
 from graftline.tasks.steps.fine_tune import LIBRARIES
 from graftline.tasks.steps.solved_head import answers_of_solved_head, groups_of, objective_as_set, resampling
 from graftline.tasks.steps.untouched_base import head_features
@@ -78,7 +79,7 @@ def foresee(
         STEP,
         depends_on=depends_on,
         code=(__name__, answers_on_words.__module__, *TASKS[data.task].modules("outputs", "objective_for", "scores")),
-        libraries=(*LIBRARIES, "scipy", "scikit-learn", *READING_LIBRARIES[data.kind]),
+        libraries=(*LIBRARIES, "scipy", "scikit-learn", *libraries_for(frozen, data.kind)),
         build=lambda folder: write_json(folder / SUMMARY, as_json(_foreseen(workspace, settings, data, base))),
     )
     found = foreseen_of(folder.read_json(SUMMARY))

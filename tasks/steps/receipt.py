@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from graftline.errors import GraftlineError
 from graftline.settings import Settings
+from graftline.settings.compute import COMPUTE
 from graftline.settings.data import STANDS_IN
 from graftline.tasks.base_models.store import LOCK_FILE
 from graftline.tasks.data.expectation_files import FILES as EXPECTATIONS
@@ -50,6 +51,8 @@ logger = logging.getLogger("graftline.receipt")
 class Beginning:
     """What there was when a run began to read it."""
 
+    settings: Settings
+    """As they were asked for: what they leave open, the next run asks for again."""
     surroundings: Mapping[str, JsonValue]
     looks: Mapping[Place, Looks | None]
     young: Mapping[Place, Mapping[str, Noted]]
@@ -64,7 +67,7 @@ def beginning_of_run(workspace: Workspace, settings: Settings) -> Beginning | No
         young = {
             place: noted(root, place, found, moment_ns, only_young=True) for place, found in looks.items() if found
         }
-        return Beginning(surroundings(workspace), looks, young)
+        return Beginning(settings, surroundings(workspace), looks, young)
     except (UnsureError, OSError) as error:
         logger.debug("no receipt: %s", error)
         return None
@@ -75,7 +78,7 @@ def keep_receipt(workspace: Workspace, done: RunOutcome, report: Path, beginning
     if beginning is None or done.decision.due:
         return
     try:
-        write_receipt(receipt_path(workspace, done.inputs.settings), _receipt(workspace, done, report, beginning))
+        write_receipt(receipt_path(workspace, beginning.settings), _receipt(workspace, done, report, beginning))
     except (UnsureError, GraftlineError, OSError) as error:  # the run has succeeded all the same
         logger.debug("no receipt: %s", error)
 
@@ -109,7 +112,9 @@ def _inputs(settings: Settings) -> list[Place]:
     # Media of other tables lie beside these.
     folders = [data.model_copy(update={"path": table}).folder for table in tables]
     single = [table for table in tables if ".." in Path(table).parts or Path(table).parts[0] not in folders]
-    names = [*folders, pointer_of(data.folder), LOCK_FILE, POLICY, *EXPECTATIONS, *single]
+    # A runtime that is left open depends on who computes.
+    compute = [COMPUTE] if settings.adaptation.runtime == "auto" else []
+    names = [*folders, pointer_of(data.folder), LOCK_FILE, POLICY, *EXPECTATIONS, *compute, *single]
     return [Place(name) for name in dict.fromkeys(names)]
 
 

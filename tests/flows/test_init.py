@@ -77,6 +77,7 @@ def test_a_table_elsewhere_becomes_a_project_whose_data_have_a_version(root: Pat
     table = write_tickets(tmp_path / "tickets.csv")
     said = begin(root, data=str(table), target="queue")
     settings = read_settings(root / "params.yaml")
+    assert settings.adaptation.runtime == "auto"
     assert (settings.data.path, settings.data.input, settings.data.id) == ("data/tickets.csv", "message", "ticket_id")
     assert (settings.data.labels, settings.data.task) == (sorted(QUEUES), "single_label")
     assert (settings.base_model.uri, settings.registry.model) == ("path:base_models/tiny", "tickets")
@@ -242,6 +243,7 @@ def test_folders_of_pictures_and_sounds_are_used_where_they_lie(root: Path) -> N
     begin(root, data="photos")
     settings = read_settings(root / "params.yaml")
     assert (settings.data.path, settings.data.kind, settings.data.folder) == ("photos", "image", "photos")
+    assert settings.adaptation.runtime == "torch"  # nothing else was faster for pictures
     assert (settings.data.min_rows_per_class, settings.data.test_share) == (20, 0.3)
     assert read_policy(root / POLICY).baselines == ("frozen_head",)
 

@@ -19,7 +19,7 @@ from graftline.errors import DataRefusedError, RegistryRefusedError, SettingsErr
 from graftline.flows.cli import app
 from graftline.models.outputs import Outputs
 from graftline.tasks.serving import predicting
-from graftline.tasks.serving.answering import ADAPTED, RegisteredModel, open_registered, require_openvino
+from graftline.tasks.serving.answering import ADAPTED, RegisteredModel, answering, open_registered, require_openvino
 from graftline.tasks.serving.predicting import Trained, predict_table
 from graftline.tasks.tracking.server import model_folder
 from tests.support.tiny_model_files import flip_byte
@@ -166,6 +166,30 @@ def test_openvino_is_for_texts_and_has_to_be_installed(monkeypatch: pytest.Monke
     monkeypatch.setattr("graftline.tasks.serving.answering.find_spec", lambda _: None)
     with pytest.raises(SettingsError, match="OpenVINO is not installed; run pip install"):
         require_openvino("tiny", "text")
+
+
+@pytest.mark.long
+def test_a_runtime_that_cannot_run_the_model_is_refused_in_the_words_of_the_command(
+    adapted: Line, tmp_path: Path
+) -> None:
+    with model_folder(adapted.workspace, f"models:/{MODEL}/1") as registered:
+        shutil.copytree(registered, tmp_path / "model")
+    (code,) = (tmp_path / "model").rglob("openvino_runtime.py")
+    text = code.read_text()
+    # No rounding is as small as that.
+    code.write_text(
+        text.replace('TOLERANCE: Mapping[Precision, float] = {"float32": 1e-4', 'TOLERANCE = {"float32": -1')
+    )
+    assert code.read_text() != text
+    model = open_registered(
+        "tiny version 1", tmp_path / "model", adapted.checkpoint.weights_sha256, runtime="openvino"
+    )  # fmt: skip
+    told = (
+        r"^--runtime openvino: tiny version 1 cannot be asked with it \(OpenVINO's answer differs from PyTorch's by \S+"
+        r" of the largest value, expected at most -1 in float32\); leave the option out$"
+    )
+    with answering(model, threads=1) as asked, pytest.raises(SettingsError, match=told):
+        asked.ask(TEXTS)
 
 
 def test_weights_that_were_changed_since_answer_nothing(adapted: Line, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from graftline.tasks.base_models.locking import locked_uris
 from graftline.tasks.base_models.ranked import RANKING, with_ranked
 from graftline.tasks.data import accepted_rows
 from graftline.tasks.ranking.scores import SCORES
+from graftline.tasks.steps import choose_runtime
 from graftline.tasks.steps.data_version import data_version
 from graftline.tasks.steps.fetch_model import fetch_model
 from graftline.tasks.steps.fine_tune import fine_tune
@@ -61,7 +62,8 @@ def verified(once: tuple[Path, dict[str, Any]], tmp_path_factory: pytest.TempPat
         root = tmp_path_factory.mktemp("verified") / "project"
         shutil.copytree(once[0], root, symlinks=True)
         patch.chdir(root)
-        return ranked("--verify", "2", "--set", "adaptation.epochs=1")
+        patch.setattr(choose_runtime, "PAYS", 0)
+        return ranked("--verify", "2", "--set", "adaptation.epochs=1", "--set", "adaptation.runtime=auto")
 
 
 @pytest.fixture
@@ -178,6 +180,23 @@ def test_some_are_fine_tuned_to_see_what_the_scores_foretell_and_none_is_registe
     assert "means nothing here yet" in page
     assert "fine_tuning came to" in page
     assert verified["advised"] in page
+
+
+def test_what_is_trained_to_verify_has_the_runtime_that_a_run_comes_to_and_is_found_by_it(
+    once: tuple[Path, dict[str, Any]], verified: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(Path(verified["page"]).parents[1])
+    monkeypatch.chdir(workspace.root)
+    monkeypatch.setattr(choose_runtime, "PAYS", 0)
+    asked = read_settings(Path("params.yaml"), ["adaptation.epochs=1", "adaptation.runtime=auto"])
+    data = validate_data.fn(workspace, asked.data, data_version.fn(workspace, asked.data))
+    base = fetch_model.fn(workspace, verified["fine_tunings"][0]["uri"])
+    settings = choose_runtime.with_chosen_runtime(workspace, asked, data, base)
+    assert settings.adaptation.runtime == "openvino"
+    assert fine_tune.fn(workspace, settings.adaptation, data, base).folder.outcome == "reused"
+    # Between the blocks PyTorch has looked, which needs no second pass through what was ranked before.
+    scores = [[depth["depth"] for depth in model["depths"]] for model in verified["models"]]
+    assert scores == [[depth["depth"] for depth in model["depths"]] for model in once[1]["models"]]
 
 
 def test_a_head_alone_is_nothing_to_verify(project: Path) -> None:

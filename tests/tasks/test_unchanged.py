@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from graftline.settings import AdaptationSettings, parse_settings
+from graftline.settings import AdaptationSettings, parse_settings, read_settings
+from graftline.settings.compute import COMPUTE
 from graftline.tasks.own_code import PACKAGE
 from graftline.tasks.registry.history import history_folder
 from graftline.tasks.registry.promotion import repair
@@ -307,6 +308,20 @@ def test_code_that_changed_while_the_process_ran_leaves_no_receipt(line: Line, c
 
 def test_a_run_leaves_a_receipt_again(line: Line) -> None:
     assert keep(line, beginning_of_run(line.workspace, line.settings))
+
+
+def test_a_run_that_left_its_runtime_open_is_known_by_what_was_asked_for_as_long_as_the_same_ones_compute(
+    line: Line,
+) -> None:
+    asked = read_settings(line.workspace.root / "params.yaml", ["adaptation.runtime=auto"])
+    assert asked.adaptation.runtime != line.settings.adaptation.runtime  # which the run came to
+    with put_back(receipt_path(line.workspace, asked)):
+        keep_receipt(line.workspace, line.done, line.report, beginning_of_run(line.workspace, asked))
+        assert result_if_unchanged(line.workspace, asked) is not None
+        with put_back(line.workspace.root / COMPUTE) as compute:
+            compute.write_text("engine: ray\n")
+            assert result_if_unchanged(line.workspace, asked) is None
+            assert known(line) is not None
 
 
 def test_a_run_whose_decision_is_still_to_be_witnessed_leaves_no_receipt_so_that_the_next_one_does_that(

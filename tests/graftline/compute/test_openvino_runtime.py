@@ -89,7 +89,7 @@ def test_a_model_that_openvino_runs_differently_is_refused(tmp_path: Path) -> No
         pytest.raises(
             SettingsError,
             match=r"adaptation.runtime openvino: OpenVINO.* differs from PyTorch's by .* of the largest value,"
-            r" expected at most 0\.0001 in float32; set it to torch",
+            r" expected at most 0\.0001 in float32; use runtime torch",
         ),
     ):
         fill(store, model, point, rows, row_keys(rows), runtime="openvino")
@@ -99,7 +99,7 @@ def test_a_model_that_openvino_cannot_run_is_refused(tmp_path: Path) -> None:
     # The window of its last average is larger than the picture there, which OpenVINO refuses, or answers with nothing.
     model, rows = tiny(tmp_path, "efficientnet")
     point = freeze(model, "feature_extraction", None, example=rows.batch([0, 1]))
-    with pytest.raises(SettingsError, match=r"adaptation.runtime openvino: OpenVINO.*; set it to torch"):
+    with pytest.raises(SettingsError, match=r"adaptation.runtime openvino: OpenVINO.*; use runtime torch"):
         run_through(model, point, rows, "float32", "openvino")
 
 
@@ -111,7 +111,7 @@ def test_a_model_that_openvino_cannot_convert_is_refused_with_its_reason(tmp_pat
 
     module, root = Asking(), logging.getLogger()
     before = root.level, [*root.filters], [*root.handlers]
-    with pytest.raises(SettingsError, match=r"frozen: OpenVINO cannot run Asking \(.+\); set it to torch"):
+    with pytest.raises(SettingsError, match=r"frozen: OpenVINO cannot run Asking \(.+\); use runtime torch"):
         openvino_runtime.compiled(
             lambda batch: module(batch["values"]),
             module,
@@ -126,7 +126,7 @@ def test_without_openvino_one_is_told_how_to_get_it(tmp_path: Path, monkeypatch:
     model, rows = tiny(tmp_path, "bert")
     point = freeze(model, "feature_extraction", None, example=rows.batch([0, 1]))
     monkeypatch.setattr(openvino_runtime, "find_spec", lambda _: None)
-    with pytest.raises(SettingsError, match=r'not installed; run pip install "graftline\[openvino\]", or set it to to'):
+    with pytest.raises(SettingsError, match=r'not installed; run pip install "graftline\[openvino\]", or use runtime'):
         run_through(model, point, rows, "float32", "openvino")
 
 
