@@ -162,7 +162,8 @@ def _build(
         bar = ProgressBar("trial", "search: share of this trial's steps that are done")
         adapt_base(
             workspace,
-            proposal.settings,
+            # It is judged by the epochs that choose; what it would learn again from all rows nobody keeps.
+            proposal.settings.model_copy(update={"refit_rows": 0}),
             data,
             base,
             folder=folder / CHECKPOINTS,
