@@ -96,7 +96,13 @@ def kept_vectors(parts: Iterator[Tensor], rows: int) -> Vectors:
     first = next(parts)
     width = first.shape[1]
     every = _with(first, parts)
-    return torch.cat(list(every)) if rows * width <= MOST_NUMBERS else FiledVectors.written(every, width)
+    if rows * width > MOST_NUMBERS:
+        return FiledVectors.written(every, width)
+    # Not all parts beside their sum, for which there would have to be room twice.
+    whole, end = torch.empty(rows, width, dtype=first.dtype), 0
+    for part in every:
+        whole[(start := end) : (end := start + len(part))] = part
+    return whole
 
 
 def _with(first: Tensor, parts: Iterator[Tensor]) -> Iterator[Tensor]:
