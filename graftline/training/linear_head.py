@@ -107,8 +107,8 @@ def _best_penalty(
         (rows([vectors], dtype=torch.float32), of_rows) for vectors, of_rows in (train, validation)
     )
     for penalty in PENALTIES:
-        rough = features, targets
-        solution = _minimised(solution, rough, objective=objective, penalty=penalty, tolerance=ROUGH_TOLERANCE)
+        of_train = features, targets
+        solution = _minimised(solution, of_train, objective=objective, penalty=penalty, tolerance=ROUGH_TOLERANCE)
         loss = float(objective.validation_loss(held.logits(solution), held_targets))
         tried.append((loss, -penalty, solution))
         if len(tried) - 1 - min(range(len(tried)), key=lambda place: tried[place][:2]) >= PATIENCE:

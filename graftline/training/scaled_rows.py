@@ -110,9 +110,7 @@ def pareto_scaling(features: Vectors) -> Scaling:
     return Scaling(mean, torch.where(spread > SMALLEST_SPREAD, own, torch.inf).reciprocal())
 
 
-def scaled(
-    parts: Sequence[Vectors], scaling: Scaling, *, in_blocks: bool, dtype: torch.dtype = torch.float64
-) -> Rows:
+def scaled(parts: Sequence[Vectors], scaling: Scaling, *, in_blocks: bool, dtype: torch.dtype = torch.float64) -> Rows:
     """The rows of all parts, in order: block by block if it is asked for, as it has to be where one lies in a file."""
     if in_blocks or any(isinstance(part, FiledVectors) for part in parts):
         return RowsInBlocks(parts, scaling, dtype)
