@@ -160,7 +160,8 @@ def _values(column: "pa.ChunkedArray") -> list[Any]:
         if len(encoded.dictionary) < len(encoded) // 2:
             each = encoded.dictionary.to_pylist()
             return [each[place] if place is not None else None for place in encoded.indices.to_pylist()]
-    return column.to_pylist()
+    values: list[Any] = column.to_pylist()
+    return values
 
 
 def split_numbers(

@@ -195,9 +195,13 @@ def _asked_once(
         raise _failed(uri, (done.stderr.strip().splitlines() or ["no message"])[-1])
     if (folder / EARLIER).exists():
         warn_of_earlier_forms(uri.removeprefix("models:/"))
-    with answers.open(encoding="utf-8") as file:
-        scored = _joined(uri, [_scored(uri, json.loads(some)) for some in file])
-    return replace(scored, vectors=_vectors(folder / VECTORS, len(questions)))
+    return replace(_read_answers(uri, answers), vectors=_vectors(folder / VECTORS, len(questions)))
+
+
+def _read_answers(uri: str, path: Path) -> Scored:
+    """Those that the process wrote, each line by itself: as Python's objects all would take too much memory."""
+    with path.open(encoding="utf-8") as file:
+        return _joined(uri, [_scored(uri, json.loads(some)) for some in file])
 
 
 def _vectors(path: Path, rows: int) -> "NDArray[np.float32] | None":
