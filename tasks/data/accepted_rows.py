@@ -149,6 +149,8 @@ def _arrow_batches(data: ValidatedData, split: str, columns: Sequence[str]) -> "
                 wanted = pc.and_(wanted, batch.column(target).is_valid())
             some = batch.filter(wanted)
             yield pa.table({name: some.column(column) for name, column in names.items()})
+            # Arrow would keep several times what it has in use.
+            pa.default_memory_pool().release_unused()
 
 
 def _values(column: "pa.ChunkedArray") -> list[Any]:
