@@ -279,17 +279,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=None, help="where projects are made (default: a temporary one)")
     chosen = parser.parse_args()
     use_threads(1)
-    kept = KeptPage(chosen.output, Results)
-    results = kept.read({})
     for rows in chosen.rows:
-
-        def note(step: str, seen: Seen, rows: int = rows) -> None:
-            of_step = {**results.get(step, {}), str(rows): seen}
-            results[step] = dict(sorted(of_step.items(), key=lambda one: int(one[0])))
-            kept.keep(results, f"{rows:,} rows, {step}: {seen}")
-
-        with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-            _measure(Path(folder), rows, chosen.strategies, note)
+        # Each in a process of its own: MLflow goes on with the store of the first project that it has seen.
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            pool.submit(_measure, chosen.output, chosen.folder, rows, chosen.strategies).result()
+    results = KeptPage(chosen.output, Results).read({})
     write_between(chosen.output, "benchmarks.speed.steps", page(results))
     from matplotlib import rc_context  # not above: the steps' processes load this module, and count what it takes
 
@@ -297,12 +291,23 @@ def main() -> None:
         picture(results).savefig(chosen.output.with_suffix(".svg"), format="svg", metadata={"Date": None})
 
 
-def _measure(root: Path, rows: int, strategies: Sequence[str], note: Callable[[str, Seen], None]) -> None:
-    write_project(root, rows)
-    for strategy in strategies:
-        adapt(root, strategy, note)
-    for suffix in SUFFIXES:
-        note(f"predict to {suffix}", in_fresh_process(root, _predict, root / f"out{suffix}")[1])
+def _measure(output: Path, folder: Path | None, rows: int, strategies: Sequence[str]) -> None:
+    """Keep what the steps take beside the page."""
+    kept = KeptPage(output, Results)
+    results = kept.read({})
+
+    def note(step: str, seen: Seen) -> None:
+        of_step = {**results.get(step, {}), str(rows): seen}
+        results[step] = dict(sorted(of_step.items(), key=lambda one: int(one[0])))
+        kept.keep(results, f"{rows:,} rows, {step}: {seen}")
+
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        root = Path(made)
+        write_project(root, rows)
+        for strategy in strategies:
+            adapt(root, strategy, note)
+        for suffix in SUFFIXES:
+            note(f"predict to {suffix}", in_fresh_process(root, _predict, root / f"out{suffix}")[1])
 
 
 if __name__ == "__main__":

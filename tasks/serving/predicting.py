@@ -199,7 +199,7 @@ def _chunks(source: _Source, kind: Kind) -> Iterator[_Chunk]:
 
 
 def _characters(row: Row, question: tuple[str, str | None]) -> int:
-    """A text counts twice: as it was read, and as the model is asked it, which is the same object."""
+    """Of all that was read; a text counts twice, for the model is asked it, too."""
     return sum(len(value) for value in (*row.values, *question) if value)
 
 
