@@ -51,7 +51,7 @@ def test_rows_are_written_in_any_order(whole: torch.Tensor, monkeypatch: pytest.
     monkeypatch.setattr(vectors, "MOST_NUMBERS", most)
     room = room_for(ROWS, WIDTH)
     assert isinstance(room, FiledVectors) == (most < ROWS * WIDTH)
-    for places in torch.randperm(ROWS, generator=torch.Generator().manual_seed(1)).split(6):
+    for places in torch.split(torch.randperm(ROWS, generator=torch.Generator().manual_seed(1)), 6):
         room[places] = whole[places]
     assert torch.equal(torch.cat([block for _, block in in_blocks(room)]), whole)
 
