@@ -37,6 +37,10 @@ SUFFIXES = (".csv", ".parquet")
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 # Between two looks at processes that a step began. What ends sooner is small.
 LOOK_SECONDS = 0.05
+# As a run has them.
+IN_ORDER = (
+    "validate_data", "fetch_model", "fine_tune", "baselines", "evaluate_model", "register_model", "decide", "predict",
+)  # fmt: skip
 # They say nothing of the strategy.
 OF_DATA = ("validate_data", "fetch_model")
 COLOURS = ("#0b7285", "#b26a00", "#5f3dc4", "#1b7f4d", "#c2255c", "#495057", "#b3261e", "#1f2933")
@@ -283,7 +287,8 @@ def main() -> None:
         # Each in a process of its own: MLflow goes on with the store of the first project that it has seen.
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             pool.submit(_measure, chosen.output, chosen.folder, rows, chosen.strategies).result()
-    results = KeptPage(chosen.output, Results).read({})
+    kept = KeptPage(chosen.output, Results).read({})
+    results = {step: kept[step] for name in IN_ORDER for step in sorted(kept) if step.startswith(name)}
     write_between(chosen.output, "benchmarks.speed.steps", page(results))
     from matplotlib import rc_context  # not above: the steps' processes load this module, and count what it takes
 
