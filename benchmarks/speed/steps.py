@@ -10,15 +10,18 @@ kept beside the page, and what is measured again takes the place of what was.
 
 import multiprocessing
 import os
-import resource
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from benchmarks.scores.kept_page import KeptPage, page_options, use_threads, write_between
 from benchmarks.speed.rows import LABELS, write_texts
@@ -32,6 +35,12 @@ MODEL = "small"
 STRATEGIES = ("feature_extraction", "partial")
 SUFFIXES = (".csv", ".parquet")
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+# Between two looks at processes that a step began. What ends sooner is small.
+LOOK_SECONDS = 0.05
+# As a run has them.
+IN_ORDER = (
+    "validate_data", "fetch_model", "fine_tune", "baselines", "evaluate_model", "register_model", "decide", "predict",
+)  # fmt: skip
 # They say nothing of the strategy.
 OF_DATA = ("validate_data", "fetch_model")
 COLOURS = ("#0b7285", "#b26a00", "#5f3dc4", "#1b7f4d", "#c2255c", "#495057", "#b3261e", "#1f2933")
@@ -196,10 +205,43 @@ def _seen(root: Path, run: Callable[..., Any], *arguments: Any) -> tuple[Any, Se
     os.chdir(root)
     connect(Workspace(root))
     began = time.perf_counter()
-    made = run(root, *arguments)
+    with _watched_children() as peaks:
+        made = run(root, *arguments)
     seconds = time.perf_counter() - began
-    peaks = (resource.getrusage(who).ru_maxrss * 1024 / 1e6 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return made, Seen(seconds, *peaks)
+    return made, Seen(seconds, _peak_mb(os.getpid()), max(peaks.values(), default=0.0))
+
+
+@contextmanager
+def _watched_children() -> Iterator[dict[int, float]]:
+    """Inside, the peak of each process that this one begins, or one of those, is noted by its number."""
+    peaks, done = dict[int, float](), threading.Event()
+
+    def watch() -> None:
+        own = psutil.Process()
+        command = own.cmdline()
+        while not done.wait(LOOK_SECONDS):
+            for child in own.children(recursive=True):
+                with suppress(OSError, ValueError, psutil.Error):
+                    if child.cmdline() != command:  # until it is another program it shows this one's memory
+                        peaks[child.pid] = _peak_mb(child.pid)
+
+    looking = threading.Thread(target=watch)
+    looking.start()
+    try:
+        yield peaks
+    finally:
+        done.set()
+        looking.join()
+
+
+def _peak_mb(process: int) -> float:
+    """The most resident memory of a process. Not from getrusage: that is also what the process had that began it.
+
+    Raises: OSError or ValueError if it has ended.
+    """
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    (kibibytes,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(kibibytes) * 1024 / 1e6
 
 
 def page(results: Results) -> str:
@@ -241,17 +283,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=None, help="where projects are made (default: a temporary one)")
     chosen = parser.parse_args()
     use_threads(1)
-    kept = KeptPage(chosen.output, Results)
-    results = kept.read({})
     for rows in chosen.rows:
-
-        def note(step: str, seen: Seen, rows: int = rows) -> None:
-            of_step = {**results.get(step, {}), str(rows): seen}
-            results[step] = dict(sorted(of_step.items(), key=lambda one: int(one[0])))
-            kept.keep(results, f"{rows:,} rows, {step}: {seen}")
-
-        with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-            _measure(Path(folder), rows, chosen.strategies, note)
+        # Each in a process of its own: MLflow goes on with the store of the first project that it has seen.
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            pool.submit(_measure, chosen.output, chosen.folder, rows, chosen.strategies).result()
+    kept = KeptPage(chosen.output, Results).read({})
+    results = {step: kept[step] for name in IN_ORDER for step in sorted(kept) if step.startswith(name)}
     write_between(chosen.output, "benchmarks.speed.steps", page(results))
     from matplotlib import rc_context  # not above: the steps' processes load this module, and count what it takes
 
@@ -259,12 +296,23 @@ def main() -> None:
         picture(results).savefig(chosen.output.with_suffix(".svg"), format="svg", metadata={"Date": None})
 
 
-def _measure(root: Path, rows: int, strategies: Sequence[str], note: Callable[[str, Seen], None]) -> None:
-    write_project(root, rows)
-    for strategy in strategies:
-        adapt(root, strategy, note)
-    for suffix in SUFFIXES:
-        note(f"predict to {suffix}", in_fresh_process(root, _predict, root / f"out{suffix}")[1])
+def _measure(output: Path, folder: Path | None, rows: int, strategies: Sequence[str]) -> None:
+    """Keep what the steps take beside the page."""
+    kept = KeptPage(output, Results)
+    results = kept.read({})
+
+    def note(step: str, seen: Seen) -> None:
+        of_step = {**results.get(step, {}), str(rows): seen}
+        results[step] = dict(sorted(of_step.items(), key=lambda one: int(one[0])))
+        kept.keep(results, f"{rows:,} rows, {step}: {seen}")
+
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        root = Path(made)
+        write_project(root, rows)
+        for strategy in strategies:
+            adapt(root, strategy, note)
+        for suffix in SUFFIXES:
+            note(f"predict to {suffix}", in_fresh_process(root, _predict, root / f"out{suffix}")[1])
 
 
 if __name__ == "__main__":

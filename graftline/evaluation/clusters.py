@@ -1,9 +1,11 @@
 """Slices that nobody named: the clusters of held-out rows in which a model does worst."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2, vq
 
 from graftline.evaluation.comparison import Slice
@@ -14,9 +16,29 @@ COLUMN = "cluster, found by its features and not named"
 ROWS_PER_CLUSTER, MOST_CLUSTERS = 100, 20
 WORST, EXAMPLES = 3, 3
 STARTS, ITERATIONS = 4, 50
+# Of rows that do not all lie in memory the middles are found on so many numbers of some: 32 MB, and 500 rows or more
+# for a cluster of vectors of up to 400 numbers.
+SAMPLED_NUMBERS = 1 << 22
 
 
-def worst_clusters(vectors: Floats, quality: Floats, names: Sequence[str], *, seed: int) -> list[Slice]:
+class Blocks(Protocol):
+    """Vectors of more rows than lie in memory."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def width(self) -> int: ...
+
+    def at(self, places: Integers) -> Floats:
+        """Those of some rows: (places, width)."""
+        ...
+
+    def blocks(self) -> Iterator[Floats]:
+        """All of them, one block of rows after the other."""
+        ...
+
+
+def worst_clusters(vectors: Floats | Blocks, quality: Floats, names: Sequence[str], *, seed: int) -> list[Slice]:
     """The clusters with the lowest mean `quality` (rows,), worst first, each named after the rows in its middle.
 
     `vectors` (rows, width) are what the head reads. They are the worst of many, so they look somewhat worse than they
@@ -37,18 +59,27 @@ def worst_clusters(vectors: Floats, quality: Floats, names: Sequence[str], *, se
     return slices
 
 
-def _clusters(vectors: Floats, count: int, seed: int) -> tuple[Integers, Floats]:
+def _clusters(vectors: Floats | Blocks, count: int, seed: int) -> tuple[NDArray[np.int32], Floats]:
     """The cluster of each row and its distance from that cluster's middle, both (rows,): the best of some k-means.
 
     By scipy, whose sums do not depend on how many threads there are; scikit-learn's do.
     """
-    tried = [_k_means(vectors, count, np.random.default_rng([seed, start])) for start in range(STARTS)]
+    tried = (_k_means(vectors, count, np.random.default_rng([seed, start])) for start in range(STARTS))
     return min(tried, key=lambda one: float(np.square(one[1]).sum()))
 
 
-def _k_means(vectors: Floats, count: int, random: np.random.Generator) -> tuple[Integers, Floats]:
+def _k_means(vectors: Floats | Blocks, count: int, random: np.random.Generator) -> tuple[NDArray[np.int32], Floats]:
+    some = vectors if isinstance(vectors, np.ndarray) else _sampled(vectors, random)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about clusters that end up empty, and vectors that are all equal
-        middles, _ = kmeans2(vectors, count, iter=ITERATIONS, minit="++", rng=random)
-    places, distances = vq(vectors, middles)
-    return places.astype(np.int64), np.asarray(distances, dtype=np.float64)
+        middles, _ = kmeans2(some, count, iter=ITERATIONS, minit="++", rng=random)
+    blocks = [vectors] if isinstance(vectors, np.ndarray) else vectors.blocks()
+    nearest = [vq(block, middles) for block in blocks]
+    places, distances = (np.concatenate(of_blocks) for of_blocks in zip(*nearest, strict=True))
+    return places.astype(np.int32), np.asarray(distances, dtype=np.float64)
+
+
+def _sampled(vectors: Blocks, random: np.random.Generator) -> Floats:
+    """Those of rows that are drawn at random, in order."""
+    rows = min(len(vectors), SAMPLED_NUMBERS // vectors.width)
+    return vectors.at(np.sort(random.choice(len(vectors), rows, replace=False)))

@@ -106,7 +106,9 @@ def aligned(probabilities: Floats, labels: Sequence[str], wanted: Sequence[str])
     return found if given is None else with_answers(found, given[:, places] & ~np.array(unknown))
 
 
-def length_slices(lengths: Sequence[float], training: Sequence[float], *, column: str, unit: str) -> list[Slice]:
+def length_slices(
+    lengths: Sequence[float] | NDArray[Any], training: Sequence[float] | NDArray[Any], *, column: str, unit: str
+) -> list[Slice]:
     """Held-out rows by their length, in quarters of the training rows' lengths: fewer where lengths are equal."""
     edges = np.unique(np.quantile(training, [0.25, 0.5, 0.75], method="inverted_cdf"))
     place = np.searchsorted(edges, lengths, side="left")

@@ -1,5 +1,6 @@
 """The held-out rows that say most about a model: newly right, newly wrong, most surely wrong."""
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -81,11 +82,11 @@ def examples_of(
         ("most surely wrong", wrong, ours),
     ]
     for name, members, clearness in ranks:
-        order = sorted(np.flatnonzero(members).tolist(), key=lambda row: (-float(clearness[row]), rows.ids[row]))
-        chosen = [row for row in order if row not in taken][:most]
+        there = (row for row in np.flatnonzero(members).tolist() if row not in taken)
+        chosen = heapq.nsmallest(most, there, key=lambda row: (-float(clearness[row]), rows.ids[row]))
         taken |= set(chosen)
         shown = [_example(task_scores, rows, candidate, other, row) for row in chosen]
-        groups.append(ExampleGroup(name, len(order), shown))
+        groups.append(ExampleGroup(name, int(members.sum()), shown))
     return Examples(against, groups)
 
 

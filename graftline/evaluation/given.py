@@ -1,5 +1,6 @@
 """The answers that were given: the usual ones, or those that probabilities carry along because a model has a rule."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,13 @@ def with_answers(probabilities: Floats, given: Given) -> Floats:
 def answers_in(probabilities: Floats) -> Given | None:
     """The answers that the probabilities carry; None where they are the usual ones."""
     return probabilities.given if isinstance(probabilities, WithAnswers) else None
+
+
+def joined(parts: Sequence[Floats]) -> Floats:
+    """The probabilities of all parts, in order, with the answers that they carry: all of them do, or none."""
+    given = [each for each in map(answers_in, parts) if each is not None]
+    together: Floats = np.concatenate([np.asarray(part) for part in parts])
+    return with_answers(together, np.concatenate(given)) if given else together
 
 
 def label_given(probabilities: Floats) -> Integers:

@@ -45,14 +45,16 @@ def metrics_of(probabilities: Floats, targets: Integers) -> dict[str, Metric]:
     of_target, of_answer = _one_hot(targets, classes), _one_hot(predicted, classes)
     right, either = of_target.multiply(right_row[:, None]).tocsr(), of_target + of_answer
     confidence = probabilities.max(1)
-    bins = np.eye(CALIBRATION_BINS)[calibration_bins(confidence)]
+    # Per bin the hits minus the confidence of its rows.
+    missed = np.eye(CALIBRATION_BINS)[calibration_bins(confidence)]
+    missed *= (sure_row - confidence)[:, None]
 
     def macro_f1(counts: Floats) -> Floats:
         return np.asarray(f1_of(counts @ right, counts @ either).mean(1))
 
     def calibration_error(counts: Floats) -> Floats:
-        # Per bin |hits - confidence| summed over its rows; the mean over all rows is the expected error.
-        return np.asarray(np.abs(counts @ (bins * (sure_row - confidence)[:, None])).sum(1) / counts.sum(1))
+        # The mean of all rows is the expected error.
+        return np.asarray(np.abs(counts @ missed).sum(1) / counts.sum(1))
 
     return {
         "accuracy": mean_of(right_row),

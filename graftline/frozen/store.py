@@ -37,7 +37,7 @@ VALUES, INDEX = "values.bin", "index.bin"
 USE = "use.json"
 # Mapped pages count as this process's memory until it lets go of them, after about so much was read. They stay in the
 # system's cache and come back within microseconds: letting go costs 0.2 ms per batch of 32 rows.
-RESIDENT_BYTES = 64 << 20
+RESIDENT_BYTES = 16 << 20
 # The bytes that the system may map at once where one is read: a huge page.
 FAULT_BYTES = 2 << 20
 # Entries are looked up and checked so many at a time: enough for numpy, and nothing that grows with the store.

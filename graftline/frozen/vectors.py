@@ -54,7 +54,17 @@ class FiledVectors:
             return FiledVectors(self.file, self.width, self.first + start, max(0, stop - start))
         if isinstance(places, Tensor) and places.dtype == torch.bool:
             return FiledVectors.written((block[places[of]] for of, block in self.blocks()), self.width)
-        return torch.stack([self._read(int(place), 1)[0] for place in places])
+        return self.at([int(place) for place in places])
+
+    def __setitem__(self, places: Tensor, vectors: Tensor) -> None:
+        """Write the rows at these places: (places, width)."""
+        of_row = self.width * ITEM_BYTES
+        for place, vector in zip(places.tolist(), vectors.float().contiguous().numpy(), strict=True):
+            self.file.write(vector.tobytes(), (self.first + place) * of_row)
+
+    def at(self, places: Sequence[int]) -> Tensor:
+        """The rows at these places, in memory."""
+        return torch.stack([self._read(place, 1)[0] for place in places])
 
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Ranges of rows that follow each other, and their vectors."""
@@ -91,12 +101,25 @@ def in_blocks(vectors: Vectors) -> Iterator[tuple[slice, Tensor]]:
         yield slice(0, len(vectors)), vectors
 
 
+def room_for(rows: int, width: int) -> Vectors:
+    """Where so many rows can be written in any order: in memory where they are few enough."""
+    if rows * width > MOST_NUMBERS:
+        return FiledVectors(NamelessFile(), width, 0, rows)
+    return torch.zeros(rows, width)
+
+
 def kept_vectors(parts: Iterator[Tensor], rows: int) -> Vectors:
     """So many rows in parts (some rows, width), as a tensor where they are few enough."""
     first = next(parts)
     width = first.shape[1]
     every = _with(first, parts)
-    return torch.cat(list(every)) if rows * width <= MOST_NUMBERS else FiledVectors.written(every, width)
+    if rows * width > MOST_NUMBERS:
+        return FiledVectors.written(every, width)
+    # Not all parts beside their sum, for which there would have to be room twice.
+    whole, end = torch.empty(rows, width, dtype=first.dtype), 0
+    for part in every:
+        whole[(start := end) : (end := start + len(part))] = part
+    return whole
 
 
 def _with(first: Tensor, parts: Iterator[Tensor]) -> Iterator[Tensor]:

@@ -15,7 +15,7 @@ Numbers = np.ndarray[tuple[int], np.dtype[np.int32]]
 # Of each thing that the model reads of a text, one number per token.
 Tokens = dict[str, Numbers]
 # What takes more lies in a file without a name instead of in memory.
-MOST_BYTES = 16 << 20
+MOST_BYTES = 1 << 20
 ITEM_BYTES = np.dtype(np.int32).itemsize
 
 

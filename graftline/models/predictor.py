@@ -39,10 +39,6 @@ class Features:
     outputs: Tensor
     """Behind its head, before the temperature: (inputs, outputs)."""
 
-    def at(self, places: Sequence[int]) -> "Features":
-        """Those of some of the inputs."""
-        return Features(self.vectors[list(places)], self.outputs[list(places)])
-
 
 class Predictor:
     """An adapted model, loaded from its folder.
@@ -116,15 +112,26 @@ class Predictor:
 
     def features(self, raws: Sequence[Raw], passed: Callable[[int, int], None] = lambda _, __: None) -> Features:
         """The numbers from which `predict` answers; `passed` is told how many inputs of how many are done."""
-        done = 0
-        vectors = torch.zeros(len(raws), self._model.output_layer.in_features)
-        outputs = torch.zeros(len(raws), self.outputs.width)
-        with torch.inference_mode():
-            for batch, some in self._vectors(raws):
-                vectors[batch], outputs[batch] = some.cpu(), self._head(some)
-                done += len(batch)
-                passed(done, len(raws))
+        vectors, outputs = torch.zeros(len(raws), self.vector_width), torch.zeros(len(raws), self.outputs.width)
+        for batch, some, said in self.in_batches(raws, passed):
+            vectors[batch], outputs[batch] = some, said
         return Features(vectors, outputs)
+
+    @torch.inference_mode()
+    def in_batches(
+        self, raws: Sequence[Raw], passed: Callable[[int, int], None] = lambda _, __: None
+    ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """The same numbers batch by batch: the inputs' places, the vectors and the outputs of these."""
+        done = 0
+        for batch, some in self._vectors(raws):
+            yield batch, some.cpu(), self._head(some)
+            done += len(batch)
+            passed(done, len(raws))
+
+    @property
+    def vector_width(self) -> int:
+        """How many numbers the head reads of each input."""
+        return self._model.output_layer.in_features
 
     def answers(self, outputs: Tensor) -> Predictions:
         """The answers of `predict` where the head gave these outputs (inputs, outputs)."""

@@ -1,5 +1,6 @@
 """A linear head solved to its optimum on stored features, instead of trained step by step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -68,18 +69,20 @@ def solve_head(
     """
     scaling = pareto_scaling(features)
     in_blocks = any(isinstance(rows, FiledVectors) for rows in (features, validation[0]))
-    train, held = (scaled([rows], scaling, in_blocks=in_blocks) for rows in (features, validation[0]))
+    # Made where they are used: at no time do the rows lie in memory scaled in two ways.
+    rows = partial(scaled, scaling=scaling, in_blocks=in_blocks)
     start = torch.zeros(outputs, len(scaling.mean) + 1)
     if penalty is None:
-        rough = (train.rough(), targets), (held.rough(), validation[1])
-        penalty, start = _best_penalty(start, rough, objective=objective)
+        penalty, start = _best_penalty(start, (features, targets), validation, rows, objective=objective)
     minimised = partial(_minimised, penalty=penalty, tolerance=GRADIENT_TOLERANCE)
+    train = rows([features])
     solution = minimised(start.double(), (train, targets), objective=objective)
     train_loss, _ = _descent(train, targets, objective, solution)
-    outputs_of_held = held.logits(solution)
+    del train
+    outputs_of_held = rows([validation[0]]).logits(solution)
     if refit:
-        together = scaled([features, *[validation[0]] * refit.copies], scaling, in_blocks=in_blocks)
         of_all = torch.cat([targets, *[validation[1]] * refit.copies])
+        together = rows([features, *[validation[0]] * refit.copies])
         solution = minimised(solution, (together, of_all), objective=refit.objective)
     weight = solution[:, :-1] * scaling.scale
     return SolvedHead(
@@ -92,15 +95,20 @@ def solve_head(
     )
 
 
-def _best_penalty(start: Tensor, rows: tuple[Scaled, Scaled], *, objective: Objective) -> tuple[float, Tensor]:
+def _best_penalty(
+    start: Tensor, train: Labelled, validation: Labelled, rows: Callable[..., Rows], *, objective: Objective
+) -> tuple[float, Tensor]:
     """The penalty with the lowest validation loss and a rough solution for it, each tried from the one before it.
 
-    `rows` are those of the training, then those of the validation.
+    `rows` scales vectors, here in single precision.
     """
     solution, tried = start, []
-    train, (held, held_targets) = rows
+    (features, targets), (held, held_targets) = (
+        (rows([vectors], dtype=torch.float32), of_rows) for vectors, of_rows in (train, validation)
+    )
     for penalty in PENALTIES:
-        solution = _minimised(solution, train, objective=objective, penalty=penalty, tolerance=ROUGH_TOLERANCE)
+        of_train = features, targets
+        solution = _minimised(solution, of_train, objective=objective, penalty=penalty, tolerance=ROUGH_TOLERANCE)
         loss = float(objective.validation_loss(held.logits(solution), held_targets))
         tried.append((loss, -penalty, solution))
         if len(tried) - 1 - min(range(len(tried)), key=lambda place: tried[place][:2]) >= PATIENCE:

@@ -36,10 +36,6 @@ class Rows(Protocol):
         """(outputs, width), the sums over the rows of their features times their slopes (rows, outputs)."""
         ...
 
-    def rough(self) -> "Rows":
-        """The same in single precision."""
-        ...
-
 
 @dataclass(frozen=True, eq=False)
 class RowsInMemory:
@@ -56,9 +52,6 @@ class RowsInMemory:
     def products(self, slopes: Tensor) -> Tensor:
         return slopes.T @ self.features
 
-    def rough(self) -> "RowsInMemory":
-        return RowsInMemory(self.features.float())
-
 
 @dataclass(frozen=True, eq=False)
 class RowsInBlocks:
@@ -66,7 +59,7 @@ class RowsInBlocks:
 
     parts: Sequence[Vectors]
     scaling: "Scaling"
-    dtype: torch.dtype = torch.float64
+    dtype: torch.dtype
 
     def descent(self, solution: Tensor, loss_of: LossOf, *, in_parts: bool) -> tuple[Tensor, Tensor]:
         if not in_parts:
@@ -87,9 +80,6 @@ class RowsInBlocks:
             total += block.products(slopes[start : (start := start + len(block.features))])
         return total
 
-    def rough(self) -> "RowsInBlocks":
-        return RowsInBlocks(self.parts, self.scaling, torch.float32)
-
     def _in_memory(self) -> Iterator[RowsInMemory]:
         """One block after the other."""
         blocks = (block for part in self.parts for block in _blocks(part))
@@ -105,7 +95,7 @@ class Scaling:
 
     def of(self, features: Tensor) -> Tensor:
         """Scaled ones, in double precision."""
-        return (features.double() - self.mean) * self.scale
+        return features.to(torch.float64, copy=True).sub_(self.mean).mul_(self.scale)
 
 
 def pareto_scaling(features: Vectors) -> Scaling:
@@ -120,12 +110,15 @@ def pareto_scaling(features: Vectors) -> Scaling:
     return Scaling(mean, torch.where(spread > SMALLEST_SPREAD, own, torch.inf).reciprocal())
 
 
-def scaled(parts: Sequence[Vectors], scaling: Scaling, *, in_blocks: bool) -> Rows:
+def scaled(parts: Sequence[Vectors], scaling: Scaling, *, in_blocks: bool, dtype: torch.dtype = torch.float64) -> Rows:
     """The rows of all parts, in order: block by block if it is asked for, as it has to be where one lies in a file."""
     if in_blocks or any(isinstance(part, FiledVectors) for part in parts):
-        return RowsInBlocks(parts, scaling)
-    features = [scaling.of(part) for part in parts if isinstance(part, Tensor)]
-    return RowsInMemory(features[0] if len(features) == 1 else torch.cat(features))
+        return RowsInBlocks(parts, scaling, dtype)
+    # A block at a time, or they would lie in memory several times while they are made.
+    features, end = torch.empty(sum(map(len, parts)), len(scaling.mean), dtype=dtype), 0
+    for block in (block for part in parts for block in _blocks(part)):
+        features[(start := end) : (end := start + len(block))] = scaling.of(block)
+    return RowsInMemory(features)
 
 
 def _at_once(rows: Rows, solution: Tensor, loss_of: LossOf) -> tuple[Tensor, Tensor]:

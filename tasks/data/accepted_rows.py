@@ -1,9 +1,9 @@
 """The accepted rows of one side of the split: their columns, and what they hold for a model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from graftline.data.row_facts import further_role
 from graftline.digests import json_sha256
@@ -13,8 +13,13 @@ from graftline.tasks.step_folders import StepFolder
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
     from torch import Tensor
 
+    from graftline.data.columns import Column
+    from graftline.evaluation.metrics import Integers
     from graftline.models.preprocessing import Raw
 
 ACCEPTED = "accepted.parquet"
@@ -125,6 +130,12 @@ def read_split(data: ValidatedData, split: str, columns: Sequence[str]) -> dict[
 
 def batches_of_split(data: ValidatedData, split: str, columns: Sequence[str]) -> Iterator[dict[str, list[str]]]:
     """The same, some rows at a time: all of them need not be in memory."""
+    for batch in _arrow_batches(data, split, columns):
+        yield {name: _values(batch.column(name)) for name in columns}
+
+
+def _arrow_batches(data: ValidatedData, split: str, columns: Sequence[str]) -> "Iterator[pa.Table]":
+    import pyarrow as pa
     import pyarrow.compute as pc
     from pyarrow import parquet
 
@@ -137,7 +148,32 @@ def batches_of_split(data: ValidatedData, split: str, columns: Sequence[str]) ->
             if data.is_partial:
                 wanted = pc.and_(wanted, batch.column(target).is_valid())
             some = batch.filter(wanted)
-            yield {name: some.column(column).to_pylist() for name, column in names.items()}
+            yield pa.table({name: some.column(column) for name, column in names.items()})
+            # Arrow would keep several times what it has in use.
+            pa.default_memory_pool().release_unused()
+
+
+def _values(column: "pa.ChunkedArray") -> list[Any]:
+    """As Python's objects: those of a label or a group, of which there are few, each once."""
+    import pyarrow as pa
+
+    if pa.types.is_string(column.type):
+        encoded = column.combine_chunks().dictionary_encode()
+        if len(encoded.dictionary) < len(encoded) // 2:
+            each = encoded.dictionary.to_pylist()
+            return [each[place] if place is not None else None for place in encoded.indices.to_pylist()]
+    values: list[Any] = column.to_pylist()
+    return values
+
+
+def split_numbers(
+    data: ValidatedData, split: str, column: str, number: "Callable[[Any], float]", dtype: "type[np.number[Any]]"
+) -> "NDArray[Any]":
+    """A number of every row, made from one column: (rows,). The column itself need not be in memory."""
+    import numpy as np
+
+    parts = (some[column] for some in batches_of_split(data, split, [column]))
+    return np.concatenate([np.fromiter(map(number, values), dtype, len(values)) for values in parts])
 
 
 def split_targets(data: ValidatedData, split: str) -> "Tensor":
@@ -152,15 +188,32 @@ def split_targets(data: ValidatedData, split: str) -> "Tensor":
     return torch.cat(parts) if parts else read([], data.labels, data.label_separator)
 
 
-def places_with_target(data: ValidatedData, split: str) -> list[int]:
-    """The places of this target's rows among all on that side of the split."""
-    there = read_split(data.with_all_rows, split, ["target"])["target"]
-    return [place for place, target in enumerate(there) if target is not None]
+def places_with_target(data: ValidatedData, split: str) -> "Integers":
+    """The places of this target's rows among all on that side of the split: (rows,)."""
+    import numpy as np
+
+    batches = _arrow_batches(data.with_all_rows, split, ["target"])
+    return np.flatnonzero(np.concatenate([some.column("target").is_valid().to_numpy() for some in batches]))
 
 
-def raw_inputs(workspace: Workspace, data: ValidatedData, split: str) -> "list[Raw]":
-    """The inputs for a preprocessor: texts, or the validated files, which are read when their batch comes up."""
-    return list(streamed_inputs(workspace, data, split))
+def raw_inputs(workspace: Workspace, data: ValidatedData, split: str) -> "Sequence[Raw]":
+    """The inputs for a preprocessor: texts, or the validated files, which are read when their batch comes up.
+
+    Many texts lie in a file without a name: they are quickly read one after the other, and slowly by their places.
+    """
+    return _texts(data, split) if data.kind == "text" else list(streamed_inputs(workspace, data, split))
+
+
+def _texts(data: ValidatedData, split: str) -> "Column":
+    import pyarrow as pa
+
+    from graftline.data.column_parts import FiledParts
+    from graftline.data.columns import Column
+
+    parts = FiledParts()
+    for some in _arrow_batches(data, split, ["input"]):
+        parts.add(some.column("input").combine_chunks())
+    return Column(parts.done(pa.string()))
 
 
 def streamed_inputs(workspace: Workspace, data: ValidatedData, split: str) -> "Iterator[Raw]":
@@ -178,7 +231,7 @@ def streamed_inputs(workspace: Workspace, data: ValidatedData, split: str) -> "I
             yield Medium(f"{folder}/{name}", workspace.root / folder / name, sha256, *seconds)
 
 
-def questions(workspace: Workspace, data: ValidatedData, split: str) -> list[str] | list[Path]:
+def questions(workspace: Workspace, data: ValidatedData, split: str) -> "Sequence[str | Path]":
     """The inputs as a registered model in another process is asked them: texts, or the paths of the files."""
-    inputs = read_split(data, split, ["input"])["input"]
-    return inputs if data.kind == "text" else [workspace.root / data.data.folder / name for name in inputs]
+    texts = cast("Sequence[str]", _texts(data, split))
+    return texts if data.kind == "text" else [workspace.root / data.data.folder / name for name in texts]

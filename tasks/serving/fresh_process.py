@@ -14,17 +14,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
+    import pandas as pd
     from fastapi.testclient import TestClient
     from mlflow.pyfunc import PyFuncModel
 
 # The first requests pay for what is loaded late; the 95th percentile of 100 has 5 above it.
 WARM_UP, SINGLE_REQUESTS = 5, 100
+# Answers in one line of their file.
+ROWS_AT_ONCE = 1000
 # In the folder of a trial.
 REQUESTS, TIMED, OUTCOMES = "requests.json", "timed.json", "outcomes.jsonl"
 # Beside the answers of a model of an earlier release, which declares its input (earlier_forms.py).
 EARLIER = "earlier"
 # What the head read of each question, where that was asked for and the model can tell.
 WITH_VECTORS, VECTORS = "with_vectors", "vectors.npy"
+# In the first line of the questions, of which each has a line of its own.
+FORM, FILES, TEXTS = "form", "files", "texts"
 AFTERWARDS = "an ordinary request afterwards"
 
 
@@ -37,8 +42,8 @@ def main() -> None:
     model = mlflow.pyfunc.load_model(uri)
     if model.metadata.get_input_schema() is not None:
         Path(answers).with_name(EARLIER).touch()
-    asked = _asked(Path(questions))
-    kept = _kept_vectors(model) if json.loads(Path(questions).read_text(encoding="utf-8")).get(WITH_VECTORS) else []
+    asked, with_vectors = _asked(Path(questions))
+    kept = _kept_vectors(model) if with_vectors else []
     if trial:
         with _server(model) as client:
             _time_single_requests(client, asked, Path(trial[0]))
@@ -47,7 +52,7 @@ def main() -> None:
         import numpy as np
 
         np.save(Path(answers).with_name(VECTORS), np.concatenate(kept))
-    Path(answers).write_text(json.dumps(predicted.to_dict(orient="records")), encoding="utf-8")
+    _write_answers(Path(answers), predicted)
     if trial:
         # What these do to the process, and that may be to end it, is told apart from the answers.
         with _server(model) as client:
@@ -56,10 +61,22 @@ def main() -> None:
             os._exit(0)
 
 
-def _asked(questions: Path) -> list[Any]:
-    """Texts, or paths, which no text is."""
-    read: dict[str, Any] = json.loads(questions.read_text(encoding="utf-8"))
-    return [Path(name) for name in read["files"]] if "files" in read else list(read["texts"])
+def _asked(questions: Path) -> tuple[list[Any], bool]:
+    """Texts, or paths, which no text is; and whether what the head reads of them is wanted, too."""
+    with questions.open(encoding="utf-8") as file:
+        told: dict[str, Any] = json.loads(next(file))
+        asked = map(json.loads, file)
+        return list(map(Path, asked) if told[FORM] == FILES else asked), told[WITH_VECTORS]
+
+
+def _write_answers(path: Path, predicted: "pd.DataFrame") -> None:
+    """Some at a time: as Python's objects all of them would take more memory than the model."""
+    partial = path.with_suffix(".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        for start in range(0, len(predicted), ROWS_AT_ONCE):
+            some = predicted.iloc[start : start + ROWS_AT_ONCE].to_dict(orient="records")
+            file.write(json.dumps(some) + "\n")
+    partial.replace(path)
 
 
 def _kept_vectors(model: "PyFuncModel") -> list[Any]:

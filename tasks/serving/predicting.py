@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic import JsonValue
 
@@ -37,6 +37,9 @@ from graftline.wording import shortened
 CHUNK_ROWS: dict[Kind, int] = {"text": 512, "image": 32, "audio": 16}
 # What a kill costs at most, in chunks: some seconds of a processor.
 PART_CHUNKS = 20
+# A chunk and a part end after the row by which they have so many characters, for they are in memory: a thousand pages
+# in each row, or large pictures, would otherwise take gigabytes.
+CHUNK_CHARACTERS, PART_CHARACTERS = 16 << 20, 64 << 20
 SHOWN_CHARACTERS = 300
 ANSWER, PROBABILITY, ERROR = "answer", "probability.", "error"
 # In front of a column of ours whose name a column of the input has.
@@ -96,6 +99,11 @@ class _Chunk:
         return [[*row.values, *question] for row, question in zip(self.rows, self.questions, strict=True)]
 
     @property
+    def characters(self) -> int:
+        """Of all that was read."""
+        return sum(map(_characters, self.rows, self.questions))
+
+    @property
     def asked(self) -> list[str]:
         """What the model is asked."""
         return [question for question, fault in self.questions if fault is None]
@@ -107,6 +115,7 @@ class _Chunk:
             yield row, {ERROR: fault} if fault else next(following)
 
 
+T = TypeVar("T")
 # With the answers to what the model was asked.
 _Answered: TypeAlias = tuple[_Chunk, list[dict[str, Any]]]
 
@@ -159,7 +168,7 @@ def _plan(model: RegisteredModel, trained: Trained, columns: Mapping[str, Type],
         "runtime": model.runtime,
         "trained": asdict(trained),
         "columns": list(columns),
-        "rows": [CHUNK_ROWS[model.kind], PART_CHUNKS],
+        "rows": [CHUNK_ROWS[model.kind], PART_CHUNKS, CHUNK_CHARACTERS, PART_CHARACTERS],
     }
 
 
@@ -167,7 +176,7 @@ def _behind(parts: AnsweredParts, source: _Source, kind: Kind, say: Callable[[st
     """The chunks of the source behind those that the parts were made of; where it was changed since, all of them."""
     chunks = _chunks(source, kind)
     for part in parts.whole:
-        if not _digest(islice(chunks, PART_CHUNKS)).of_part(part):
+        if not _digest(_of_part(chunks, lambda chunk: chunk)).of_part(part):
             say("predict: what is read was changed since the last run ended early: beginning anew")
             parts.forget()
             return _chunks(source, kind)
@@ -184,9 +193,29 @@ def _digest(chunks: Iterable[_Chunk]) -> ReadDigest:
 
 
 def _chunks(source: _Source, kind: Kind) -> Iterator[_Chunk]:
-    rows = source.rows()
-    while some := list(islice(rows, CHUNK_ROWS[kind])):
-        yield _Chunk(some, [_question(row, source, kind) for row in some])
+    rows = ((row, _question(row, source, kind)) for row in source.rows())
+    while some := list(_up_to(rows, CHUNK_ROWS[kind], CHUNK_CHARACTERS, lambda one: _characters(*one))):
+        yield _Chunk([row for row, _ in some], [question for _, question in some])
+
+
+def _characters(row: Row, question: tuple[str, str | None]) -> int:
+    """Of all that was read; a text counts twice, for the model is asked it, too."""
+    return sum(len(value) for value in (*row.values, *question) if value)
+
+
+def _of_part(chunks: Iterator[T], chunk_of: Callable[[T], _Chunk]) -> Iterator[T]:
+    """Those of one part."""
+    return _up_to(chunks, PART_CHUNKS, PART_CHARACTERS, lambda one: chunk_of(one).characters)
+
+
+def _up_to(items: Iterator[T], most: int, characters: int, size: Callable[[T], int]) -> Iterator[T]:
+    """At most so many, and none behind the one by which they come to so many characters."""
+    total = 0
+    for item in islice(items, most):
+        yield item
+        total += size(item)
+        if total >= characters:
+            return
 
 
 def _answered(chunks: Iterator[_Chunk], model: RegisteredModel, threads: int) -> Generator[_Answered, None, None]:
@@ -218,7 +247,7 @@ def _write(
     wait, read = Wait("predict"), sum(part.read for part in parts.whole)
 
     def written(first: _Answered, digest: ReadDigest) -> Iterator[list[list[Cell]]]:
-        for chunk, answers in chain([first], islice(answered, PART_CHUNKS - 1)):
+        for chunk, answers in _of_part(chain([first], answered), lambda one: one[0]):
             digest.add(chunk.read)
             yield [[*row.values, *cells(answer)] for row, answer in chunk.told(answers)]
             wait.tell(read + digest.rows, count)

@@ -19,7 +19,18 @@ from graftline.tasks.progress import waiting
 from graftline.tasks.scratch import scratch_folder
 from graftline.tasks.serving import fresh_process, from_source
 from graftline.tasks.serving.earlier_forms import warn_of_earlier_forms
-from graftline.tasks.serving.fresh_process import AFTERWARDS, EARLIER, OUTCOMES, REQUESTS, TIMED, VECTORS, WITH_VECTORS
+from graftline.tasks.serving.fresh_process import (
+    AFTERWARDS,
+    EARLIER,
+    FILES,
+    FORM,
+    OUTCOMES,
+    REQUESTS,
+    TEXTS,
+    TIMED,
+    VECTORS,
+    WITH_VECTORS,
+)
 from graftline.tasks.serving.hostile_requests import HostileRequest, hostile_requests
 from graftline.tasks.tracking.model_files import require_files
 from graftline.tasks.tracking.server import model_folder, patiently_asked, tracking_uri
@@ -31,7 +42,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from graftline.evaluation.metrics import Floats
+    from graftline.evaluation.metrics import Floats, Integers
 
 # Loading takes seconds and a row milliseconds; whatever hangs for this long will not come back.
 TIMEOUT_SECONDS = 3600
@@ -41,7 +52,7 @@ SHOWN_CHARACTERS = 300
 CLIENT_ERROR, TIMED_OUT = 400, 504
 
 # Texts, or the paths of files.
-Questions = list[str] | list[Path]
+Questions = Sequence[str | Path]
 
 logger = logging.getLogger("graftline.serving")
 
@@ -64,10 +75,10 @@ class Scored:
         """Its answers for one target, None for the first one; none where it has no such target."""
         return self if name is None else self.further.get(name)
 
-    def at(self, places: Sequence[int]) -> "Scored":
+    def at(self, places: "Integers") -> "Scored":
         """Its answers for some of the inputs."""
         further = {name: one.at(places) for name, one in self.further.items()}
-        return replace(self, predictions=self.predictions[list(places)], further=further)
+        return replace(self, predictions=self.predictions[places], further=further)
 
 
 @dataclass(frozen=True)
@@ -156,10 +167,11 @@ def _asked_once(
     with_vectors: bool,
 ) -> Scored:
     """The answers of the model `uri`, which is loaded from `model`: MLflow's server, or a folder."""
-    asked, answers = folder / "questions.json", folder / "answers.json"
-    form = "files" if questions and isinstance(questions[0], Path) else "texts"
-    question = {form: list(map(str, questions)), WITH_VECTORS: with_vectors}
-    asked.write_text(json.dumps(question), encoding="utf-8")
+    asked, answers = folder / "questions.jsonl", folder / "answers.jsonl"
+    form = FILES if questions and isinstance(questions[0], Path) else TEXTS
+    with asked.open("w", encoding="utf-8") as file:
+        file.write(json.dumps({FORM: form, WITH_VECTORS: with_vectors}) + "\n")
+        file.writelines(json.dumps(str(question)) + "\n" for question in questions)
     # As a file and not as a module, with no folder of ours on the path: graftline is the model's to import.
     command = [sys.executable, "-P", fresh_process.__file__, model, str(asked), str(answers), str(threads)]
     if model != uri:
@@ -183,8 +195,13 @@ def _asked_once(
         raise _failed(uri, (done.stderr.strip().splitlines() or ["no message"])[-1])
     if (folder / EARLIER).exists():
         warn_of_earlier_forms(uri.removeprefix("models:/"))
-    scored = _scored(uri, json.loads(answers.read_text(encoding="utf-8")))
-    return replace(scored, vectors=_vectors(folder / VECTORS, len(questions)))
+    return replace(_read_answers(uri, answers), vectors=_vectors(folder / VECTORS, len(questions)))
+
+
+def _read_answers(uri: str, path: Path) -> Scored:
+    """Those that the process wrote, each line by itself: as Python's objects all would take too much memory."""
+    with path.open(encoding="utf-8") as file:
+        return _joined(uri, [_scored(uri, json.loads(some)) for some in file])
 
 
 def _vectors(path: Path, rows: int) -> "NDArray[np.float32] | None":
@@ -240,6 +257,18 @@ def _scored(uri: str, answered: list[dict[str, Any]]) -> Scored:
     if None not in each:
         raise _failed(uri, f"its answers have the columns {', '.join(answered[0])}, none of a first target")
     return replace(each[None], further={name: one for name, one in each.items() if name is not None})
+
+
+def _joined(uri: str, parts: Sequence[Scored]) -> Scored:
+    """The answers for all questions, from those for some of them at a time."""
+    from graftline.evaluation.given import joined
+
+    first = parts[0]
+    told = [(one.task, one.labels, one.further.keys()) for one in parts]
+    if any(one != told[0] for one in told):
+        raise _failed(uri, "its answers have other labels for some inputs than for others")
+    further = {name: _joined(uri, [one.further[name] for one in parts]) for name in first.further}
+    return replace(first, predictions=joined([one.predictions for one in parts]), further=further)
 
 
 def _scored_target(uri: str, answered: list[dict[str, Any]]) -> Scored:

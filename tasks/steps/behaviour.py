@@ -73,13 +73,25 @@ def _changes(settings: Settings, data: ValidatedData, candidate: Examined) -> "l
         return []
     return kept_under_changes(
         candidate.predictor,
-        [candidate.raws[row] for row in rows],
+        _at(candidate.raws, rows),
         candidate.predictions[rows],
         changes_of(data.kind, sample_bits=data.sample_bits),
         is_same=candidate.task_scores.is_same,
         seed=evaluation.seed,
         passed=Wait("changed inputs").tell,
     )
+
+
+def _at(raws: "Sequence[Raw]", rows: Sequence[int]) -> "list[Raw]":
+    """Those at these places, which rise. Not one by one: each would be read from among many."""
+    wanted = iter([*rows, -1])
+    place = next(wanted)
+    found = []
+    for row, raw in enumerate(raws):
+        if row == place:
+            found.append(raw)
+            place = next(wanted)
+    return found
 
 
 def _directions(settings: Settings, candidate: Examined) -> "tuple[list[Counted], list[str]]":
@@ -148,12 +160,12 @@ def _swapped(
     from graftline.behaviour.bias import swap_disparity
     from graftline.settings.words import with_partners
 
-    texts = [with_partners(text, swap.partners) for text in candidate.raws]
-    rows = [row for row, text in enumerate(texts) if text != candidate.raws[row]]
-    if not rows:
+    texts = ((text, with_partners(text, swap.partners)) for text in candidate.raws)
+    found = {row: other for row, (text, other) in enumerate(texts) if other != text}
+    if not found:
         return None
     task_scores, spread = candidate.task_scores, candidate.predictor.outputs.spread
-    swapped = [texts[row] for row in rows]
+    rows, swapped = list(found), list(found.values())
     before, after = candidate.predictions[rows], candidate.predictor.predict(swapped)
     theirs = None
     if frozen is not None and frozen.predict is not None:

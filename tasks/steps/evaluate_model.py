@@ -144,6 +144,8 @@ def _build(folder: Path, workspace: Workspace, there: _AtTarget) -> None:
         "scoring %d held-out rows, each interval from %d resamples", len(predictions), settings.evaluation.bootstrap
     )
     seen, found = examination_of(settings, data, answers), weak_clusters(settings, rows["row_id"], answers)
+    uncalibrated = answers.uncalibrated
+    del answers  # with the vectors, of which nothing else is made
     slices, groups = held_out_slices(data, settings.data.slices), held_out_groups(data, settings.data.group)
     every = [*slices, *class_slices(data, candidate.targets)]
     scores = Scorer(TASKS[data.task].scores, candidate.targets, settings.evaluation, every, groups)
@@ -156,7 +158,7 @@ def _build(folder: Path, workspace: Workspace, there: _AtTarget) -> None:
         "labels": list(data.labels),
         "test_sha256": data.test_sha256,
         "scores": scores.of(predictions),
-        **by_class(seen, data, temperature, scores_before=scores.of(answers.uncalibrated)),
+        **by_class(seen, data, temperature, scores_before=scores.of(uncalibrated)),
         "slices": slice_scores([*slices, *found], predictions, scores),
         **against_baselines(there.baselines, predictions, scores),
         "behaviour": _behaviour(workspace, there, candidate, scores).as_json(),

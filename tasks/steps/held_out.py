@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from graftline.data.splitting import BY_HASH
 from graftline.digests import lines_sha256
 from graftline.settings.evaluation import EvaluationSettings
-from graftline.tasks.data.accepted_rows import GROUP, ValidatedData, read_split
+from graftline.tasks.data.accepted_rows import GROUP, ValidatedData, read_split, split_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -123,9 +123,14 @@ def predictions_sha256(row_ids: list[str], predictions: "Floats", is_same: "Same
     from graftline.evaluation.given import answers_in
 
     usual, given = is_same(np.asarray(predictions), predictions, 1.0), answers_in(predictions)
-    of_answers = ["" if given is None or row else given[place].tobytes().hex() for place, row in enumerate(usual)]
-    by_name = sorted(zip(row_ids, predictions.astype("<f8"), of_answers, strict=True), key=lambda row: row[0])
-    return lines_sha256(part for name, values, said in by_name for part in (name, values.tobytes().hex() + said))
+
+    def line(row: int) -> str:
+        said = "" if given is None or usual[row] else given[row].tobytes().hex()
+        return f"{predictions[row].astype('<f8').tobytes().hex()}{said}"
+
+    # One by one: a text for each of many rows would take more memory than all that is predicted.
+    by_name = sorted(range(len(predictions)), key=row_ids.__getitem__)
+    return lines_sha256(part for row in by_name for part in (row_ids[row], line(row)))
 
 
 def held_out_slices(data: ValidatedData, columns: Sequence[str]) -> "list[Slice]":
@@ -133,6 +138,8 @@ def held_out_slices(data: ValidatedData, columns: Sequence[str]) -> "list[Slice]
 
     Lengths are those of texts and sounds, in quarters of the training rows'.
     """
+    import numpy as np
+
     from graftline.evaluation.comparison import length_slices, value_slices
 
     names = {name: f"slice.{name}" for name in columns}
@@ -140,9 +147,14 @@ def held_out_slices(data: ValidatedData, columns: Sequence[str]) -> "list[Slice]
     found = [part for name, column in names.items() for part in value_slices(name, values[column])]
     if data.kind == "image":
         return found
-    column, unit, length = ("seconds", "s", float) if data.kind == "audio" else ("input", "characters", len)
-    test, train = ([length(value) for value in read_split(data, side, [column])[column]] for side in ("test", "train"))
-    return [*length_slices(test, train, column="input length", unit=unit), *found]
+
+    def lengths(side: str) -> "NDArray[Any]":
+        if data.kind == "audio":
+            return split_numbers(data, side, "seconds", float, np.float64)
+        return split_numbers(data, side, "input", len, np.int32)
+
+    unit = "s" if data.kind == "audio" else "characters"
+    return [*length_slices(lengths("test"), lengths("train"), column="input length", unit=unit), *found]
 
 
 def class_slices(data: ValidatedData, targets: "NDArray[Any]") -> "list[Slice]":

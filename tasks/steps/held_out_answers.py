@@ -1,5 +1,6 @@
 """A part of step 4: what the candidate answers for the held-out rows, examined, and kept for who looks at it."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +18,14 @@ from graftline.tasks.steps.evaluation import PREDICTIONS
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from graftline.compute.spread import Spread
     from graftline.evaluation.comparison import Slice
-    from graftline.evaluation.metrics import Floats
+    from graftline.evaluation.metrics import Floats, Integers
+    from graftline.frozen.vectors import FiledVectors, Vectors
+    from graftline.models.predictor import Predictor
+    from graftline.models.preprocessing import Raw
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class HeldOutAnswers:
     """The candidate with its answers, and more of what it makes of the held-out rows."""
 
     candidate: Examined
-    vectors: "Floats"
+    vectors: "Vectors"
     """What the head reads of each row: (rows, width)."""
     uncalibrated: "Floats"
     """The predictions without the temperature."""
@@ -42,15 +48,36 @@ def held_out_answers(
     # Of several targets all rows are asked, as a registered model is: a row's last bits depend on those beside it.
     task, predictor = TASKS[data.task], predictor_of(model).spread_over(spread).of_target(data.target)
     every, places = raw_inputs(workspace, data.with_all_rows, "test"), places_with_target(data, "test")
-    features = predictor.features(every, Wait("held-out rows").tell).at(places)
-    raws = [every[place] for place in places]
-    predictions, targets = predictor.answers(features.outputs), split_targets(data, "test").numpy()
+    outputs, vectors = _outputs_and_vectors(predictor, every, places)
+    raws = every if len(places) == len(every) else raw_inputs(workspace, data, "test")
+    predictions, targets = predictor.answers(outputs), split_targets(data, "test").numpy()
     without_temperature = replace(predictor.outputs, temperature=1.0)
     return HeldOutAnswers(
         Examined(predictor, raws, predictions, targets, task.scores),
-        features.vectors.double().numpy(),
-        task.outputs.answers(without_temperature, features.outputs).numpy(),
+        vectors,
+        task.outputs.answers(without_temperature, outputs).numpy(),
     )
+
+
+def _outputs_and_vectors(
+    predictor: "Predictor", every: "Sequence[Raw]", places: "Integers"
+) -> "tuple[Tensor, Vectors]":
+    """What the head says of the rows at these places, and what it reads of them: (rows, outputs) and (rows, width)."""
+    import numpy as np
+    import torch
+
+    from graftline.frozen.vectors import room_for
+
+    row_of = np.full(len(every), -1)
+    row_of[places] = np.arange(len(places))
+    outputs = torch.zeros(len(places), predictor.outputs.width)
+    vectors = room_for(len(places), predictor.vector_width)
+    for batch, some, said in predictor.in_batches(every, Wait("held-out rows").tell):
+        rows = torch.from_numpy(row_of[batch])
+        there = rows >= 0
+        outputs[rows[there]] = said[there]
+        vectors[rows[there]] = some[there]
+    return outputs, vectors
 
 
 def examination_of(settings: Settings, data: ValidatedData, answers: HeldOutAnswers) -> Examination:
@@ -64,9 +91,35 @@ def examination_of(settings: Settings, data: ValidatedData, answers: HeldOutAnsw
 def weak_clusters(settings: Settings, row_ids: list[str], answers: HeldOutAnswers) -> "list[Slice]":
     """Rows that lie together where the model does badly."""
     from graftline.evaluation.clusters import worst_clusters
+    from graftline.frozen.vectors import FiledVectors
 
     quality = answers.candidate.task_scores.quality(answers.candidate.predictions, answers.candidate.targets)
-    return worst_clusters(answers.vectors, quality, row_ids, seed=settings.evaluation.seed)
+    vectors = answers.vectors
+    doubles = _FromFile(vectors) if isinstance(vectors, FiledVectors) else vectors.double().numpy()
+    return worst_clusters(doubles, quality, row_ids, seed=settings.evaluation.seed)
+
+
+@dataclass(frozen=True, eq=False)
+class _FromFile:
+    """Vectors in double precision, of which some are in memory at a time."""
+
+    vectors: "FiledVectors"
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def width(self) -> int:
+        """How many numbers each has."""
+        return self.vectors.width
+
+    def at(self, places: "Integers") -> "Floats":
+        """Those of some rows: (places, width)."""
+        return self.vectors.at(places.tolist()).double().numpy()
+
+    def blocks(self) -> "Iterator[Floats]":
+        """All of them, one block of rows after the other."""
+        return (block.double().numpy() for _, block in self.vectors.blocks())
 
 
 def write_pictures(folder: Path, seen: Examination) -> dict[str, JsonValue]:

@@ -9,7 +9,7 @@ from graftline.pages.answers_shown import AnswersShown
 from graftline.pages.media_shown import image_address, sound_address
 from graftline.pages.report import ExampleRow, ExampleRows
 from graftline.settings import Kind
-from graftline.tasks.data.accepted_rows import ValidatedData, raw_inputs, read_split
+from graftline.tasks.data.accepted_rows import ValidatedData, batches_of_split, streamed_inputs
 from graftline.tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -26,8 +26,10 @@ def example_rows(
     """The groups that have rows; of images and sounds as many are shown as fit onto a page."""
     if examples is None:
         return []
-    ids = read_split(data, "test", ["row_id"])["row_id"]
-    raws = dict(zip(ids, raw_inputs(workspace, data, "test"), strict=True))
+    wanted = {example.row_id for group in examples.groups for example in group.shown}
+    ids = (name for some in batches_of_split(data, "test", ["row_id"]) for name in some["row_id"])
+    named = zip(ids, streamed_inputs(workspace, data, "test"), strict=True)
+    raws = {name: raw for name, raw in named if name in wanted}
     media = PageMedia(data, MOST_MEDIA_CHARACTERS)
     return [
         ExampleRows(

@@ -41,7 +41,7 @@ class TargetDomain:
     kept_out: int
     """Accepted rows that nearly are a held-out row."""
 
-    def inputs(self, workspace: Workspace) -> "list[Raw]":
+    def inputs(self, workspace: Workspace) -> "Sequence[Raw]":
         """The rows that may be learned from, for a preprocessor, in file order."""
         return raw_inputs(workspace, self.rows, "train")
 

@@ -1,8 +1,11 @@
 """The rows in which a model does worst are found by their features alone."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
+from graftline.evaluation import clusters
 from graftline.evaluation.clusters import COLUMN, worst_clusters
 from graftline.evaluation.metrics import Floats, Integers
 
@@ -34,6 +37,34 @@ def test_a_cluster_is_named_after_the_rows_in_its_middle() -> None:
     distances = np.linalg.norm(vectors[members] - vectors[members].mean(0), axis=1)
     nearest = [NAMES[row] for row in members[distances.argsort()[:3]]]
     assert found.value == f"like {', '.join(nearest)}"
+
+
+class InBlocks:
+    """Vectors of which a few are in memory at a time."""
+
+    def __init__(self, vectors: Floats) -> None:
+        self.vectors, self.width, self.asked = vectors, vectors.shape[1], list[int]()
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def at(self, places: Integers) -> Floats:
+        self.asked.append(len(places))
+        return self.vectors[places]
+
+    def blocks(self) -> Iterator[Floats]:
+        return iter(np.split(self.vectors, 8))
+
+
+def test_the_middles_of_very_many_rows_are_found_on_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, places = drawn()
+    quality = np.array([0.9, 0.3, 0.7, 0.5])[places]
+    monkeypatch.setattr(clusters, "SAMPLED_NUMBERS", 100 * vectors.shape[1])
+    blocks = InBlocks(vectors)
+    found = worst_clusters(blocks, quality, NAMES, seed=0)
+    assert set(blocks.asked) == {100}
+    for part, place in zip(found, (1, 3, 2), strict=True):
+        np.testing.assert_array_equal(part.rows, places == place)
 
 
 def test_the_same_seed_finds_the_same_clusters() -> None:

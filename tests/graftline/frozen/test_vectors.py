@@ -7,7 +7,7 @@ import torch
 
 from graftline.frozen import vectors
 from graftline.frozen.rows import FeatureRows
-from graftline.frozen.vectors import FiledVectors, in_blocks, kept_vectors
+from graftline.frozen.vectors import FiledVectors, in_blocks, kept_vectors, room_for
 
 ROWS, WIDTH = 23, 5
 
@@ -44,6 +44,16 @@ def test_only_many_vectors_lie_in_a_file(whole: torch.Tensor, monkeypatch: pytes
     many = kept_vectors(iter(torch.split(whole, 4)), ROWS)
     assert isinstance(many, FiledVectors)
     assert torch.equal(FeatureRows(many, torch.zeros(ROWS)).features, whole)
+
+
+@pytest.mark.parametrize("most", [ROWS * WIDTH, ROWS * WIDTH - 1])
+def test_rows_are_written_in_any_order(whole: torch.Tensor, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr(vectors, "MOST_NUMBERS", most)
+    room = room_for(ROWS, WIDTH)
+    assert isinstance(room, FiledVectors) == (most < ROWS * WIDTH)
+    for places in torch.split(torch.randperm(ROWS, generator=torch.Generator().manual_seed(1)), 6):
+        room[places] = whole[places]
+    assert torch.equal(torch.cat([block for _, block in in_blocks(room)]), whole)
 
 
 def test_an_epoch_sees_its_view_of_rows_in_a_file(whole: torch.Tensor) -> None:

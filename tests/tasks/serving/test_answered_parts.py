@@ -96,6 +96,29 @@ def test_kills_in_several_parts_leave_the_bytes_of_a_run_without_one(tmp_path: P
     assert not list(tmp_path.glob(".*"))
 
 
+def test_long_texts_are_asked_a_few_at_a_time_and_give_the_same_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Noted(Lengths):
+        most = 0
+
+        def ask(self, inputs: Sequence[str]) -> list[dict[str, Any]]:
+            self.most = max(self.most, sum(map(len, inputs)))
+            return super().ask(inputs)
+
+    source, plain, bounded = write_source(tmp_path / "rows.csv"), tmp_path / "plain.csv", tmp_path / "bounded.csv"
+    usual, few, said = Noted(), Noted(), list[str]()
+    predict(source, plain, usual)
+    monkeypatch.setattr(predicting, "CHUNK_CHARACTERS", 8)
+    monkeypatch.setattr(predicting, "PART_CHARACTERS", 40)
+    killed_behind(ROWS // 2, source, bounded)
+    predict(source, bounded, few, said)
+    assert "going on behind" in said[0]
+    # A text counts twice, once as it was read, and no text has more than 12 characters.
+    assert few.most <= 8 // 2 + 12 < usual.most
+    assert bounded.read_bytes() == plain.read_bytes()
+
+
 def test_a_kill_while_the_table_is_put_together_asks_for_nothing_again(tmp_path: Path) -> None:
     source, target = write_source(tmp_path / "in.csv"), tmp_path / "out.csv"
     predict(source, tmp_path / "whole.csv", Lengths())

@@ -9,15 +9,18 @@ from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from mlflow.pyfunc import PyFuncModel
 
 from graftline.answers.predicting import predictor_of
 from graftline.errors import RegistryRefusedError
+from graftline.evaluation.given import label_given
+from graftline.tasks.serving import fresh_process
 from graftline.tasks.serving.fresh_process import AFTERWARDS, OUTCOMES, TIMED
 from graftline.tasks.serving.hostile_requests import HostileRequest
-from graftline.tasks.serving.trial import score_in_fresh_process, trial_of, try_in_fresh_process
+from graftline.tasks.serving.trial import _read_answers, score_in_fresh_process, trial_of, try_in_fresh_process
 from graftline.tasks.steps.served_parts import _signature
 from graftline.tasks.tracking.server import tracking_uri
 from tests.support.tiny_project import LABELS, MODEL, Line, files_of, surroundings
@@ -121,6 +124,31 @@ def test_a_model_that_cannot_be_loaded_is_refused_with_what_the_process_said(ada
     with pytest.raises(RegistryRefusedError, match=r"models:/tiny/99: the registered model does not answer .*99"):
         score_in_fresh_process(adapted.workspace, "models:/tiny/99", TEXTS, threads=1)
     assert tracking_uri(adapted.workspace).startswith("sqlite:///")
+
+
+def test_answers_are_written_and_read_some_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fresh_process, "ROWS_AT_ONCE", 2)
+    path, shares = tmp_path / "answers.jsonl", [0.75, 0.5, 0.1, 1 / 3, 0.0]
+    answered = {
+        "label": ["bad", "good", "bad", "good", "bad"],
+        "probabilities": [{"bad": 1 - share, "good": share} for share in shares],
+    }
+    fresh_process._write_answers(path, pd.DataFrame(answered))
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert [len(json.loads(line)) for line in path.read_text().splitlines()] == [2, 2, 1]
+    scored = _read_answers(URI, path)
+    assert (scored.task, scored.labels) == ("single_label", ["bad", "good"])
+    assert scored.predictions[:, 1].tolist() == shares
+    # Not the likeliest ones: those that were given.
+    assert label_given(scored.predictions).tolist() == [0, 1, 0, 1, 0]
+
+
+def test_a_model_that_changes_its_labels_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    lines = [[{"label": label, "probabilities": {label: 1.0}}] for label in ("good", "bad")]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(RegistryRefusedError, match="its answers have other labels for some inputs than for others"):
+        _read_answers(URI, path)
 
 
 def test_a_hostile_request_that_ends_the_process_is_told_from_those_before_and_after_it(tmp_path: Path) -> None:

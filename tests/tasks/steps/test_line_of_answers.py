@@ -101,7 +101,8 @@ def test_the_version_answers_as_it_was_scored_and_not_by_the_likeliest_label(lin
     likeliest, priced = lines.likeliest, lines.by_score
     assert np.array_equal(kept(likeliest), kept(priced))
     assert likeliest.checkpoint.weights_sha256 == priced.checkpoint.weights_sha256
-    served = mlflow.pyfunc.load_model(f"models:/{MODEL}/2").predict(questions(priced.workspace, priced.data, "test"))
+    asked = list(questions(priced.workspace, priced.data, "test"))
+    served = mlflow.pyfunc.load_model(f"models:/{MODEL}/2").predict(asked)
     given = [priced.data.labels.index(label) for label in served["label"]]
     assert (np.array(given) != kept(priced).argmax(1)).any()
     targets = split_targets(priced.data, "test").numpy()
