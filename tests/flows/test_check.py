@@ -86,10 +86,14 @@ def test_what_only_a_look_at_all_rows_shows_is_seen_without_a_run(root: Path) ->
 
 
 def test_the_expected_time_follows_rows_rate_and_epochs(root: Path) -> None:
-    settings = read_settings(root / "params.yaml", ["adaptation.epochs=2"])
+    chosen = ["adaptation.epochs=2", "data.test_share=0.1"]
+    settings = read_settings(root / "params.yaml", [*chosen, "adaptation.refit_rows=0"])
     # Two passes forward and backward over 80 rows, and half a second each for the rows that choose the epoch.
     seconds = expected_seconds(settings, rows=100, learning=80, rate=10)
     assert seconds == {"fine_tuning": 2 * (3 * 8 + 1), "feature_extraction": 10}
+    # So few are learned from once more, with those that chose.
+    again = expected_seconds(read_settings(root / "params.yaml", chosen), rows=100, learning=80, rate=10)
+    assert again == {"fine_tuning": 2 * (3 * 8 + 1) + 2 * 3 * 9, "feature_extraction": 10}
     # Of contrastive two rows run for each, and all once more for the head; auto may choose that, after 10 passes.
     for strategy, more in (("contrastive", 0), ("at most auto", 10 * 3 * 8)):
         name = strategy.rpartition(" ")[2]

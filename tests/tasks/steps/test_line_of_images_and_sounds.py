@@ -26,7 +26,6 @@ from graftline.tasks.serving.predicting import Trained, predict_table
 from graftline.tasks.steps.report_examples import MOST_MEDIA_CHARACTERS, example_rows
 from graftline.tasks.tracking.server import model_folder
 from graftline.tasks.workspace import Workspace
-from tests.support.tiers import seldom
 from tests.support.tiny_media import MediaArchitecture, write_tiny_media_model
 from tests.support.tiny_media_files import write_tiny_images, write_tiny_sounds
 from tests.support.tiny_project import Line, empty_store, run_line, workspace
@@ -201,7 +200,7 @@ def check_that_files_can_be_seen_and_heard(registered: Registered) -> None:
 @pytest.mark.parametrize(
     ("kind", "base"),
     # Of each library and each way to read one; `python -m tests.hunts.every_family` runs all families and strategies.
-    seldom([("image", "convnext"), ("audio", "wav2vec2 group norm")], ("image", "convnext")),
+    [("image", "convnext"), pytest.param("audio", "wav2vec2 group norm", marks=pytest.mark.long)],
 )
 def test_other_families_go_through_the_whole_line_whose_random_views_are_kept_and_which_serves_rows_as_they_are(
     workspace: Workspace, caplog: pytest.LogCaptureFixture, kind: Kind, base: MediaArchitecture
@@ -220,9 +219,10 @@ def test_other_families_go_through_the_whole_line_whose_random_views_are_kept_an
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("kind", "base", "task"),
-    seldom(
-        [("image", "timm vit", "multi_label"), ("audio", "whisper", "regression")], ("audio", "whisper", "regression")
-    ),
+    [
+        pytest.param("image", "timm vit", "multi_label", marks=pytest.mark.long),
+        ("audio", "whisper", "regression"),
+    ],
 )
 def test_tables_of_paths_with_several_labels_or_numbers_go_through_the_whole_line(
     workspace: Workspace, kind: Kind, base: MediaArchitecture, task: Task
