@@ -32,8 +32,9 @@ settings.load_profile("any machine")
 # Rooms whose files share what takes long to make: servers, a browser, an adapted project. Each of them stays on one
 # worker, and they begin first; of the others each file does. xdist's own groups have no effect in pytest 9.2 (xdist's
 # issue 1386).
-# Half of the tasks' tests are those of the steps: a worker that did them all would be the last.
-SHARING = ("tests/browser/", "tests/flows/", "tests/tasks/steps/", "tests/tasks/")
+# The tasks' tests are a third of all: one worker that did them would be the last by ten minutes.
+OF_TASKS = ("tests/tasks/steps/", "tests/tasks/registry/", "tests/tasks/serving/", "tests/tasks/workers/")
+SHARING = ("tests/browser/", "tests/flows/", *OF_TASKS, "tests/tasks/")
 # Of the other files these take minutes each: begun last, one worker would wait for the other's.
 LONG = ("tests/docs/", "tests/hunts/")
 

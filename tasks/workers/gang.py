@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,6 +146,8 @@ class TrainedTogether:
                             " start the same again, which goes on from the last checkpoint"
                         ) from None
                     continue
+                for epoch in epochs:  # those too that were finished by a first process that was lost
+                    told.listener.finished_epoch(epoch)
                 training.model.load_state_dict(weights, strict=False)
                 training.model.eval()
                 return epochs
@@ -182,7 +184,14 @@ class TrainedTogether:
             if answered or not waiting:  # not before it has begun, which takes seconds
                 heard += self._tell(asked, training)
                 asked = members[0].told.remote(heard)
-            self._answers(ready, refs)
+            try:
+                self._answers(ready, refs)
+            except _LostError:
+                # Epochs that the first process finished since, if it is still there, are told by nobody else.
+                with suppress(_LostError):
+                    heard += self._tell(asked, training)
+                    self._tell(members[0].told.remote(heard), training)
+                raise
         self._tell(asked, training)
 
     def _tell(self, asked: Any, training: "Training") -> int:

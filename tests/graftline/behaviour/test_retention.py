@@ -94,7 +94,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Classifier]
     model = tiny_classifier(folder)
     settings = AdaptationSettings(
         strategy="fine_tuning", epochs=6, batch_size=32, learning_rate=5e-3, head_learning_rate=1e-2, max_tokens=32,
-        threads=1, device="cpu",
+        threads=1, device="cpu", refit_rows=0,
     )  # fmt: skip
     rows = {"train": tiny_rows(folder, 400), "validation": tiny_rows(folder, 60, seed=1)}
     Adaptation(

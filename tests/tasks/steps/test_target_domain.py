@@ -76,7 +76,7 @@ def test_rows_without_labels_are_counted_and_what_is_faulty_or_nearly_held_out_i
     write(project / "data" / TARGET, ("text",), [(text,) for text in rows])
     _, found = domain_of(project, target_domain=f"data/{TARGET}")
     assert (found.rows.read, found.rows.quarantined, found.kept_out) == (24, 1, 2)
-    assert found.inputs(Workspace(project)) == [*shops, learned[0]]
+    assert list(found.inputs(Workspace(project))) == [*shops, learned[0]]
     faulty = json.loads((found.validated.path / "quarantine.jsonl").read_text())
     assert (faulty["line"], faulty["reasons"]) == (25, ["input_not_blank: 0"])
     twins = (found.rows.folder.path / "twins.jsonl").read_text().splitlines()

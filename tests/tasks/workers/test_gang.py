@@ -88,7 +88,9 @@ def ran(
     **chosen: Any,
 ) -> Ran:
     """A tiny model, adapted in a project folder."""
-    usual: dict[str, Any] = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "threads": 1, "device": "cpu"}
+    usual: dict[str, Any] = {
+        "epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "threads": 1, "device": "cpu", "refit_rows": 0,
+    }  # fmt: skip
     settings = AdaptationSettings(**usual | chosen)
     rows = {"train": tiny_rows(base, 60), "validation": tiny_rows(base, 20, seed=1)}
     done = Ran({}, [])
@@ -131,9 +133,10 @@ def test_another_number_of_processes_learns_the_same_but_for_rounding(
     machines: Machines, undropped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: dict[str, Any]
 ) -> None:
     monkeypatch.setattr("graftline.models.classifier.HEAD_DROPOUT", 0.0)
-    alone = ran(undropped, tmp_path / "alone", loop.train, **chosen)
-    three = ran(undropped, tmp_path / "three", together(machines, tmp_path, 3), **chosen)
-    assert three.steps[-1] == alone.steps[-1] == 16
+    again = {**chosen, "refit_rows": 80}  # and then once more from all 80 rows, as a run does with so few
+    alone = ran(undropped, tmp_path / "alone", loop.train, **again)
+    three = ran(undropped, tmp_path / "three", together(machines, tmp_path, 3), **again)
+    assert three.steps[-1] == alone.steps[-1] == 20
     assert [epoch.number for epoch in three.epochs] == [1, 2]
     for one, other in zip(alone.epochs, three.epochs, strict=True):
         assert other.train_loss == pytest.approx(one.train_loss, abs=1e-4)
